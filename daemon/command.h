@@ -1,0 +1,49 @@
+/* The command table of `kedge`: one file per command (daemon/command_NOUN.c), listed in daemon/commands.c. */
+#pragma once
+
+#include <glib.h>
+#include <jansson.h>
+
+G_BEGIN_DECLS
+
+/* Exit statuses (stable). */
+enum { COMMAND_DONE = 0, COMMAND_FAILED = 1, COMMAND_USAGE = 2, COMMAND_NO = 3 };
+
+typedef struct {
+  const gchar *name;       /* "drift test", "model add", "train": one or two words */
+  const gchar *arguments;  /* "--data D --label L [--epochs N] -o OUT.onnx" */
+  const gchar *summary;    /* one line */
+  const gchar *help;       /* paragraphs for `kedge help NAME` and the man page; NULL: none */
+  /* argv[0] is the command's name; options are parsed with GOptionContext through command_parse. */
+  int (*run)(int argc, char **argv);
+} Command;
+
+extern const Command *const commands[]; /* NULL-terminated */
+
+/* Parses argv by `entries` plus the common ones (--config FILE, --store URI, --artifacts DIR, --json, --quiet).
+ * FALSE: usage error, already printed; return COMMAND_USAGE. */
+typedef struct {
+  gboolean json, quiet;
+  gchar *config, *store, *artifacts;
+} CommandCommon;
+gboolean command_parse(const Command *command, int *argc, char ***argv, const GOptionEntry *entries,
+                       CommandCommon *common);
+void command_common_clear(CommandCommon *common);
+/* Prints "kedge NAME: message" to standard error (or {"error": …} on standard output with --json); COMMAND_FAILED. */
+int command_fail(const CommandCommon *common, const GError *error);
+
+/* A table for people: right-aligned numbers, headers, fits the terminal's width. */
+typedef struct _CommandTable CommandTable;
+CommandTable *command_table_new(const gchar *const *headers); /* a header beginning with '>' is right-aligned */
+void command_table_add(CommandTable *table, ...) G_GNUC_NULL_TERMINATED; /* gchar* cells, copied */
+void command_table_print(CommandTable *table);                /* prints and frees */
+
+/* A progress bar on a terminal, a line a tenth otherwise, nothing with --quiet or --json. */
+typedef struct _CommandProgress CommandProgress;
+CommandProgress *command_progress_new(const CommandCommon *common, const gchar *title);
+void command_progress_update(CommandProgress *progress, double fraction, const gchar *text);
+void command_progress_finish(CommandProgress *progress, const gchar *text);
+
+void command_print_json(json_t *value); /* prints with a newline, sorted keys off, and decrefs */
+
+G_END_DECLS

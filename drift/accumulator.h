@@ -1,0 +1,50 @@
+/* Grid, accumulator, profile: what is remembered of traffic. Source: drift/README.md, "What is remembered".
+ *
+ * A grid fixes bins once from reference data. An accumulator counts events into the bins with integers and
+ * fixed-point sums: merging is addition, so it is associative, commutative and independent of arrival order.
+ * A profile is an accumulator of a named reference. Nothing here allocates per event once the sets are warm,
+ * except on the first sight of a new bin of a sparse accumulator.
+ */
+#pragma once
+
+#include <glib.h>
+
+#include "drift/row.h"
+#include "drift/schema.h"
+#include "drift/table.h"
+
+G_BEGIN_DECLS
+
+typedef struct _DriftGrid DriftGrid;               /* immutable after creation; shared by reference count */
+typedef struct _DriftAccumulator DriftAccumulator; /* one thread at a time */
+
+#define DRIFT_GRID_MAX_BINS 1024 /* quantile bins per numeric feature */
+#define DRIFT_GRID_MAX_CATEGORIES 1024
+
+/* Makes the grid from `reference` (columns named as in schema; score and latency_ms, prediction optional columns).
+ * Bins: at most `max_bins` quantile bins per numeric feature (0: a default fitting the number of rows). */
+DriftGrid *drift_grid_new(const DriftSchema *schema, const DriftTable *reference, guint max_bins, GError **error);
+DriftGrid *drift_grid_ref(DriftGrid *grid);
+void drift_grid_unref(DriftGrid *grid);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(DriftGrid, drift_grid_unref)
+const gchar *drift_grid_get_id(const DriftGrid *grid); /* 16 hex digits of a hash of its bytes */
+const DriftSchema *drift_grid_get_schema(const DriftGrid *grid);
+GBytes *drift_grid_to_bytes(const DriftGrid *grid);
+DriftGrid *drift_grid_from_bytes(GBytes *bytes, GError **error);
+
+DriftAccumulator *drift_accumulator_new(DriftGrid *grid);
+void drift_accumulator_free(DriftAccumulator *accumulator);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(DriftAccumulator, drift_accumulator_free)
+void drift_accumulator_add(DriftAccumulator *accumulator, const DriftEvent *event);
+/* into += from. Refused (MISMATCH) when the grids differ. */
+gboolean drift_accumulator_merge(DriftAccumulator *into, const DriftAccumulator *from, GError **error);
+void drift_accumulator_reset(DriftAccumulator *accumulator);
+guint64 drift_accumulator_get_count(const DriftAccumulator *accumulator);
+gsize drift_accumulator_get_memory(const DriftAccumulator *accumulator); /* bytes held */
+/* Compressed, canonical: equal contents give equal bytes. */
+GBytes *drift_accumulator_to_bytes(const DriftAccumulator *accumulator);
+DriftAccumulator *drift_accumulator_from_bytes(DriftGrid *grid, GBytes *bytes, GError **error);
+/* All rows of a table as one accumulator: the profile of a reference. */
+DriftAccumulator *drift_accumulator_from_table(DriftGrid *grid, const DriftTable *table, GError **error);
+
+G_END_DECLS
