@@ -40,12 +40,14 @@ typedef struct {
 void registry_pane_free(RegistryPane *pane);
 void registry_label_pane_free(RegistryLabelPane *pane);
 
-/* Rows appended to the labelled log of (partition, label_partition), consecutive from first_row. */
+/* Rows appended to the labelled log of (partition, label_partition), consecutive from first_row. A row's bytes are
+ * opaque to the registry, so the caller says where each one ends. */
 typedef struct {
   gint32 label_partition;
   gint64 first_row;
   guint n_rows;
   GBytes *bytes;       /* concatenated drift_labelled_row_append bytes */
+  const guint32 *ends; /* [n_rows], borrowed: offset in bytes just past each row; ascending, the last is the size */
 } RegistryLabelledRows;
 
 typedef struct {
