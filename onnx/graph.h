@@ -43,8 +43,9 @@ typedef enum {
   ONNX_TYPE_UINT64 = 13,
   ONNX_TYPE_BFLOAT16 = 16
 } OnnxType;
-const gchar *onnx_type_get_name(OnnxType type); /* "float32", "int64", …; "type N" texts are never returned: "unknown" */
-gsize onnx_type_get_size(OnnxType type);        /* bytes of an element; 0 for strings and unknown types */
+const gchar *
+onnx_type_get_name(OnnxType type);       /* "float32", "int64", …; "type N" texts are never returned: "unknown" */
+gsize onnx_type_get_size(OnnxType type); /* bytes of an element; 0 for strings and unknown types */
 
 /* --- tensors ---------------------------------------------------------------------------------------------------- */
 
@@ -55,9 +56,9 @@ typedef struct {
   OnnxType type;
   guint n_dims;                     /* 0: a scalar */
   gint64 dims[ONNX_MAX_DIMENSIONS]; /* each ≥ 0; row-major */
-  GBytes *bytes;                    /* elements in native (little-endian) order; bool: one byte each; NULL for strings */
-  GPtrArray *strings;               /* of GBytes*, one per element; NULL for other types */
-  GBytes *preserved;                /* raw protobuf fields that are not modelled, or NULL */
+  GBytes *bytes;      /* elements in native (little-endian) order; bool: one byte each; NULL for strings */
+  GPtrArray *strings; /* of GBytes*, one per element; NULL for other types */
+  GBytes *preserved;  /* raw protobuf fields that are not modelled, or NULL */
 } OnnxTensor;
 
 /* Copies `data` (n_elements × element size bytes). NULL data: zeros. Programming errors (a string type, more than
@@ -73,7 +74,8 @@ float *onnx_tensor_to_floats(const OnnxTensor *tensor, GError **error);
 /* Replaces the data of a FLOAT tensor by `values` [n_elements]; dims stay. */
 void onnx_tensor_set_floats(OnnxTensor *tensor, const float *values);
 
-/* --- values: declared inputs, outputs, intermediate shapes ---------------------------------------------------------- */
+/* --- values: declared inputs, outputs, intermediate shapes ----------------------------------------------------------
+ */
 
 typedef struct {
   gint64 size;   /* ≥ 0, or -1: unknown or symbolic */
@@ -82,14 +84,15 @@ typedef struct {
 
 typedef struct {
   gchar *name;
-  OnnxType type;       /* UNDEFINED: not a tensor (sequence, map, …); its type is in `preserved` */
-  gboolean has_shape;  /* FALSE: any rank */
-  guint n_dims;        /* ≤ ONNX_MAX_DIMENSIONS */
+  OnnxType type;      /* UNDEFINED: not a tensor (sequence, map, …); its type is in `preserved` */
+  gboolean has_shape; /* FALSE: any rank */
+  guint n_dims;       /* ≤ ONNX_MAX_DIMENSIONS */
   OnnxDimension dims[ONNX_MAX_DIMENSIONS];
   GBytes *preserved;
 } OnnxValue;
 
-/* --- nodes ---------------------------------------------------------------------------------------------------------- */
+/* --- nodes ----------------------------------------------------------------------------------------------------------
+ */
 
 /* The numbers are AttributeProto.AttributeType. Other kinds (graphs, sparse tensors, types) are OTHER: only kept. */
 typedef enum {
@@ -117,9 +120,9 @@ typedef struct {
 } OnnxAttribute;
 
 typedef struct {
-  gchar *domain;  /* "" is ai.onnx ("ai.onnx" is read as ""); "ai.onnx.ml", … */
-  gchar *op_type; /* "Gemm", … */
-  gchar *name;    /* may be "" */
+  gchar *domain;         /* "" is ai.onnx ("ai.onnx" is read as ""); "ai.onnx.ml", … */
+  gchar *op_type;        /* "Gemm", … */
+  gchar *name;           /* may be "" */
   GPtrArray *inputs;     /* of gchar*, owned: value names in order; "" marks an optional input left out */
   GPtrArray *outputs;    /* of gchar*, owned */
   GPtrArray *attributes; /* of OnnxAttribute*, owned */
@@ -145,7 +148,8 @@ void onnx_node_take_tensor(OnnxNode *node, const gchar *name, OnnxTensor *tensor
 /* "Gemm node 'fc1' (number 3)" style text for messages; `index` from onnx_graph->nodes. Free with g_free. */
 gchar *onnx_node_describe(const OnnxNode *node, guint index);
 
-/* --- the graph ------------------------------------------------------------------------------------------------------- */
+/* --- the graph -------------------------------------------------------------------------------------------------------
+ */
 
 typedef struct {
   gchar *domain; /* "" is ai.onnx */
@@ -159,7 +163,7 @@ typedef struct {
 typedef struct {
   /* the model */
   gint64 ir_version;
-  GPtrArray *opsets; /* of OnnxOpset* */
+  GPtrArray *opsets;                                             /* of OnnxOpset* */
   gchar *producer_name, *producer_version, *domain, *doc_string; /* "" when absent */
   gint64 model_version;
   GPtrArray *metadata; /* of OnnxMetadata* */
@@ -177,10 +181,10 @@ typedef struct {
 #define ONNX_IR_MAX 14
 #define ONNX_OPSET_MIN 6
 #define ONNX_OPSET_MAX 28
-#define ONNX_MAX_BYTES (256u << 20)     /* of a file */
-#define ONNX_MAX_DECODED (1024u << 20)  /* of memory a file may ask for when decoded */
-#define ONNX_MAX_DEPTH 32               /* of nested messages: subgraphs at most 8 deep */
-#define ONNX_MAX_MESSAGES 1000000u      /* nodes, attributes, tensors, …, in total */
+#define ONNX_MAX_BYTES (256u << 20)    /* of a file */
+#define ONNX_MAX_DECODED (1024u << 20) /* of memory a file may ask for when decoded */
+#define ONNX_MAX_DEPTH 32              /* of nested messages: subgraphs at most 8 deep */
+#define ONNX_MAX_MESSAGES 1000000u     /* nodes, attributes, tensors, …, in total */
 
 /* An empty model: IR 8, no opset, producer "kedge". */
 OnnxGraph *onnx_graph_new(const gchar *name);
@@ -188,9 +192,9 @@ void onnx_graph_free(OnnxGraph *graph);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(OnnxGraph, onnx_graph_free)
 OnnxGraph *onnx_graph_copy(const OnnxGraph *graph);
 
-/* Reads and checks a model. Refuses, naming offset, node, value or tensor: broken or oversized protobuf, IR or opset out
- * of range, external data, wrong tensor sizes, duplicate names, and whatever onnx_graph_check refuses. Operators that
- * are unknown to this program are no error here. */
+/* Reads and checks a model. Refuses, naming offset, node, value or tensor: broken or oversized protobuf, IR or opset
+ * out of range, external data, wrong tensor sizes, duplicate names, and whatever onnx_graph_check refuses. Operators
+ * that are unknown to this program are no error here. */
 OnnxGraph *onnx_graph_from_bytes(GBytes *bytes, GError **error);
 /* Deterministic: equal graphs give equal bytes. Refuses graphs that onnx_graph_check refuses or above 2 GiB. */
 GBytes *onnx_graph_to_bytes(const OnnxGraph *graph, GError **error);
@@ -200,11 +204,12 @@ gboolean onnx_graph_check(const OnnxGraph *graph, GError **error);
 
 /* domain "" is ai.onnx. */
 void onnx_graph_set_opset(OnnxGraph *graph, const gchar *domain, gint64 version);
-gint64 onnx_graph_get_opset(const OnnxGraph *graph, const gchar *domain); /* 0: not imported */
+gint64 onnx_graph_get_opset(const OnnxGraph *graph, const gchar *domain);             /* 0: not imported */
 void onnx_graph_set_metadata(OnnxGraph *graph, const gchar *key, const gchar *value); /* NULL value removes */
 const gchar *onnx_graph_get_metadata(const OnnxGraph *graph, const gchar *key);
 
-/* shape: sizes and symbols separated by commas, "N,6"; "?" is unknown; "" a scalar; NULL: any rank. Returns it, borrowed. */
+/* shape: sizes and symbols separated by commas, "N,6"; "?" is unknown; "" a scalar; NULL: any rank. Returns it,
+ * borrowed. */
 OnnxValue *onnx_graph_add_input(OnnxGraph *graph, const gchar *name, OnnxType type, const gchar *shape);
 OnnxValue *onnx_graph_add_output(OnnxGraph *graph, const gchar *name, OnnxType type, const gchar *shape);
 /* The declared input, output or value of that name, borrowed, or NULL. */
@@ -217,8 +222,8 @@ void onnx_graph_take_initialiser(OnnxGraph *graph, OnnxTensor *tensor);
 OnnxTensor *onnx_graph_find_initialiser(const OnnxGraph *graph, const gchar *name); /* borrowed or NULL */
 gboolean onnx_graph_remove_initialiser(OnnxGraph *graph, const gchar *name);
 
-/* Appends a node; inputs and outputs are names separated by commas (no name of ours has a comma; for arbitrary names use
- * onnx_graph_add_node_strv). Returns it, borrowed. */
+/* Appends a node; inputs and outputs are names separated by commas (no name of ours has a comma; for arbitrary names
+ * use onnx_graph_add_node_strv). Returns it, borrowed. */
 OnnxNode *onnx_graph_add_node(OnnxGraph *graph, const gchar *domain, const gchar *op_type, const gchar *inputs,
                               const gchar *outputs);
 OnnxNode *onnx_graph_add_node_strv(OnnxGraph *graph, const gchar *domain, const gchar *op_type,
@@ -235,7 +240,8 @@ gboolean onnx_graph_rename_value(OnnxGraph *graph, const gchar *from, const gcha
 /* Lets every reader of `from` read `to` instead (node inputs only). */
 void onnx_graph_redirect(OnnxGraph *graph, const gchar *from, const gchar *to);
 
-/* --- rewrites that keep the meaning (source: onnx/README.md, "Rewrites") --------------------------------------------- */
+/* --- rewrites that keep the meaning (source: onnx/README.md, "Rewrites") ---------------------------------------------
+ */
 
 /* Constant nodes become initialisers; Identity of an initialiser becomes an own copy of it (exporters share equal
  * initialisers that way; they must part before training); other Identity and inference Dropout nodes disappear unless
