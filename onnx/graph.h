@@ -196,7 +196,8 @@ OnnxGraph *onnx_graph_copy(const OnnxGraph *graph);
  * out of range, external data, wrong tensor sizes, duplicate names, and whatever onnx_graph_check refuses. Operators
  * that are unknown to this program are no error here. */
 OnnxGraph *onnx_graph_from_bytes(GBytes *bytes, GError **error);
-/* Deterministic: equal graphs give equal bytes. Refuses graphs that onnx_graph_check refuses or above 2 GiB. */
+/* Deterministic: equal graphs give equal bytes. Refuses graphs that onnx_graph_check refuses, or larger than
+ * ONNX_MAX_BYTES. */
 GBytes *onnx_graph_to_bytes(const OnnxGraph *graph, GError **error);
 /* ONNX's rules of structure: every node input produced before it, unique value names, outputs produced, an opset for
  * every domain used, a type and rank for every input and output that is a tensor. */
