@@ -129,11 +129,14 @@ static gboolean only_line_ends(const gchar *text, const gchar *end)
   return text == end;
 }
 
-/* A decimal number, "inf" or "nan", blanks around it allowed. g_ascii_strtod alone would also take 0x10. */
+/* A decimal number, "inf" or "nan", blanks around it allowed. Not hexadecimal, which g_ascii_strtod would take, and not
+ * a code such as 007, which must keep its zeros (as drift_value_to_number has it). */
 static gboolean parse_number(const gchar *cell, double *number)
 {
   while (*cell == ' ' || *cell == '\t') cell++;
   if (*cell == '\0' || strpbrk(cell, "xXpP(")) return FALSE;
+  const gchar *digits = cell + (*cell == '-' || *cell == '+');
+  if (digits[0] == '0' && g_ascii_isdigit(digits[1])) return FALSE;
   gchar *end = NULL;
   *number = g_ascii_strtod(cell, &end);
   if (end == cell) return FALSE;

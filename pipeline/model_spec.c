@@ -220,9 +220,15 @@ static GPtrArray *integer_classes(const DriftColumn *label)
 
 static GPtrArray *text_classes(const DriftColumn *label)
 {
+  /* A selection of rows keeps the whole dictionary: only texts that a row has are classes. */
+  g_autofree gboolean *used = g_new0(gboolean, label->dictionary->len + 1);
+  for (guint row = 0; row < label->codes->len; row++) {
+    guint32 code = g_array_index(label->codes, guint32, row);
+    if (code != DRIFT_CODE_MISSING) used[code] = TRUE;
+  }
   GPtrArray *names = g_ptr_array_new_with_free_func(g_free);
   for (guint i = 0; i < label->dictionary->len; i++)
-    g_ptr_array_add(names, g_strdup(g_ptr_array_index(label->dictionary, i)));
+    if (used[i]) g_ptr_array_add(names, g_strdup(g_ptr_array_index(label->dictionary, i)));
   g_ptr_array_sort(names, compare_texts);
   return names;
 }
