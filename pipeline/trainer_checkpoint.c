@@ -35,6 +35,7 @@ typedef struct {
 } Field;
 
 static const Field real_fields[] = {{"best_loss", G_STRUCT_OFFSET(PipelineFitState, best_loss)},
+                                    {"best_metric", G_STRUCT_OFFSET(PipelineFitState, best_metric)},
                                     {"first_loss", G_STRUCT_OFFSET(PipelineFitState, first_loss)},
                                     {"train_loss", G_STRUCT_OFFSET(PipelineFitState, train_loss)},
                                     {"validation_loss", G_STRUCT_OFFSET(PipelineFitState, validation_loss)},
