@@ -10,13 +10,13 @@ G_BEGIN_DECLS
 #define DEPLOY_HTTP_MAX_BODY (1024 * 1024)
 
 typedef struct {
-  const gchar *name;             /* what error texts call the peer; the URL may hold a secret and is never printed */
+  const gchar *name; /* what error texts call the peer; the URL may hold a secret and is never printed */
   const gchar *url;
-  const gchar *const *headers;   /* "Name: value", NULL-terminated, or NULL */
+  const gchar *const *headers; /* "Name: value", NULL-terminated, or NULL */
   const gchar *body;
-  guint timeout_ms;              /* of the whole call, at least 1; connecting gets at most 5 s of it */
+  guint timeout_ms; /* of the whole call, at least 1; connecting gets at most 5 s of it */
   gboolean allow_plain_http;
-  gboolean allow_private_address;/* else the connected peer must have a public address */
+  gboolean allow_private_address; /* else the connected peer must have a public address */
 } DeployHttpRequest;
 
 typedef struct {

@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -15,10 +16,9 @@ static gboolean fail(const gchar *doing, const gchar *name, GError **error)
 {
   int saved = errno;
   g_set_error(error, DEPLOY_ERROR, DEPLOY_ERROR_IO, "%s \"%s\": %s%s", doing, name, g_strerror(saved),
-              saved == ENOSPC || saved == EDQUOT ? "; free space, the placement is tried again"
-              : saved == EACCES || saved == EPERM || saved == EROFS
-                  ? "; give the kedge user write permission there"
-                  : "");
+              saved == ENOSPC || saved == EDQUOT                    ? "; free space, the placement is tried again"
+              : saved == EACCES || saved == EPERM || saved == EROFS ? "; give the kedge user write permission there"
+                                                                    : "");
   return FALSE;
 }
 
@@ -84,7 +84,8 @@ static int open_folder(int parent, const gchar *name, GError **error)
   int folder = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
   if (folder < 0 && (errno == ELOOP || errno == ENOTDIR))
     g_set_error(error, DEPLOY_ERROR, DEPLOY_ERROR_IO,
-                "\"%s\" is not a folder (symbolic links are not followed there): remove it or choose another path", name);
+                "\"%s\" is not a folder (symbolic links are not followed there): remove it or choose another path",
+                name);
   else if (folder < 0)
     fail("cannot open the folder", name, error);
   return folder;
@@ -189,7 +190,8 @@ gboolean deploy_place_file(int folder, const gchar *name, GBytes *bytes, const D
 }
 
 /* A version whose folder exists already (placed before, or damaged since): its file is replaced as a whole. */
-static gboolean place_into_existing(int folder, const gchar *name, GBytes *onnx, const DeploySteps *steps, GError **error)
+static gboolean place_into_existing(int folder, const gchar *name, GBytes *onnx, const DeploySteps *steps,
+                                    GError **error)
 {
   int inner = open_folder(folder, name, error);
   if (inner < 0) return FALSE;
@@ -207,8 +209,7 @@ gboolean deploy_place_version(int folder, gint64 version, GBytes *onnx, const De
   if (!make_folder(folder, temporary, steps, error)) return FALSE;
   int inner = open_folder(folder, temporary, error);
   if (inner < 0) return FALSE;
-  gboolean written =
-      write_new(inner, MODEL_FILE, onnx, steps, error) && sync_folder(inner, MODEL_FILE, steps, error);
+  gboolean written = write_new(inner, MODEL_FILE, onnx, steps, error) && sync_folder(inner, MODEL_FILE, steps, error);
   close(inner);
   return written && rename_in(folder, temporary, name, steps, error);
 }
@@ -240,7 +241,8 @@ GArray *deploy_place_list_versions(int folder, GError **error)
   GArray *versions = g_array_new(FALSE, FALSE, sizeof(gint64));
   for (struct dirent *entry = readdir(entries); entry != NULL; entry = readdir(entries)) {
     guint64 version = 0;
-    if (entry->d_name[0] == '0' || !g_ascii_string_to_unsigned(entry->d_name, 10, 1, G_MAXINT64, &version, NULL)) continue;
+    if (entry->d_name[0] == '0' || !g_ascii_string_to_unsigned(entry->d_name, 10, 1, G_MAXINT64, &version, NULL))
+      continue;
     gint64 number = (gint64)version;
     g_array_append_val(versions, number);
   }

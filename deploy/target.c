@@ -6,12 +6,12 @@
 #include "deploy/http.h"
 #include "registry/model.h"
 
-G_DEFINE_QUARK(deploy-error-quark, deploy_error)
+G_DEFINE_QUARK(deploy - error - quark, deploy_error)
 
 const DeployTargetType *const deploy_target_types[] = {
-  &deploy_target_directory,
-  &deploy_target_triton,
-  NULL,
+    &deploy_target_directory,
+    &deploy_target_triton,
+    NULL,
 };
 
 static const DeployTargetType *find_type(const gchar *name, GError **error)
@@ -31,8 +31,9 @@ gboolean deploy_target_apply(const DeployTargetSettings *settings, const DeployR
   const DeployTargetType *type = find_type(settings->type, error);
   if (type == NULL) return FALSE;
   if (settings->path == NULL || settings->path[0] == '\0') {
-    g_set_error(error, DEPLOY_ERROR, DEPLOY_ERROR_INVALID, "the %s target of model \"%s\" has no path: set targets.path",
-                type->type, release->model != NULL ? release->model : "");
+    g_set_error(error, DEPLOY_ERROR, DEPLOY_ERROR_INVALID,
+                "the %s target of model \"%s\" has no path: set targets.path", type->type,
+                release->model != NULL ? release->model : "");
     return FALSE;
   }
   if (!registry_name_is_valid(release->model)) {
@@ -42,7 +43,8 @@ gboolean deploy_target_apply(const DeployTargetSettings *settings, const DeployR
   }
   if (release->version < 1 || release->onnx == NULL) {
     g_set_error(error, DEPLOY_ERROR, DEPLOY_ERROR_INVALID, "version %" G_GINT64_FORMAT " of model \"%s\" %s",
-                release->version, release->model, release->version < 1 ? "is not a version number" : "has no ONNX bytes");
+                release->version, release->model,
+                release->version < 1 ? "is not a version number" : "has no ONNX bytes");
     return FALSE;
   }
   return type->apply(settings, release, error);
@@ -67,16 +69,16 @@ gboolean deploy_load_call(const DeployTargetSettings *settings, const gchar *mod
   while (length > 0 && settings->url[length - 1] == '/') length--;
   g_autofree gchar *url = g_strdup_printf("%.*s/v2/repository/models/%s/load", (int)length, settings->url, model);
   g_autofree gchar *name = g_strdup_printf("the load call of model \"%s\"", model);
-  const gchar *const headers[] = { "Content-Type: application/json", NULL };
+  const gchar *const headers[] = {"Content-Type: application/json", NULL};
   /* A model server stands in the operator's own network: private addresses and plain HTTP are its normal case. */
-  DeployHttpRequest request = { .name = name,
-                                .url = url,
-                                .headers = headers,
-                                .body = "{}",
-                                .timeout_ms = 30000,
-                                .allow_plain_http = TRUE,
-                                .allow_private_address = TRUE };
-  g_auto(DeployHttpResponse) response = { 0 };
+  DeployHttpRequest request = {.name = name,
+                               .url = url,
+                               .headers = headers,
+                               .body = "{}",
+                               .timeout_ms = 30000,
+                               .allow_plain_http = TRUE,
+                               .allow_private_address = TRUE};
+  g_auto(DeployHttpResponse) response = {0};
   if (!deploy_http_post(&request, &response, error)) return FALSE;
   if (response.status / 100 == 2) return TRUE;
   g_autofree gchar *text = refusal_text(&response);

@@ -22,7 +22,7 @@ static gboolean apply(const DeployTargetSettings *settings, const DeployRelease 
 }
 
 const DeployTargetType deploy_target_directory = {
-  .type = "directory",
-  .summary = "PATH/MODEL/VERSION/model.onnx and the link PATH/MODEL/current",
-  .apply = apply,
+    .type = "directory",
+    .summary = "PATH/MODEL/VERSION/model.onnx and the link PATH/MODEL/current",
+    .apply = apply,
 };

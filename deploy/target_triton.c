@@ -12,10 +12,10 @@
 static const struct {
   const gchar *onnx, *triton;
 } tensor_types[] = {
-  { "float32", "TYPE_FP32" }, { "float64", "TYPE_FP64" }, { "float16", "TYPE_FP16" }, { "int64", "TYPE_INT64" },
-  { "int32", "TYPE_INT32" },  { "int16", "TYPE_INT16" },  { "int8", "TYPE_INT8" },    { "uint64", "TYPE_UINT64" },
-  { "uint32", "TYPE_UINT32" },{ "uint16", "TYPE_UINT16" },{ "uint8", "TYPE_UINT8" },  { "bool", "TYPE_BOOL" },
-  { "string", "TYPE_STRING" },
+    {"float32", "TYPE_FP32"},  {"float64", "TYPE_FP64"},  {"float16", "TYPE_FP16"}, {"int64", "TYPE_INT64"},
+    {"int32", "TYPE_INT32"},   {"int16", "TYPE_INT16"},   {"int8", "TYPE_INT8"},    {"uint64", "TYPE_UINT64"},
+    {"uint32", "TYPE_UINT32"}, {"uint16", "TYPE_UINT16"}, {"uint8", "TYPE_UINT8"},  {"bool", "TYPE_BOOL"},
+    {"string", "TYPE_STRING"},
 };
 
 static const gchar *triton_type(const gchar *onnx)
@@ -118,7 +118,7 @@ static gboolean apply(const DeployTargetSettings *settings, const DeployRelease 
 }
 
 const DeployTargetType deploy_target_triton = {
-  .type = "triton",
-  .summary = "a Triton model repository: PATH/MODEL/config.pbtxt, PATH/MODEL/VERSION/model.onnx",
-  .apply = apply,
+    .type = "triton",
+    .summary = "a Triton model repository: PATH/MODEL/config.pbtxt, PATH/MODEL/VERSION/model.onnx",
+    .apply = apply,
 };
