@@ -3,6 +3,7 @@
 #include <jansson.h>
 #include <math.h>
 
+#include "drift/distributions.h"
 #include "registry/decision.h"
 #include "registry/model.h"
 
@@ -196,40 +197,12 @@ gboolean deploy_rollout_apply(RegistryStore *store, RegistryArtifacts *artifacts
 /* --- the watch -----------------------------------------------------------------------------------------------------
  */
 
-static double log_choose(double n, double k)
-{
-  int sign = 0;
-  return lgamma_r(n + 1, &sign) - lgamma_r(k + 1, &sign) - lgamma_r(n - k + 1, &sign);
-}
-
-/* Sum of the binomial probabilities of first, first + step, … until they no longer count. The terms fall from `first`
- * on (it lies beyond the mode in the direction of step), so the sum is exact to a few units in the last place. */
-static double sum_tail(double n, double probability, double first, double step)
-{
-  double odds = probability / (1 - probability);
-  double term = exp(log_choose(n, first) + first * log(probability) + (n - first) * log1p(-probability));
-  double sum = 0;
-  for (double k = first; k >= 0 && k <= n; k += step) {
-    sum += term;
-    term *= step > 0 ? (n - k) / (k + 1) * odds : k / (n - k + 1) / odds;
-    if (term <= sum * 1e-18) break;
-  }
-  return MIN(sum, 1);
-}
-
 gboolean deploy_watch_disappoints(guint64 errors, guint64 rows, double promised_error, double margin, double alpha,
                                   double *p_value)
 {
-  double probability = promised_error + margin, p = NAN;
-  gboolean defined = promised_error >= 0 && promised_error <= 1 && isfinite(margin) && errors <= rows;
-  if (defined && (errors == 0 || probability >= 1))
-    p = 1; /* as many errors as that, or more, are certain */
-  else if (defined && probability <= 0)
-    p = 0; /* no error was allowed at all */
-  else if (defined && (double)errors >= (double)rows * probability + 1)
-    p = sum_tail((double)rows, probability, (double)errors, 1);
-  else if (defined)
-    p = 1 - sum_tail((double)rows, probability, (double)errors - 1, -1);
+  double probability = CLAMP(promised_error + margin, 0, 1), p = NAN;
+  if (promised_error >= 0 && promised_error <= 1 && isfinite(margin) && errors <= rows)
+    p = drift_binomial_tail((double)errors, (double)rows, probability);
   if (p_value != NULL) *p_value = p;
   return p <= alpha;
 }
