@@ -16,7 +16,7 @@ typedef struct {
   gint32 partition, label_partition;
   gint64 first_row, next_row; /* [first, next) of the labelled log of (partition, label_partition) */
   /* set by reading; -1 and an empty digest text before */
-  gchar sha256[65];           /* hex, over the concatenated row bytes */
+  gchar sha256[65]; /* hex, over the concatenated row bytes */
   gint64 first_traffic_offset, last_traffic_offset, first_label_offset, last_label_offset; /* smallest, largest */
   gint64 first_time, last_time; /* event times of the predictions, microseconds; smallest, largest */
 } PipelineDataRange;
@@ -27,10 +27,10 @@ GArray *pipeline_data_ranges_parse(const json_t *spec, const gchar *name, GError
 json_t *pipeline_data_ranges_to_json(const GArray *ranges); /* new reference */
 
 typedef struct {
-  DriftTable *table;   /* a column per feature in schema order, then the label (schema->label): class names as the schema
-                          spells them, missing where the label is of no known class; numbers for regression */
-  GArray *times;       /* of gint64: event time of each row */
-  GArray *versions;    /* of gint64: the version that served the row; 0: not stated */
+  DriftTable *table; /* a column per feature in schema order, then the label (schema->label): class names as the schema
+                        spells them, missing where the label is of no known class; numbers for regression */
+  GArray *times;     /* of gint64: event time of each row */
+  GArray *versions;  /* of gint64: the version that served the row; 0: not stated */
 } PipelineDataSet;
 PipelineDataSet *pipeline_data_set_new(const DriftSchema *schema);
 void pipeline_data_set_free(PipelineDataSet *set);

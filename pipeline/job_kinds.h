@@ -7,13 +7,12 @@
  * "last_time" (microseconds).
  *
  * "retrain": spec {"model", "data": […], "architecture", "from": VERSION|0, "rehearsal": [ranges] (optional),
- *                  "epochs", "batch_size", "patience", "learning_rate", "seed", "adversarial_epsilon", "adversarial_steps",
- *                  "holdout_fraction" (last rows in time, for the gate), "champion": VERSION,
- *                  "gate": {"confidence", "robust_epsilon"}, "incident": ID}
- *            result {"version": N, "rows": n, "holdout": n, "unusable": n (rows without a label of a known class),
- *                    "data": […], "rehearsal": […], "comparison": {"n","champion","challenger","gain","low","high",
- *                    "confidence"}, "champion": EVALUATION, "challenger": EVALUATION, "training": {"epochs","best_epoch",
- *                    "train_loss","validation_loss","validation_metric","samples_per_second"},
+ *                  "epochs", "batch_size", "patience", "learning_rate", "seed", "adversarial_epsilon",
+ * "adversarial_steps", "holdout_fraction" (last rows in time, for the gate), "champion": VERSION, "gate":
+ * {"confidence", "robust_epsilon"}, "incident": ID} result {"version": N, "rows": n, "holdout": n, "unusable": n (rows
+ * without a label of a known class), "data": […], "rehearsal": […], "comparison":
+ * {"n","champion","challenger","gain","low","high", "confidence"}, "champion": EVALUATION, "challenger": EVALUATION,
+ * "training": {"epochs","best_epoch", "train_loss","validation_loss","validation_metric","samples_per_second"},
  *                    "seconds": {"load","train","evaluate","register"}}
  *            EVALUATION {"n","accuracy","balanced_accuracy","auc","log_loss","mae","rmse","robust_accuracy",
  *                    "robust_epsilon","latency_p50_us","latency_p99_us","disparate_impact_worst",
@@ -23,10 +22,10 @@
  *            "memory_bytes"}; members that are not known are left alone.
  * "refit":   as retrain, by pipeline_refit_last_layer on version "from"; spec adds "penalty".
  * "score":   spec {"model", "data": […], "versions": [V, …]}
- *            result {"rows": n, "data": […], "versions": [{"version": V, "errors": "BASE64 of one bit a row", "accuracy": a,
- *                    "log_loss": l}], "seconds": s}; done inside the warm worker, models cached by version. Row i is bit
- *            i % 8 (from the lowest) of byte i / 8; a row whose label is of no known class counts as wrong. A version
- *            that cannot run has "error": TEXT instead. Regression: "errors" and "accuracy" are null, "mse" is given.
+ *            result {"rows": n, "data": […], "versions": [{"version": V, "errors": "BASE64 of one bit a row",
+ * "accuracy": a, "log_loss": l}], "seconds": s}; done inside the warm worker, models cached by version. Row i is bit i
+ * % 8 (from the lowest) of byte i / 8; a row whose label is of no known class counts as wrong. A version that cannot
+ * run has "error": TEXT instead. Regression: "errors" and "accuracy" are null, "mse" is given.
  *
  * Progress: {"stage": "load"|"train"|"evaluate"|"register", "rows", "epoch", "epochs", "loss", "metric", "fraction",
  * "samples_per_second", "seconds"}.
@@ -46,10 +45,10 @@ typedef struct {
   RegistryStore *store;
   RegistryArtifacts *artifacts;
   RegistryJob *job;
-  GCancellable *cancel;          /* set when the job was cancelled or fenced */
-  gpointer cache;                /* PipelineModelCache* of a warm worker, or NULL */
-  PipelineHeartbeat *heartbeat;  /* takes the progress; or NULL */
-  const gchar *state_directory;  /* where training checkpoints live; or NULL: none are kept */
+  GCancellable *cancel;         /* set when the job was cancelled or fenced */
+  gpointer cache;               /* PipelineModelCache* of a warm worker, or NULL */
+  PipelineHeartbeat *heartbeat; /* takes the progress; or NULL */
+  const gchar *state_directory; /* where training checkpoints live; or NULL: none are kept */
 } PipelineJobContext;
 
 typedef struct {
@@ -65,8 +64,8 @@ extern const PipelineJobKind *const pipeline_job_kinds[]; /* NULL-terminated */
 const PipelineJobKind *pipeline_job_kind_find(const gchar *kind);
 
 /* Runs the context's job and settles what its kind leaves open: bad data, a bad model or a bad spec end it as "failed"
- * (TRUE); a cancelled one as "cancelled" (TRUE); what may pass (store not available, stopped worker) is an error (FALSE)
- * and the job stays claimed, for the worker to put back. */
+ * (TRUE); a cancelled one as "cancelled" (TRUE); what may pass (store not available, stopped worker) is an error
+ * (FALSE) and the job stays claimed, for the worker to put back. */
 gboolean pipeline_job_execute(PipelineJobContext *context, GError **error);
 
 typedef struct {

@@ -1,4 +1,5 @@
-/* Loaded models of a warm worker, by version. Versions are immutable, so what is cached never goes stale. One thread. */
+/* Loaded models of a warm worker, by version. Versions are immutable, so what is cached never goes stale. One thread.
+ */
 #pragma once
 
 #include "pipeline/model.h"
