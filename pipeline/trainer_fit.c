@@ -49,6 +49,7 @@ PipelineFit *pipeline_fit_new(PipelineNetwork *network, const PipelineNetworkBac
                                   .square = g_new0(float, n),
                                   .best = g_memdup2(network->parameters, n * sizeof(float)),
                                   .best_loss = INFINITY,
+                                  .best_metric = NAN,
                                   .first_loss = NAN,
                                   .train_loss = NAN,
                                   .validation_loss = NAN,
@@ -209,6 +210,7 @@ static void remember_best(PipelineFit *fit)
   if (fit->data->n_validation == 0) return;
   if (state->validation_loss < state->best_loss) {
     state->best_loss = state->validation_loss;
+    state->best_metric = state->validation_metric;
     state->best_epoch = state->epoch;
     memcpy(state->best, state->parameters, state->n_parameters * sizeof(float));
   } else if (fit->options.patience > 0 && state->epoch - state->best_epoch >= fit->options.patience) {
