@@ -120,7 +120,8 @@ static int run_list(int argc, char **argv)
   if (!command_parse(&command_model_list, &argc, &argv, NULL, &common)) return COMMAND_USAGE;
   g_autoptr(GError) error = NULL;
   g_autoptr(RegistryStore) store = command_open_store(&common, &error);
-  return command_report(&common, store != NULL ? report_models(store, &error) : NULL, error, print_models);
+  json_t *report = store != NULL ? report_models(store, &error) : NULL;
+  return command_report(&common, report, error, print_models);
 }
 
 const Command command_model_list = {
@@ -165,7 +166,8 @@ static int run_show(int argc, char **argv)
   if (argc != 2) return command_usage(&common, "one NAME is needed");
   g_autoptr(GError) error = NULL;
   g_autoptr(RegistryStore) store = command_open_store(&common, &error);
-  return command_report(&common, store != NULL ? report_model(store, argv[1], &error) : NULL, error, print_model);
+  json_t *report = store != NULL ? report_model(store, argv[1], &error) : NULL;
+  return command_report(&common, report, error, print_model);
 }
 
 const Command command_model_show = {

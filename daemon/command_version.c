@@ -55,8 +55,8 @@ static int run_list(int argc, char **argv)
   if (argc != 2) return command_usage(&common, "one NAME is needed");
   g_autoptr(GError) error = NULL;
   g_autoptr(RegistryStore) store = command_open_store(&common, &error);
-  return command_report(&common, store != NULL ? report_versions(store, argv[1], 0, &error) : NULL, error,
-                        print_versions);
+  json_t *report = store != NULL ? report_versions(store, argv[1], 0, &error) : NULL;
+  return command_report(&common, report, error, print_versions);
 }
 
 const Command command_version_list = {

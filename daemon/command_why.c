@@ -208,7 +208,8 @@ static int run_why(int argc, char **argv)
   if (argc != 2) return command_usage(&common, "one INCIDENT is needed (`kedge incidents` lists them)");
   g_autoptr(GError) error = NULL;
   g_autoptr(RegistryStore) store = command_open_store(&common, &error);
-  return command_report(&common, store != NULL ? why(store, argv[1], &error) : NULL, error, print_why);
+  json_t *report = store != NULL ? why(store, argv[1], &error) : NULL;
+  return command_report(&common, report, error, print_why);
 }
 
 const Command command_why = {
