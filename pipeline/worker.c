@@ -216,11 +216,11 @@ static void idle(Worker *worker, guint timeout_ms)
 {
   GPollFD watched[2];
   guint n = 0;
-  gboolean stopping = g_cancellable_is_cancelled(worker->stop);
-  if (!stopping && g_cancellable_make_pollfd(worker->stop, &watched[n])) n++;
+  gboolean listens = !g_cancellable_is_cancelled(worker->stop) && g_cancellable_make_pollfd(worker->stop, &watched[n]);
+  if (listens) n++;
   if (worker->child != NULL) watched[n++] = (GPollFD){.fd = pipeline_child_get_fd(worker->child), .events = G_IO_IN};
   g_poll(watched, n, (gint)MIN(timeout_ms, G_MAXINT));
-  if (!stopping) g_cancellable_release_fd(worker->stop);
+  if (listens) g_cancellable_release_fd(worker->stop);
 }
 
 static gboolean may_pass(const GError *error)
