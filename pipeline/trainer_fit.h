@@ -35,7 +35,7 @@ typedef struct {
   guint64 steps;                                                     /* of Adam */
   guint epoch;                                                       /* finished */
   guint best_epoch;                                                  /* of `best`; 0: none yet */
-  double best_loss;                                                  /* on the validation rows */
+  double best_loss, best_metric;                                     /* on the validation rows */
   double first_loss, train_loss, validation_loss, validation_metric; /* of the last epoch; NaN: none */
   gboolean finished;                                                 /* early stopping has ended it */
   PipelineRandom random;
