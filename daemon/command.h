@@ -20,7 +20,11 @@ typedef struct {
 
 extern const Command *const commands[]; /* NULL-terminated */
 
-/* Parses argv by `entries` plus the common ones (--config FILE, --store URI, --artifacts DIR, --json, --quiet).
+/* The command that argv[1] (and argv[2], when its name has two words) name; *n_words gets 1 or 2. NULL: none. */
+const Command *command_find(int argc, char **argv, int *n_words);
+
+/* Parses argv by `entries` (NULL: none) plus the common ones (--config FILE, --store URI, --artifacts DIR, --json,
+ * --quiet). What is not an option stays in argv from argv[1]. --help prints the command's help and exits.
  * FALSE: usage error, already printed; return COMMAND_USAGE. */
 typedef struct {
   gboolean json, quiet;
@@ -31,12 +35,19 @@ gboolean command_parse(const Command *command, int *argc, char ***argv, const GO
 void command_common_clear(CommandCommon *common);
 /* Prints "kedge NAME: message" to standard error (or {"error": …} on standard output with --json); COMMAND_FAILED. */
 int command_fail(const CommandCommon *common, const GError *error);
+/* The same for a wrong use of the command; names `kedge help`; COMMAND_USAGE. */
+int command_usage(const CommandCommon *common, const gchar *format, ...) G_GNUC_PRINTF(2, 3);
 
 /* A table for people: right-aligned numbers, headers, fits the terminal's width. */
 typedef struct _CommandTable CommandTable;
 CommandTable *command_table_new(const gchar *const *headers); /* a header beginning with '>' is right-aligned */
 void command_table_add(CommandTable *table, ...) G_GNUC_NULL_TERMINATED; /* gchar* cells, copied */
 void command_table_print(CommandTable *table);                /* prints and frees */
+/* The table as text of lines at most `width` wide (0: as wide as it needs); new. */
+gchar *command_table_format(const CommandTable *table, guint width);
+void command_table_free(CommandTable *table);
+/* Columns of the terminal on standard output; 0 when it is not one. */
+guint command_terminal_width(void);
 
 /* A progress bar on a terminal, a line a tenth otherwise, nothing with --quiet or --json. */
 typedef struct _CommandProgress CommandProgress;
