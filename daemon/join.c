@@ -159,6 +159,7 @@ void join_seal(Join *join)
   join_free_matched(g_steal_pointer(&join->tail_matched));
   join_add_block(join, block);
   join->n_fresh++;
+  if (block->n_live == 0) join_drop_block(join, block);
   g_byte_array_set_size(join->tail, 0);
   g_byte_array_set_size(join->tail_left, 0);
   g_array_set_size(join->tail_ends, 0);

@@ -17,6 +17,7 @@ typedef struct {
 struct _ShardSeen {
   gint64 span_us;
   guint capacity;
+  gboolean keep_fresh;
   guint64 generation;  /* of `tables[0]`; tables[1] holds the one before */
   gint64 started;      /* watermark at which the current generation began */
   SeenTable tables[2];
@@ -68,10 +69,11 @@ static void seen_table_add(SeenTable *table, guint64 hash)
   seen_table_place(table, hash);
 }
 
-ShardSeen *shard_seen_new(gint64 span_us, guint capacity)
+ShardSeen *shard_seen_new(gint64 span_us, guint capacity, gboolean keep_fresh)
 {
   ShardSeen *seen = g_new0(ShardSeen, 1);
   seen->span_us = span_us;
+  seen->keep_fresh = keep_fresh;
   seen->capacity = MAX(capacity, 1u);
   seen->generation = 1;
   seen->started = G_MININT64;
@@ -122,6 +124,7 @@ gboolean shard_seen_add(ShardSeen *seen, guint64 hash, gint64 watermark)
   seen_advance(seen, watermark);
   if (shard_seen_has(seen, hash)) return TRUE;
   seen_table_add(&seen->tables[0], hash);
+  if (!seen->keep_fresh) return FALSE;
   if (seen->runs->len == 0 || g_array_index(seen->runs, SeenRun, seen->runs->len - 1).generation != seen->generation) {
     SeenRun run = {seen->generation, seen->fresh->len};
     g_array_append_val(seen->runs, run);
@@ -218,4 +221,17 @@ void shard_seen_put_canonical(const ShardSeen *seen, GByteArray *out)
     shard_put_u32(out, n);
     for (guint i = 0; i < n; i++) shard_put_u64(out, hashes[i]);
   }
+}
+
+gboolean shard_seen_get_canonical(ShardSeen *seen, ShardReader *reader)
+{
+  if (!shard_seen_get_head(seen, reader)) return FALSE;
+  for (guint t = 0; t < 2; t++) {
+    guint32 n = shard_get_u32(reader);
+    for (guint32 i = 0; i < n && !reader->failed; i++) {
+      guint64 hash = shard_get_u64(reader);
+      if (hash != 0) seen_table_add(&seen->tables[t], hash);
+    }
+  }
+  return !reader->failed;
 }

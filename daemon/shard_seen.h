@@ -14,7 +14,8 @@ G_BEGIN_DECLS
 #define SHARD_SEEN_CAPACITY (1u << 18)
 
 typedef struct _ShardSeen ShardSeen;
-ShardSeen *shard_seen_new(gint64 span_us, guint capacity);
+/* keep_fresh: remember what was added for take_fresh; FALSE: the whole set is written each time (put_canonical). */
+ShardSeen *shard_seen_new(gint64 span_us, guint capacity, gboolean keep_fresh);
 void shard_seen_free(ShardSeen *seen);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(ShardSeen, shard_seen_free)
 gboolean shard_seen_has(const ShardSeen *seen, guint64 hash);
@@ -32,7 +33,8 @@ gboolean shard_seen_has_fresh(const ShardSeen *seen);
 guint64 shard_seen_take_fresh(ShardSeen *seen, GByteArray *out);
 /* Reads one such section; keeps the hashes of the two current generations. Returns the newest generation in it. */
 guint64 shard_seen_restore_fresh(ShardSeen *seen, ShardReader *reader);
-/* The whole set, sorted: for shard_canonical_bytes. */
+/* The whole set with its head, sorted: the same set gives the same bytes. */
 void shard_seen_put_canonical(const ShardSeen *seen, GByteArray *out);
+gboolean shard_seen_get_canonical(ShardSeen *seen, ShardReader *reader);
 
 G_END_DECLS
