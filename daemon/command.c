@@ -75,7 +75,6 @@ gboolean command_parse(const Command *command, int *argc, char ***argv, const GO
   g_autoptr(GError) error = NULL;
   if (!g_option_context_parse(context, argc, argv, &error)) {
     command_usage(common, "%s", error->message);
-    command_common_clear(common);
     return FALSE;
   }
   remove_separator(argc, *argv);
@@ -106,7 +105,7 @@ int command_fail(const CommandCommon *common, const GError *error)
   return COMMAND_FAILED;
 }
 
-int command_usage(const CommandCommon *common, const gchar *format, ...)
+int command_usage(CommandCommon *common, const gchar *format, ...)
 {
   va_list arguments;
   va_start(arguments, format);
@@ -115,6 +114,7 @@ int command_usage(const CommandCommon *common, const gchar *format, ...)
   const gchar *program = g_get_prgname() != NULL ? g_get_prgname() : "kedge";
   g_autofree gchar *message = g_strdup_printf("%s (see `%s --help`)", text, program);
   print_error(common, message);
+  command_common_clear(common);
   return COMMAND_USAGE;
 }
 
@@ -132,6 +132,20 @@ const Command *command_find(int argc, char **argv, int *n_words)
   }
   *n_words = 1;
   return one_word;
+}
+
+int command_report(CommandCommon *common, json_t *report, const GError *error, void (*print)(json_t *report))
+{
+  int status = COMMAND_DONE;
+  if (report == NULL)
+    status = command_fail(common, error);
+  else if (common->json)
+    command_print_json(json_incref(report));
+  else
+    print(report);
+  json_decref(report);
+  command_common_clear(common);
+  return status;
 }
 
 void command_print_json(json_t *value)

@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -145,6 +146,47 @@ void command_table_print(CommandTable *table)
   g_autofree gchar *text = command_table_format(table, command_terminal_width());
   fputs(text, stdout);
   command_table_free(table);
+}
+
+/* --- cells ---------------------------------------------------------------------------------------------------- */
+
+#define UNDEFINED "–"
+
+gchar *command_text_count(json_t *value)
+{
+  if (!json_is_integer(value)) return g_strdup(UNDEFINED);
+  json_int_t number = json_integer_value(value);
+  g_autofree gchar *digits = g_strdup_printf("%" G_GUINT64_FORMAT, number < 0 ? -(guint64)number : (guint64)number);
+  gsize length = strlen(digits);
+  GString *out = g_string_new(number < 0 ? "-" : "");
+  for (gsize i = 0; i < length; i++) {
+    if (i > 0 && (length - i) % 3 == 0) g_string_append_c(out, ',');
+    g_string_append_c(out, digits[i]);
+  }
+  return g_string_free(out, FALSE);
+}
+
+gchar *command_text_real(json_t *value, guint decimals)
+{
+  if (!json_is_number(value)) return g_strdup(UNDEFINED);
+  return g_strdup_printf("%.*f", (int)decimals, json_number_value(value));
+}
+
+gchar *command_text_time(json_t *value)
+{
+  const gchar *text = json_string_value(value);
+  if (text == NULL) return g_strdup(UNDEFINED);
+  gchar *out = g_strndup(text, strlen("2026-11-26T10:48:05"));
+  return g_strdelimit(out, "T", ' ');
+}
+
+gchar *command_text(json_t *value)
+{
+  if (json_is_string(value)) return g_strdup(json_string_value(value));
+  if (json_is_integer(value)) return g_strdup_printf("%" JSON_INTEGER_FORMAT, json_integer_value(value));
+  if (json_is_real(value)) return g_strdup_printf("%.6g", json_real_value(value));
+  if (json_is_boolean(value)) return g_strdup(json_is_true(value) ? "yes" : "no");
+  return g_strdup(UNDEFINED);
 }
 
 /* --- progress ------------------------------------------------------------------------------------------------ */

@@ -4,6 +4,21 @@
 
 /* One line a command, in the order in which `kedge help` lists them. */
 #define COMMANDS(X)                                                                                                    \
+  X(model_add)                                                                                                         \
+  X(model_list)                                                                                                        \
+  X(model_show)                                                                                                        \
+  X(version_list)                                                                                                      \
+  X(version_show)                                                                                                      \
+  X(promote)                                                                                                           \
+  X(rollback)                                                                                                          \
+  X(history)                                                                                                           \
+  X(diff)                                                                                                              \
+  X(export)                                                                                                            \
+  X(verify)                                                                                                            \
+  X(status)                                                                                                            \
+  X(incidents)                                                                                                         \
+  X(why)                                                                                                               \
+  X(wait)                                                                                                              \
   X(help)                                                                                                              \
   X(completion)
 

@@ -147,7 +147,7 @@ static gboolean add_activity(RegistryStore *store, json_t *model, GError **error
   json_object_set_new(model, "jobs_open", json_integer(jobs));
   json_t *windows = report_windows(store, name, 1, error);
   if (windows == NULL) return FALSE;
-  json_object_set_new(model, "last_window", copy_or_null(NULL, ""));
+  json_object_set_new(model, "last_window", json_null());
   if (json_array_size(windows) > 0) json_object_set(model, "last_window", json_array_get(windows, 0));
   json_decref(windows);
   return TRUE;
