@@ -18,6 +18,7 @@
   X(status)                                                                                                            \
   X(incidents)                                                                                                         \
   X(why)                                                                                                               \
+  X(simulate)                                                                                                          \
   X(wait)                                                                                                              \
   X(help)                                                                                                              \
   X(completion)
