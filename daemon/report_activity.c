@@ -109,6 +109,20 @@ json_t *report_jobs(RegistryStore *store, const gchar *model, const gchar *state
   return list;
 }
 
+json_t *report_job(RegistryStore *store, const gchar *id, GError **error)
+{
+  g_autoptr(RegistryJob) job = registry_job_get(store, id, error);
+  if (job == NULL) return NULL;
+  g_autoptr(GPtrArray) lines = registry_job_log_list(store, id, 0, error);
+  if (lines == NULL) return NULL;
+  json_t *log = json_array();
+  for (guint i = 0; i < lines->len; i++) json_array_append_new(log, report_text(g_ptr_array_index(lines, i)));
+  json_t *object = job_to_json(job);
+  json_object_set_new(object, "spec", report_json(job->spec));
+  json_object_set_new(object, "log", log);
+  return object;
+}
+
 static json_t *shards_to_json(RegistryStore *store, const gchar *model, GError **error)
 {
   g_autoptr(GPtrArray) shards = registry_shard_list(store, model, error);
