@@ -1,7 +1,7 @@
 /* The wire: sockets, libmicrohttpd, the server's thread. Everything about requests is decided in http_dispatch. */
 #include "daemon/http.h"
 
-#include <errno.h>
+#include <gio/gio.h>
 #include <microhttpd.h>
 #include <poll.h>
 #include <string.h>
