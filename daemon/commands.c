@@ -18,6 +18,12 @@
   X(status)                                                                                                            \
   X(incidents)                                                                                                         \
   X(why)                                                                                                               \
+  X(job_list)                                                                                                          \
+  X(job_show)                                                                                                          \
+  X(job_follow)                                                                                                        \
+  X(job_cancel)                                                                                                        \
+  X(job_run)                                                                                                           \
+  X(worker)                                                                                                            \
   X(wait)                                                                                                              \
   X(help)                                                                                                              \
   X(completion)

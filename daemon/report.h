@@ -41,6 +41,7 @@ json_t *report_windows(RegistryStore *store, const gchar *model, guint limit, GE
 /* [{"id", "model", "kind", "state", "incident", "worker", "attempts", "progress", "result", "error", "created_at",
  *   "started_at", "finished_at", "predicted_seconds"}], newest first. */
 json_t *report_jobs(RegistryStore *store, const gchar *model, const gchar *state, guint limit, GError **error);
+json_t *report_job(RegistryStore *store, const gchar *id, GError **error); /* and "spec", "log": [lines] */
 /* {"backend", "leader": {"owner", "term"} | null, "models": [report_models' fields, "shards": [{"partition", "owner",
  *   "epoch", "next_offset", "consumed", "watermark", "idle"}], "progress" (the leader's), "incidents_open",
  *   "jobs_open", "last_window"}], "incidents": open ones, "jobs": open ones} */

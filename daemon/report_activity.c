@@ -109,6 +109,20 @@ json_t *report_jobs(RegistryStore *store, const gchar *model, const gchar *state
   return list;
 }
 
+json_t *report_job(RegistryStore *store, const gchar *id, GError **error)
+{
+  g_autoptr(RegistryJob) job = registry_job_get(store, id, error);
+  if (job == NULL) return NULL;
+  g_autoptr(GPtrArray) lines = registry_job_log_list(store, id, 0, error);
+  if (lines == NULL) return NULL;
+  json_t *log = json_array();
+  for (guint i = 0; i < lines->len; i++) json_array_append_new(log, report_text(g_ptr_array_index(lines, i)));
+  json_t *object = job_to_json(job);
+  json_object_set_new(object, "spec", report_json(job->spec));
+  json_object_set_new(object, "log", log);
+  return object;
+}
+
 static json_t *shards_to_json(RegistryStore *store, const gchar *model, GError **error)
 {
   g_autoptr(GPtrArray) shards = registry_shard_list(store, model, error);
@@ -165,12 +179,23 @@ static json_t *open_jobs(RegistryStore *store, GError **error)
   return running;
 }
 
+/* Who decides: the owner of the lease as last written; null before the first leader. */
+static json_t *leader_to_json(RegistryStore *store, GError **error)
+{
+  g_autoptr(RegistryRows) rows =
+      registry_store_query(store, "SELECT name, owner, term FROM lease ORDER BY name LIMIT 1", NULL, 0, error);
+  if (rows == NULL) return NULL;
+  if (registry_rows_get_count(rows) == 0) return json_null();
+  return json_pack("{s:o, s:I}", "owner", report_text(registry_rows_get_text(rows, 0, 1)), "term",
+                   (json_int_t)registry_rows_get_integer(rows, 0, 2));
+}
+
 json_t *report_status(RegistryStore *store, GError **error)
 {
   json_t *models = report_models(store, error);
   if (models == NULL) return NULL;
   gsize i;
-  json_t *model, *incidents = NULL, *jobs = NULL;
+  json_t *model, *incidents = NULL, *jobs = NULL, *leader = NULL;
   json_array_foreach (models, i, model) {
     if (!add_activity(store, model, error)) goto failed;
   }
@@ -178,8 +203,10 @@ json_t *report_status(RegistryStore *store, GError **error)
   if (incidents == NULL) goto failed;
   jobs = open_jobs(store, error);
   if (jobs == NULL) goto failed;
-  return json_pack("{s:s, s:o, s:o, s:o}", "backend", registry_store_get_backend(store), "models", models, "incidents",
-                   incidents, "jobs", jobs);
+  leader = leader_to_json(store, error);
+  if (leader == NULL) goto failed;
+  return json_pack("{s:s, s:o, s:o, s:o, s:o}", "backend", registry_store_get_backend(store), "leader", leader,
+                   "models", models, "incidents", incidents, "jobs", jobs);
 failed:
   json_decref(models);
   json_decref(incidents);
