@@ -19,6 +19,12 @@
   X(incidents)                                                                                                         \
   X(why)                                                                                                               \
   X(simulate)                                                                                                          \
+  X(job_list)                                                                                                          \
+  X(job_show)                                                                                                          \
+  X(job_follow)                                                                                                        \
+  X(job_cancel)                                                                                                        \
+  X(job_run)                                                                                                           \
+  X(worker)                                                                                                            \
   X(wait)                                                                                                              \
   X(help)                                                                                                              \
   X(completion)
