@@ -10,6 +10,7 @@ typedef enum { METRICS_COUNTER, METRICS_GAUGE, METRICS_HISTOGRAM } MetricsType;
 typedef struct {
   const gchar *name; /* kedge_…, with unit suffix, counters end in _total */
   MetricsType type;
+  const gchar *labels; /* names of its labels, comma-separated; NULL: one series without labels that starts at 0 */
   const gchar *help;
 } MetricsDefinition;
 extern const MetricsDefinition metrics_definitions[]; /* ends with name NULL */

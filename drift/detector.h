@@ -13,8 +13,8 @@ typedef struct _DriftDetector DriftDetector;
 typedef enum { DRIFT_SIGNAL_NONE, DRIFT_SIGNAL_WARNING, DRIFT_SIGNAL_DRIFT } DriftSignal;
 
 typedef struct {
-  const gchar *name;        /* "adwin", "ddm", … as `kedge drift stream --method` takes it */
-  const gchar *summary;     /* one line for the help */
+  const gchar *name;               /* "adwin", "ddm", … as `kedge drift stream --method` takes it */
+  const gchar *summary;            /* one line for the help */
   const gchar *const *option_help; /* "key=default  meaning", NULL-terminated */
   DriftDetector *(*create)(GHashTable *options, GError **error); /* options: text -> text; unknown keys refused */
   DriftSignal (*update)(DriftDetector *detector, double value);

@@ -29,10 +29,10 @@ typedef struct {
 /* A plain value: build with drift_schema_new, add features, set the rest. Owned strings. */
 typedef struct {
   DriftTask task;
-  gchar *label;          /* name of the label column */
-  GPtrArray *features;   /* of DriftFeature*, owned */
-  GPtrArray *classes;    /* of gchar*, owned: class names in order; empty for regression */
-  guint positive_class;  /* index into classes; binary only */
+  gchar *label;         /* name of the label column */
+  GPtrArray *features;  /* of DriftFeature*, owned */
+  GPtrArray *classes;   /* of gchar*, owned: class names in order; empty for regression */
+  guint positive_class; /* index into classes; binary only */
 } DriftSchema;
 
 DriftSchema *drift_schema_new(DriftTask task, const gchar *label);

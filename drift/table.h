@@ -13,14 +13,14 @@ G_BEGIN_DECLS
 typedef struct {
   gchar *name;
   DriftFeatureKind kind;
-  GArray *numbers;        /* of double; NULL for categorical */
-  GArray *codes;          /* of guint32; NULL for numeric */
-  GPtrArray *dictionary;  /* of gchar*, by code; NULL for numeric */
-  GHashTable *code_of;    /* text -> code + 1; borrowed keys; NULL for numeric */
+  GArray *numbers;       /* of double; NULL for categorical */
+  GArray *codes;         /* of guint32; NULL for numeric */
+  GPtrArray *dictionary; /* of gchar*, by code; NULL for numeric */
+  GHashTable *code_of;   /* text -> code + 1; borrowed keys; NULL for numeric */
 } DriftColumn;
 
 typedef struct {
-  guint64 n_rows;
+  guint64 n_rows;     /* kept by whoever appends to the columns: every column has this many cells */
   GPtrArray *columns; /* of DriftColumn*, owned */
 } DriftTable;
 

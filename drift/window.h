@@ -15,11 +15,11 @@ typedef struct {
   gint64 version;
   gint64 label_offset;
   gint64 label_time;
-  gint32 predicted_class; /* -1: not a known class */
-  gint32 label_class;     /* -1: not a known class */
-  double score;           /* NaN: absent */
+  gint32 predicted_class;              /* -1: not a known class */
+  gint32 label_class;                  /* -1: not a known class */
+  double score;                        /* NaN: absent */
   double predicted_value, label_value; /* regression; NaN otherwise */
-  guint16 groups[8];      /* first n_groups valid */
+  guint16 groups[8];                   /* first n_groups valid */
   guint8 n_groups;
 } DriftLabelRow;
 
@@ -31,59 +31,61 @@ GArray *drift_label_rows_from_bytes(GBytes *bytes, GError **error);    /* of Dri
 double drift_label_row_error(const DriftSchema *schema, const DriftLabelRow *row);
 
 typedef struct {
-  double minimum_effect;        /* smallest Jensen-Shannon distance (base 2) or KS D that may raise drift; default .1 */
-  double false_discovery_rate;  /* Benjamini-Hochberg level over features; derived from the alarm budget by the caller */
+  double minimum_effect;       /* smallest Jensen-Shannon distance (base 2) or KS D that may raise drift; default .1 */
+  double false_discovery_rate; /* Benjamini-Hochberg level over features; derived from the alarm budget by the caller */
   double missing_rate_increase; /* absolute rise of missing/unseen/out-of-range rate that may raise a quality verdict */
-  double disparate_impact_bound;/* 0: no bound; else e.g. .8 */
-  guint minimum_group;          /* smallest group whose rates are shown with a verdict */
-  double confidence;            /* of intervals; .95 */
+  double disparate_impact_bound; /* 0: no bound; else e.g. .8 */
+  guint minimum_group;           /* smallest group whose rates are shown with a verdict */
+  double confidence;             /* of intervals; .95 */
 } DriftWindowSettings;
 void drift_window_settings_init(DriftWindowSettings *settings);
 
 typedef struct {
-  gchar *feature;            /* owned; "(score)", "(latency)", "(prediction)" for the model's own outputs */
-  const gchar *kind;         /* static: "numeric" or "categorical" */
+  gchar *feature;    /* owned; "(score)", "(latency)", "(prediction)" for the model's own outputs */
+  const gchar *kind; /* static: "numeric" or "categorical" */
   guint64 n_reference, n_window;
-  double ks, ks_p;           /* numeric; NaN when undefined */
+  double ks, ks_p; /* numeric; NaN when undefined */
   double psi, psi_p, js, js_p, chi_squared, chi_squared_p;
   guint chi_squared_df;
-  const gchar *test;         /* static: the statistic whose p enters the correction */
+  const gchar *undefined; /* static text saying why there is no test (p is NaN), or NULL */
+  const gchar *test;      /* static: the statistic whose p enters the correction; NULL when undefined */
   double p, p_adjusted, effect;
-  double missing_reference, missing_window;     /* rates */
-  double unseen_window, out_of_range_window;    /* rates */
-  double mean_reference, mean_window;           /* NaN for categorical */
-  gboolean drift, quality;   /* verdicts of this feature */
+  double missing_reference, missing_window;  /* rates */
+  double unseen_window, out_of_range_window; /* rates */
+  double mean_reference, mean_window;        /* NaN for categorical */
+  gboolean drift, quality;                   /* verdicts of this feature */
 } DriftFeatureVerdict;
 
 typedef struct {
-  const gchar *metric;       /* static: "selection_rate", "disparate_impact", "equal_opportunity_difference", … */
-  gchar *attribute;          /* sensitive feature */
+  const gchar *metric; /* static: "selection_rate", "disparate_impact", "equal_opportunity_difference", … */
+  gchar *attribute;    /* sensitive feature */
   gchar *group, *reference_group;
   guint64 n_group, n_reference;
   double rate_group, rate_group_low, rate_group_high;
   double rate_reference, rate_reference_low, rate_reference_high;
-  double value, low, high;   /* the metric with its interval; NaN: undefined (see undefined) */
-  const gchar *undefined;    /* static text saying why, or NULL */
-  gboolean breach;           /* the whole interval lies beyond the bound */
+  double value, low, high; /* the metric with its interval; NaN: undefined (see undefined) */
+  const gchar *undefined;  /* static text saying why, or NULL */
+  gboolean breach;         /* the whole interval lies beyond the bound */
 } DriftBiasVerdict;
 
 typedef struct {
-  guint64 n;                 /* labelled rows */
+  guint64 n;                                                   /* labelled rows */
   double accuracy, accuracy_low, accuracy_high, auc, log_loss; /* NaN: undefined */
-  double mae, rmse;          /* regression */
+  double mae, rmse;                                            /* regression */
 } DriftPerformance;
 
 typedef struct {
-  gboolean drift;            /* any feature or output drifts */
-  gboolean quality;          /* missing, unseen or out-of-range */
-  gboolean bias;             /* any breach */
-  double evidence_log;       /* ln(1/smallest adjusted p), capped at 700 */
-  GPtrArray *features;       /* of DriftFeatureVerdict*, ranked: strongest cause first */
-  GPtrArray *bias_verdicts;  /* of DriftBiasVerdict* */
+  gboolean drift;           /* any feature or output drifts */
+  gboolean quality;         /* missing, unseen or out-of-range */
+  gboolean bias;            /* any breach */
+  double evidence_log;      /* ln(1/smallest adjusted p), capped at 700 */
+  GPtrArray *features;      /* of DriftFeatureVerdict*, ranked: strongest cause first */
+  GPtrArray *bias_verdicts; /* of DriftBiasVerdict* */
   DriftPerformance performance;
 } DriftWindowVerdict;
 
-/* `labels` may be NULL (n_labels 0). */
+/* `labels` may be NULL (n_labels 0). MISMATCH when profile and window are of different grids. Every quantity has its
+ * entry in `features`, also those that could not be tested (see undefined). Bias is of binary classification. */
 DriftWindowVerdict *drift_window_evaluate(const DriftAccumulator *profile, const DriftAccumulator *window,
                                           const DriftLabelRow *labels, guint n_labels,
                                           const DriftWindowSettings *settings, GError **error);
