@@ -22,6 +22,7 @@ static void answer(HttpContext *context, HttpResponse *response, json_t *report,
   }
   guint status = 500;
   if (g_error_matches(error, REGISTRY_ERROR, REGISTRY_ERROR_NOT_FOUND)) status = 404;
+  if (g_error_matches(error, REGISTRY_ERROR, REGISTRY_ERROR_INVALID)) status = 400;
   if (g_error_matches(error, REGISTRY_ERROR, REGISTRY_ERROR_UNAVAILABLE)) {
     status = 503;
     g_clear_pointer(&context->store, registry_store_close);
@@ -95,12 +96,12 @@ void http_api_versions(HttpContext *context, const HttpRequest *request, HttpRes
 void http_api_windows(HttpContext *context, const HttpRequest *request, HttpResponse *response)
 {
   g_autoptr(GError) error = NULL;
-  const gchar *model;
+  const gchar *model, *kind = http_request_get_query(request, "kind");
   guint limit;
   if (!get_model(request, TRUE, &model, response) || !get_limit(request, &limit, response)) return;
   RegistryStore *store = http_context_get_store(context, response);
   if (store == NULL) return;
-  json_t *report = report_windows(store, model, limit, &error);
+  json_t *report = report_verdicts(store, model, kind != NULL ? kind : "window", limit, &error);
   answer(context, response, report, error);
 }
 

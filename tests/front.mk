@@ -7,3 +7,19 @@ $(BUILD)/tests/http/dashboard_server: $(BUILD)/tests/http/dashboard_server.c.o $
 check-http: $(BUILD)/kedge $(BUILD)/tests/http/dashboard_server ## HTTP, metrics and dashboard against curl, promtool, Chromium
 	BUILD=$(BUILD) tests/http/dashboard
 	BUILD=$(BUILD) tests/http/documents
+
+# Man pages and completion are made from the program's own tables; nothing generated is kept in the tree.
+.PHONY: man
+man: $(BUILD)/man/kedge.1 $(BUILD)/man/kedge.yaml.5 $(BUILD)/man/kedged.8 $(BUILD)/completion/kedge ## man pages and bash completion
+$(BUILD)/man/kedge.1: $(BUILD)/kedge
+	@mkdir -p $(@D)
+	$(BUILD)/kedge help --man >$@.new && mv $@.new $@
+$(BUILD)/man/kedge.yaml.5: deploy/man/kedge.yaml.5.in $(BUILD)/kedge
+	@mkdir -p $(@D)
+	$(BUILD)/kedge config document --man >$@.options && sed -e '/^@OPTIONS@$$/{r $@.options' -e 'd}' $< >$@.new && mv $@.new $@
+$(BUILD)/man/kedged.8: deploy/man/kedged.8
+	@mkdir -p $(@D)
+	cp $< $@
+$(BUILD)/completion/kedge: $(BUILD)/kedge
+	@mkdir -p $(@D)
+	$(BUILD)/kedge completion >$@.new && mv $@.new $@

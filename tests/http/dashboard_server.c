@@ -45,7 +45,7 @@ static void add_models(RegistryStore *store, RegistryArtifacts *artifacts)
                                .onnx_digest = digest,
                                .parent = i,
                                .kind = (gchar *)(i == 0 ? "imported" : "retrain"),
-                               .incident = (gchar *)(i == 0 ? NULL : "loan-performance-1"),
+                               .incident = (gchar *)(i == 0 ? NULL : "loan/performance/26"),
                                .metrics = (gchar *)metrics[i]};
     check(registry_version_create(store, &version, "test", &error) == i + 1, error);
     check(deploy_promote(store, "loan", i + 1, i, i == 0 ? "test" : "leader",
@@ -54,68 +54,90 @@ static void add_models(RegistryStore *store, RegistryArtifacts *artifacts)
   }
 }
 
-static gchar *window_body(guint i)
+static gboolean drifts(guint i)
 {
-  gboolean drift = i >= DRIFT_FROM && i < RECOVERED_FROM;
-  double evidence = drift ? 14 + 3 * sin(i) : 1.2 + sin(i * 1.7);
-  double accuracy = drift ? .742 + .01 * sin(i) : .938 + .008 * cos(i);
-  json_t *body = json_pack("{s:f, s:f, s:b, s:b, s:b, s:[{s:s, s:s, s:f, s:f, s:i, s:i, s:b}], s:{s:i, s:f, s:f, s:f}, "
-                           "s:[{s:s, s:s, s:s, s:s, "
-                           "s:i, s:i, s:f, s:f, s:f, s:f, s:f, s:b}]}",
-                           "evidence_log", evidence, "evidence_bound", 6.9, "drift", drift, "quality", 0, "bias", 0,
-                           "features", "feature", "salary", "test", "ks", "effect", drift ? .31 : .03, "p_adjusted",
-                           exp(-evidence), "n_reference", 4000, "n_window", WINDOW_ROWS, "drift", drift, "performance",
-                           "n", WINDOW_ROWS, "accuracy", accuracy, "accuracy_low", accuracy - .02, "accuracy_high",
-                           accuracy + .02, "bias_verdicts", "metric", "disparate_impact", "attribute", "group", "group",
-                           "<b>A&B</b>", "reference_group", "C", "n_group", 312, "n_reference", 688, "rate_group", .41,
-                           "rate_reference", .52, "value", .788, "low", .71, "high", .86, "breach", 0);
-  gchar *text = json_dumps(body, JSON_COMPACT), *copy = g_strdup(text);
+  return i >= DRIFT_FROM && i < RECOVERED_FROM;
+}
+
+static json_t *window_body(guint i)
+{
+  double evidence = drifts(i) ? 14 + 3 * sin(i) : 1.2 + sin(i * 1.7);
+  return json_pack("{s:f, s:f, s:b, s:b, s:i, s:[{s:s, s:s, s:f, s:f, s:i, s:i, s:b}]}", "evidence_log", evidence,
+                   "evidence_bound", 6.9, "drift", drifts(i), "quality", 0, "n", WINDOW_ROWS, "features", "feature",
+                   "salary", "test", "ks", "effect", drifts(i) ? .31 : .03, "p_adjusted", exp(-evidence), "n_reference",
+                   4000, "n_window", WINDOW_ROWS, "drift", drifts(i));
+}
+
+static json_t *performance_body(guint i)
+{
+  double accuracy = drifts(i) ? .742 + .01 * sin(i) : .938 + .008 * cos(i);
+  return json_pack(
+      "{s:i, s:b, s:{s:i, s:f, s:f, s:f}, s:[{s:s, s:s, s:s, s:s, s:i, s:i, s:f, s:f, s:f, s:f, s:f, s:b}]}", "n",
+      WINDOW_ROWS, "bias", 0, "performance", "n", WINDOW_ROWS, "accuracy", accuracy, "accuracy_low", accuracy - .02,
+      "accuracy_high", accuracy + .02, "bias_verdicts", "metric", "disparate_impact", "attribute", "group", "group",
+      "<b>A&B</b>", "reference_group", "C", "n_group", 312, "n_reference", 688, "rate_group", .41, "rate_reference",
+      .52, "value", .788, "low", .71, "high", .86, "breach", 0);
+}
+
+static json_t *label_body(guint i)
+{
+  double glr = drifts(i) ? 8 + 6 * (i - DRIFT_FROM) : 2 + sin(i);
+  return json_pack("{s:f, s:f, s:b}", "glr", glr, "threshold", 25., "alarm", glr > 25);
+}
+
+static void add_verdict(RegistryStore *store, const gchar *kind, guint i, json_t *body)
+{
+  g_autoptr(GError) error = NULL;
+  g_autofree gchar *id = g_strdup_printf("loan/%s/%u", kind, i);
+  gchar *text = json_dumps(body, JSON_COMPACT);
+  RegistryVerdict verdict = {.id = id,
+                             .model = (gchar *)"loan",
+                             .kind = (gchar *)kind,
+                             .number = i,
+                             .event_time = BEGIN + (i + 1) * WINDOW_US,
+                             .drift = drifts(i),
+                             .panes = (gchar *)"[]",
+                             .settings = (gchar *)"{}",
+                             .body = text};
+  check(registry_verdict_put(store, &verdict, &error), error);
   free(text);
   json_decref(body);
-  return copy;
 }
 
 static void add_windows(RegistryStore *store)
 {
-  g_autoptr(GError) error = NULL;
   for (guint i = 0; i < WINDOWS; i++) {
-    g_autofree gchar *id = g_strdup_printf("loan-window-%u", i), *body = window_body(i);
-    RegistryVerdict verdict = {.id = id,
-                               .model = (gchar *)"loan",
-                               .kind = (gchar *)"window",
-                               .number = i,
-                               .event_time = BEGIN + (i + 1) * WINDOW_US,
-                               .drift = i >= DRIFT_FROM && i < RECOVERED_FROM,
-                               .panes = (gchar *)"[]",
-                               .settings = (gchar *)"{}",
-                               .body = body};
-    check(registry_verdict_put(store, &verdict, &error), error);
+    add_verdict(store, "window", i, window_body(i));
+    add_verdict(store, "performance", i, performance_body(i));
+    add_verdict(store, "label", i, label_body(i));
   }
 }
 
 static void add_incidents(RegistryStore *store)
 {
   g_autoptr(GError) error = NULL;
-  RegistryIncident closed = {.id = (gchar *)"loan-performance-1",
+  RegistryIncident closed = {.id = (gchar *)"loan/performance/26",
                              .model = (gchar *)"loan",
                              .kind = (gchar *)"performance",
                              .state = (gchar *)"closed",
                              .opened_at = BEGIN + DRIFT_FROM * WINDOW_US,
                              .updated_at = BEGIN + RECOVERED_FROM * WINDOW_US,
                              .closed_at = BEGIN + RECOVERED_FROM * WINDOW_US,
-                             .verdict = (gchar *)"loan-window-26",
+                             .verdict = (gchar *)"loan/label/26",
                              .summary = (gchar *)"accuracy fell from .938 to .742 (n = 1,000)",
-                             .body = (gchar *)"{\"change_point\": {\"row\": 26010, \"offset\": 26010}, \"causes\": "
-                                              "[{\"feature\": \"salary\", \"test\": \"ks\", \"effect\": 0.31, "
-                                              "\"p_adjusted\": 8.3e-7, \"n_reference\": 4000, \"n_window\": 1000}]}"};
+                             .body =
+                                 (gchar *)"{\"change_point\": {\"row\": 26010, \"time\": 1764015600000000}, \"notes\": "
+                                          "[\"version 2 promoted: gain .182 [.158, .207], n = 1,204\"], \"causes\": "
+                                          "[{\"feature\": \"salary\", \"test\": \"ks\", \"effect\": 0.31, "
+                                          "\"p_adjusted\": 8.3e-7, \"n_reference\": 4000, \"n_window\": 1000}]}"};
   check(registry_incident_put(store, &closed, &error), error);
-  RegistryIncident open = {.id = (gchar *)"loan-bias-1",
+  RegistryIncident open = {.id = (gchar *)"loan/bias/38",
                            .model = (gchar *)"loan",
                            .kind = (gchar *)"bias",
                            .state = (gchar *)"open",
                            .opened_at = BEGIN + 39 * WINDOW_US,
                            .updated_at = BEGIN + 39 * WINDOW_US,
-                           .verdict = (gchar *)"loan-window-38",
+                           .verdict = (gchar *)"loan/performance/38",
                            .summary = (gchar *)"disparate impact .788 of group A&B against C <script>alert(1)</script>",
                            .body =
                                (gchar *)"{\"causes\": [{\"text\": \"disparate impact .788 [.710, .860], group = A&B "
@@ -126,11 +148,11 @@ static void add_incidents(RegistryStore *store)
 static void add_jobs(RegistryStore *store)
 {
   g_autoptr(GError) error = NULL;
-  RegistryJob done = {.id = (gchar *)"loan-retrain-1",
+  RegistryJob done = {.id = (gchar *)"loan/retrain/1",
                       .model = (gchar *)"loan",
                       .kind = (gchar *)"retrain",
                       .spec = (gchar *)"{}",
-                      .incident = (gchar *)"loan-performance-1"};
+                      .incident = (gchar *)"loan/performance/26"};
   check(registry_job_create(store, &done, &error), error);
   g_autoptr(RegistryJob) first = registry_job_claim(store, "worker-1", NULL, &error);
   check(first != NULL, error);
@@ -140,11 +162,11 @@ static void add_jobs(RegistryStore *store)
             "\"champion\": 0.751, \"challenger\": 0.933, \"gain\": 0.182, \"low\": 0.158, \"high\": 0.207}}",
             NULL, &error),
         error);
-  RegistryJob running = {.id = (gchar *)"loan-retrain-2",
+  RegistryJob running = {.id = (gchar *)"loan/retrain/2",
                          .model = (gchar *)"loan",
                          .kind = (gchar *)"retrain",
                          .spec = (gchar *)"{}",
-                         .incident = (gchar *)"loan-bias-1"};
+                         .incident = (gchar *)"loan/bias/38"};
   check(registry_job_create(store, &running, &error), error);
   g_autoptr(RegistryJob) second = registry_job_claim(store, "worker-1", NULL, &error);
   check(second != NULL, error);

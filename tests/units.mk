@@ -1,0 +1,3 @@
+.PHONY: check-units
+check-units: ## the systemd units: well-formed, exposure within the stated bounds
+	tests/units
