@@ -15,6 +15,9 @@
   X(diff)                                                                                                              \
   X(export)                                                                                                            \
   X(verify)                                                                                                            \
+  X(train)                                                                                                             \
+  X(evaluate)                                                                                                          \
+  X(predict)                                                                                                           \
   X(status)                                                                                                            \
   X(incidents)                                                                                                         \
   X(why)                                                                                                               \
