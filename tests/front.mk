@@ -1,3 +1,4 @@
+SUITES += check-http
 # The daemon's front: HTTP, dashboard, man pages, completion.
 
 $(BUILD)/tests/http/dashboard_server: $(BUILD)/tests/http/dashboard_server.c.o $(LIBRARIES)
