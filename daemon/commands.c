@@ -21,6 +21,7 @@
   X(status)                                                                                                            \
   X(incidents)                                                                                                         \
   X(why)                                                                                                               \
+  X(simulate)                                                                                                          \
   X(job_list)                                                                                                          \
   X(job_show)                                                                                                          \
   X(job_follow)                                                                                                        \

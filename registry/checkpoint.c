@@ -63,23 +63,22 @@ static void require_change(Step *step, RegistryError error, gchar *otherwise)
 static void add_fence(Batch *batch)
 {
   const RegistryCheckpoint *c = batch->checkpoint;
-  const RegistryValue covered[] = {REGISTRY_T(c->model), REGISTRY_I(c->partition), REGISTRY_I(c->next_offset),
-                                   registry_value_bytes(c->state)};
-  gchar *digest = registry_digest_values(covered, G_N_ELEMENTS(covered));
+  RegistryValue parameters[] = {REGISTRY_T(c->model),
+                                REGISTRY_I(c->partition),
+                                REGISTRY_I(c->next_offset),
+                                REGISTRY_I(c->watermark),
+                                REGISTRY_I(c->idle ? 1 : 0),
+                                REGISTRY_T(c->consumed),
+                                registry_value_bytes(c->state),
+                                REGISTRY_N,
+                                REGISTRY_I(c->epoch),
+                                REGISTRY_I(c->base_offset)};
+  gchar *digest = registry_digest_values(parameters, 7);
   g_ptr_array_add(batch->texts, digest);
-  const RegistryValue parameters[] = {covered[0],
-                                      covered[1],
-                                      covered[2],
-                                      covered[3],
-                                      REGISTRY_T(digest),
-                                      REGISTRY_I(c->epoch),
-                                      REGISTRY_I(c->base_offset),
-                                      REGISTRY_I(c->watermark),
-                                      REGISTRY_I(c->idle ? 1 : 0),
-                                      REGISTRY_T(c->consumed)};
+  parameters[7] = REGISTRY_T(digest);
   Step *step = add_step(batch,
-                        "UPDATE shard SET next_offset = $3, state = $4, digest = $5, watermark = $8, idle = $9,"
-                        " consumed = $10 WHERE model = $1 AND partition = $2 AND epoch = $6 AND next_offset = $7",
+                        "UPDATE shard SET next_offset = $3, watermark = $4, idle = $5, consumed = $6, state = $7,"
+                        " digest = $8 WHERE model = $1 AND partition = $2 AND epoch = $9 AND next_offset = $10",
                         parameters, G_N_ELEMENTS(parameters));
   require_change(step, REGISTRY_ERROR_FENCED,
                  g_strdup_printf("shard %s/%d is no longer ours at epoch %" G_GINT64_FORMAT

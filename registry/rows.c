@@ -83,6 +83,11 @@ guint registry_rows_get_count(const RegistryRows *rows)
   return rows->n_columns == 0 ? 0 : rows->cells->len / rows->n_columns;
 }
 
+guint registry_rows_get_n_columns(const RegistryRows *rows)
+{
+  return rows->n_columns;
+}
+
 gboolean registry_rows_is_null(const RegistryRows *rows, guint row, guint column)
 {
   return get_cell(rows, row, column)->type == REGISTRY_NULL;

@@ -39,22 +39,22 @@ RegistryShard *registry_shard_acquire(RegistryStore *store, const gchar *model, 
 {
   if (!registry_check_name("model", model, error) || !registry_check_text("owner", owner, error)) return NULL;
   const RegistryValue parameters[] = {REGISTRY_T(model), REGISTRY_I(partition), REGISTRY_T(owner)};
-  /* The columns from next_offset on are what the digest covers (checkpoint.c). */
+  /* The columns after the digest are what it covers (checkpoint.c). */
   g_autoptr(RegistryRows) rows = registry_store_query(
       store,
       "INSERT INTO shard (model, partition, epoch, owner, next_offset, watermark, idle)"
       " VALUES ($1, $2, 1, $3, -1, 0, 0)"
       " ON CONFLICT (model, partition) DO UPDATE SET epoch = shard.epoch + 1, owner = excluded.owner"
-      " RETURNING epoch, owner, digest, model, partition, next_offset, state",
+      " RETURNING epoch, owner, digest, model, partition, next_offset, watermark, idle, consumed, state",
       parameters, G_N_ELEMENTS(parameters), error);
   if (rows == NULL) return NULL;
   g_autofree gchar *what = g_strdup_printf("state of shard %s/%d", model, partition);
-  if (!registry_rows_is_null(rows, 0, 2) && !registry_check_row(rows, 0, 2, 3, 4, what, error)) return NULL;
+  if (!registry_rows_is_null(rows, 0, 2) && !registry_check_row(rows, 0, 2, 3, 7, what, error)) return NULL;
   RegistryShard *shard = g_new0(RegistryShard, 1);
   shard->epoch = registry_rows_get_integer(rows, 0, 0);
   shard->owner = registry_rows_copy_text(rows, 0, 1);
   shard->next_offset = registry_rows_get_integer(rows, 0, 5);
-  shard->state = registry_rows_get_blob(rows, 0, 6);
+  shard->state = registry_rows_get_blob(rows, 0, 9);
   return shard;
 }
 
