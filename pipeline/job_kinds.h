@@ -18,14 +18,13 @@
  *                    "robust_epsilon","latency_p50_us","latency_p99_us","disparate_impact_worst",
  *                    "disparate_impact_group"}; what is undefined or was not measured is null.
  *            The version is registered (no alias) in the transaction that finishes the job.
- *            Optional in the spec: "backend", "weight_decay", "validation_fraction", "limits": {"cpu_seconds",
- *            "memory_bytes"}; members that are not known are left alone.
- * "refit":   as retrain, by pipeline_refit_last_layer on version "from"; spec adds "penalty".
- * "score":   spec {"model", "data": […], "versions": [V, …]}
- *            result {"rows": n, "data": […], "versions": [{"version": V, "errors": "BASE64 of one bit a row",
- * "accuracy": a, "log_loss": l}], "seconds": s}; done inside the warm worker, models cached by version. Row i is bit i
- * % 8 (from the lowest) of byte i / 8; a row whose label is of no known class counts as wrong. A version that cannot
- * run has "error": TEXT instead. Regression: "errors" and "accuracy" are null, "mse" is given.
+ *            Optional in the spec: "backend", "weight_decay", "validation_fraction", "checkpoint_seconds", "limits":
+ * {"cpu_seconds", "memory_bytes"}; members that are not known are left alone. "refit":   as retrain, by
+ * pipeline_refit_last_layer on version "from"; spec adds "penalty". "score":   spec {"model", "data": […], "versions":
+ * [V, …]} result {"rows": n, "data": […], "versions": [{"version": V, "errors": "BASE64 of one bit a row", "accuracy":
+ * a, "log_loss": l}], "seconds": s}; done inside the warm worker, models cached by version. Row i is bit i % 8 (from
+ * the lowest) of byte i / 8; a row whose label is of no known class counts as wrong. A version that cannot run has
+ * "error": TEXT instead. Regression: "errors" and "accuracy" are null, "mse" is given.
  *
  * Progress: {"stage": "load"|"train"|"evaluate"|"register", "rows", "epoch", "epochs", "loss", "metric", "fraction",
  * "samples_per_second", "seconds"}.
