@@ -199,6 +199,14 @@ static void step(Fixture *fixture, guint n)
   }
 }
 
+/* Until everything sent is read and checkpointed. */
+static void settle(Fixture *fixture)
+{
+  step(fixture, 2);
+  for (guint i = 0; i < 1000 && memory_source_get_ready(fixture->source) > 0; i++) step(fixture, 1);
+  step(fixture, 4);
+}
+
 /* What the store says: events in closed panes, which must follow each other without a gap. */
 static guint64 events_stored(Fixture *fixture, gint32 partition)
 {
@@ -295,7 +303,7 @@ START_TEST(events_and_labels_are_counted_once_over_restarts_and_crashes)
     else if (round % 2 == 0) crash(fixture);
     if (fixture->consumer == NULL) open_consumer(fixture);
   }
-  step(fixture, 6);
+  settle(fixture);
   check_all_stored(fixture);
   step(fixture, 20); /* idle: labels that wait for foreign ones before them are let go */
   ck_assert_int_eq(labels_stored(fixture), fixture->n_events - 20);
@@ -347,6 +355,7 @@ START_TEST(a_full_disk_pauses_and_nothing_is_lost)
   ck_assert(memory_source_is_paused(fixture->source, "labels", 0));
   limit_pages(fixture, 1000000);
   step(fixture, 80); /* past the longest back-off */
+  settle(fixture);
   ck_assert(is_ready(fixture));
   ck_assert(!memory_source_is_paused(fixture->source, "traffic", 0));
   check_all_stored(fixture);
@@ -358,16 +367,16 @@ START_TEST(a_fenced_shard_is_dropped_and_taken_back_after_a_heartbeat)
 {
   Fixture *fixture = fixture_new("earliest", TRUE);
   send(fixture, 100);
-  step(fixture, 4);
+  settle(fixture);
   g_autoptr(RegistryShard) thief = registry_shard_acquire(fixture->store, "m", 0, "another daemon", NULL);
   ck_assert_int_eq(thief->next_offset, 50);
   send(fixture, 100);
-  step(fixture, 3);
+  settle(fixture);
   g_autofree gchar *text = metrics_format(fixture->metrics);
   ck_assert(strstr(text, "kedge_fenced_total{model=\"m\"} 1") != NULL);
   ck_assert_int_eq(stored_next(fixture, 0, NULL), 50);
   ck_assert_int_eq(stored_next(fixture, 1, NULL), 100); /* the other one goes on */
-  step(fixture, 10);
+  settle(fixture);
   check_all_stored(fixture);
   fixture_free(fixture);
 }
@@ -385,13 +394,13 @@ START_TEST(a_recreated_topic_is_an_incident_not_a_gap)
   Fixture *fixture = fixture_new("earliest", TRUE);
   g_autofree gchar *summary = NULL;
   send(fixture, 200);
-  step(fixture, 4);
+  settle(fixture);
   close_consumer(fixture);
   memory_broker_recreate(fixture->broker, "traffic");
   send(fixture, 400); /* more than before: the stored offset exists, but it is another record */
   guint64 before = events_stored(fixture, 0);
   open_consumer(fixture);
-  step(fixture, 8);
+  settle(fixture);
   ck_assert_uint_eq(open_incidents(fixture, &summary), N_TRAFFIC);
   ck_assert_msg(strstr(summary, "recreated") != NULL && strstr(summary, "kedge shard reset m 0") != NULL, "%s", summary);
   ck_assert(not_ready(fixture, "topic traffic, partition 0"));
@@ -400,15 +409,15 @@ START_TEST(a_recreated_topic_is_an_incident_not_a_gap)
   /* It stays so over a restart, as one incident; a reset of one partition frees that one. */
   close_consumer(fixture);
   open_consumer(fixture);
-  step(fixture, 8);
+  settle(fixture);
   ck_assert_uint_eq(open_incidents(fixture, NULL), N_TRAFFIC);
   reset(fixture, 0, SOURCE_EARLIEST, SHARD_KEEP);
-  step(fixture, 12);
+  settle(fixture);
   ck_assert_int_eq(stored_next(fixture, 0, NULL), 200);
   ck_assert_int_eq(stored_next(fixture, 1, NULL), 100);
   ck_assert_uint_eq(open_incidents(fixture, NULL), 1);
   reset(fixture, 1, 150, SHARD_KEEP);
-  step(fixture, 12);
+  settle(fixture);
   ck_assert_int_eq(stored_next(fixture, 1, NULL), 200);
   ck_assert_uint_eq(open_incidents(fixture, NULL), 0);
   ck_assert(is_ready(fixture));
@@ -421,21 +430,21 @@ START_TEST(a_shorter_topic_another_cluster_and_deleted_records_are_incidents)
   Fixture *fixture = fixture_new("earliest", TRUE);
   g_autofree gchar *shorter = NULL, *cluster = NULL, *deleted = NULL;
   send(fixture, 100);
-  step(fixture, 4);
+  settle(fixture);
   close_consumer(fixture);
   memory_broker_recreate(fixture->broker, "traffic");
   open_consumer(fixture);
-  step(fixture, 4);
+  settle(fixture);
   ck_assert_uint_eq(open_incidents(fixture, &shorter), 2);
   ck_assert_msg(strstr(shorter, "now ends at 0") != NULL, "%s", shorter);
   reset(fixture, 0, SOURCE_EARLIEST, SHARD_KEEP);
   reset(fixture, 1, SOURCE_EARLIEST, SHARD_KEEP);
-  step(fixture, 12);
+  settle(fixture);
   ck_assert_uint_eq(open_incidents(fixture, NULL), 0);
   close_consumer(fixture);
   memory_broker_set_cluster_id(fixture->broker, "cluster-two");
   open_consumer(fixture);
-  step(fixture, 4);
+  settle(fixture);
   ck_assert_uint_eq(open_incidents(fixture, &cluster), 2);
   ck_assert_msg(strstr(cluster, "cluster-two") != NULL, "%s", cluster);
   close_consumer(fixture);
@@ -443,7 +452,7 @@ START_TEST(a_shorter_topic_another_cluster_and_deleted_records_are_incidents)
   send(fixture, 100);
   memory_broker_delete_before(fixture->broker, "traffic", 0, 20);
   open_consumer(fixture);
-  step(fixture, 12);
+  settle(fixture);
   ck_assert_uint_eq(open_incidents(fixture, &deleted), 1);
   ck_assert_msg(strstr(deleted, "deleted before") != NULL, "%s", deleted);
   ck_assert_int_eq(stored_next(fixture, 1, NULL), 50);
