@@ -202,7 +202,7 @@ static void step(Fixture *fixture, guint n)
 /* Until everything sent is read and checkpointed. */
 static void settle(Fixture *fixture)
 {
-  step(fixture, 2);
+  step(fixture, 8); /* longer than a heartbeat, after which a stopped shard looks for a reset */
   for (guint i = 0; i < 1000 && memory_source_get_ready(fixture->source) > 0; i++) step(fixture, 1);
   step(fixture, 4);
 }
@@ -371,11 +371,11 @@ START_TEST(a_fenced_shard_is_dropped_and_taken_back_after_a_heartbeat)
   g_autoptr(RegistryShard) thief = registry_shard_acquire(fixture->store, "m", 0, "another daemon", NULL);
   ck_assert_int_eq(thief->next_offset, 50);
   send(fixture, 100);
-  settle(fixture);
+  step(fixture, 3);
   g_autofree gchar *text = metrics_format(fixture->metrics);
   ck_assert(strstr(text, "kedge_fenced_total{model=\"m\"} 1") != NULL);
   ck_assert_int_eq(stored_next(fixture, 0, NULL), 50);
-  ck_assert_int_eq(stored_next(fixture, 1, NULL), 100); /* the other one goes on */
+  ck_assert_int_gt(stored_next(fixture, 1, NULL), 50); /* the other one goes on */
   settle(fixture);
   check_all_stored(fixture);
   fixture_free(fixture);
