@@ -1,9 +1,11 @@
+.DEFAULT_GOAL := all
+
 # The daemon's front: HTTP, dashboard, man pages, completion.
 
 # The assembler's .incbin is invisible to the compiler's list of dependencies.
 $(BUILD)/daemon/dashboard.c.o: $(wildcard daemon/dashboard/*)
 
-$(BUILD)/tests/http/dashboard_server: $(BUILD)/tests/http/dashboard_server.c.o $(LIBRARIES)
+$(BUILD)/tests/http/dashboard_server: $(BUILD)/tests/http/dashboard_server.c.o $(foreach m,$(MODULES),$(BUILD)/libkedge-$(m).a)
 	$(CXX) $(LDFLAGS) -o $@ $< -Wl,--start-group $(LINK_LIBRARIES) -Wl,--end-group $(LDLIBS)
 
 .PHONY: check-http
