@@ -146,13 +146,14 @@ void consumer_dispatch(Consumer *consumer, const SourceRecord *record)
     else feed_label(shard, record);
     if (++shard->records_since >= consumer->settings->checkpoint.events ||
         shard_get_pending_bytes(shard->shard) >= MAX_PENDING_BYTES ||
-        (!subscription->is_traffic && shard_label_is_full(shard->shard, record->partition)))
+        (!subscription->is_traffic && shard_get_label_fill(shard->shard, record->partition) >= 1))
       consumer->must_tend = TRUE;
   }
 }
 
 /* --- pausing ------------------------------------------------------------------------------------------------------------ */
 
+/* A paused label partition goes on when the queue is half empty: each change makes the client fetch anew. */
 static gboolean should_pause(const Consumer *consumer, const ConsumerFeed *feed)
 {
   if (consumer->store_down) return TRUE;
@@ -160,7 +161,7 @@ static gboolean should_pause(const Consumer *consumer, const ConsumerFeed *feed)
     const ConsumerSubscription *subscription = &g_array_index(feed->subscriptions, ConsumerSubscription, i);
     const ConsumerShard *shard = subscription->shard;
     if (!subscription->is_traffic && shard->state == CONSUMER_SHARD_ACTIVE &&
-        shard_label_is_full(shard->shard, feed->partition))
+        shard_get_label_fill(shard->shard, feed->partition) >= (feed->paused ? .5 : 1))
       return TRUE;
   }
   return FALSE;

@@ -164,6 +164,7 @@ static void tend_stopped(ConsumerShard *shard)
 {
   Consumer *consumer = shard->consumer;
   consumer_unsubscribe(consumer, shard);
+  forget(shard);
   if (consumer->now < shard->retry_at || consumer->store == NULL || consumer->store_down) return;
   shard->retry_at = consumer->now + (gint64)consumer->settings->broker.session_timeout_ms * 1000 / 3;
   g_autoptr(GPtrArray) list = registry_shard_list(consumer->store, shard->model->settings->name, NULL);
