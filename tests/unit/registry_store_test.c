@@ -62,8 +62,7 @@ START_TEST(values_come_back_as_they_went)
                                    &error));
   for (guint i = 0; i < 4; i++) {
     const RegistryValue key[] = {REGISTRY_I(integers[i])};
-    g_autoptr(RegistryRows) rows =
-        registry_store_query(other, "SELECT i, r, t, b FROM v WHERE i = $1", key, 1, &error);
+    g_autoptr(RegistryRows) rows = registry_store_query(other, "SELECT i, r, t, b FROM v WHERE i = $1", key, 1, &error);
     ck_assert_uint_eq(registry_rows_get_count(rows), 1);
     ck_assert_int_eq(registry_rows_get_integer(rows, 0, 0), integers[i]);
     ck_assert(registry_rows_get_real(rows, 0, 1) == reals[i]);
@@ -71,7 +70,8 @@ START_TEST(values_come_back_as_they_went)
     g_autoptr(GBytes) blob = registry_rows_get_blob(rows, 0, 3);
     ck_assert(g_bytes_get_size(blob) == 2 && memcmp(g_bytes_get_data(blob, NULL), "\0\xff", 2) == 0);
   }
-  g_autoptr(RegistryRows) rows = registry_store_query(other, "SELECT i, r, t, b FROM v WHERE i IS NULL", NULL, 0, &error);
+  g_autoptr(RegistryRows) rows =
+      registry_store_query(other, "SELECT i, r, t, b FROM v WHERE i IS NULL", NULL, 0, &error);
   g_autoptr(GBytes) blob = registry_rows_get_blob(rows, 0, 3);
   ck_assert(registry_rows_is_null(rows, 0, 1) && registry_rows_is_null(rows, 0, 2));
   ck_assert(blob != NULL && g_bytes_get_size(blob) == 0 && !registry_rows_is_null(rows, 0, 3));
@@ -85,8 +85,8 @@ START_TEST(parameters_are_bound_by_number)
   g_autoptr(GError) error = NULL;
   const RegistryValue row[] = {REGISTRY_T("text"), REGISTRY_I(7)};
   ck_assert(registry_store_execute(test->store, "INSERT INTO t (a, b) VALUES ($2, $1)", row, 2, NULL, &error));
-  g_autoptr(RegistryRows) rows = registry_store_query(
-      test->store, "SELECT a, b FROM t WHERE a = $2 AND b = $1 AND a = $2", row, 2, &error);
+  g_autoptr(RegistryRows) rows =
+      registry_store_query(test->store, "SELECT a, b FROM t WHERE a = $2 AND b = $1 AND a = $2", row, 2, &error);
   ck_assert_uint_eq(registry_rows_get_count(rows), 1);
   ck_assert_int_eq(registry_rows_get_integer(rows, 0, 0), 7);
   ck_assert_str_eq(registry_rows_get_text(rows, 0, 1), "text");
@@ -223,7 +223,8 @@ START_TEST(several_may_open_a_fresh_store_at_once)
     g_autofree gchar *create = g_strdup_printf("CREATE SCHEMA %s", registry_rows_get_text(rows, 0, 0));
     test_store_sql(test->store, create);
   }
-  g_autofree gchar *uri = test->is_postgresql ? g_strdup(test->uri) : g_strdup_printf("sqlite:%s/new.db", test->directory);
+  g_autofree gchar *uri =
+      test->is_postgresql ? g_strdup(test->uri) : g_strdup_printf("sqlite:%s/new.db", test->directory);
   GThread *threads[8];
   for (guint i = 0; i < 8; i++) threads[i] = g_thread_new("open", open_in_thread, uri);
   for (guint i = 0; i < 8; i++) {
@@ -234,7 +235,8 @@ START_TEST(several_may_open_a_fresh_store_at_once)
 }
 END_TEST
 
-/* --- two connections at work --------------------------------------------------------------------------------------- */
+/* --- two connections at work ---------------------------------------------------------------------------------------
+ */
 
 static gpointer increment_many(gpointer data)
 {
@@ -262,7 +264,8 @@ START_TEST(two_connections_lose_no_update)
 }
 END_TEST
 
-/* --- SQLite only ---------------------------------------------------------------------------------------------------- */
+/* --- SQLite only ----------------------------------------------------------------------------------------------------
+ */
 
 START_TEST(the_sqlite_file_is_private_and_its_errors_say_what_to_do)
 {
@@ -296,7 +299,8 @@ START_TEST(the_sqlite_file_is_private_and_its_errors_say_what_to_do)
 }
 END_TEST
 
-/* --- PostgreSQL only ------------------------------------------------------------------------------------------------ */
+/* --- PostgreSQL only ------------------------------------------------------------------------------------------------
+ */
 
 static gint64 server_process(RegistryStore *store)
 {
@@ -308,8 +312,8 @@ static void end_session(gint64 process)
 {
   const RegistryValue parameters[] = {REGISTRY_I(process)};
   g_autoptr(GError) error = NULL;
-  g_autoptr(RegistryRows) rows = registry_store_query(
-      other, "SELECT pg_terminate_backend(CAST($1 AS INTEGER), 5000)", parameters, 1, &error);
+  g_autoptr(RegistryRows) rows =
+      registry_store_query(other, "SELECT pg_terminate_backend(CAST($1 AS INTEGER), 5000)", parameters, 1, &error);
   ck_assert_msg(rows != NULL && registry_rows_get_integer(rows, 0, 0) == 1, "%s", error != NULL ? error->message : "");
 }
 
