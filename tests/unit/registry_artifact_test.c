@@ -93,6 +93,7 @@ START_TEST(damage_is_found_and_repaired_by_writing_again)
     ck_assert(registry_artifacts_get(artifacts, digest, &error) == NULL);
     ck_assert(g_error_matches(error, REGISTRY_ERROR, REGISTRY_ERROR_CORRUPT));
     g_autofree gchar *again = put("some bytes");
+    ck_assert_str_eq(again, digest);
     g_autoptr(GBytes) bytes = registry_artifacts_get(artifacts, digest, NULL);
     ck_assert(bytes != NULL);
   }

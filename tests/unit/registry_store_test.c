@@ -198,7 +198,7 @@ START_TEST(a_newer_schema_is_refused)
   ck_assert(registry_store_open(test->uri, &error) == NULL);
   ck_assert(g_error_matches(error, REGISTRY_ERROR, REGISTRY_ERROR_SCHEMA));
   test_store_sql(test->store, "UPDATE schema_version SET version = version - 1");
-  g_autoptr(RegistryStore) again = connect_again();
+  registry_store_close(connect_again());
   close_both();
 }
 END_TEST
@@ -296,6 +296,35 @@ START_TEST(the_sqlite_file_is_private_and_its_errors_say_what_to_do)
     g_clear_error(&error);
   }
   test_store_close(test);
+}
+END_TEST
+
+START_TEST(a_full_or_busy_sqlite_recovers)
+{
+  open_both(0);
+  g_autoptr(GError) error = NULL;
+  g_autofree gchar *big = g_strnfill(200000, 'x');
+  const RegistryValue row[] = {REGISTRY_I(1), REGISTRY_T(big)};
+  test_store_sql(test->store, "PRAGMA max_page_count = 1"); /* no page more than there are */
+  ck_assert(registry_store_begin(test->store, &error));
+  ck_assert(!registry_store_execute(test->store, "INSERT INTO t (a, b) VALUES ($1, $2)", row, 2, NULL, &error));
+  ck_assert_msg(g_error_matches(error, REGISTRY_ERROR, REGISTRY_ERROR_UNAVAILABLE), "%s", error->message);
+  ck_assert(strstr(error->message, "free some space") != NULL);
+  g_clear_error(&error);
+  ck_assert(!registry_store_commit(test->store, NULL));
+  test_store_sql(test->store, "PRAGMA max_page_count = 1000000");
+  ck_assert(registry_store_execute(test->store, "INSERT INTO t (a, b) VALUES ($1, $2)", row, 2, NULL, &error));
+  /* busy */
+  test_store_sql(other, "PRAGMA busy_timeout = 10");
+  ck_assert(registry_store_begin(test->store, &error));
+  ck_assert(!registry_store_begin(other, &error));
+  ck_assert(g_error_matches(error, REGISTRY_ERROR, REGISTRY_ERROR_UNAVAILABLE));
+  ck_assert(strstr(error->message, "one daemon per SQLite file") != NULL);
+  g_clear_error(&error);
+  ck_assert_int_eq(count_rows(other), 1); /* readers go on */
+  registry_store_rollback(test->store);
+  ck_assert(registry_store_begin(other, &error));
+  close_both();
 }
 END_TEST
 
@@ -423,6 +452,7 @@ int main(void)
   tcase_add_loop_test(tcase, several_may_open_a_fresh_store_at_once, 0, n);
   tcase_add_loop_test(tcase, two_connections_lose_no_update, 0, n);
   tcase_add_test(tcase, the_sqlite_file_is_private_and_its_errors_say_what_to_do);
+  tcase_add_test(tcase, a_full_or_busy_sqlite_recovers);
   tcase_add_loop_test(tcase, a_broken_connection_is_unavailable_and_reconnects, 1, n);
   tcase_add_loop_test(tcase, a_connection_that_breaks_at_commit_leaves_it_unknown, 1, n);
   tcase_add_loop_test(tcase, a_restarted_server_is_found_again, 1, n);
