@@ -29,6 +29,7 @@
   X(job_cancel)                                                                                                        \
   X(job_run)                                                                                                           \
   X(worker)                                                                                                            \
+  X(broker)                                                                                                            \
   X(wait)                                                                                                              \
   X(help)                                                                                                              \
   X(completion)
