@@ -12,14 +12,23 @@ G_BEGIN_DECLS
 
 #define DAEMON_ERROR (daemon_error_quark())
 GQuark daemon_error_quark(void);
-typedef enum { DAEMON_ERROR_SETTINGS, DAEMON_ERROR_BROKER, DAEMON_ERROR_DECODE, DAEMON_ERROR_STATE, DAEMON_ERROR_TIMEOUT } DaemonError;
+typedef enum {
+  DAEMON_ERROR_SETTINGS,
+  DAEMON_ERROR_BROKER,  /* unreachable or refusing; passes when the broker does */
+  DAEMON_ERROR_DECODE,
+  DAEMON_ERROR_STATE,
+  DAEMON_ERROR_TIMEOUT,
+  DAEMON_ERROR_OFFSET,  /* the offset asked for is not (or no longer) in the partition */
+  DAEMON_ERROR_TOPIC,   /* no such topic or partition, or no right to it */
+  DAEMON_ERROR_FATAL    /* the source cannot go on: close it and open another */
+} DaemonError;
 
 typedef struct {
   gchar *source;           /* "kafka" (default) or "file" */
   gchar *brokers;          /* "127.0.0.1:9092" */
   gchar *group;            /* "kedge" */
   gchar *directory;        /* of the file source: TOPIC/PARTITION.jsonl */
-  gchar **properties;      /* "key=value" librdkafka properties (TLS, SASL), NULL-terminated */
+  gchar **properties;      /* "key=value" librdkafka properties (TLS, SASL), NULL-terminated; never NULL */
   guint queue_kilobytes;   /* 16384 */
   guint session_timeout_ms;/* 10000 */
 } SettingsBroker;
@@ -37,6 +46,9 @@ typedef struct {
   gint64 idle_ms;          /* a silent partition stops holding back windows; 30000 */
   gint64 late_ms;          /* events older than watermark - late are counted late; 3600000 */
   gint64 dedupe_ms;        /* the same request id again within this event time is a duplicate; 600000 */
+  gchar *only_model;       /* take only events whose `model` field says this; "" (default): take all */
+  gint64 half_wait_ms;     /* cloudevents: a request or response waits this long for its other half; 60000 */
+  guint half_limit;        /* cloudevents: halves waiting at most, a partition; the oldest is given up; 10000 */
 } SettingsTraffic;
 
 typedef struct {
@@ -114,7 +126,8 @@ typedef struct {
   gchar *path;             /* the file it came from */
   gchar *store;            /* URI; "sqlite:/var/lib/kedge/kedge.db" */
   gchar *artifacts;        /* directory */
-  gboolean single_host;
+  gboolean single_host;    /* everything runs on this host, so a private artifacts directory is fine */
+  gboolean artifacts_shared; /* the artifacts directory is mounted by every host */
   SettingsBroker broker;
   struct {
     gchar *listen;         /* "127.0.0.1:9464"; "": no TCP */
@@ -138,10 +151,14 @@ typedef struct {
   guint n_webhooks;
 } Settings;
 
+/* NULL with a text "FILE:LINE: option: what is wrong and what to write" (DAEMON_ERROR_SETTINGS). */
 Settings *settings_load(const gchar *path, GError **error);
+/* The same from memory; `name` stands for the file in messages. */
+Settings *settings_parse(const gchar *name, const gchar *text, gsize length, GError **error);
 Settings *settings_ref(Settings *settings);
 void settings_unref(Settings *settings);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Settings, settings_unref)
+/* NULL: no model of that name. */
 const SettingsModel *settings_find_model(const Settings *settings, const gchar *name);
 
 G_END_DECLS

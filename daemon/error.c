@@ -1,0 +1,3 @@
+#include "daemon/settings.h"
+
+G_DEFINE_QUARK(kedge_daemon_error, daemon_error)

@@ -1,0 +1,284 @@
+/* Every option of kedge.yaml. This table makes the loader, the checks of types and ranges, and the documentation
+ * (`kedge config document`). A new option is a member in daemon/settings.h and a line here. */
+#include "daemon/settings_internal.h"
+
+#include <stddef.h>
+
+#define AT(record, member) .offset = offsetof(record, member)
+#define RANGE(low, high) .minimum = (low), .maximum = (high)
+#define MILLISECONDS .unit = "ms"
+#define YEAR_MS 31536000000.
+
+static const gchar *const source_names[] = {"kafka", "file", NULL};
+static const gchar *const start_names[] = {"earliest", "latest", NULL};
+static const gchar *const format_names[] = {"json", "cloudevents", NULL};
+static const gchar *const verdict_names[] = {"performance", "drift", "bias", "quality", NULL};
+static const gchar *const promote_names[] = {"manual", "auto", NULL}; /* the place is the gboolean */
+static const gchar *const target_names[] = {"directory", "triton", NULL};
+
+static const SettingsOption broker_options[] = {
+    {"source", SETTINGS_CHOICE, AT(Settings, broker.source), .fallback = "kafka", .choices = source_names,
+     .help = "Where traffic and labels come from: a Kafka cluster, or files TOPIC/PARTITION.jsonl below `directory`."},
+    {"brokers", SETTINGS_TEXT, AT(Settings, broker.brokers), .fallback = "127.0.0.1:9092",
+     .help = "Kafka's bootstrap servers, HOST:PORT[,HOST:PORT...]."},
+    {"group", SETTINGS_TEXT, AT(Settings, broker.group), .fallback = "kedge",
+     .help =
+         "Consumer group that the daemons share. With an SQLite store the group is not joined: the one daemon takes "
+         "every partition."},
+    {"directory", SETTINGS_TEXT, AT(Settings, broker.directory), .fallback = "/var/lib/kedge/topics",
+     .help = "Directory of the file source."},
+    {"properties", SETTINGS_TEXT_LIST, AT(Settings, broker.properties), .fallback = "[]",
+     .help = "Further librdkafka properties as key=value, for example security.protocol=SSL or "
+             "group.instance.id=host-1. Those on which exactly-once counting rests cannot be set."},
+    {"queue_kilobytes", SETTINGS_UINT, AT(Settings, broker.queue_kilobytes), .fallback = "16384", RANGE(1024, 2097151),
+     .unit = "KiB", .help = "Records fetched ahead, at most. It bounds the daemon's memory in a backlog."},
+    {"session_timeout_ms", SETTINGS_UINT, AT(Settings, broker.session_timeout_ms), .fallback = "10000",
+     RANGE(1000, 3600000), MILLISECONDS,
+     .help = "A daemon silent for so long loses its partitions. The broker's group.min.session.timeout.ms (6 s unless "
+             "changed) bounds it from below."},
+    {NULL}};
+
+static const SettingsOption http_options[] = {
+    {"listen", SETTINGS_TEXT, AT(Settings, http.listen), .fallback = "127.0.0.1:9464",
+     .help =
+         "Address and port of /metrics, /healthz, /readyz and the dashboard; \"\" for none. Only loopback addresses: "
+         "there is no authentication, so put an authenticating proxy in front to reach it from elsewhere."},
+    {"socket", SETTINGS_TEXT, AT(Settings, http.socket), .fallback = "/run/kedge/kedge.sock",
+     .help = "Path of a Unix socket with the same routes; \"\" for none."},
+    {NULL}};
+
+static const SettingsOption checkpoint_options[] = {
+    {"events", SETTINGS_UINT, AT(Settings, checkpoint.events), .fallback = "20000", RANGE(1, 10000000),
+     .unit = "events", .help = "State and offsets are stored after that many events ..."},
+    {"milliseconds", SETTINGS_UINT, AT(Settings, checkpoint.milliseconds), .fallback = "1000", RANGE(1, 600000),
+     MILLISECONDS, .help = "... or after that much time with anything new, whichever comes first."},
+    {NULL}};
+
+static const SettingsOption leader_options[] = {
+    {"lease_ms", SETTINGS_UINT, AT(Settings, leader.lease_ms), .fallback = "10000", RANGE(100, 600000), MILLISECONDS,
+     .help = "A leader silent for so long is replaced by another daemon."},
+    {"poll_ms", SETTINGS_UINT, AT(Settings, leader.poll_ms), .fallback = "100", RANGE(1, 60000), MILLISECONDS,
+     .help = "How often the leader looks for new panes."},
+    {NULL}};
+
+static const SettingsOption worker_options[] = {
+    {"poll_ms", SETTINGS_UINT, AT(Settings, worker.poll_ms), .fallback = "100", RANGE(1, 60000), MILLISECONDS,
+     .help = "How often an idle worker asks for a job."},
+    {"heartbeat_ms", SETTINGS_UINT, AT(Settings, worker.heartbeat_ms), .fallback = "10000", RANGE(100, 600000),
+     MILLISECONDS, .help = "How often a running job says that it lives."},
+    {"lost_ms", SETTINGS_UINT, AT(Settings, worker.lost_ms), .fallback = "30000", RANGE(200, 3600000), MILLISECONDS,
+     .help = "A job silent for so long is given to another worker."},
+    {NULL}};
+
+#define FIELD(key_, default_, help_)                                                                                   \
+  {                                                                                                                    \
+#key_, SETTINGS_TEXT, AT(SettingsModel, traffic.fields.key_), .fallback = default_, .help = help_                  \
+  }
+static const SettingsOption fields_options[] = {
+    FIELD(request_id, "request_id", "Identifies the request: text or a whole number. Labels are joined by it."),
+    FIELD(
+        time, "ts",
+        "When the prediction was made: RFC 3339 text with a zone, or a number since 1970 whose magnitude says the unit "
+        "(below 1e11 seconds, below 1e14 milliseconds, below 1e17 microseconds, else nanoseconds)."),
+    FIELD(model, "model", "Name of the model; used by `only_model`."),
+    FIELD(version, "version", "Serving version: a whole number, or text that is one."),
+    FIELD(features, "features",
+          "Object that holds the features. Features that stand at the top of the event are found too; \"\" looks only "
+          "there."),
+    FIELD(prediction, "prediction", "Predicted class or value. For cloudevents: the output of that name."),
+    FIELD(score, "score",
+          "Probability of the positive class (binary) or of the predicted class. For cloudevents: the output of that "
+          "name."),
+    FIELD(latency, "latency_ms", "Time the prediction took, in milliseconds."),
+    FIELD(label, "label", "The true class or value, in label events."),
+    {NULL}};
+
+static const SettingsOption traffic_options[] = {
+    {"topic", SETTINGS_TEXT, AT(SettingsModel, traffic.topic), .required = TRUE, .help = "Topic of the predictions."},
+    {"format", SETTINGS_CHOICE, AT(SettingsModel, traffic.format), .fallback = "json", .choices = format_names,
+     .help =
+         "json: one flat JSON object an event. cloudevents: KServe's and Seldon's inference logger with Open Inference "
+         "Protocol bodies; request and response must be keyed alike (by the id that they share)."},
+    {"start", SETTINGS_CHOICE, AT(SettingsModel, traffic.start), .fallback = "earliest", .choices = start_names,
+     .help = "Where to begin without stored state. With stored state it means nothing."},
+    {"fields", SETTINGS_SECTION, .section = fields_options, .help = "Names of the event's fields."},
+    {"skew_ms", SETTINGS_INT64, AT(SettingsModel, traffic.skew_ms), .fallback = "60000", RANGE(0, YEAR_MS),
+     MILLISECONDS, .help = "An event time beyond the broker's time plus this does not move the watermark."},
+    {"idle_ms", SETTINGS_INT64, AT(SettingsModel, traffic.idle_ms), .fallback = "30000", RANGE(0, YEAR_MS),
+     MILLISECONDS, .help = "A partition silent for so long no longer holds back windows."},
+    {"late_ms", SETTINGS_INT64, AT(SettingsModel, traffic.late_ms), .fallback = "3600000", RANGE(0, YEAR_MS),
+     MILLISECONDS, .help = "Events older than the watermark minus this are counted as late."},
+    {"dedupe_ms", SETTINGS_INT64, AT(SettingsModel, traffic.dedupe_ms), .fallback = "600000", RANGE(0, YEAR_MS),
+     MILLISECONDS, .help = "The same request id again within this event time is a duplicate."},
+    {"only_model", SETTINGS_TEXT, AT(SettingsModel, traffic.only_model), .fallback = "\"\"",
+     .help = "For a topic that several models share: take only events whose model field says this; \"\" takes all."},
+    {"half_wait_ms", SETTINGS_INT64, AT(SettingsModel, traffic.half_wait_ms), .fallback = "60000", RANGE(1, YEAR_MS),
+     MILLISECONDS,
+     .help = "cloudevents: a request or response waits so long (event time) for its other half, then it is counted as "
+             "half_expired."},
+    {"half_limit", SETTINGS_UINT, AT(SettingsModel, traffic.half_limit), .fallback = "10000", RANGE(1, 1000000),
+     .unit = "halves",
+     .help = "cloudevents: that many ids are remembered at most, a partition; the oldest is given up."},
+    {NULL}};
+
+static const SettingsOption labels_options[] = {
+    {"topic", SETTINGS_TEXT, AT(SettingsModel, labels.topic), .fallback = "\"\"",
+     .help = "Topic of the labels; \"\" for none. Labels may be keyed any way."},
+    {"grace_ms", SETTINGS_INT64, AT(SettingsModel, labels.grace_ms), .fallback = "60000", RANGE(0, YEAR_MS),
+     MILLISECONDS, .help = "A label may carry a time this much before its prediction's arrival."},
+    {"wait_ms", SETTINGS_INT64, AT(SettingsModel, labels.wait_ms), .fallback = "604800000", RANGE(0, 10 * YEAR_MS),
+     MILLISECONDS, .help = "A label may come this much after its prediction."},
+    {"copartitioned", SETTINGS_BOOLEAN, AT(SettingsModel, labels.copartitioned), .fallback = "false",
+     .help =
+         "A label is in the same-numbered partition as its prediction. Saves reading every label partition for every "
+         "traffic partition; true only when both are keyed by the request id with the same partitioner and count."},
+    {"sample", SETTINGS_DOUBLE, AT(SettingsModel, labels.sample), .fallback = "1", RANGE(0, 1), .unit = "fraction",
+     .help = "Share of the predictions held for their label, chosen by a hash of the request id."},
+    {NULL}};
+
+static const SettingsOption window_options[] = {
+    {"events", SETTINGS_UINT, AT(SettingsModel, window.events), .fallback = "1000", RANGE(0, 1000000000),
+     .unit = "events", .help = "Length of a window; 0: by event time, see duration_ms."},
+    {"duration_ms", SETTINGS_INT64, AT(SettingsModel, window.duration_ms), .fallback = "0", RANGE(0, YEAR_MS),
+     MILLISECONDS, .help = "Length of a window in event time when events is 0."},
+    {"slide_events", SETTINGS_UINT, AT(SettingsModel, window.slide_events), .fallback = "0", RANGE(0, 1000000000),
+     .unit = "events", .help = "A window begins after that many events; 0: when the one before ends."},
+    {"slide_ms", SETTINGS_INT64, AT(SettingsModel, window.slide_ms), .fallback = "0", RANGE(0, YEAR_MS), MILLISECONDS,
+     .help = "The same for windows by event time."},
+    {"pane_events", SETTINGS_UINT, AT(SettingsModel, window.pane_events), .computed = "a tenth of events, at least 1",
+     RANGE(1, 1000000000), .unit = "events",
+     .help = "A pane, the piece that windows are sums of, closes after that many."},
+    {"label_rows", SETTINGS_UINT, AT(SettingsModel, window.label_rows), .fallback = "100", RANGE(1, 1000000),
+     .unit = "rows", .help = "Labelled rows of a label pane: performance is looked at so often."},
+    {"panes_per_day", SETTINGS_UINT, AT(SettingsModel, window.panes_per_day), .fallback = "10000", RANGE(1, 100000000),
+     .unit = "panes", .help = "Bound; panes become longer to keep it."},
+    {NULL}};
+
+static const SettingsOption alarm_options[] = {
+    {"budget", SETTINGS_DOUBLE, AT(SettingsModel, alarm.budget), .fallback = "1", RANGE(1e-9, 1e9), .unit = "alarms",
+     .help = "At most so many false alarms are expected ..."},
+    {"per_rows", SETTINGS_INT64, AT(SettingsModel, alarm.per_rows), .fallback = "100000", RANGE(1, 1e15),
+     .unit = "rows", .help = "... in that many labelled rows or events."},
+    {"minimum_effect", SETTINGS_DOUBLE, AT(SettingsModel, alarm.minimum_effect), .fallback = "0.1", RANGE(0, 1),
+     .help =
+         "Differences smaller than this (Jensen-Shannon distance, error rate) stay silent however certain they are."},
+    {"disparate_impact_bound", SETTINGS_DOUBLE, AT(SettingsModel, alarm.disparate_impact_bound), .fallback = "0",
+     RANGE(0, 1), .help = "A group's selection rate divided by the highest must not fall below; 0: only report."},
+    {"minimum_group", SETTINGS_UINT, AT(SettingsModel, alarm.minimum_group), .fallback = "30", RANGE(1, 1000000000),
+     .unit = "rows", .help = "Smaller groups are not judged."},
+    {NULL}};
+
+static const SettingsOption policy_options[] = {
+    {"act_on", SETTINGS_TEXT_LIST, AT(SettingsModel, policy.act_on), .fallback = "[performance]",
+     .choices = verdict_names, .help = "Verdicts that start a retraining. The others only open incidents."},
+    {"retrain", SETTINGS_BOOLEAN, AT(SettingsModel, policy.retrain), .fallback = "true",
+     .help = "Whether to retrain at all; false: incidents and pool only."},
+    {"minimum_rows", SETTINGS_UINT, AT(SettingsModel, policy.minimum_rows), .fallback = "200", RANGE(1, 1000000000),
+     .unit = "rows", .help = "Labelled rows since the change that a retraining needs."},
+    {"cooldown_rows", SETTINGS_UINT, AT(SettingsModel, policy.cooldown_rows), .fallback = "500", RANGE(0, 1000000000),
+     .unit = "rows", .help = "Labelled rows between two retrainings of one incident."},
+    {"daily_budget", SETTINGS_UINT, AT(SettingsModel, policy.daily_budget), .fallback = "0", RANGE(0, 1000000),
+     .unit = "retrainings", .help = "Retrainings per day of event time; 0: no bound."},
+    {"pool", SETTINGS_UINT, AT(SettingsModel, policy.pool), .fallback = "12", RANGE(0, 1000), .unit = "versions",
+     .help = "Earlier versions compared on recent labelled rows, so that a returning world gets its old model back; 0: "
+             "none."},
+    {"architecture", SETTINGS_TEXT, AT(SettingsModel, policy.architecture), .fallback = "\"mlp:64,64\"",
+     .help = "What to train: mlp:WIDTH,WIDTH,..."},
+    {"holdout_fraction", SETTINGS_DOUBLE, AT(SettingsModel, policy.holdout_fraction), .fallback = "0.2",
+     RANGE(0.01, 0.9), .unit = "fraction",
+     .help = "Latest part of the data that the gate judges on and training never sees."},
+    {"adversarial_epsilon", SETTINGS_DOUBLE, AT(SettingsModel, policy.adversarial_epsilon), .fallback = "0",
+     RANGE(0, 1e6), .unit = "standard deviations", .help = "Radius of the attacks trained against; 0: no hardening."},
+    {"adversarial_steps", SETTINGS_UINT, AT(SettingsModel, policy.adversarial_steps), .fallback = "5", RANGE(1, 1000),
+     .unit = "steps", .help = "Steps of each attack."},
+    {"seed", SETTINGS_UINT64, AT(SettingsModel, policy.seed), .fallback = "1", RANGE(0, 18446744073709551615.),
+     .help = "Seed of every random choice: the same data and seed give the same model."},
+    {NULL}};
+
+static const SettingsOption gate_options[] = {
+    {"minimum_gain", SETTINGS_DOUBLE, AT(SettingsModel, gate.minimum_gain), .fallback = "0", RANGE(-1, 1),
+     .help = "Mean paired gain in accuracy over the champion that a challenger needs."},
+    {"require_significance", SETTINGS_BOOLEAN, AT(SettingsModel, gate.require_significance), .fallback = "false",
+     .help = "Whether the lower end of the gain's interval must reach minimum_gain."},
+    {"maximum_loss", SETTINGS_DOUBLE, AT(SettingsModel, gate.maximum_loss), .fallback = "0", RANGE(0, 1),
+     .help = "The lower end of the gain's interval must lie above minus this; 0: no bound."},
+    {"disparate_impact_bound", SETTINGS_DOUBLE, AT(SettingsModel, gate.disparate_impact_bound), .fallback = "0",
+     RANGE(0, 1), .help = "The challenger's worst ratio of selection rates must reach this; 0: no bound."},
+    {"robust_accuracy_bound", SETTINGS_DOUBLE, AT(SettingsModel, gate.robust_accuracy_bound), .fallback = "0",
+     RANGE(0, 1), .help = "The challenger's accuracy under attack must reach this; 0: no bound."},
+    {"latency_p99_bound_us", SETTINGS_DOUBLE, AT(SettingsModel, gate.latency_p99_bound_us), .fallback = "0",
+     RANGE(0, 1e12), .unit = "us", .help = "99 of 100 single predictions must take no longer; 0: no bound."},
+    {"minimum_holdout", SETTINGS_UINT64, AT(SettingsModel, gate.minimum_holdout), .fallback = "20", RANGE(1, 1e9),
+     .unit = "rows", .help = "Held-out rows without which the gate refuses to judge."},
+    {NULL}};
+
+static const SettingsOption rollout_options[] = {
+    {"promote", SETTINGS_INDEX, AT(SettingsModel, rollout.automatic), .fallback = "auto", .choices = promote_names,
+     .help = "auto: a version that passed the gate serves at once. manual: it waits for `kedge promote`."},
+    {"watch_rows", SETTINGS_UINT, AT(SettingsModel, rollout.watch_rows), .fallback = "1000", RANGE(0, 1000000000),
+     .unit = "rows", .help = "Labelled rows after a promotion during which it may be rolled back; 0: no watch."},
+    {"watch_margin", SETTINGS_DOUBLE, AT(SettingsModel, rollout.watch_margin), .fallback = "0.05", RANGE(0, 1),
+     .help = "Rolled back when the live error exceeds the promise by more than this, significantly."},
+    {NULL}};
+
+static const SettingsOption target_options[] = {
+    {"type", SETTINGS_CHOICE, AT(SettingsTarget, type), .required = TRUE, .choices = target_names,
+     .help = "directory: PATH/MODEL/VERSION/model.onnx. triton: a Triton model repository."},
+    {"path", SETTINGS_TEXT, AT(SettingsTarget, path), .required = TRUE, .help = "Directory, absolute."},
+    {"url", SETTINGS_TEXT, AT(SettingsTarget, url), .fallback = "\"\"",
+     .help = "Base URL of the server's load call, http:// or https://; \"\": none."},
+    {"keep_versions", SETTINGS_UINT, AT(SettingsTarget, keep_versions), .fallback = "3", RANGE(0, 10000),
+     .unit = "versions", .help = "Older version folders kept."},
+    {NULL}};
+
+static const SettingsOption model_options[] = {
+    {"name", SETTINGS_TEXT, AT(SettingsModel, name), .required = TRUE,
+     .help = "The model's name in the registry: a letter or digit, then up to 127 letters, digits, '.', '_', '-'."},
+    {"traffic", SETTINGS_SECTION, .section = traffic_options, .help = "The predictions."},
+    {"labels", SETTINGS_SECTION, .section = labels_options, .help = "The true outcomes, which come later."},
+    {"dead_letter_topic", SETTINGS_TEXT, AT(SettingsModel, dead_letter_topic), .computed = "kedge.dead-letter.NAME",
+     .help = "Topic for events that cannot be decoded."},
+    {"window", SETTINGS_SECTION, .section = window_options, .help = "How much traffic a verdict looks at."},
+    {"alarm", SETTINGS_SECTION, .section = alarm_options, .help = "How sure and how large before an incident opens."},
+    {"policy", SETTINGS_SECTION, .section = policy_options, .help = "What happens at an incident."},
+    {"gate", SETTINGS_SECTION, .section = gate_options, .help = "What a new version must show before it may serve."},
+    {"rollout", SETTINGS_SECTION, .section = rollout_options, .help = "How it comes to serve, and how it is watched."},
+    {"targets", SETTINGS_LIST, AT(SettingsModel, targets), .count_offset = offsetof(SettingsModel, n_targets),
+     .section = target_options, .size = sizeof(SettingsTarget), .help = "Where promoted versions are written."},
+    {NULL}};
+
+static const SettingsOption webhook_options[] = {
+    {"name", SETTINGS_TEXT, AT(SettingsWebhook, name), .required = TRUE, .help = "A name for messages, as a model's."},
+    {"url", SETTINGS_TEXT, AT(SettingsWebhook, url), .required = TRUE, .help = "Where to post; https:// by default."},
+    {"secret_file", SETTINGS_TEXT, AT(SettingsWebhook, secret_file), .required = TRUE,
+     .help = "File with the signing secret whsec_..., one a line (two during rotation)."},
+    {"allow_plain_http", SETTINGS_BOOLEAN, AT(SettingsWebhook, allow_plain_http), .fallback = "false",
+     .help = "Permit http://, for loopback."},
+    {"allow_private_address", SETTINGS_BOOLEAN, AT(SettingsWebhook, allow_private_address), .fallback = "false",
+     .help = "Permit receivers with loopback, link-local or private addresses."},
+    {"timeout_ms", SETTINGS_UINT, AT(SettingsWebhook, timeout_ms), .fallback = "10000", RANGE(100, 120000),
+     MILLISECONDS, .help = "For connecting, sending and the answer together."},
+    {NULL}};
+
+const SettingsOption settings_options[] = {
+    {"store", SETTINGS_TEXT, AT(Settings, store), .fallback = "sqlite:/var/lib/kedge/kedge.db",
+     .help = "Registry and state: sqlite:PATH (one host, one daemon) or postgresql://... (any number of daemons)."},
+    {"artifacts", SETTINGS_TEXT, AT(Settings, artifacts), .fallback = "/var/lib/kedge/artifacts",
+     .help = "Directory of models and data sets."},
+    {"artifacts_shared", SETTINGS_BOOLEAN, AT(Settings, artifacts_shared), .fallback = "false",
+     .help = "The artifacts directory is mounted by every host that runs a daemon or a worker."},
+    {"single_host", SETTINGS_BOOLEAN, AT(Settings, single_host), .fallback = "false",
+     .help =
+         "Every daemon and worker runs on this host, so that a PostgreSQL store with a private artifacts directory is "
+         "right."},
+    {"broker", SETTINGS_SECTION, .section = broker_options, .help = "Where events come from."},
+    {"http", SETTINGS_SECTION, .section = http_options, .help = "Metrics, health, dashboard."},
+    {"checkpoint", SETTINGS_SECTION, .section = checkpoint_options, .help = "How much is read again after a crash."},
+    {"leader", SETTINGS_SECTION, .section = leader_options,
+     .help = "The thread that decides; one of all daemons does."},
+    {"worker", SETTINGS_SECTION, .section = worker_options, .help = "Jobs: training, evaluation, scoring."},
+    {"models", SETTINGS_LIST, AT(Settings, models), .count_offset = offsetof(Settings, n_models),
+     .section = model_options, .size = sizeof(SettingsModel), .help = "The models watched."},
+    {"webhooks", SETTINGS_LIST, AT(Settings, webhooks), .count_offset = offsetof(Settings, n_webhooks),
+     .section = webhook_options, .size = sizeof(SettingsWebhook), .help = "Who is told of incidents and promotions."},
+    {NULL}};
