@@ -13,6 +13,7 @@ $(BUILD)/tests/http/dashboard_server: $(BUILD)/tests/http/dashboard_server.c.o $
 check-http: $(BUILD)/kedge $(BUILD)/kedged $(BUILD)/tests/http/dashboard_server ## HTTP, metrics and dashboard against curl, promtool, Chromium
 	BUILD=$(BUILD) tests/http/dashboard
 	BUILD=$(BUILD) tests/http/documents
+	BUILD=$(BUILD) tests/http/commands
 	BUILD=$(BUILD) tests/http/kedged
 
 # Man pages and completion are made from the program's own tables; nothing generated is kept in the tree.
