@@ -15,9 +15,14 @@
   X(diff)                                                                                                              \
   X(export)                                                                                                            \
   X(verify)                                                                                                            \
+  X(train)                                                                                                             \
+  X(evaluate)                                                                                                          \
+  X(predict)                                                                                                           \
   X(status)                                                                                                            \
   X(incidents)                                                                                                         \
   X(why)                                                                                                               \
+  X(replay)                                                                                                            \
+  X(simulate)                                                                                                          \
   X(job_list)                                                                                                          \
   X(job_show)                                                                                                          \
   X(job_follow)                                                                                                        \

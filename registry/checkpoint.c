@@ -63,16 +63,10 @@ static void require_change(Step *step, RegistryError error, gchar *otherwise)
 static void add_fence(Batch *batch)
 {
   const RegistryCheckpoint *c = batch->checkpoint;
-  RegistryValue parameters[] = {REGISTRY_T(c->model),
-                                REGISTRY_I(c->partition),
-                                REGISTRY_I(c->next_offset),
-                                REGISTRY_I(c->watermark),
-                                REGISTRY_I(c->idle ? 1 : 0),
-                                REGISTRY_T(c->consumed),
-                                registry_value_bytes(c->state),
-                                REGISTRY_N,
-                                REGISTRY_I(c->epoch),
-                                REGISTRY_I(c->base_offset)};
+  RegistryValue parameters[] = {
+      REGISTRY_T(c->model),        REGISTRY_I(c->partition),  REGISTRY_I(c->next_offset),     REGISTRY_I(c->watermark),
+      REGISTRY_I(c->idle ? 1 : 0), REGISTRY_T(c->consumed),   registry_value_bytes(c->state), REGISTRY_N,
+      REGISTRY_I(c->epoch),        REGISTRY_I(c->base_offset)};
   gchar *digest = registry_digest_values(parameters, 7);
   g_ptr_array_add(batch->texts, digest);
   parameters[7] = REGISTRY_T(digest);
