@@ -197,7 +197,7 @@ static void take_label(Shard *shard, ShardTrack *track, const LabelEntry *entry)
   label_queue_push(track->queue, entry);
   gboolean is_head = label_queue_get_length(track->queue) == 1;
   /* Without traffic the label partition's own watermark may have passed the heads. */
-  if (shard->idle) shard_track_resolve(shard, track, label_queue_is_full(track->queue));
+  if (shard->idle) shard_track_resolve(shard, track, label_queue_get_fill(track->queue) >= 1);
   if (is_head || shard->idle) shard_refresh_heads(shard);
 }
 
@@ -243,8 +243,8 @@ void shard_set_label_idle(Shard *shard, gint32 label_partition)
   shard->news = TRUE;
 }
 
-gboolean shard_label_is_full(const Shard *shard, gint32 label_partition)
+double shard_get_label_fill(const Shard *shard, gint32 label_partition)
 {
   const ShardTrack *track = shard_find_track(shard, label_partition);
-  return track != NULL && label_queue_is_full(track->queue);
+  return track == NULL ? 0 : label_queue_get_fill(track->queue);
 }

@@ -129,7 +129,7 @@ const PipelineOperator pipeline_operators[] = {
    "f[2] 1 1.7182817 { keepdims=0 } => f[] 1"},
   /* shapes */
   {"", "Identity", 1, 1, 1, 1, NULL, pipeline_identity_infer, pipeline_copy_run, NULL, "s[2] a b => s[2] a b"},
-  {"", "Dropout", 6, 1, 3, 2, NULL, pipeline_dropout_infer, pipeline_dropout_run, NULL, "f[2] 1 2 => f[2] 1 2; b[2] 1 1"},
+  {"", "Dropout", 6, 1, 3, 2, NULL, pipeline_dropout_infer, pipeline_dropout_run, NULL, "f[2] 1 2 => f[2] 1 2; f[2] 1 1"},
   {"", "Flatten", 1, 1, 1, 1, NULL, pipeline_flatten_infer, pipeline_copy_run, NULL,
    "f[1,2,2] 1 2 3 4 => f[1,4] 1 2 3 4"},
   {"", "Reshape", 5, 2, 2, 1, NULL, pipeline_reshape_infer, pipeline_copy_run, NULL,

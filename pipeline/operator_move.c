@@ -311,7 +311,7 @@ gboolean pipeline_gather_run(PipelineCall *call, GError **error)
   guint8 *to = call->outputs[0]->data;
   for (gsize o = 0; o < outer; o++)
     for (gsize i = 0; i < indices->n; i++, to += block) {
-      gsize index;
+      gsize index = 0;
       if (!index_at(indices, i, in->dims[axis], &index, error)) return FALSE;
       if (block > 0) memcpy(to, (const guint8 *)in->data + (o * (gsize)in->dims[axis] + index) * block, block);
     }
@@ -341,7 +341,7 @@ gboolean pipeline_array_feature_extractor_run(PipelineCall *call, GError **error
   guint8 *to = call->outputs[0]->data;
   for (gsize row = 0; row < rows; row++)
     for (gsize i = 0; i < indices->n; i++, to += size) {
-      gsize index;
+      gsize index = 0;
       if (!index_at(indices, i, width, &index, error)) return FALSE;
       memcpy(to, (const guint8 *)in->data + (row * (gsize)width + index) * size, size);
     }

@@ -296,7 +296,7 @@ START_TEST(memory_is_bounded_and_evictions_are_counted)
   g_autoptr(Shard) early = shard_new(&world->settings, world->grid);
   shard_set_next_label(early, 0, 0);
   guint fed = 0;
-  while (!shard_label_is_full(early, 0) && fed < 100000) {
+  while (shard_get_label_fill(early, 0) < 1 && fed < 100000) {
     DecodedLabel label = {.time = 1, .request_id = {.kind = DRIFT_VALUE_TEXT, .text = "id", .length = 2}};
     SourceRecord record = {.topic = "labels", .offset = fed++, .timestamp = -1};
     shard_feed_label(early, &record, &label);
