@@ -3,6 +3,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "pipeline/model_internal.h"
+
 #define ML "ai.onnx.ml"
 
 /* Operators without weights that may prepare the features. */
@@ -479,25 +481,46 @@ static void source_free(gpointer data)
   g_free(source);
 }
 
-PipelineNetworkGraph *pipeline_network_graph_read(GBytes *onnx, const DriftSchema *schema, GError **error)
+/* Which of the network's outputs speaks for which class, as the model reads them (pipeline/model.h). */
+static void map_classes(PipelineNetworkGraph *self, const PipelineModel *model)
 {
+  const PipelineModelOutput *output = &model->output;
+  guint n = model->schema->classes->len;
+  self->column_of = g_new0(guint, n + 1);
+  if (self->network->loss.kind == PIPELINE_LOSS_SIGMOID) /* p, or 1 - p and p */
+    self->column_of[output->n_columns == 1 ? model->schema->positive_class : output->class_of[1]] = 1;
+  else
+    for (guint i = 0; i < n; i++) self->column_of[output->class_of[i]] = i;
+}
+
+PipelineNetworkGraph *pipeline_network_graph_from_model(const PipelineModel *model, GError **error)
+{
+  const DriftSchema *schema = model->schema;
   g_autoptr(PipelineNetworkGraph) self = g_new0(PipelineNetworkGraph, 1);
   self->sources = g_ptr_array_new_with_free_func(source_free);
   self->network = pipeline_network_new(0);
-  g_autoptr(GError) cause = NULL;
-  self->graph = onnx_graph_from_bytes(onnx, &cause);
-  if (!self->graph) {
-    g_set_error_literal(error, PIPELINE_ERROR, PIPELINE_ERROR_MODEL, cause->message);
-    return NULL;
-  }
-  onnx_graph_simplify(self->graph);
+  self->graph = onnx_graph_copy(model->graph);
   g_autoptr(GArray) chain = g_array_new(FALSE, FALSE, sizeof(guint));
   Reading reading = {.self = self, .chain = chain};
   gboolean classifier = schema->task != DRIFT_TASK_REGRESSION;
   if (!read_layers(&reading, classifier, error) || !check_surroundings(&reading, classifier, error) ||
       !choose_loss(&reading, schema, error))
     return NULL;
+  if (classifier) map_classes(self, model);
   return g_steal_pointer(&self);
+}
+
+PipelineNetworkGraph *pipeline_network_graph_read(GBytes *onnx, const DriftSchema *schema, GError **error)
+{
+  g_autoptr(PipelineModel) model = pipeline_model_load(onnx, schema, NULL, error);
+  return model ? pipeline_network_graph_from_model(model, error) : NULL;
+}
+
+void pipeline_network_graph_map_targets(const PipelineNetworkGraph *self, float *targets, guint64 n)
+{
+  if (!self->column_of) return;
+  for (guint64 i = 0; i < n; i++)
+    if (!isnan(targets[i])) targets[i] = (float)self->column_of[(guint)targets[i]];
 }
 
 void pipeline_network_graph_free(PipelineNetworkGraph *self)
@@ -508,6 +531,7 @@ void pipeline_network_graph_free(PipelineNetworkGraph *self)
   g_free(self->output);
   pipeline_network_free(self->network);
   g_ptr_array_unref(self->sources);
+  g_free(self->column_of);
   g_free(self);
 }
 
