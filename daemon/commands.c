@@ -29,6 +29,8 @@
   X(job_cancel)                                                                                                        \
   X(job_run)                                                                                                           \
   X(worker)                                                                                                            \
+  X(shard_list)                                                                                                        \
+  X(shard_reset)                                                                                                       \
   X(wait)                                                                                                              \
   X(help)                                                                                                              \
   X(completion)
