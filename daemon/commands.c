@@ -30,6 +30,8 @@
   X(job_run)                                                                                                           \
   X(worker)                                                                                                            \
   X(broker)                                                                                                            \
+  X(shard_list)                                                                                                        \
+  X(shard_reset)                                                                                                       \
   X(wait)                                                                                                              \
   X(help)                                                                                                              \
   X(completion)

@@ -176,7 +176,7 @@ guint64 shard_seen_take_fresh(ShardSeen *seen, GByteArray *out)
     newest = run->generation;
     shard_put_u64(out, run->generation);
     shard_put_u32(out, next - run->first);
-    for (guint j = run->first; j < next; j++) shard_put_u64(out, g_array_index(seen->fresh, guint64, j));
+    shard_put_u64s(out, &g_array_index(seen->fresh, guint64, run->first), next - run->first);
   }
   g_array_set_size(seen->fresh, 0);
   g_array_set_size(seen->runs, 0);
