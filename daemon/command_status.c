@@ -20,7 +20,7 @@ static void print_models(json_t *models)
   json_t *model;
   json_array_foreach (models, i, model) {
     json_t *progress = json_object_get(model, "progress");
-    json_t *performance = json_object_get(json_object_get(model, "last_window"), "performance");
+    json_t *performance = json_object_get(json_object_get(model, "last_performance"), "performance");
     g_autofree gchar *champion = command_text(json_object_get(model, "champion"));
     g_autofree gchar *versions = command_text_count(json_object_get(model, "versions"));
     g_autofree gchar *windows = command_text_count(json_object_get(progress, "windows"));
@@ -198,7 +198,8 @@ const Command command_status = {
         "\n"
         "--json prints {\"backend\", \"daemon\", \"leader\", \"models\": [the fields of `kedge model list` and "
         "\"shards\": [{\"partition\", \"owner\", \"epoch\", \"next_offset\", \"consumed\", \"watermark\", \"idle\", "
-        "\"lag_records\"}], \"progress\", \"incidents_open\", \"jobs_open\", \"last_window\"}], \"incidents\", "
+        "\"lag_records\"}], \"progress\", \"incidents_open\", \"jobs_open\", \"last_window\", \"last_performance\"}], "
+        "\"incidents\", "
         "\"jobs\"}.",
     .run = run_status,
 };

@@ -1,12 +1,9 @@
 /* `kedge why`: an incident in plain words, with its figures. */
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "daemon/command_store.h"
 #include "daemon/report.h"
 #include "registry/decision.h"
-#include "registry/job.h"
-#include "registry/model.h"
 
 extern const Command command_why;
 
@@ -94,8 +91,9 @@ static void print_head(json_t *incident)
 static void print_compact(const gchar *label, json_t *value)
 {
   if (value == NULL || json_is_null(value)) return;
-  if (json_is_string(value)) {
-    printf("  %-8s %s\n", label, json_string_value(value));
+  if (!json_is_object(value)) {
+    g_autofree gchar *cell = command_text(value);
+    printf("  %-8s %s\n", label, cell);
     return;
   }
   g_autoptr(GString) text = g_string_new(NULL);
@@ -103,15 +101,45 @@ static void print_compact(const gchar *label, json_t *value)
   json_t *member;
   json_object_foreach (value, key, member) {
     if (json_is_object(member) || json_is_array(member)) continue;
-    g_autofree gchar *cell = command_text(member);
+    json_t *time = g_str_has_suffix(key, "time") && json_is_integer(member) ? report_event_time(member) : NULL;
+    g_autofree gchar *cell = time != NULL ? command_text_time(time) : command_text(member);
+    json_decref(time);
     g_string_append_printf(text, "%s%s %s", text->len > 0 ? ", " : "", key, cell);
   }
   if (text->len > 0) printf("  %-8s %s\n", label, text->str);
 }
 
-/* A cause is a sentence of the leader's, or the figures of a feature verdict. */
+/* ".788 [.710, .860]" */
+static gchar *interval(json_t *object, const gchar *value, const gchar *low, const gchar *high)
+{
+  g_autofree gchar *middle = command_text_real(json_object_get(object, value), 3);
+  g_autofree gchar *from = command_text_real(json_object_get(object, low), 3);
+  g_autofree gchar *to = command_text_real(json_object_get(object, high), 3);
+  return g_strdup_printf("%s [%s, %s]", middle, from, to);
+}
+
+static void print_group_cause(gsize rank, json_t *cause)
+{
+  g_autofree gchar *metric = command_text(json_object_get(cause, "metric"));
+  g_autofree gchar *attribute = command_text(json_object_get(cause, "attribute"));
+  g_autofree gchar *group = command_text(json_object_get(cause, "group"));
+  g_autofree gchar *other = command_text(json_object_get(cause, "reference_group"));
+  g_autofree gchar *value = interval(cause, "value", "low", "high");
+  g_autofree gchar *rate = interval(cause, "rate_group", "rate_group_low", "rate_group_high");
+  g_autofree gchar *other_rate = interval(cause, "rate_reference", "rate_reference_low", "rate_reference_high");
+  g_autofree gchar *n = command_text_count(json_object_get(cause, "n_group"));
+  g_autofree gchar *n_other = command_text_count(json_object_get(cause, "n_reference"));
+  printf("  %2" G_GSIZE_FORMAT ". %s of %s is %s: rate of %s %s (n = %s) against %s %s (n = %s)\n", rank, metric,
+         attribute, value, group, rate, n, other, other_rate, n_other);
+}
+
+/* A cause is a sentence of the leader's, or the figures of a bias or feature verdict. */
 static void print_cause(gsize rank, json_t *cause)
 {
+  if (json_object_get(cause, "metric") != NULL) {
+    print_group_cause(rank, cause);
+    return;
+  }
   const gchar *text =
       json_is_string(cause) ? json_string_value(cause) : json_string_value(json_object_get(cause, "text"));
   if (text != NULL) {
@@ -141,19 +169,6 @@ static void print_causes(json_t *incident)
     printf("      … and %" G_GSIZE_FORMAT " more (--json)\n", json_array_size(causes) - 10);
 }
 
-/* The gate's findings: of the incident's body, or of the job's result. */
-static void print_findings(json_t *findings)
-{
-  gsize i;
-  json_t *finding;
-  json_array_foreach (findings, i, finding) {
-    json_t *applies = json_object_get(finding, "applies"), *passed = json_object_get(finding, "passed");
-    if (json_is_false(applies)) continue;
-    g_autofree gchar *text = command_text(json_object_get(finding, "text"));
-    printf("      gate %s: %s\n", json_is_true(passed) ? "passed" : "refused", text);
-  }
-}
-
 static void print_job(json_t *job)
 {
   g_autofree gchar *id = command_text(json_object_get(job, "id"));
@@ -174,7 +189,6 @@ static void print_job(json_t *job)
   }
   const gchar *failure = json_string_value(json_object_get(job, "error"));
   printf("%s%s\n", failure != NULL ? ": " : "", failure != NULL ? failure : "");
-  print_findings(json_object_get(json_object_get(result, "gate"), "findings"));
 }
 
 static void print_why(json_t *incident)
@@ -183,13 +197,14 @@ static void print_why(json_t *incident)
   json_t *item, *body = json_object_get(incident, "body");
   print_head(incident);
   print_compact("began", json_object_get(body, "change_point"));
-  print_compact("evidence", json_object_get(body, "evidence"));
+  print_compact("evidence", json_object_get(body, "evidence_log"));
   print_causes(incident);
   json_t *jobs = json_object_get(incident, "jobs"), *promotions = json_object_get(incident, "promotions");
   if (json_array_size(jobs) > 0) puts("jobs");
   json_array_foreach (jobs, i, item) print_job(item);
-  json_t *gate = json_object_get(body, "gate");
-  print_findings(json_is_array(gate) ? gate : json_object_get(gate, "findings"));
+  json_t *notes = json_object_get(body, "notes");
+  if (json_array_size(notes) > 0) puts("what was done, oldest first");
+  json_array_foreach (notes, i, item) printf("  - %s\n", json_string_value(item));
   if (json_array_size(promotions) > 0) puts("promoted");
   json_array_foreach (promotions, i, item) {
     g_autofree gchar *at = command_text_time(json_object_get(item, "at"));

@@ -15,9 +15,20 @@
   X(diff)                                                                                                              \
   X(export)                                                                                                            \
   X(verify)                                                                                                            \
+  X(train)                                                                                                             \
+  X(evaluate)                                                                                                          \
+  X(predict)                                                                                                           \
   X(status)                                                                                                            \
   X(incidents)                                                                                                         \
   X(why)                                                                                                               \
+  X(replay)                                                                                                            \
+  X(simulate)                                                                                                          \
+  X(job_list)                                                                                                          \
+  X(job_show)                                                                                                          \
+  X(job_follow)                                                                                                        \
+  X(job_cancel)                                                                                                        \
+  X(job_run)                                                                                                           \
+  X(worker)                                                                                                            \
   X(wait)                                                                                                              \
   X(help)                                                                                                              \
   X(completion)

@@ -22,6 +22,7 @@ static void answer(HttpContext *context, HttpResponse *response, json_t *report,
   }
   guint status = 500;
   if (g_error_matches(error, REGISTRY_ERROR, REGISTRY_ERROR_NOT_FOUND)) status = 404;
+  if (g_error_matches(error, REGISTRY_ERROR, REGISTRY_ERROR_INVALID)) status = 400;
   if (g_error_matches(error, REGISTRY_ERROR, REGISTRY_ERROR_UNAVAILABLE)) {
     status = 503;
     g_clear_pointer(&context->store, registry_store_close);
@@ -51,6 +52,23 @@ static gboolean get_model(const HttpRequest *request, gboolean needed, const gch
   return FALSE;
 }
 
+/* The lag of the shards that this daemon consumes; null for those of others. */
+static void add_lag(HttpContext *context, json_t *status)
+{
+  gsize i, j;
+  json_t *model, *shard;
+  json_array_foreach (json_object_get(status, "models"), i, model)
+    json_array_foreach (json_object_get(model, "shards"), j, shard) {
+      gchar partition[16];
+      double lag = 0;
+      g_snprintf(partition, sizeof partition, "%d", (int)json_integer_value(json_object_get(shard, "partition")));
+      g_autofree gchar *labels =
+          metrics_label("model", json_string_value(json_object_get(model, "name")), "partition", partition, NULL);
+      gboolean known = metrics_get(context->metrics, "kedge_lag_records", labels, &lag);
+      json_object_set_new(shard, "lag_records", known ? json_integer((json_int_t)lag) : json_null());
+    }
+}
+
 void http_api_status(HttpContext *context, const HttpRequest *request, HttpResponse *response)
 {
   (void)request;
@@ -61,6 +79,7 @@ void http_api_status(HttpContext *context, const HttpRequest *request, HttpRespo
   gchar *why = NULL;
   gboolean ready = health_is_ready(context->health, &why);
   if (status != NULL) {
+    add_lag(context, status);
     json_object_set_new(status, "ready", json_boolean(ready));
     json_object_set_new(status, "why_not_ready", ready ? json_null() : json_string(why));
     json_object_set_new(status, "version", json_string(KEDGE_VERSION));
@@ -95,12 +114,12 @@ void http_api_versions(HttpContext *context, const HttpRequest *request, HttpRes
 void http_api_windows(HttpContext *context, const HttpRequest *request, HttpResponse *response)
 {
   g_autoptr(GError) error = NULL;
-  const gchar *model;
+  const gchar *model, *kind = http_request_get_query(request, "kind");
   guint limit;
   if (!get_model(request, TRUE, &model, response) || !get_limit(request, &limit, response)) return;
   RegistryStore *store = http_context_get_store(context, response);
   if (store == NULL) return;
-  json_t *report = report_windows(store, model, limit, &error);
+  json_t *report = report_verdicts(store, model, kind != NULL ? kind : "window", limit, &error);
   answer(context, response, report, error);
 }
 

@@ -5,7 +5,7 @@
 
 G_BEGIN_DECLS
 
-/* Above either a label partition is paused: bounds memory and state, changes no result. */
+/* At either a label partition is paused: bounds memory and state, changes no result. */
 #define LABEL_QUEUE_MAX_ENTRIES 20000u
 #define LABEL_QUEUE_MAX_BYTES (4u * 1024 * 1024)
 
@@ -28,7 +28,7 @@ void label_queue_push(LabelQueue *queue, const LabelEntry *entry); /* copies */
 gboolean label_queue_peek(const LabelQueue *queue, LabelEntry *entry);
 void label_queue_pop(LabelQueue *queue);
 guint label_queue_get_length(const LabelQueue *queue);
-gboolean label_queue_is_full(const LabelQueue *queue);
+double label_queue_get_fill(const LabelQueue *queue); /* share of what it may hold; >= 1: full */
 gsize label_queue_get_memory(const LabelQueue *queue);
 
 void label_queue_put(const LabelQueue *queue, GByteArray *out); /* canonical: the same entries give the same bytes */

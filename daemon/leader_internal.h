@@ -141,6 +141,14 @@ gboolean leader_judge_performance(LeaderModel *model, LeaderContext *context, co
 gboolean leader_decide_pane(LeaderModel *model, LeaderContext *context, const guint8 *const *errors, guint n_rows,
                             json_t *pane, GError **error);
 
+/* --- leader_labels.c, shared with replay */
+void leader_feed_detectors(LeaderModel *model, const DriftLabelRow *rows, guint n, json_t *pane);
+/* One character a row: '0' or '1' where `version` served it, else '2'; new. */
+gchar *leader_served_errors(const DriftSchema *schema, const DriftLabelRow *rows, guint n, gint64 version);
+json_t *leader_label_body(const AdaptStep *step, const json_t *pane);
+json_t *leader_detectors_to_json(const LeaderModel *model); /* {"adwin": BASE64, "ddm": BASE64} */
+gboolean leader_detectors_from_json(LeaderModel *model, const json_t *json, GError **error);
+
 /* --- leader_request.c: jobs --------------------------------------------------------------------------------------------- */
 /* The data ranges of labelled rows [first, next), as job specs name them (new). */
 json_t *leader_data_ranges(const LeaderModel *model, gint64 first, gint64 next);

@@ -56,6 +56,16 @@ GArray *window_label_rows(RegistryStore *store, const gchar *model, const Leader
   return g_steal_pointer(&rows);
 }
 
+json_t *window_body(const DriftWindowVerdict *verdict, const DriftWindowSettings *settings, guint64 n, gint64 first_time,
+                    gboolean performance)
+{
+  json_t *body = verdict_window_to_json(verdict, settings);
+  if (performance) json_object_del(body, "features");
+  json_object_set_new(body, "n", json_integer((json_int_t)n));
+  json_object_set_new(body, "first_time", json_integer(first_time));
+  return body;
+}
+
 json_t *window_panes_to_json(const LeaderPane *panes, guint n)
 {
   json_t *list = json_array();
@@ -164,9 +174,7 @@ static gboolean close_window(LeaderModel *model, LeaderContext *context, const S
     first_time = MIN(first_time, panes[i].first_time);
     last_time = MAX(last_time, panes[i].last_time);
   }
-  json_t *body = verdict_window_to_json(verdict, &window_settings);
-  json_object_set_new(body, "n", json_integer((json_int_t)count));
-  json_object_set_new(body, "first_time", json_integer(first_time));
+  json_t *body = window_body(verdict, &window_settings, count, first_time, FALSE);
   g_autofree gchar *inputs = verdict_inputs(model, &window_settings), *id = NULL;
   gboolean good = leader_begin(context, error);
   if (good) {
@@ -309,9 +317,8 @@ gboolean leader_judge_performance(LeaderModel *model, LeaderContext *context, co
            : NULL;
   if (!verdict) return FALSE;
   gint64 number = model->counters.performance_windows++, event_time = panes[n - 1].time;
-  json_t *body = verdict_window_to_json(verdict, &window_settings);
-  json_object_del(body, "features");
-  json_object_set_new(body, "n", json_integer(rows->len));
+  json_t *body = window_body(verdict, &window_settings, rows->len,
+                             rows->len ? g_array_index(rows, DriftLabelRow, 0).label_time : 0, TRUE);
   g_autofree gchar *inputs = verdict_inputs(model, &window_settings), *id = NULL, *summary = NULL;
   gboolean found = FALSE;
   json_t *causes = bias_causes(body, &found, &summary);

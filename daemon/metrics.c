@@ -20,8 +20,8 @@ const MetricsDefinition metrics_definitions[] = {
     {"kedge_fenced_total", METRICS_COUNTER, "model",
      "Writes refused because another daemon owns the shard or the lease."},
     {"kedge_panes_total", METRICS_COUNTER, "model", "Panes closed and stored."},
-    {"kedge_verdicts_total", METRICS_COUNTER, "model,kind,drift", "Verdicts written by the leader."},
-    {"kedge_incidents_open", METRICS_GAUGE, "model", "Incidents that are open now."},
+    {"kedge_verdicts_total", METRICS_COUNTER, "model", "Verdicts written by the leader."},
+    {"kedge_incidents_open", METRICS_GAUGE, "model,kind", "Incidents that are open now."},
     {"kedge_incidents_total", METRICS_COUNTER, "model,kind", "Incidents opened."},
     {"kedge_jobs_open", METRICS_GAUGE, "model", "Jobs queued or running."},
     {"kedge_promotions_total", METRICS_COUNTER, "model", "Versions promoted to champion by the daemon."},
@@ -120,6 +120,18 @@ void metrics_set(Metrics *metrics, const gchar *name, const gchar *labels, doubl
   Series *series = get_series(metrics, name, labels, FALSE);
   if (series != NULL) series->value = value;
   g_mutex_unlock(&metrics->mutex);
+}
+
+gboolean metrics_get(Metrics *metrics, const gchar *name, const gchar *labels, double *value)
+{
+  guint index = GPOINTER_TO_UINT(g_hash_table_lookup(metrics->index_of, name));
+  g_return_val_if_fail(index > 0 && metrics_definitions[index - 1].type != METRICS_HISTOGRAM, FALSE);
+  g_mutex_lock(&metrics->mutex);
+  GHashTable *table = g_ptr_array_index(metrics->series, index - 1);
+  const Series *series = g_hash_table_lookup(table, labels != NULL ? labels : "");
+  if (series != NULL) *value = series->value;
+  g_mutex_unlock(&metrics->mutex);
+  return series != NULL;
 }
 
 void metrics_observe(Metrics *metrics, const gchar *name, const gchar *labels, double value)

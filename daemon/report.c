@@ -22,6 +22,11 @@ json_t *report_time(gint64 microseconds)
   return json_string(whole);
 }
 
+json_t *report_event_time(json_t *microseconds)
+{
+  return report_time(json_integer_value(microseconds));
+}
+
 json_t *report_json(const gchar *text)
 {
   json_t *value = text != NULL ? json_loads(text, JSON_DECODE_ANY, NULL) : NULL;

@@ -2,16 +2,8 @@
  * are made from them. All functions return a new value, or NULL with error. Times are ISO 8601 in UTC with
  * microseconds, or null; counts are integers; what is undefined is null.
  *
- * Fields read from what the leader writes (daemon/leader.h):
- *   verdict body of kind "window": the names of DriftWindowVerdict (drift/window.h): "evidence_log", "drift",
- * "quality", "bias", "features": [{"feature", "test", "p", "p_adjusted", "effect", "n_reference", "n_window", "drift",
- *     "quality"}], "bias_verdicts": [{"metric", "attribute", "group", "reference_group", "value", "low", "high",
- *     "n_group", "n_reference", "rate_group", "rate_reference", "breach", "undefined"}], "performance": {"n",
- *     "accuracy", "accuracy_low", "accuracy_high", …};
- *     "evidence_bound": the evidence from which the alarm budget lets the leader raise an alarm. Without it the bound
- * is ln(1 / false_discovery_rate) of the verdict's settings; incident body: "causes": [{"text"?, "feature"?, "test"?,
- * "effect"?, "p_adjusted"?, "n_reference"?, "n_window"?}], strongest first; "change_point"; "verdicts": [ids]; "jobs":
- * [ids].
+ * Fields of what the leader writes (daemon/verdict_json.c, daemon/leader_decide.c) are passed on under their names;
+ * reports add what is missing in older entries as null and choose what fits one screen.
  */
 #pragma once
 
@@ -35,15 +27,23 @@ json_t *report_history(RegistryStore *store, const gchar *model, const gchar *al
  * first. */
 json_t *report_incidents(RegistryStore *store, const gchar *model, gboolean open_only, guint limit, GError **error);
 json_t *report_incident(RegistryStore *store, const gchar *id, GError **error);
-/* [{"id", "number", "event_time", "drift", "quality", "bias", "evidence", "evidence_bound", "performance", "features"
- *   (the five strongest), "bias_verdicts"}], oldest first: the newest `limit` windows. */
-json_t *report_windows(RegistryStore *store, const gchar *model, guint limit, GError **error);
+/* Verdicts of one kind, oldest first: the newest `limit` (0: all). Each has "id", "number", "event_time", "drift" and
+ *   kind "window" (traffic panes): "quality", "n", "evidence" (ln of 1 / smallest adjusted p-value), "evidence_bound"
+ *     (where the alarm budget raises an alarm), "features" (the five strongest);
+ *   kind "performance" (label panes): "n", "performance" {"accuracy", "accuracy_low", "accuracy_high", "auc", …},
+ * "bias", "bias_verdicts"; kind "label" (one label pane): "evidence" (generalised likelihood ratio of a rise of the
+ * error), "evidence_bound", "alarm", "opened", "closed", "error_before", "error_after", "promote", "promote_why",
+ * "training". INVALID for another kind. */
+json_t *report_verdicts(RegistryStore *store, const gchar *model, const gchar *kind, guint limit, GError **error);
 /* [{"id", "model", "kind", "state", "incident", "worker", "attempts", "progress", "result", "error", "created_at",
  *   "started_at", "finished_at", "predicted_seconds"}], newest first. */
 json_t *report_jobs(RegistryStore *store, const gchar *model, const gchar *state, guint limit, GError **error);
+json_t *report_job(RegistryStore *store, const gchar *id, GError **error); /* and "spec", "log": [lines] */
 /* {"backend", "leader": {"owner", "term"} | null, "models": [report_models' fields, "shards": [{"partition", "owner",
  *   "epoch", "next_offset", "consumed", "watermark", "idle"}], "progress" (the leader's), "incidents_open",
- *   "jobs_open", "last_window"}], "incidents": open ones, "jobs": open ones} */
+ *   "jobs_open", "last_window", "last_performance"}], "incidents": open ones, "jobs": open ones} */
 json_t *report_status(RegistryStore *store, GError **error);
+/* Microseconds, as bodies of verdicts and incidents hold them → ISO 8601 (new). */
+json_t *report_event_time(json_t *microseconds);
 
 G_END_DECLS

@@ -1,8 +1,6 @@
 /* What happens: windows, incidents, jobs, and the status of everything, as JSON. */
 #include "daemon/report.h"
 
-#include <math.h>
-
 #include "daemon/report_internal.h"
 #include "registry/decision.h"
 #include "registry/job.h"
@@ -40,51 +38,71 @@ json_t *report_incident(RegistryStore *store, const gchar *id, GError **error)
   return out;
 }
 
-/* See "evidence_bound" in report.h. */
-static json_t *evidence_bound(json_t *body, json_t *settings)
-{
-  json_t *bound = json_object_get(body, "evidence_bound");
-  if (json_is_number(bound)) return json_incref(bound);
-  double rate = json_number_value(json_object_get(settings, "false_discovery_rate"));
-  return rate > 0 && rate < 1 ? json_real(-log(rate)) : json_null();
-}
-
 static json_t *copy_or_null(json_t *object, const gchar *key)
 {
   json_t *value = json_object_get(object, key);
   return value != NULL ? json_incref(value) : json_null();
 }
 
-static json_t *strongest_features(json_t *body)
+static void copy_fields(json_t *out, json_t *body, const gchar *const *names)
 {
-  json_t *features = json_object_get(body, "features"), *list = json_array();
+  for (guint i = 0; names[i] != NULL; i++) json_object_set_new(out, names[i], copy_or_null(body, names[i]));
+}
+
+static void add_window(json_t *out, json_t *body)
+{
+  static const gchar *const names[] = {"quality", "n", "evidence_bound", NULL};
+  json_t *features = json_object_get(body, "features"), *strongest = json_array();
   for (gsize i = 0; i < MIN(json_array_size(features), (gsize)SHOWN_FEATURES); i++)
-    json_array_append(list, json_array_get(features, i));
-  return list;
+    json_array_append(strongest, json_array_get(features, i));
+  copy_fields(out, body, names);
+  json_object_set_new(out, "evidence", copy_or_null(body, "evidence_log"));
+  json_object_set_new(out, "features", strongest);
 }
 
-static json_t *window_to_json(const RegistryVerdict *verdict)
+static void add_performance(json_t *out, json_t *body)
 {
-  json_t *body = report_json(verdict->body), *settings = report_json(verdict->settings);
-  json_t *out = json_pack("{s:o, s:I, s:o, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "id", report_text(verdict->id),
-                          "number", (json_int_t)verdict->number, "event_time", report_time(verdict->event_time),
-                          "drift", verdict->drift, "quality", copy_or_null(body, "quality"), "bias",
-                          copy_or_null(body, "bias"), "evidence", copy_or_null(body, "evidence_log"), "evidence_bound",
-                          evidence_bound(body, settings), "performance", copy_or_null(body, "performance"), "features",
-                          strongest_features(body), "bias_verdicts", copy_or_null(body, "bias_verdicts"));
-  json_decref(body);
-  json_decref(settings);
-  return out;
+  static const gchar *const names[] = {"n", "performance", "bias", "bias_verdicts", NULL};
+  copy_fields(out, body, names);
 }
 
-json_t *report_windows(RegistryStore *store, const gchar *model, guint limit, GError **error)
+static void add_label(json_t *out, json_t *body)
+{
+  static const gchar *const names[] = {"alarm",       "opened",   "closed", "error_before", "error_after", "promote",
+                                       "promote_why", "training", NULL};
+  copy_fields(out, body, names);
+  json_object_set_new(out, "evidence", copy_or_null(body, "glr"));
+  json_object_set_new(out, "evidence_bound", copy_or_null(body, "threshold"));
+}
+
+static const struct {
+  const gchar *kind;
+  void (*add)(json_t *out, json_t *body);
+} verdict_kinds[] = {{"window", add_window}, {"performance", add_performance}, {"label", add_label}};
+
+json_t *report_verdicts(RegistryStore *store, const gchar *model, const gchar *kind, guint limit, GError **error)
 {
   g_autoptr(RegistryModel) known = registry_model_get(store, model, error);
   if (known == NULL) return NULL;
-  g_autoptr(GPtrArray) verdicts = registry_verdict_list(store, model, "window", limit, error);
+  guint k = 0;
+  while (k < G_N_ELEMENTS(verdict_kinds) && !g_str_equal(verdict_kinds[k].kind, kind)) k++;
+  if (k == G_N_ELEMENTS(verdict_kinds)) {
+    g_set_error(error, REGISTRY_ERROR, REGISTRY_ERROR_INVALID, "kind is one of window, performance, label");
+    return NULL;
+  }
+  g_autoptr(GPtrArray) verdicts = registry_verdict_list(store, model, kind, limit, error);
   if (verdicts == NULL) return NULL;
   json_t *list = json_array();
-  for (guint i = 0; i < verdicts->len; i++) json_array_append_new(list, window_to_json(g_ptr_array_index(verdicts, i)));
+  for (guint i = 0; i < verdicts->len; i++) {
+    const RegistryVerdict *verdict = g_ptr_array_index(verdicts, i);
+    json_t *body = report_json(verdict->body);
+    json_t *out =
+        json_pack("{s:o, s:I, s:o, s:b}", "id", report_text(verdict->id), "number", (json_int_t)verdict->number,
+                  "event_time", report_time(verdict->event_time), "drift", verdict->drift);
+    verdict_kinds[k].add(out, body);
+    json_decref(body);
+    json_array_append_new(list, out);
+  }
   return list;
 }
 
@@ -109,6 +127,20 @@ json_t *report_jobs(RegistryStore *store, const gchar *model, const gchar *state
   return list;
 }
 
+json_t *report_job(RegistryStore *store, const gchar *id, GError **error)
+{
+  g_autoptr(RegistryJob) job = registry_job_get(store, id, error);
+  if (job == NULL) return NULL;
+  g_autoptr(GPtrArray) lines = registry_job_log_list(store, id, 0, error);
+  if (lines == NULL) return NULL;
+  json_t *log = json_array();
+  for (guint i = 0; i < lines->len; i++) json_array_append_new(log, report_text(g_ptr_array_index(lines, i)));
+  json_t *object = job_to_json(job);
+  json_object_set_new(object, "spec", report_json(job->spec));
+  json_object_set_new(object, "log", log);
+  return object;
+}
+
 static json_t *shards_to_json(RegistryStore *store, const gchar *model, GError **error)
 {
   g_autoptr(GPtrArray) shards = registry_shard_list(store, model, error);
@@ -123,6 +155,17 @@ static json_t *shards_to_json(RegistryStore *store, const gchar *model, GError *
                         report_json(shard->consumed), "watermark", report_time(shard->watermark), "idle", shard->idle));
   }
   return list;
+}
+
+static gboolean add_last(RegistryStore *store, json_t *model, const gchar *name, const gchar *kind, const gchar *key,
+                         GError **error)
+{
+  json_t *verdicts = report_verdicts(store, name, kind, 1, error);
+  if (verdicts == NULL) return FALSE;
+  json_object_set_new(model, key, json_null());
+  if (json_array_size(verdicts) > 0) json_object_set(model, key, json_array_get(verdicts, 0));
+  json_decref(verdicts);
+  return TRUE;
 }
 
 /* Adds what happens to the model's entry of report_models. */
@@ -145,12 +188,8 @@ static gboolean add_activity(RegistryStore *store, json_t *model, GError **error
   gint64 jobs = registry_job_count_open(store, name, error);
   if (jobs < 0) return FALSE;
   json_object_set_new(model, "jobs_open", json_integer(jobs));
-  json_t *windows = report_windows(store, name, 1, error);
-  if (windows == NULL) return FALSE;
-  json_object_set_new(model, "last_window", json_null());
-  if (json_array_size(windows) > 0) json_object_set(model, "last_window", json_array_get(windows, 0));
-  json_decref(windows);
-  return TRUE;
+  return add_last(store, model, name, "window", "last_window", error) &&
+         add_last(store, model, name, "performance", "last_performance", error);
 }
 
 static json_t *open_jobs(RegistryStore *store, GError **error)
@@ -165,12 +204,23 @@ static json_t *open_jobs(RegistryStore *store, GError **error)
   return running;
 }
 
+/* Who decides: the owner of the lease as last written; null before the first leader. */
+static json_t *leader_to_json(RegistryStore *store, GError **error)
+{
+  g_autoptr(RegistryRows) rows =
+      registry_store_query(store, "SELECT name, owner, term FROM lease ORDER BY name LIMIT 1", NULL, 0, error);
+  if (rows == NULL) return NULL;
+  if (registry_rows_get_count(rows) == 0) return json_null();
+  return json_pack("{s:o, s:I}", "owner", report_text(registry_rows_get_text(rows, 0, 1)), "term",
+                   (json_int_t)registry_rows_get_integer(rows, 0, 2));
+}
+
 json_t *report_status(RegistryStore *store, GError **error)
 {
   json_t *models = report_models(store, error);
   if (models == NULL) return NULL;
   gsize i;
-  json_t *model, *incidents = NULL, *jobs = NULL;
+  json_t *model, *incidents = NULL, *jobs = NULL, *leader = NULL;
   json_array_foreach (models, i, model) {
     if (!add_activity(store, model, error)) goto failed;
   }
@@ -178,8 +228,10 @@ json_t *report_status(RegistryStore *store, GError **error)
   if (incidents == NULL) goto failed;
   jobs = open_jobs(store, error);
   if (jobs == NULL) goto failed;
-  return json_pack("{s:s, s:o, s:o, s:o}", "backend", registry_store_get_backend(store), "models", models, "incidents",
-                   incidents, "jobs", jobs);
+  leader = leader_to_json(store, error);
+  if (leader == NULL) goto failed;
+  return json_pack("{s:s, s:o, s:o, s:o, s:o}", "backend", registry_store_get_backend(store), "leader", leader,
+                   "models", models, "incidents", incidents, "jobs", jobs);
 failed:
   json_decref(models);
   json_decref(incidents);

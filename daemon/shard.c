@@ -210,7 +210,7 @@ void shard_set_idle(Shard *shard)
   for (guint k = 0; k < shard->tracks->len; k++) {
     ShardTrack *track = shard->tracks->pdata[k];
     if (track != NULL && shard_follows(shard, track->partition))
-      shard_track_resolve(shard, track, label_queue_is_full(track->queue));
+      shard_track_resolve(shard, track, label_queue_get_fill(track->queue) >= 1);
   }
   shard_refresh_heads(shard);
 }

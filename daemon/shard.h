@@ -104,8 +104,8 @@ void shard_set_idle(Shard *shard);
  * traffic's. If the traffic is idle too, its waiting labels are resolved. */
 void shard_set_label_idle(Shard *shard, gint32 label_partition);
 gboolean shard_is_idle(const Shard *shard);
-/* The label partition should be paused until it is no more: changes no result. */
-gboolean shard_label_is_full(const Shard *shard, gint32 label_partition);
+/* How full the label partition's queue is: from 1 on it should be paused, until it is half empty; changes no result. */
+double shard_get_label_fill(const Shard *shard, gint32 label_partition);
 
 /* --- checkpoints -------------------------------------------------------------------------------------------------------- */
 typedef struct {

@@ -39,7 +39,8 @@ typedef struct {
 typedef struct {
   gint32 partition;
   gint64 next; /* label offset; < 0: not begun */
-  gint64 watermark;
+  gint64 watermark; /* of what was read, lifted by idle time-outs */
+  gint64 resolved;  /* of what was resolved, by the labels' own times only: no idle time-out shows in a label pane */
   ShardAnchor anchor;
   LabelQueue *queue;
   guint64 head_hash;    /* of the waiting head; 0: none waits */

@@ -22,7 +22,7 @@ ShardTrack *shard_make_track(Shard *shard, gint32 label_partition)
   track = g_new0(ShardTrack, 1);
   track->partition = label_partition;
   track->next = SOURCE_LATEST;
-  track->watermark = SHARD_TIME_NONE;
+  track->watermark = track->resolved = SHARD_TIME_NONE;
   track->anchor.offset = -1;
   track->queue = label_queue_new();
   track->pane.first_offset = track->pane.first_traffic = track->pane.last_traffic = -1;
@@ -128,18 +128,9 @@ static gint64 judging_watermark(const Shard *shard, const ShardTrack *track)
   return shard->idle ? MAX(shard->watermark, track->watermark) : shard->watermark;
 }
 
-/* TRUE when the label is done with. */
-static gboolean resolve(Shard *shard, ShardTrack *track, const LabelEntry *entry, gboolean flush)
+/* A label that may have a prediction. FALSE: it has to wait. */
+static gboolean resolve_label(Shard *shard, ShardTrack *track, const LabelEntry *entry, gboolean flush)
 {
-  if (track->pane.first_offset < 0) track->pane.first_offset = entry->offset;
-  if (entry->hash == 0) {
-    track->pane.dead_letters++;
-    return TRUE;
-  }
-  if (entry->hash >= shard->sample_below && shard->sample_below != G_MAXUINT64) {
-    track->pane.sampled_out++;
-    return TRUE;
-  }
   JoinQuery query = {.hash = entry->hash,
                      .id = entry->id.text,
                      .id_length = entry->id.length,
@@ -149,17 +140,33 @@ static gboolean resolve(Shard *shard, ShardTrack *track, const LabelEntry *entry
                      .leaves = is_only_one(shard)};
   JoinRow found;
   JoinResult result = join_match(shard->join, &query, &found);
+  if (result == JOIN_NONE && !flush && judging_watermark(shard, track) <= query.latest_arrival) return FALSE;
+  track->resolved = MAX(track->resolved, entry->time);
   if (result == JOIN_MATCH) {
     append_row(shard, track, entry, &found);
   } else if (result == JOIN_DUPLICATE) {
     track->pane.duplicates++;
     shard->statistics.label_duplicates++;
-  } else if (flush || judging_watermark(shard, track) > query.latest_arrival) {
-    give_up(shard, track, entry);
   } else {
-    return FALSE;
+    give_up(shard, track, entry);
   }
   return TRUE;
+}
+
+/* TRUE when the label is done with. */
+static gboolean resolve(Shard *shard, ShardTrack *track, const LabelEntry *entry, gboolean flush)
+{
+  if (track->pane.first_offset < 0) track->pane.first_offset = entry->offset;
+  if (entry->hash == 0) { /* it could not be decoded: no id, no time */
+    track->pane.dead_letters++;
+    return TRUE;
+  }
+  if (entry->hash >= shard->sample_below && shard->sample_below != G_MAXUINT64) {
+    track->pane.sampled_out++;
+    track->resolved = MAX(track->resolved, entry->time);
+    return TRUE;
+  }
+  return resolve_label(shard, track, entry, flush);
 }
 
 void shard_track_resolve(Shard *shard, ShardTrack *track, gboolean flush)
@@ -190,7 +197,7 @@ static void take_label(Shard *shard, ShardTrack *track, const LabelEntry *entry)
   label_queue_push(track->queue, entry);
   gboolean is_head = label_queue_get_length(track->queue) == 1;
   /* Without traffic the label partition's own watermark may have passed the heads. */
-  if (shard->idle) shard_track_resolve(shard, track, label_queue_is_full(track->queue));
+  if (shard->idle) shard_track_resolve(shard, track, label_queue_get_fill(track->queue) >= 1);
   if (is_head || shard->idle) shard_refresh_heads(shard);
 }
 
@@ -236,8 +243,8 @@ void shard_set_label_idle(Shard *shard, gint32 label_partition)
   shard->news = TRUE;
 }
 
-gboolean shard_label_is_full(const Shard *shard, gint32 label_partition)
+double shard_get_label_fill(const Shard *shard, gint32 label_partition)
 {
   const ShardTrack *track = shard_find_track(shard, label_partition);
-  return track != NULL && label_queue_is_full(track->queue);
+  return track == NULL ? 0 : label_queue_get_fill(track->queue);
 }

@@ -20,7 +20,7 @@ static void close_pane(Shard *shard, ShardTrack *track, const LabelEntry *last)
   pane->next_row = track->next_row;
   pane->first_offset = open->first_offset;
   pane->next_offset = last->offset + 1;
-  pane->watermark = last->arrival;
+  pane->watermark = track->resolved;
   pane->first_traffic_offset = open->first_traffic;
   pane->last_traffic_offset = open->last_traffic;
   pane->count = open->rows->len;

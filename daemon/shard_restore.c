@@ -85,6 +85,7 @@ static gboolean get_track(Shard *shard, ShardReader *reader, GError **error)
   ShardLabelPane *pane = &track->pane;
   track->next = shard_get_i64(reader);
   track->watermark = shard_get_i64(reader);
+  track->resolved = shard_get_i64(reader);
   get_anchor(reader, &track->anchor);
   track->next_row = shard_get_i64(reader);
   pane->number = shard_get_i64(reader);

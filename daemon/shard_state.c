@@ -57,6 +57,7 @@ static void put_track(const ShardTrack *track, GByteArray *out)
   shard_put_u32(out, (guint32)track->partition);
   shard_put_i64(out, track->next);
   shard_put_i64(out, track->watermark);
+  shard_put_i64(out, track->resolved);
   put_anchor(out, &track->anchor);
   shard_put_i64(out, track->next_row);
   shard_put_i64(out, pane->number);

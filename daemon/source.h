@@ -75,5 +75,7 @@ struct _Source {
 
 extern const SourceType *const source_types[]; /* NULL-terminated: kafka, file */
 const SourceType *source_type_find(const gchar *name);
+/* The partition of `n` that a key belongs to: murmur2, the same as Java's and (here) librdkafka's producers choose. */
+gint32 source_partition_of(const gchar *key, gint32 n);
 
 G_END_DECLS

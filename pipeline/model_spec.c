@@ -253,14 +253,13 @@ static DriftSchema *infer_label(const DriftColumn *column, GError **error)
   return schema;
 }
 
-static gboolean check_names(const DriftTable *table, const gchar *label, const gchar *const *names, const gchar *what,
-                            GError **error)
+static gboolean check_sensitive(const DriftTable *table, const gchar *label, const gchar *const *names, GError **error)
 {
   for (; names && *names; names++) {
     if (!drift_table_get_column(table, *names))
-      return data_error(error, "%s column \"%s\" is not in the data", what, *names);
+      return data_error(error, "sensitive column \"%s\" is not in the data", *names);
     if (g_str_equal(*names, label))
-      return data_error(error, "column \"%s\" is the label and cannot be %s", label, what);
+      return data_error(error, "column \"%s\" is the label and cannot be sensitive", label);
   }
   return TRUE;
 }
@@ -274,9 +273,7 @@ DriftSchema *pipeline_model_spec_infer(const DriftTable *table, const gchar *lab
     data_error(error, "label column \"%s\" is not in the data", label);
     return NULL;
   }
-  if (!check_names(table, label, sensitive, "sensitive", error) ||
-      !check_names(table, label, exclude, "excluded", error))
-    return NULL;
+  if (!check_sensitive(table, label, sensitive, error)) return NULL;
   g_autoptr(DriftSchema) schema = infer_label(label_column, error);
   if (!schema) return NULL;
   for (guint i = 0; i < table->columns->len; i++) {

@@ -1,7 +1,7 @@
 // The dashboard: asks /api/v1/ every two seconds and redraws what changed. All data become text nodes.
 "use strict";
 
-const POLL_MS = 2000, WINDOWS = 60, VERSIONS = 12, INCIDENTS = 8, JOBS = 8;
+const POLL_MS = 2000, WINDOWS = 60, LABEL_PANES = 120, VERSIONS = 12, INCIDENTS = 8, JOBS = 8;
 
 // --- building blocks ---------------------------------------------------------------------------------------------
 
@@ -48,12 +48,20 @@ function redraw(id, data, make) {
 function causeText(cause) {
   if (typeof cause === "string") return cause;
   if (typeof cause.text === "string") return cause.text;
+  if (typeof cause.metric === "string") {
+    const interval = (value, low, high) => `${ratio(cause[value], 3)} [${ratio(cause[low], 3)}, ${ratio(cause[high], 3)}]`;
+    return `${cause.metric} of ${cause.attribute} is ${interval("value", "low", "high")}: ` +
+      `rate of ${cause.group} ${interval("rate_group", "rate_group_low", "rate_group_high")} (n = ${count(cause.n_group)}) ` +
+      `against ${orUndefined(cause.reference_group)} ` +
+      `${interval("rate_reference", "rate_reference_low", "rate_reference_high")} (n = ${count(cause.n_reference)})`;
+  }
   return `${orUndefined(cause.feature)}: ${orUndefined(cause.test)}, effect ${ratio(cause.effect, 3)}, adjusted p ` +
     `${isNumber(cause.p_adjusted) ? cause.p_adjusted.toPrecision(3) : UNDEFINED} ` +
     `(n = ${count(cause.n_reference)} reference, ${count(cause.n_window)} window)`;
 }
 
 function incident(item) {
+  const notes = (item.body && Array.isArray(item.body.notes) ? item.body.notes : []).slice(-6);
   const causes = (item.body && Array.isArray(item.body.causes) ? item.body.causes : []).slice(0, 5);
   return element("details", {id: `incident-${item.id}`, class: `incident ${item.state}`, open: item.state === "open"},
     element("summary", {}, element("span", {class: `badge ${item.state === "open" ? "bad" : ""}`}, item.state), " ",
@@ -61,7 +69,9 @@ function incident(item) {
       element("span", {}, orUndefined(item.summary)), " ",
       element("span", {class: "quiet"}, `${item.id}, since ${time(item.opened_at)} (event time)`)),
     causes.length ? element("ol", {class: "causes"}, ...causes.map(cause => element("li", {}, causeText(cause))))
-      : element("p", {class: "quiet"}, "no causes are recorded"));
+      : element("p", {class: "quiet"}, "no causes are recorded"),
+    notes.length ? element("p", {class: "quiet"}, "What was done:") : null,
+    notes.length ? element("ul", {class: "causes"}, ...notes.map(note => element("li", {}, String(note)))) : null);
 }
 
 // --- jobs --------------------------------------------------------------------------------------------------------
@@ -92,48 +102,54 @@ const jobTable = (caption, jobs) => table(caption, [
 // --- one model ---------------------------------------------------------------------------------------------------
 
 function figures(model) {
-  const performance = (model.last_window && model.last_window.performance) || {};
+  const performance = (model.last_performance && model.last_performance.performance) || {};
   const lag = (model.shards || []).map(shard => shard.lag_records).filter(isNumber);
   const pairs = [
     ["Champion", model.champion === null ? UNDEFINED : `version ${model.champion}`],
     ["Versions", count(model.versions)],
-    ["Accuracy, last window", `${ratio(performance.accuracy)} (n = ${count(performance.n)})`],
+    ["Accuracy", ratio(performance.accuracy), `n = ${count(performance.n)}`],
     ["Windows decided", count(model.progress && model.progress.windows)],
     ["Shards", count((model.shards || []).length)],
-    ["Lag, records", lag.length ? count(lag.reduce((a, b) => a + b, 0)) : UNDEFINED],
+    ["Lag (records)", lag.length ? count(lag.reduce((a, b) => a + b, 0)) : UNDEFINED],
     ["Open incidents", count(model.incidents_open)],
     ["Open jobs", count(model.jobs_open)],
   ];
-  return element("dl", {class: "figures"}, ...pairs.map(([name, value]) =>
-    element("div", {}, element("dt", {}, name), element("dd", {}, value))));
+  return element("dl", {class: "figures"}, ...pairs.map(([name, value, remark]) =>
+    element("div", {}, element("dt", {}, name),
+      element("dd", {}, value, remark ? element("span", {class: "quiet"}, ` ${remark}`) : null))));
 }
 
-function evidenceChart(windows) {
-  const last = windows[windows.length - 1] || {};
-  const bound = isNumber(last.evidence_bound) ? last.evidence_bound : null;
+const quiet = text => element("p", {class: "quiet"}, text);
+
+function evidenceChart(title, unit, verdicts, alarm) {
+  if (!verdicts.some(v => isNumber(v.evidence))) return quiet("nothing is decided yet");
+  const last = verdicts[verdicts.length - 1];
+  const bounds = verdicts.map(v => v.evidence_bound).filter(isNumber), bound = bounds.length ? bounds[bounds.length - 1] : null;
   return charts({
-    title: "Evidence of drift by window",
-    description: `Natural logarithm of 1 / smallest adjusted p-value; the newest is ${ratio(last.evidence, 2)}` +
+    title, description: `The newest is ${ratio(last.evidence, 2)}` +
       (bound === null ? "" : `, the alarm budget's line is at ${bound.toFixed(2)}`),
-    points: windows.map(w => ({x: w.number, y: w.evidence, alarm: w.drift,
-      text: `window ${w.number}, ${time(w.event_time)}: evidence ${ratio(w.evidence, 2)}${w.drift ? ", drift" : ""}`})),
+    points: verdicts.map(v => ({x: v.number, y: v.evidence, alarm: alarm(v),
+      text: `${unit} ${v.number}, ${time(v.event_time)}: evidence ${ratio(v.evidence, 2)}${alarm(v) ? ", alarm" : ""}`})),
     bound, boundText: "alarm budget", range: null,
   });
 }
 
-function accuracyChart(windows) {
-  const labelled = windows.filter(w => w.performance && isNumber(w.performance.accuracy));
-  if (!labelled.length) return element("p", {class: "quiet"}, "no window has labels yet");
+function accuracyChart(performance) {
+  const labelled = performance.filter(w => w.performance && isNumber(w.performance.accuracy));
+  if (!labelled.length) return quiet("no window has labels yet");
   const last = labelled[labelled.length - 1].performance;
   return charts({
-    title: "Accuracy by window",
+    title: "Accuracy by window of labelled rows",
     description: `With its interval; the newest is ${ratio(last.accuracy)} of ${count(last.n)} labelled rows`,
     points: labelled.map(w => ({x: w.number, y: w.performance.accuracy, low: w.performance.accuracy_low,
       high: w.performance.accuracy_high, alarm: false,
-      text: `window ${w.number}: accuracy ${ratio(w.performance.accuracy)}, n = ${count(w.performance.n)}`})),
+      text: `window ${w.number}, ${time(w.event_time)}: accuracy ${ratio(w.performance.accuracy)}, ` +
+        `n = ${count(w.performance.n)}`})),
     bound: null, range: [0, 1], zoom: true,
   });
 }
+
+const figure = (caption, chart) => element("figure", {}, element("figcaption", {}, caption), chart);
 
 function biasTable(windows) {
   const last = [...windows].reverse().find(w => Array.isArray(w.bias_verdicts) && w.bias_verdicts.length);
@@ -163,17 +179,19 @@ const versionTable = versions => table("Versions", [
 ], versions.map(row => ({...row, highlight: row.champion})));
 
 function model(data) {
-  const {model: item, windows, versions, incidents, jobs} = data;
+  const {model: item, windows, performance, labels, versions, incidents, jobs} = data;
   const closed = incidents.filter(entry => entry.state !== "open");
   return [
     element("h3", {}, item.name, " ", element("span", {class: "quiet"},
       `${orUndefined(item.task)}, label ${orUndefined(item.label)}, ${count(item.features)} features`)),
     figures(item),
     element("div", {class: "charts"},
-      element("figure", {}, element("figcaption", {}, "Evidence of drift (ln 1/p), by window"),
-        windows.length ? evidenceChart(windows) : element("p", {class: "quiet"}, "no window is decided yet")),
-      element("figure", {}, element("figcaption", {}, "Accuracy with its interval, by window"), accuracyChart(windows))),
-    biasTable(windows),
+      figure("Drift of features and scores: ln(1/p) by window",
+        evidenceChart("Evidence of drift by window", "window", windows, v => v.drift)),
+      figure("Rise of the error: likelihood ratio by label pane",
+        evidenceChart("Evidence of a rise of the error by label pane", "label pane", labels, v => v.alarm === true)),
+      figure("Accuracy with its interval, by window of labelled rows", accuracyChart(performance))),
+    biasTable(performance),
     versions.length ? versionTable(versions) : null,
     jobs.length ? jobTable("Latest jobs", jobs) : null,
     closed.length ? element("h4", {}, "Closed incidents") : null,
@@ -216,10 +234,12 @@ async function update() {
   showModels(status.models);
   await Promise.all(status.models.map(async item => {
     const name = encodeURIComponent(item.name);
-    const [windows, versions, incidents, jobs] = await Promise.all([
-      get(`/api/v1/windows?model=${name}&limit=${WINDOWS}`), get(`/api/v1/versions?model=${name}&limit=${VERSIONS}`),
+    const verdicts = (kind, limit) => get(`/api/v1/windows?model=${name}&kind=${kind}&limit=${limit}`);
+    const [windows, performance, labels, versions, incidents, jobs] = await Promise.all([
+      verdicts("window", WINDOWS), verdicts("performance", WINDOWS), verdicts("label", LABEL_PANES),
+      get(`/api/v1/versions?model=${name}&limit=${VERSIONS}`),
       get(`/api/v1/incidents?model=${name}&limit=${INCIDENTS}`), get(`/api/v1/jobs?model=${name}&limit=${JOBS}`)]);
-    redraw(`model-${item.name}`, {model: item, windows, versions, incidents, jobs}, model);
+    redraw(`model-${item.name}`, {model: item, windows, performance, labels, versions, incidents, jobs}, model);
   }));
   document.getElementById("updated").textContent = `updated ${new Date().toLocaleTimeString()}`;
 }
