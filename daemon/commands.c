@@ -33,6 +33,9 @@
   X(shard_list)                                                                                                        \
   X(shard_reset)                                                                                                       \
   X(wait)                                                                                                              \
+  X(config_check)                                                                                                      \
+  X(config_show)                                                                                                       \
+  X(config_document)                                                                                                   \
   X(help)                                                                                                              \
   X(completion)
 
