@@ -137,7 +137,7 @@ struct _Consumer {
   ConsumerFeed *recent;   /* of the last record: most come in runs */
   guint64 serial;         /* of the record being dispatched */
   gboolean must_tend;     /* a checkpoint is due or a shard has stopped: leave the poll loop */
-  gint64 watched_at;
+  gint64 watched_at, counted_at;
   gchar *said;
 };
 

@@ -2,6 +2,7 @@
 #include "daemon/consumer_internal.h"
 
 #define WATCH_US 500000
+#define COUNT_US 30000000
 
 /* --- metrics -------------------------------------------------------------------------------------------------------- */
 
@@ -74,6 +75,27 @@ static void watch_feed(Consumer *consumer, ConsumerFeed *feed)
   }
 }
 
+/* A label topic that got more partitions: the model's shards begin again and follow them too. */
+static void watch_partitions(Consumer *consumer, const ConsumerModel *model)
+{
+  const SettingsModel *settings = model->settings;
+  if (settings->labels.topic == NULL || settings->labels.topic[0] == '\0' || model->grid == NULL) return;
+  gint32 n = consumer->source->type->count_partitions(consumer->source, settings->labels.topic, NULL);
+  for (guint i = 0; i < consumer->shards->len; i++) {
+    ConsumerShard *shard = consumer->shards->pdata[i];
+    if (shard->model != model || shard->state != CONSUMER_SHARD_ACTIVE || n <= shard->n_label_partitions) continue;
+    if (consumer_checkpoint(shard)) consumer_shard_drop(shard, 0, NULL);
+  }
+}
+
+static void watch_topics(Consumer *consumer)
+{
+  if (consumer->source == NULL || consumer->broker_down || consumer->store_down) return;
+  if (consumer->now - consumer->counted_at < COUNT_US) return;
+  consumer->counted_at = consumer->now;
+  for (guint i = 0; i < consumer->models->len; i++) watch_partitions(consumer, consumer->models->pdata[i]);
+}
+
 static void watch_lag(Consumer *consumer, ConsumerShard *shard)
 {
   const gchar *topic = shard->model->settings->traffic.topic;
@@ -131,5 +153,6 @@ void consumer_watch(Consumer *consumer, gboolean now)
   prepare_models(consumer);
   for (guint i = 0; i < consumer->feeds->len && consumer->source != NULL; i++) watch_feed(consumer, consumer->feeds->pdata[i]);
   for (guint i = 0; i < consumer->shards->len; i++) watch_lag(consumer, consumer->shards->pdata[i]);
+  watch_topics(consumer);
   tell_health(consumer);
 }

@@ -91,15 +91,20 @@ static Partition *find(const MemoryBroker *broker, const gchar *topic, gint32 nu
   return NULL;
 }
 
+void memory_broker_add_partition(MemoryBroker *broker, const gchar *topic)
+{
+  gint32 number = 0;
+  while (find(broker, topic, number) != NULL) number++;
+  Partition *partition = g_new0(Partition, 1);
+  partition->topic = g_strdup(topic);
+  partition->number = number;
+  partition->records = g_ptr_array_new_with_free_func(record_free);
+  g_ptr_array_add(broker->partitions, partition);
+}
+
 void memory_broker_create(MemoryBroker *broker, const gchar *topic, gint32 n_partitions)
 {
-  for (gint32 number = 0; number < n_partitions; number++) {
-    Partition *partition = g_new0(Partition, 1);
-    partition->topic = g_strdup(topic);
-    partition->number = number;
-    partition->records = g_ptr_array_new_with_free_func(record_free);
-    g_ptr_array_add(broker->partitions, partition);
-  }
+  for (gint32 number = 0; number < n_partitions; number++) memory_broker_add_partition(broker, topic);
 }
 
 void memory_broker_recreate(MemoryBroker *broker, const gchar *topic)

@@ -549,6 +549,22 @@ START_TEST(reloaded_settings_are_taken_over_between_two_records)
 }
 END_TEST
 
+START_TEST(label_partitions_that_are_added_later_are_followed)
+{
+  Fixture *fixture = fixture_new("earliest", TRUE);
+  send(fixture, 100);
+  settle(fixture);
+  memory_broker_add_partition(fixture->broker, "labels");
+  g_autofree gchar *label = g_strdup_printf("{\"request_id\":\"r95\",\"label\":\"1\",\"ts\":%" G_GINT64_FORMAT "}",
+                                            START + 99 * SECOND);
+  memory_broker_append(fixture->broker, "labels", N_LABELS, NULL, label, START + 99 * SECOND);
+  step(fixture, 80);
+  ck_assert_int_eq(registry_labelled_log_next(fixture->store, "m", 95 % N_TRAFFIC, N_LABELS, NULL), 1);
+  check_all_stored(fixture);
+  fixture_free(fixture);
+}
+END_TEST
+
 START_TEST(the_thread_starts_and_stops)
 {
   Fixture *fixture = fixture_new("earliest", TRUE);
@@ -579,6 +595,7 @@ int main(void)
   tcase_add_test(tests, idleness_is_recorded_but_not_while_the_broker_is_away);
   tcase_add_test(tests, latest_skips_what_was_there_and_is_pinned_at_once);
   tcase_add_test(tests, reloaded_settings_are_taken_over_between_two_records);
+  tcase_add_test(tests, label_partitions_that_are_added_later_are_followed);
   tcase_add_test(tests, the_thread_starts_and_stops);
   suite_add_tcase(suite, tests);
   SRunner *runner = srunner_create(suite);
