@@ -46,7 +46,8 @@ typedef struct {
 
 static const SourceType memory_source;
 
-/* --- broker ---------------------------------------------------------------------------------------------------------- */
+/* --- broker ----------------------------------------------------------------------------------------------------------
+ */
 
 static void record_free(gpointer data)
 {
@@ -140,7 +141,8 @@ void memory_broker_delete_before(MemoryBroker *broker, const gchar *topic, gint3
   find(broker, topic, partition)->low = offset;
 }
 
-/* --- source ---------------------------------------------------------------------------------------------------------- */
+/* --- source ----------------------------------------------------------------------------------------------------------
+ */
 
 static MemorySource *of(Source *source)
 {
@@ -252,7 +254,9 @@ static gboolean seek(Source *base, const gchar *topic, gint32 number, gint64 off
     reader->commit = -1;
     g_ptr_array_add(source->readers, reader);
   }
-  reader->position = offset == SOURCE_EARLIEST ? partition->low : offset == SOURCE_LATEST ? partition->records->len : offset;
+  reader->position = offset == SOURCE_EARLIEST ? partition->low
+                     : offset == SOURCE_LATEST ? partition->records->len
+                                               : offset;
   reader->started = TRUE;
   return TRUE;
 }

@@ -1,5 +1,5 @@
-/* A source for tests: topics in memory, everything under the test's control. Records are delivered in a seeded random order
- * over partitions (in order within each). */
+/* A source for tests: topics in memory, everything under the test's control. Records are delivered in a seeded random
+ * order over partitions (in order within each). */
 #pragma once
 
 #include "daemon/source.h"
