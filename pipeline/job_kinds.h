@@ -100,6 +100,10 @@ typedef struct {
  * exec'd job runs. */
 gboolean pipeline_worker_run(const PipelineWorkerOptions *options, GCancellable *stop, GError **error);
 
+/* {"inputs": [{"name", "type", "dimensions"}], "outputs": […]} of an ONNX model (new): what a version's tag "signature"
+ * holds, from which the targets write their configuration. */
+gchar *pipeline_job_signature(GBytes *onnx, GError **error);
+
 /* Run time predicted from the newest finished jobs of the kind: median seconds a row times rows, in microseconds; 0:
  * nothing to go by. */
 gint64 pipeline_job_predict_us(RegistryStore *store, const gchar *kind, guint64 rows, GError **error);

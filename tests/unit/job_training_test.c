@@ -157,7 +157,8 @@ END_TEST
 /* Changing labels of held-out rows must not change a byte of the new version. */
 START_TEST(held_out_rows_are_never_trained_on)
 {
-  g_autofree gchar *digests[2] = {NULL, NULL};
+  g_autofree gchar *first = NULL, *second = NULL;
+  gchar **const digests[] = {&first, &second};
   for (int i = 0; i < 2; i++) {
     JobFixture *fixture = job_fixture_open(0);
     const JobRows rows = {.n_rows = 600, .flipped_from = i == 0 ? 520 : 600};
@@ -167,10 +168,10 @@ START_TEST(held_out_rows_are_never_trained_on)
     g_autoptr(RegistryJob) job = execute(fixture, "j", "retrain", spec);
     ck_assert_str_eq(job->state, "done");
     g_autoptr(RegistryVersion) version = registry_version_get(fixture->store, "loan", 2, NULL);
-    digests[i] = g_strdup(version->onnx_digest);
+    *digests[i] = g_strdup(version->onnx_digest);
     job_fixture_close(fixture);
   }
-  ck_assert_str_eq(digests[0], digests[1]);
+  ck_assert_str_eq(first, second);
 }
 END_TEST
 
@@ -213,16 +214,17 @@ END_TEST
 
 START_TEST(the_same_job_gives_the_same_bytes)
 {
-  g_autofree gchar *digests[2] = {NULL, NULL};
+  g_autofree gchar *first = NULL, *second = NULL;
+  gchar **const digests[] = {&first, &second};
   for (int i = 0; i < 2; i++) {
     JobFixture *fixture = open_worlds(0, 100);
     g_autofree gchar *spec = retrain_spec(200, 300, "");
     g_autoptr(RegistryJob) job = execute(fixture, "j", "retrain", spec);
     g_autoptr(RegistryVersion) version = registry_version_get(fixture->store, "loan", 2, NULL);
-    digests[i] = g_strconcat(version->onnx_digest, version->profile_digest, NULL);
+    *digests[i] = g_strconcat(version->onnx_digest, version->profile_digest, NULL);
     job_fixture_close(fixture);
   }
-  ck_assert_str_eq(digests[0], digests[1]);
+  ck_assert_str_eq(first, second);
 }
 END_TEST
 
