@@ -13,7 +13,7 @@ void adapt_settings_init(AdaptSettings *settings)
                               .pool_rows = 200,
                               .pool = 12,
                               .steps = {100, 300, 600, 1800},
-                              .refit_until = 300,
+                              .refit_until = 500,
                               .retrain_need = .03,
                               .refresh_rows = 1000,
                               .refresh_window = 2000,

@@ -60,7 +60,8 @@ const Command command_replay = {
     .name = "replay",
     .arguments = "INCIDENT [--panes-only]",
     .summary = "recompute a verdict from its panes, and the panes from the events that are still there",
-    .help = "INCIDENT is an incident's id (its opening verdict is recomputed) or a verdict's id. Says \"identical\" or what "
+    .help = "INCIDENT is an incident's id (its opening verdict is recomputed) or a verdict's id. Says \"identical\" or "
+            "what "
             "differs; exit status 3 when anything differs.\n"
             "\n"
             "--json prints {\"verdict\", \"kind\", \"identical\", \"difference\", \"panes\", "

@@ -125,6 +125,7 @@ void drift_benjamini_hochberg(const double *p, guint n, double *adjusted)
     adjusted[i] = NAN;
     if (!isnan(p[i])) ranked[defined++] = (RankedP){.p = p[i], .index = i};
   }
+  if (defined == 0) return;
   qsort(ranked, defined, sizeof *ranked, compare_ranked);
   double smallest = 1;
   for (guint i = defined; i-- > 0;) {

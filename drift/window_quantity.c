@@ -168,7 +168,7 @@ void drift_window_test_quantity(const DriftAccumulator *profile, const DriftAccu
     test_numeric(&cells, quantity, verdict);
   else
     test_categorical(&cells, quantity, verdict);
-  if (verdict->undefined != NULL) verdict->test = NULL;
+  if (verdict->undefined != NULL) verdict->test = "none";
   drift_cells_clear(&cells);
 }
 

@@ -32,6 +32,7 @@ typedef struct {
 } PipelineModelOutput;
 
 struct _PipelineModel {
+  GBytes *onnx; /* what it was loaded from */
   DriftSchema *schema;
   OnnxGraph *graph;
   PipelineExecutor *executor;

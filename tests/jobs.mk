@@ -1,3 +1,4 @@
+SUITES += check-jobs-postgres
 # The tests of jobs on both stores: SQLite always, PostgreSQL from a private server.
 JOB_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/job_*_test.c tests/unit/deploy_rollout_test.c))
 

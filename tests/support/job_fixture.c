@@ -51,7 +51,9 @@ static void append_row(GByteArray *out, const JobRows *rows, gint64 number)
 {
   static const gchar *const regions[] = {"north", "south", "west"};
   double x0 = value_of(number, 0), x1 = value_of(number, 1);
-  gboolean yes = rows->one_class || ((x0 + x1 > 0) != rows->flipped);
+  gboolean flipped = rows->flipped_from > 0 && number >= rows->flipped_from;
+  gboolean one_class = rows->one_class_from > 0 && number >= rows->one_class_from;
+  gboolean yes = one_class || ((x0 + x1 > 0) != flipped);
   gboolean unknown = rows->unknown_each > 0 && number % rows->unknown_each == 0;
   const DriftValue features[] = {drift_value_number(x0), drift_value_number(x1),
                                  drift_value_text(regions[number % 3], -1)};

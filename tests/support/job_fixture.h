@@ -18,13 +18,12 @@ typedef struct {
 JobFixture *job_fixture_open(int index);
 void job_fixture_close(JobFixture *fixture);
 
-/* Row `number` of the log: x0, x1 in (-1, 1) by a fixed generator; label "yes" when x0 + x1 > 0 (flipped: the other
- * way), region by number; event time 1000000 * number; traffic offset number, label offset 10000 + number. A label of
- * no known class every `unknown_each` rows (0: never). */
+/* Row `number` of the log: x0, x1 in (-1, 1) by a fixed generator; label "yes" when x0 + x1 > 0 (from flipped_from
+ * on the other way; from one_class_from on always; 0: never), region by number; event time 1000000 * number; traffic
+ * offset number, label offset 10000 + number. A label of no known class every `unknown_each` rows (0: never). */
 typedef struct {
   gint64 n_rows;
-  gboolean flipped, one_class;
-  gint64 unknown_each;
+  gint64 flipped_from, one_class_from, unknown_each;
 } JobRows;
 /* Appends the rows to (partition 0, label partition 0) of model "loan", from row 0. */
 void job_fixture_append(JobFixture *fixture, const JobRows *rows);
