@@ -9,7 +9,7 @@
 extern const Command command_evaluate;
 
 typedef struct {
-  gchar *data, *label, *sensitive, *backend;
+  gchar *data, *label, *sensitive;
   double robust_epsilon;
   gint robust_steps;
   gint64 seed;
@@ -85,7 +85,7 @@ static json_t *measure(const EvaluateArguments *arguments, const CommandModel *l
                 arguments->label, loaded->schema->label);
     return NULL;
   }
-  g_autoptr(PipelineModel) model = pipeline_model_load(loaded->onnx, loaded->schema, arguments->backend, error);
+  g_autoptr(PipelineModel) model = pipeline_model_load(loaded->onnx, loaded->schema, NULL, error);
   if (model && pipeline_evaluate(model, table, &evaluation, error) &&
       pipeline_evaluate_latency(model, table, &evaluation, error) &&
       (arguments->robust_epsilon == 0 ||
@@ -120,7 +120,6 @@ static int run_evaluate(int argc, char **argv)
        "also the accuracy under PGD within this many standard deviations; 0: off", "E"},
       {"robust-steps", 0, 0, G_OPTION_ARG_INT, &a.robust_steps, "of PGD (default 20)", "N"},
       {"seed", 0, 0, G_OPTION_ARG_INT64, &a.seed, "of PGD's start (default 1)", "S"},
-      {"backend", 0, 0, G_OPTION_ARG_STRING, &a.backend, "reference or onednn (default: the best)", "B"},
       G_OPTION_ENTRY_NULL};
   CommandCommon common;
   int status = COMMAND_USAGE;
@@ -138,7 +137,6 @@ static int run_evaluate(int argc, char **argv)
   g_free(a.data);
   g_free(a.label);
   g_free(a.sensitive);
-  g_free(a.backend);
   return status;
 }
 

@@ -32,10 +32,10 @@ static DriftTable *tabulate(const PipelineModel *model, const float *outputs, gu
   return table;
 }
 
-static DriftTable *predict_rows(const CommandModel *loaded, const DriftTable *rows, const gchar *backend,
+static DriftTable *predict_rows(const CommandModel *loaded, const DriftTable *rows,
                                 GError **error)
 {
-  g_autoptr(PipelineModel) model = pipeline_model_load(loaded->onnx, loaded->schema, backend, error);
+  g_autoptr(PipelineModel) model = pipeline_model_load(loaded->onnx, loaded->schema, NULL, error);
   if (!model) return NULL;
   gsize n_outputs = pipeline_model_get_n_outputs(model);
   g_autofree float *outputs = g_try_malloc_n(MAX(1, rows->n_rows), n_outputs * sizeof *outputs);
@@ -48,14 +48,14 @@ static DriftTable *predict_rows(const CommandModel *loaded, const DriftTable *ro
   return tabulate(model, outputs, rows->n_rows);
 }
 
-static json_t *predict(const CommandCommon *common, char **argv, const gchar *label, const gchar *backend,
+static json_t *predict(const CommandCommon *common, char **argv, const gchar *label,
                        const gchar *output, GError **error)
 {
   CommandModel loaded = {0};
   json_t *report = NULL;
   g_autoptr(DriftTable) rows = command_read_table(argv[2], error), predictions = NULL;
   if (rows && command_load_model(common, argv[1], rows, label, &loaded, error)) {
-    predictions = predict_rows(&loaded, rows, backend, error);
+    predictions = predict_rows(&loaded, rows, error);
     if (predictions && pipeline_csv_write(output, predictions, error))
       report = json_pack("{s:s, s:I}", "output", output, "rows", (json_int_t)rows->n_rows);
   }
@@ -70,12 +70,11 @@ static void print_nothing(json_t *report)
 
 static int run_predict(int argc, char **argv)
 {
-  g_autofree gchar *label = NULL, *backend = NULL, *output = NULL;
+  g_autofree gchar *label = NULL, *output = NULL;
   const GOptionEntry entries[] = {
       {"output", 'o', 0, G_OPTION_ARG_FILENAME, &output, "CSV to write (default: standard output)", "OUT.csv"},
       {"label", 0, 0, G_OPTION_ARG_STRING, &label,
        "for a file without a kedge schema: the label column of DATA, from which its classes are inferred", "L"},
-      {"backend", 0, 0, G_OPTION_ARG_STRING, &backend, "reference or onednn (default: the best)", "B"},
       G_OPTION_ENTRY_NULL};
   CommandCommon common;
   if (!command_parse(&command_predict, &argc, &argv, entries, &common)) return COMMAND_USAGE;
@@ -85,7 +84,7 @@ static int run_predict(int argc, char **argv)
   if (output && (g_str_has_suffix(output, ".npy") || g_str_has_suffix(output, ".npz")))
     return command_usage(&common, "only CSV files are written so far");
   g_autoptr(GError) error = NULL;
-  json_t *report = predict(&common, argv, label, backend, output ? output : "-", &error);
+  json_t *report = predict(&common, argv, label, output ? output : "-", &error);
   return command_report(&common, report, error, print_nothing);
 }
 

@@ -51,9 +51,10 @@ static const gchar *check_arguments(const TrainArguments *arguments, int argc)
 
 static gboolean show_progress(const PipelineTrainProgress *progress, gpointer user_data)
 {
-  g_autofree gchar *text =
-      g_strdup_printf("epoch %u/%u  loss %.4f  validation %.4f  %.0f rows/s", progress->epoch, progress->epochs,
-                      progress->loss, progress->validation_loss, progress->samples_per_second);
+  g_autofree gchar *validation =
+      isnan(progress->validation_loss) ? g_strdup("") : g_strdup_printf("  validation %.4f", progress->validation_loss);
+  g_autofree gchar *text = g_strdup_printf("epoch %u/%u  loss %.4f%s  %.0f rows/s", progress->epoch, progress->epochs,
+                                           progress->loss, validation, progress->samples_per_second);
   command_progress_update(user_data, (double)progress->epoch / progress->epochs, text);
   return TRUE;
 }

@@ -29,7 +29,13 @@
   X(job_cancel)                                                                                                        \
   X(job_run)                                                                                                           \
   X(worker)                                                                                                            \
+  X(broker)                                                                                                            \
+  X(shard_list)                                                                                                        \
+  X(shard_reset)                                                                                                       \
   X(wait)                                                                                                              \
+  X(config_check)                                                                                                      \
+  X(config_show)                                                                                                       \
+  X(config_document)                                                                                                   \
   X(help)                                                                                                              \
   X(completion)
 

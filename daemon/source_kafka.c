@@ -44,7 +44,7 @@ static Source *open_source(const SettingsBroker *settings, gboolean manual_assig
   self->wake = wake;
   self->traffic_topics = g_new0(gchar *, 1);
   self->positions = g_hash_table_new_full(position_hash, position_equal, g_free, NULL);
-  self->marks = kafka_marks_new();
+  self->marks = kafka_marks_new(wake);
   if (kafka_client_check(self, error)) return &self->base;
   self->base.type->close(&self->base);
   return NULL;

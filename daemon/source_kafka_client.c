@@ -20,6 +20,7 @@ static const Property consumer_properties[] = {
     {"enable.auto.commit", "false"},
     {"enable.auto.offset.store", "false"},
     {"partition.assignment.strategy", "cooperative-sticky"},
+    {"fetch.wait.max.ms", "100"},                    /* a seek and a question wait behind the fetch that is open */
     {"topic.metadata.refresh.interval.ms", "10000"}, /* new partitions are noticed within that */
     {NULL, NULL}};
 static const Property producer_properties[] = {

@@ -36,7 +36,8 @@ typedef struct {
   const gchar *topic; /* interned */
   gint32 partition;
 } KafkaMarksItem;
-KafkaMarks *kafka_marks_new(void);
+/* wake: an eventfd that is written when there is something new to look at. */
+KafkaMarks *kafka_marks_new(int wake);
 void kafka_marks_stop(KafkaMarks *marks); /* joins the thread; what is known stays */
 void kafka_marks_free(KafkaMarks *marks); /* after stop */
 /* What to ask about: KafkaMarksItem. Copies. */

@@ -1,5 +1,7 @@
 #include "daemon/source_kafka_internal.h"
 
+#include <sys/eventfd.h>
+
 /* Pauses between questions, and what one may take. */
 enum { BUSY_MS = 10, IDLE_MS = 250, COUNT_EVERY_MS = 5000, COUNT_UNKNOWN_EVERY_MS = 500, ANSWER_MS = 1000 };
 
@@ -9,6 +11,7 @@ typedef struct {
 } Key;
 
 struct _KafkaMarks {
+  int waker;       /* the source's eventfd */
   GThread *thread; /* started by the first need */
   GMutex lock;     /* guards all below but the atomics */
   GCond wake;
@@ -35,9 +38,10 @@ static gboolean key_equal(gconstpointer a, gconstpointer b)
   return x->topic == y->topic && x->partition == y->partition;
 }
 
-KafkaMarks *kafka_marks_new(void)
+KafkaMarks *kafka_marks_new(int wake)
 {
   KafkaMarks *marks = g_new0(KafkaMarks, 1);
+  marks->waker = wake;
   g_mutex_init(&marks->lock);
   g_cond_init(&marks->wake);
   marks->items = g_array_new(FALSE, FALSE, sizeof(KafkaMarksItem));
@@ -45,6 +49,13 @@ KafkaMarks *kafka_marks_new(void)
   marks->topics = g_new0(gchar *, 1);
   marks->counts = g_hash_table_new(g_direct_hash, g_direct_equal);
   return marks;
+}
+
+/* Under the lock: an answer that came after a failure is news. */
+static void take_answer(KafkaMarks *marks, guint failures)
+{
+  if (marks->answered != failures) eventfd_write(marks->waker, 1);
+  marks->answered = failures;
 }
 
 /* Without the lock: waits for the broker. */
@@ -60,7 +71,7 @@ static void ask_mark(KafkaMarks *marks, const KafkaMarksItem *item)
   Key *key = g_new(Key, 1);
   *key = (Key){item->topic, item->partition};
   g_mutex_lock(&marks->lock);
-  marks->answered = failures;
+  take_answer(marks, failures);
   g_hash_table_replace(marks->high, key, g_memdup2(&high, sizeof high));
   g_mutex_unlock(&marks->lock);
 }
@@ -73,10 +84,11 @@ static void ask_count(KafkaMarks *marks, rd_kafka_t *client, const gchar *topic)
   gint32 count = kafka_client_count(client, topic, ANSWER_MS, NULL);
   if (count < 0) return;
   g_mutex_lock(&marks->lock);
-  marks->answered = failures;
+  take_answer(marks, failures);
   if (count != GPOINTER_TO_INT(g_hash_table_lookup(marks->counts, topic))) {
     g_hash_table_replace(marks->counts, (gpointer)topic, GINT_TO_POINTER(count));
     marks->changes++;
+    eventfd_write(marks->waker, 1);
   }
   g_mutex_unlock(&marks->lock);
 }

@@ -433,7 +433,9 @@ static gboolean read_opsets(Onnx__ModelProto *proto, OnnxGraph *graph, GError **
   for (size_t i = 0; i < proto->n_opset_import; i++) {
     Onnx__OperatorSetIdProto *opset = proto->opset_import[i];
     g_autofree gchar *domain = take_domain(&opset->domain);
-    g_ptr_array_add(graph->opsets, onnx_opset_new(domain, opset->has_version ? opset->version : 0));
+    gint64 version = opset->has_version ? opset->version : 0;
+    if (version != 0 && onnx_graph_get_opset(graph, domain) == version) continue; /* skl2onnx repeats itself */
+    g_ptr_array_add(graph->opsets, onnx_opset_new(domain, version));
   }
   DROP(&proto->n_opset_import, &proto->opset_import);
   return TRUE;

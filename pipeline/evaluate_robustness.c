@@ -15,7 +15,7 @@ typedef struct {
   const DriftSchema *schema;
   PipelineTrainerRows *rows;
   DriftTable *table; /* the rows with a usable label */
-  float *targets;    /* of them */
+  float *targets;    /* of them: class indices */
   guint n_features;  /* attacked ones */
   float *shifts;     /* [n, n_features], in standard deviations */
 } Robustness;
@@ -48,6 +48,8 @@ static gboolean attack_rows(Robustness *robustness, const PipelineNetworkGraph *
   if (!pass) return FALSE;
   g_autoptr(PipelineAttack) attack = pipeline_attack_new(pass, network, space);
   g_autofree float *attacked = g_new(float, (gsize)CHUNK_ROWS * network->n_inputs);
+  g_autofree float *targets = g_memdup2(robustness->targets, robustness->rows->n * sizeof(float));
+  pipeline_network_graph_map_targets(graph, targets, robustness->rows->n);
   PipelineRandom random;
   pipeline_random_seed(&random, seed);
   robustness->n_features = space->n_features;
@@ -59,8 +61,8 @@ static gboolean attack_rows(Robustness *robustness, const PipelineNetworkGraph *
   }
   for (guint64 start = 0; start < robustness->rows->n; start += CHUNK_ROWS) {
     guint n = (guint)MIN(CHUNK_ROWS, robustness->rows->n - start);
-    if (!pipeline_attack_run(attack, options, x + start * network->n_inputs, robustness->targets + start, n, &random,
-                             attacked, robustness->shifts + start * space->n_features, error))
+    if (!pipeline_attack_run(attack, options, x + start * network->n_inputs, targets + start, n, &random, attacked,
+                             robustness->shifts + start * space->n_features, error))
       return FALSE;
   }
   return TRUE;
@@ -74,8 +76,7 @@ static gboolean find_shifts(Robustness *robustness, const PipelineAttackOptions 
     g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_UNSUPPORTED, "a regression has no accuracy");
     return FALSE;
   }
-  g_autoptr(PipelineNetworkGraph) graph =
-      pipeline_network_graph_read(pipeline_model_get_onnx(robustness->model), robustness->schema, error);
+  g_autoptr(PipelineNetworkGraph) graph = pipeline_network_graph_from_model(robustness->model, error);
   g_autoptr(PipelineFeatureReader) reader =
       graph ? pipeline_feature_reader_new(graph, robustness->schema, error) : NULL;
   g_autofree float *x = reader ? pipeline_feature_reader_read(reader, robustness->table, error) : NULL;

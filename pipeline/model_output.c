@@ -155,19 +155,34 @@ static gboolean labels_from_constant(const PipelineTensor *tensor, Labels *label
   return TRUE;
 }
 
-/* From ZipMap or a classifier operator; else from the list that a label output is looked up in. */
-static gboolean find_labels(const OnnxGraph *graph, const PipelineExecutor *executor, Labels *labels)
+/* Of a label output: of the classifier operator that makes it, or of the list that it is looked up in. */
+static gboolean labels_from_output(const OnnxGraph *graph, const PipelineExecutor *executor, guint index,
+                                   Labels *labels)
 {
   static const gchar *const look_ups[] = {"ArrayFeatureExtractor", "Gather", NULL};
-  for (guint n = graph->nodes->len; n-- > 0;)
-    if (labels_from_node(g_ptr_array_index(graph->nodes, n), labels)) return TRUE;
-  for (guint i = 0; i < graph->outputs->len; i++) {
-    const PipelineTensor *tensor = pipeline_executor_get_output(executor, i);
-    if (tensor->type != ONNX_TYPE_INT64 && tensor->type != ONNX_TYPE_STRING) continue;
-    const OnnxNode *node = origin(graph, output_name(graph, i));
-    if (!is_one_of(node, look_ups)) continue;
-    if (labels_from_constant(pipeline_executor_get_constant(executor, onnx_node_get_input(node, 0)), labels))
-      return TRUE;
+  const PipelineTensor *tensor = pipeline_executor_get_output(executor, index);
+  if (tensor->type != ONNX_TYPE_INT64 && tensor->type != ONNX_TYPE_INT32 && tensor->type != ONNX_TYPE_STRING)
+    return FALSE;
+  const OnnxNode *node = origin(graph, output_name(graph, index));
+  if (node != NULL && labels_from_node(node, labels)) return TRUE;
+  return is_one_of(node, look_ups) &&
+         labels_from_constant(pipeline_executor_get_constant(executor, onnx_node_get_input(node, 0)), labels);
+}
+
+/* From a ZipMap, else from a label output, else from the last classifier operator of n_classes labels (an ensemble
+ * holds classifiers of fewer). */
+static gboolean find_labels(const OnnxGraph *graph, const PipelineExecutor *executor, guint n_classes, Labels *labels)
+{
+  for (guint n = graph->nodes->len; n-- > 0;) {
+    const OnnxNode *node = g_ptr_array_index(graph->nodes, n);
+    if (strcmp(node->op_type, "ZipMap") == 0 && labels_from_node(node, labels)) return TRUE;
+  }
+  for (guint i = 0; i < graph->outputs->len; i++)
+    if (labels_from_output(graph, executor, i, labels)) return TRUE;
+  for (guint n = graph->nodes->len; n-- > 0;) {
+    if (!labels_from_node(g_ptr_array_index(graph->nodes, n), labels)) continue;
+    if (labels->n == n_classes) return TRUE;
+    labels_clear(labels);
   }
   return FALSE;
 }
@@ -220,7 +235,8 @@ static gboolean map_columns(const OnnxGraph *graph, const PipelineExecutor *exec
   Labels labels = {0};
   output->class_of = g_new(guint, output->n_columns);
   for (guint i = 0; i < output->n_columns; i++) output->class_of[i] = i;
-  if (!find_labels(graph, executor, &labels)) return TRUE; /* nothing says otherwise: the schema's order */
+  if (!find_labels(graph, executor, output->n_columns, &labels))
+    return TRUE; /* nothing says otherwise: the schema's order */
   gboolean mapped = map_labels(&labels, schema, output->class_of, error);
   labels_clear(&labels);
   return mapped;

@@ -105,6 +105,8 @@ const PipelineOperator pipeline_operators[] = {
    "f[2,2] 0 0 1 3 => f[2,2] 0.5 0.5 0.11920292 0.880797"},
   {"", "LogSoftmax", 1, 1, 1, 1, NULL, pipeline_softmax_infer, pipeline_softmax_run, &pipeline_softmax_logarithm,
    "f[1,2] 0 0 => f[1,2] -0.6931472 -0.6931472"},
+  {"", "LpNormalization", 1, 1, 1, 1, NULL, pipeline_lp_normalization_infer, pipeline_lp_normalization_run, NULL,
+   "f[2,2] 3 4 0 0 => f[2,2] 0.6 0.8 0 0"},
   {"", "ArgMax", 1, 1, 1, 1, NULL, pipeline_arg_max_infer, pipeline_arg_max_run, NULL,
    "f[2,3] 1 3 3 9 0 0 { axis=1 keepdims=0 } => i[2] 1 0"},
   {"", "ArgMin", 1, 1, 1, 1, NULL, pipeline_arg_max_infer, pipeline_arg_max_run, &pipeline_arg_min,

@@ -110,6 +110,8 @@ extern const gint pipeline_softmax_logarithm;
 extern const gint pipeline_arg_min;
 KERNEL(pipeline_softmax_infer);
 KERNEL(pipeline_softmax_run);
+KERNEL(pipeline_lp_normalization_infer);
+KERNEL(pipeline_lp_normalization_run);
 KERNEL(pipeline_arg_max_infer);
 KERNEL(pipeline_arg_max_run);
 

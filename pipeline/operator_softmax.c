@@ -1,4 +1,4 @@
-/* Softmax, LogSoftmax, ArgMax, ArgMin: along one axis. */
+/* Softmax, LogSoftmax, LpNormalization, ArgMax, ArgMin: along one axis. */
 #include <math.h>
 
 #include "pipeline/operator_internal.h"
@@ -72,6 +72,51 @@ gboolean pipeline_softmax_run(PipelineCall *call, GError **error)
         softmax_double((const double *)in->data + start, (double *)call->outputs[0]->data + start, around.length,
                        around.inner, logarithm);
     }
+  return TRUE;
+}
+
+/* --- LpNormalization
+ * --------------------------------------------------------------------------------------------------- */
+
+static gboolean norm_around(const PipelineCall *call, Around *around, GError **error)
+{
+  const PipelineTensor *in = call->inputs[0];
+  gint64 p = onnx_node_get_int(call->node, "p", 2);
+  guint axis;
+  if (p != 1 && p != 2) return pipeline_operator_fail(error, "its p is %" G_GINT64_FORMAT ", not 1 or 2", p);
+  if (!pipeline_axis_resolve(onnx_node_get_int(call->node, "axis", -1), in->n_dims, FALSE, &axis, error)) return FALSE;
+  around->outer = pipeline_dims_product(in->dims, 0, axis);
+  around->length = (gsize)in->dims[axis];
+  around->inner = pipeline_dims_product(in->dims, axis + 1, in->n_dims);
+  return TRUE;
+}
+
+gboolean pipeline_lp_normalization_infer(PipelineCall *call, GError **error)
+{
+  Around around;
+  if (call->inputs[0]->type != ONNX_TYPE_FLOAT) return pipeline_operator_fail_type(call, 0, error);
+  return norm_around(call, &around, error) && pipeline_output_like(call, 0, ONNX_TYPE_FLOAT, call->inputs[0], error);
+}
+
+/* A line of zeros stays zeros, as in ONNX Runtime. */
+gboolean pipeline_lp_normalization_run(PipelineCall *call, GError **error)
+{
+  gboolean squares = onnx_node_get_int(call->node, "p", 2) == 2;
+  Around around;
+  if (!norm_around(call, &around, error)) return FALSE;
+  for (gsize line = 0; line < around.outer * around.inner; line++) {
+    gsize start = line / around.inner * around.length * around.inner + line % around.inner;
+    const float *in = (const float *)call->inputs[0]->data + start;
+    float *out = (float *)call->outputs[0]->data + start;
+    double sum = 0;
+    for (gsize i = 0; i < around.length; i++) {
+      double value = (double)in[i * around.inner];
+      sum += squares ? value * value : fabs(value);
+    }
+    double norm = squares ? sqrt(sum) : sum;
+    for (gsize i = 0; i < around.length; i++)
+      out[i * around.inner] = norm != 0 ? (float)((double)in[i * around.inner] / norm) : 0;
+  }
   return TRUE;
 }
 

@@ -328,6 +328,9 @@ START_TEST(the_shifted_feature_is_named_first)
   ck_assert_str_eq(first->feature, "x");
   ck_assert(first->drift && first->effect > .3 && first->ks > .35 && first->ks_p < 1e-10);
   ck_assert_double_gt(first->out_of_range_window, .3);
+  const DriftFeatureVerdict *age = find(verdict, "age");
+  ck_assert(age->p == fmin(1, 2 * fmin(age->ks_p, age->chi_squared_p)) &&
+            find(verdict, "race")->p == find(verdict, "race")->chi_squared_p);
   ck_assert(first->quality); /* 40 % of the values were never seen */
   world.settings.minimum_effect = .95;
   g_autoptr(DriftWindowVerdict) trifle = evaluate(&world, NULL, 0);

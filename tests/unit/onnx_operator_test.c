@@ -8,7 +8,7 @@ START_TEST(test_example)
 {
   GError *error = NULL;
   const PipelineOperator *operator= & pipeline_operators[_i];
-  ck_assert_msg(pipeline_operator_selftest(operator, &error), "%s", error != NULL ? error->message : "");
+  ck_assert_msg(pipeline_operator_selftest(operator, & error), "%s", error != NULL ? error->message : "");
 }
 END_TEST
 
