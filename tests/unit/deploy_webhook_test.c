@@ -282,6 +282,7 @@ int main(void)
 {
   Suite *suite = suite_create("deploy_webhook");
   TCase *tests = tcase_create("webhook");
+  tcase_set_timeout(tests, 60);
   tcase_add_test(tests, known_signature);
   tcase_add_test(tests, one_secret_one_signature_two_secrets_two);
   tcase_add_test(tests, bad_secret_files_are_refused);
