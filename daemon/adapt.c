@@ -31,27 +31,6 @@ struct _Adapt {
   guint quiet;          /* panes in a row without a loss */
 };
 
-void adapt_settings_init(AdaptSettings *settings)
-{
-  *settings = (AdaptSettings){.budget = 1,
-                              .per_rows = 100000,
-                              .promise_margin = .03,
-                              .level_z = 4,
-                              .recall_slack = .05,
-                              .pool_margin = .05,
-                              .pool_z = 3,
-                              .pool_rows = 200,
-                              .pool = 12,
-                              .steps = {100, 300, 600, 1800},
-                              .refit_until = 300,
-                              .retrain_need = .03,
-                              .refresh_rows = 1000,
-                              .refresh_window = 2000,
-                              .maximum_rows = 4000,
-                              .minimum_rows = 50,
-                              .holdout_fraction = .2};
-}
-
 static void pool_version_free(gpointer data)
 {
   PoolVersion *member = data;

@@ -43,6 +43,8 @@ typedef struct {
   double holdout_fraction;        /* .2: the newest rows, for the gate */
 } AdaptSettings;
 void adapt_settings_init(AdaptSettings *settings);
+json_t *adapt_settings_to_json(const AdaptSettings *settings);
+gboolean adapt_settings_from_json(const json_t *json, AdaptSettings *settings);
 
 typedef struct _Adapt Adapt;
 /* champion: the version serving now; promise: the error rate it promised, measured on promise_rows rows (NaN, 0: not

@@ -26,10 +26,10 @@ static DriftAccumulator *load_profile(RegistryArtifacts *artifacts, DriftGrid *g
 static json_t *feature_to_json(const DriftFeatureVerdict *feature)
 {
   return json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:I, s:I, s:b}", "feature", feature->feature, "test",
-                   feature->test != NULL ? feature->test : "", "effect", real_or_null(feature->effect), "psi",
-                   real_or_null(feature->psi), "p", real_or_null(feature->p), "p_adjusted",
-                   real_or_null(feature->p_adjusted), "n_before", (json_int_t)feature->n_reference, "n_after",
-                   (json_int_t)feature->n_window, "drift", feature->drift);
+                   feature->test != NULL && *feature->test != '\0' ? feature->test : "undefined", "effect",
+                   real_or_null(feature->effect), "psi", real_or_null(feature->psi), "p", real_or_null(feature->p),
+                   "p_adjusted", real_or_null(feature->p_adjusted), "n_before", (json_int_t)feature->n_reference,
+                   "n_after", (json_int_t)feature->n_window, "drift", feature->drift);
 }
 
 /* How the reference of `after` differs from that of `before`; an object with "undefined" when it cannot be said. */
@@ -99,8 +99,11 @@ static void flatten(json_t *value, const gchar *prefix, json_t *out)
   }
 }
 
-static gchar *cell(json_t *value)
+/* Digests are cut: here they only say whether two things are the same. */
+static gchar *cell(const gchar *key, json_t *value)
 {
+  if (json_is_string(value) && g_str_has_suffix(key, "_digest"))
+    return g_strdup_printf("%.12s…", json_string_value(value));
   if (!json_is_array(value)) return command_text(value);
   gchar *dumped = json_dumps(value, JSON_COMPACT | JSON_REAL_PRECISION(6));
   gchar *text = g_strdup(dumped);
@@ -128,7 +131,7 @@ static void print_fields(json_t *before, json_t *after)
   flatten(before, "", left);
   json_object_foreach (first, key, ignored) {
     json_t *old = json_object_get(left, key), *new = json_object_get(second, key);
-    g_autofree gchar *old_text = cell(old), *new_text = cell(new), *change = change_text(old, new);
+    g_autofree gchar *old_text = cell(key, old), *new_text = cell(key, new), *change = change_text(old, new);
     command_table_add(table, key, old_text, new_text, change, NULL);
   }
   command_table_print(table);

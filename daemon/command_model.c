@@ -1,7 +1,5 @@
 /* `kedge model add | list | show`. */
-#include <math.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "daemon/command_store.h"
 #include "daemon/model_import.h"

@@ -12,7 +12,10 @@ static void print_change(json_t *change)
   json_t *previous = json_object_get(change, "previous");
   printf("%s/%" JSON_INTEGER_FORMAT " is the champion", json_string_value(json_object_get(change, "model")),
          json_integer_value(json_object_get(change, "version")));
-  if (json_is_integer(previous)) printf(" (before: version %" JSON_INTEGER_FORMAT ")", json_integer_value(previous));
+  if (json_equal(previous, json_object_get(change, "version")))
+    fputs(" as it was", stdout);
+  else if (json_is_integer(previous))
+    printf(" (before: version %" JSON_INTEGER_FORMAT ")", json_integer_value(previous));
   puts("; the rollout is in the outbox");
 }
 

@@ -23,7 +23,8 @@ typedef struct {
   gint poll_ms;
 } Options;
 
-/* --- the table ------------------------------------------------------------------------------------------------------ */
+/* --- the table ------------------------------------------------------------------------------------------------------
+ */
 
 static DriftTable *load_table(const gchar *name, const Options *options, GError **error)
 {
@@ -31,7 +32,8 @@ static DriftTable *load_table(const gchar *name, const Options *options, GError 
   const SimulateStream *stream = simulate_stream_find(name);
   if (stream) return simulate_stream_generate(stream, (guint64)options->rows, (guint32)options->seed, error);
   g_set_error(error, DAEMON_ERROR, DAEMON_ERROR_SETTINGS,
-              "there is no stream %s; known are sea, agrawal, hyperplane, sine, mixed, or give --file", name ? name : "");
+              "there is no stream %s; known are sea, agrawal, hyperplane, sine, mixed, or give --file",
+              name ? name : "");
   return NULL;
 }
 
@@ -51,7 +53,8 @@ static guint64 *make_order(guint64 n, gboolean shuffle, guint32 seed)
   return order;
 }
 
-static gboolean write_csv(const Options *options, const DriftTable *table, const guint64 *order, guint64 n, GError **error)
+static gboolean write_csv(const Options *options, const DriftTable *table, const guint64 *order, guint64 n,
+                          GError **error)
 {
   guint64 skip = MIN((guint64)options->skip, n), count = n - skip;
   if (options->file && options->rows > 0) count = MIN(count, (guint64)options->rows);
@@ -59,9 +62,11 @@ static gboolean write_csv(const Options *options, const DriftTable *table, const
   return pipeline_csv_write(options->csv, selected, error);
 }
 
-/* --- what is left behind ------------------------------------------------------------------------------------------------ */
+/* --- what is left behind
+ * ------------------------------------------------------------------------------------------------ */
 
-static gboolean write_predictions(const gchar *path, const SimulateResult *result, const DriftSchema *schema, GError **error)
+static gboolean write_predictions(const gchar *path, const SimulateResult *result, const DriftSchema *schema,
+                                  GError **error)
 {
   g_autoptr(GString) text = g_string_new("row,prediction,version\n");
   gchar number[G_ASCII_DTOSTR_BUF_SIZE];
@@ -82,11 +87,11 @@ static json_t *job_seconds(RegistryStore *store, const gchar *model, GError **er
   json_t *sums = json_object();
   for (guint i = 0; i < jobs->len; i++) {
     const RegistryJob *job = g_ptr_array_index(jobs, i);
-    json_t *result = job->result ? json_loads(job->result, 0, NULL) : NULL, *seconds = json_object_get(result, "seconds");
+    json_t *result = job->result ? json_loads(job->result, 0, NULL) : NULL,
+           *seconds = json_object_get(result, "seconds");
     const char *stage;
     json_t *value;
-    json_object_foreach(seconds, stage, value)
-    {
+    json_object_foreach (seconds, stage, value) {
       double before = json_number_value(json_object_get(sums, stage));
       json_object_set_new(sums, stage, json_real(before + json_number_value(value)));
     }
@@ -136,12 +141,13 @@ static json_t *summarise(const SimulateFeed *feed, const SimulateResult *result,
       "{s:s, s:I, s:I, s:o, s:o, s:I, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "model", feed->model->name,
       "rows", (json_int_t)result->predictions->len, "labelled", (json_int_t)result->n, "served_accuracy",
       verdict_number(result->served), "static_accuracy", verdict_number(result->static_served), "incidents",
-      (json_int_t)n_incidents, "incidents_by_kind", kinds, "retrainings", (json_int_t)integer_of(progress, "retrainings"),
-      "refits", (json_int_t)integer_of(progress, "refits"), "training_failures",
-      (json_int_t)integer_of(progress, "training_failures"), "gate_refusals",
+      (json_int_t)n_incidents, "incidents_by_kind", kinds, "retrainings",
+      (json_int_t)integer_of(progress, "retrainings"), "refits", (json_int_t)integer_of(progress, "refits"),
+      "training_failures", (json_int_t)integer_of(progress, "training_failures"), "gate_refusals",
       (json_int_t)integer_of(progress, "gate_refusals"), "promotions", (json_int_t)integer_of(progress, "promotions"),
-      "rollbacks", (json_int_t)integer_of(progress, "rollbacks"), "windows", (json_int_t)integer_of(progress, "windows"),
-      "label_panes", (json_int_t)integer_of(progress, "label_panes"), "seconds", stages);
+      "rollbacks", (json_int_t)integer_of(progress, "rollbacks"), "windows",
+      (json_int_t)integer_of(progress, "windows"), "label_panes", (json_int_t)integer_of(progress, "label_panes"),
+      "seconds", stages);
   json_decref(progress);
   return json;
 }
@@ -150,14 +156,15 @@ static void print_summary(const json_t *json, gboolean regression)
 {
   static const struct {
     const gchar *key, *label;
-  } counts[] = {{"rows", "rows served"},          {"incidents", "incidents"},       {"retrainings", "retrainings"},
-                {"refits", "last-layer refits"},  {"gate_refusals", "gate refusals"}, {"promotions", "promotions"},
+  } counts[] = {{"rows", "rows served"},         {"incidents", "incidents"},         {"retrainings", "retrainings"},
+                {"refits", "last-layer refits"}, {"gate_refusals", "gate refusals"}, {"promotions", "promotions"},
                 {"rollbacks", "rollbacks"}};
   const gchar *unit = regression ? "mean absolute error" : "accuracy";
   CommandTable *table = command_table_new((const gchar *const[]){"", ">value", NULL});
   g_autofree gchar *served = g_strdup_printf("%.4f", json_number_value(json_object_get(json, "served_accuracy")));
   g_autofree gchar *kept = g_strdup_printf("%.4f", json_number_value(json_object_get(json, "static_accuracy")));
-  g_autofree gchar *served_label = g_strdup_printf("%s served", unit), *kept_label = g_strdup_printf("%s of the first version kept", unit);
+  g_autofree gchar *served_label = g_strdup_printf("%s served", unit),
+                   *kept_label = g_strdup_printf("%s of the first version kept", unit);
   command_table_add(table, served_label, served, NULL);
   command_table_add(table, kept_label, kept, NULL);
   for (guint i = 0; i < G_N_ELEMENTS(counts); i++) {
@@ -170,13 +177,13 @@ static void print_summary(const json_t *json, gboolean regression)
   command_table_print(table);
 }
 
-/* --- feeding -------------------------------------------------------------------------------------------------------------- */
+/* --- feeding
+ * -------------------------------------------------------------------------------------------------------------- */
 
 static gboolean show_progress(const SimulateProgress *progress, gpointer user_data)
 {
-  g_autofree gchar *text =
-      g_strdup_printf("%" G_GUINT64_FORMAT " rows, %.4f served, version %" G_GINT64_FORMAT, progress->sent,
-                      progress->served, progress->champion);
+  g_autofree gchar *text = g_strdup_printf("%" G_GUINT64_FORMAT " rows, %.4f served, version %" G_GINT64_FORMAT,
+                                           progress->sent, progress->served, progress->champion);
   command_progress_update(user_data, progress->fraction, text);
   return TRUE;
 }
@@ -314,14 +321,15 @@ const Command command_simulate = {
     .arguments = "STREAM|--file D.csv [--rows N] [--seed S] [--shuffle] [--csv OUT.csv] [--model NAME [--warm-up N] "
                  "[--delay ROWS] [--rate R] [--predictions P.csv] [--summary S.json]]",
     .summary = "send a benchmark stream or a file as traffic with delayed labels, or write it as CSV",
-    .help = "Streams: sea, agrawal (with a sensitive attribute), hyperplane, sine, mixed; the label is the column class. "
-            "With --model the rows are scored by the champion of the moment and sent to the model's topics of the "
-            "settings; the label of a row is sent just before the row --delay later. After every --pane labels the "
-            "command waits until all is consumed, decided and carried out, so that training takes no stream time.\n"
-            "\n"
-            "--json prints the summary: {\"model\", \"rows\", \"labelled\", \"served_accuracy\", \"static_accuracy\" "
-            "(of the first version, had it been kept), \"incidents\", \"incidents_by_kind\", \"retrainings\", "
-            "\"refits\", \"training_failures\", \"gate_refusals\", \"promotions\", \"rollbacks\", \"windows\", "
-            "\"label_panes\", \"seconds\": {stage: seconds}}. For regression both accuracies are mean absolute errors.",
+    .help =
+        "Streams: sea, agrawal (with a sensitive attribute), hyperplane, sine, mixed; the label is the column class. "
+        "With --model the rows are scored by the champion of the moment and sent to the model's topics of the "
+        "settings; the label of a row is sent just before the row --delay later. After every --pane labels the "
+        "command waits until all is consumed, decided and carried out, so that training takes no stream time.\n"
+        "\n"
+        "--json prints the summary: {\"model\", \"rows\", \"labelled\", \"served_accuracy\", \"static_accuracy\" "
+        "(of the first version, had it been kept), \"incidents\", \"incidents_by_kind\", \"retrainings\", "
+        "\"refits\", \"training_failures\", \"gate_refusals\", \"promotions\", \"rollbacks\", \"windows\", "
+        "\"label_panes\", \"seconds\": {stage: seconds}}. For regression both accuracies are mean absolute errors.",
     .run = run_simulate,
 };

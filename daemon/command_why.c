@@ -1,12 +1,9 @@
 /* `kedge why`: an incident in plain words, with its figures. */
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "daemon/command_store.h"
 #include "daemon/report.h"
 #include "registry/decision.h"
-#include "registry/job.h"
-#include "registry/model.h"
 
 extern const Command command_why;
 

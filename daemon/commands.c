@@ -15,9 +15,13 @@
   X(diff)                                                                                                              \
   X(export)                                                                                                            \
   X(verify)                                                                                                            \
+  X(train)                                                                                                             \
+  X(evaluate)                                                                                                          \
+  X(predict)                                                                                                           \
   X(status)                                                                                                            \
   X(incidents)                                                                                                         \
   X(why)                                                                                                               \
+  X(replay)                                                                                                            \
   X(simulate)                                                                                                          \
   X(job_list)                                                                                                          \
   X(job_show)                                                                                                          \
@@ -25,7 +29,13 @@
   X(job_cancel)                                                                                                        \
   X(job_run)                                                                                                           \
   X(worker)                                                                                                            \
+  X(broker)                                                                                                            \
+  X(shard_list)                                                                                                        \
+  X(shard_reset)                                                                                                       \
   X(wait)                                                                                                              \
+  X(config_check)                                                                                                      \
+  X(config_show)                                                                                                       \
+  X(config_document)                                                                                                   \
   X(help)                                                                                                              \
   X(completion)
 

@@ -75,8 +75,10 @@ static HttpRole get_role(const Listener *listener, struct MHD_Connection *connec
   struct ucred peer = {0};
   socklen_t length = sizeof peer;
   if (info == NULL || getsockopt(info->connect_fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0) return HTTP_ROLE_NONE;
-  g_log_structured(G_LOG_DOMAIN, G_LOG_LEVEL_DEBUG, "HTTP_PEER_UID", "%u", (guint)peer.uid, "MESSAGE",
-                   "request on the Unix socket from uid %u, pid %d", (guint)peer.uid, (int)peer.pid);
+  gchar uid[16];
+  g_snprintf(uid, sizeof uid, "%u", (guint)peer.uid);
+  g_log_structured(G_LOG_DOMAIN, G_LOG_LEVEL_DEBUG, "HTTP_PEER_UID", uid, "MESSAGE",
+                   "request on the Unix socket from uid %s, pid %d", uid, (int)peer.pid);
   return peer.uid == 0 || peer.uid == geteuid() ? HTTP_ROLE_ADMIN : HTTP_ROLE_VIEWER;
 }
 
@@ -144,11 +146,12 @@ static enum MHD_Result handle(void *data, struct MHD_Connection *connection, con
 static gboolean start_listener(Listener *listener, GError **error)
 {
   if (listener->fd < 0) return TRUE;
+  /* Not strict: http_guard_check demands Host itself. libmicrohttpd 0.9.75 writes the head of that refusal twice. */
   listener->daemon = MHD_start_daemon(
       MHD_USE_EPOLL, 0, NULL, NULL, handle, listener, MHD_OPTION_LISTEN_SOCKET, (MHD_socket)listener->fd,
       MHD_OPTION_URI_LOG_CALLBACK, begin_exchange, NULL, MHD_OPTION_NOTIFY_COMPLETED, end_exchange, NULL,
       MHD_OPTION_CONNECTION_LIMIT, (unsigned)MAX_CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_TIMEOUT_S,
-      MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HTTP_MAX_MEMORY, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
+      MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HTTP_MAX_MEMORY, MHD_OPTION_STRICT_FOR_CLIENT, -1, MHD_OPTION_END);
   if (listener->daemon != NULL) return TRUE;
   g_set_error_literal(error, G_IO_ERROR, G_IO_ERROR_FAILED, "http: libmicrohttpd cannot start on the socket");
   return FALSE;

@@ -52,6 +52,23 @@ static gboolean get_model(const HttpRequest *request, gboolean needed, const gch
   return FALSE;
 }
 
+/* The lag of the shards that this daemon consumes; null for those of others. */
+static void add_lag(HttpContext *context, json_t *status)
+{
+  gsize i, j;
+  json_t *model, *shard;
+  json_array_foreach (json_object_get(status, "models"), i, model)
+    json_array_foreach (json_object_get(model, "shards"), j, shard) {
+      gchar partition[16];
+      double lag = 0;
+      g_snprintf(partition, sizeof partition, "%d", (int)json_integer_value(json_object_get(shard, "partition")));
+      g_autofree gchar *labels =
+          metrics_label("model", json_string_value(json_object_get(model, "name")), "partition", partition, NULL);
+      gboolean known = metrics_get(context->metrics, "kedge_lag_records", labels, &lag);
+      json_object_set_new(shard, "lag_records", known ? json_integer((json_int_t)lag) : json_null());
+    }
+}
+
 void http_api_status(HttpContext *context, const HttpRequest *request, HttpResponse *response)
 {
   (void)request;
@@ -62,6 +79,7 @@ void http_api_status(HttpContext *context, const HttpRequest *request, HttpRespo
   gchar *why = NULL;
   gboolean ready = health_is_ready(context->health, &why);
   if (status != NULL) {
+    add_lag(context, status);
     json_object_set_new(status, "ready", json_boolean(ready));
     json_object_set_new(status, "why_not_ready", ready ? json_null() : json_string(why));
     json_object_set_new(status, "version", json_string(KEDGE_VERSION));

@@ -56,6 +56,20 @@ static gboolean check_target(const HttpRequest *request, HttpResponse *response)
   return TRUE;
 }
 
+/* Names are tokens (RFC 9110, 5.6.2): "Content-Length " or an empty name is read differently by different programs. */
+static gboolean check_names(const HttpRequest *request, HttpResponse *response)
+{
+  for (guint i = 0; i < request->headers->len; i++) {
+    const gchar *name = g_array_index(request->headers, HttpField, i).name;
+    gboolean good = *name != '\0';
+    for (; good && *name != '\0'; name++) good = g_ascii_isalnum(*name) || strchr("!#$%&'*+-.^_`|~", *name) != NULL;
+    if (good) continue;
+    http_response_set_error(response, 400, "a header's name is not a token");
+    return FALSE;
+  }
+  return TRUE;
+}
+
 /* Nothing here takes a body, so a request with one is refused, and with it every way to smuggle a second request. */
 static gboolean check_framing(const HttpRequest *request, HttpResponse *response)
 {
@@ -114,7 +128,8 @@ static gboolean check_origin(const HttpRequest *request, const gchar *own, HttpR
 
 gboolean http_guard_check(const HttpRequest *request, const gchar *host, HttpResponse *response)
 {
-  if (!check_framing(request, response) || !check_target(request, response) || !check_origin(request, host, response))
+  if (!check_names(request, response) || !check_framing(request, response) || !check_target(request, response) ||
+      !check_origin(request, host, response))
     return FALSE;
   if (g_str_equal(request->method, "GET") || g_str_equal(request->method, "HEAD")) return TRUE;
   http_response_set_error(response, 405, "only GET and HEAD are served");

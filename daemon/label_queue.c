@@ -10,7 +10,7 @@ typedef struct {
 struct _LabelQueue {
   GArray *items; /* of Item; [head, len) are waiting */
   guint head;
-  GByteArray *text; /* id, then label text, of each item */
+  GByteArray *text;  /* id, then label text, of each item */
   guint64 text_base; /* what text->data[0] counts as */
 };
 
@@ -38,7 +38,6 @@ static guint32 text_length(const DriftValue *value)
 /* Forgets what was popped once it is the larger half, so that a pop costs constant time on average. */
 static void compact(LabelQueue *queue)
 {
-  if (queue->head < 1024 && queue->head < queue->items->len) return;
   if (queue->head * 2 < queue->items->len) return;
   guint64 start = queue->head < queue->items->len ? g_array_index(queue->items, Item, queue->head).text_start
                                                   : queue->text_base + queue->text->len;
@@ -86,9 +85,10 @@ guint label_queue_get_length(const LabelQueue *queue)
   return queue->items->len - queue->head;
 }
 
-gboolean label_queue_is_full(const LabelQueue *queue)
+double label_queue_get_fill(const LabelQueue *queue)
 {
-  return label_queue_get_length(queue) >= LABEL_QUEUE_MAX_ENTRIES || queue->text->len >= LABEL_QUEUE_MAX_BYTES;
+  double entries = (double)label_queue_get_length(queue) / LABEL_QUEUE_MAX_ENTRIES;
+  return MAX(entries, (double)queue->text->len / LABEL_QUEUE_MAX_BYTES);
 }
 
 gsize label_queue_get_memory(const LabelQueue *queue)

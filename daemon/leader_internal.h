@@ -141,13 +141,25 @@ gboolean leader_judge_performance(LeaderModel *model, LeaderContext *context, co
 gboolean leader_decide_pane(LeaderModel *model, LeaderContext *context, const guint8 *const *errors, guint n_rows,
                             json_t *pane, GError **error);
 
+/* --- leader_labels.c, shared with replay */
+void leader_feed_detectors(LeaderModel *model, const DriftLabelRow *rows, guint n, json_t *pane);
+/* One character a row: '0' or '1' where `version` served it, else '2'; new. */
+gchar *leader_served_errors(const DriftSchema *schema, const DriftLabelRow *rows, guint n, gint64 version);
+json_t *leader_label_body(const AdaptStep *step, const json_t *pane);
+json_t *leader_detectors_to_json(const LeaderModel *model); /* {"adwin": BASE64, "ddm": BASE64} */
+gboolean leader_detectors_from_json(LeaderModel *model, const json_t *json, GError **error);
+
 /* --- leader_request.c: jobs --------------------------------------------------------------------------------------------- */
 /* The data ranges of labelled rows [first, next), as job specs name them (new). */
 json_t *leader_data_ranges(const LeaderModel *model, gint64 first, gint64 next);
 gboolean leader_request_score(LeaderModel *model, LeaderContext *context, const gchar *purpose, const gint64 *versions,
                               guint n_versions, gint64 first, gint64 next, json_t *extra, GError **error);
-gboolean leader_request_training(LeaderModel *model, LeaderContext *context, const AdaptStep *step, gint64 event_time,
-                                 GError **error);
+/* `cause`: the kind of the incident that asks for it. */
+gboolean leader_request_training(LeaderModel *model, LeaderContext *context, const AdaptStep *step, const gchar *cause,
+                                 gint64 event_time, GError **error);
+/* An incident of that kind has just opened: where the policy acts on it, a training on the newest labelled rows. */
+gboolean leader_act_on_incident(LeaderModel *model, LeaderContext *context, const gchar *kind, gint64 event_time,
+                                GError **error);
 
 /* --- verdict_json.c: verdicts as JSON; field order and number format are fixed, so that equal verdicts are equal texts -- */
 json_t *verdict_window_to_json(const DriftWindowVerdict *verdict, const DriftWindowSettings *settings);

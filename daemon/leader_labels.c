@@ -45,15 +45,16 @@ static json_t *row_to_json(const LeaderModel *model, gint64 row)
 
 /* --- detectors and watch ------------------------------------------------------------------------------------------------ */
 
-static json_t *signal_to_json(DriftDetector *detector, DriftSignal signal, gint64 first)
+static json_t *signal_to_json(const DriftDetector *detector, DriftSignal signal)
 {
   static const gchar *const names[] = {"none", "warning", "drift"};
   gint64 change = signal == DRIFT_SIGNAL_DRIFT ? drift_detector_get_change_point(detector) : -1;
   return json_pack("{s:s, s:o}", "signal", names[signal], "change_row",
-                   change >= 0 ? json_integer(MIN(change, first)) : json_null());
+                   change >= 0 ? json_integer(change) : json_null());
 }
 
-static void feed_detectors(LeaderModel *model, const DriftLabelRow *rows, guint n, json_t *pane)
+/* The detectors' signals on the rows of a pane; also used by replay. */
+void leader_feed_detectors(LeaderModel *model, const DriftLabelRow *rows, guint n, json_t *pane)
 {
   DriftSignal adwin = DRIFT_SIGNAL_NONE, ddm = DRIFT_SIGNAL_NONE;
   guint64 defined = 0;
@@ -66,19 +67,18 @@ static void feed_detectors(LeaderModel *model, const DriftLabelRow *rows, guint 
     adwin = MAX(adwin, drift_detector_update(model->adwin, e));
     if (model->schema->task != DRIFT_TASK_REGRESSION) ddm = MAX(ddm, drift_detector_update(model->ddm, e));
   }
-  gint64 end = next_start(model);
   json_object_set_new(pane, "n", json_integer((json_int_t)defined));
   json_object_set_new(pane, "served_error", verdict_number(defined ? errors / (double)defined : NAN));
-  json_object_set_new(pane, "adwin", signal_to_json(model->adwin, adwin, end));
-  json_object_set_new(pane, "ddm", signal_to_json(model->ddm, ddm, end));
+  json_object_set_new(pane, "adwin", signal_to_json(model->adwin, adwin));
+  json_object_set_new(pane, "ddm", signal_to_json(model->ddm, ddm));
 }
 
 /* One character a row: the error of the row where `version` served it, else 2. */
-static gchar *served_errors(const LeaderModel *model, const DriftLabelRow *rows, guint n, gint64 version)
+gchar *leader_served_errors(const DriftSchema *schema, const DriftLabelRow *rows, guint n, gint64 version)
 {
   gchar *text = g_malloc(n + 1);
   for (guint i = 0; i < n; i++) {
-    double e = drift_label_row_error(model->schema, &rows[i]);
+    double e = drift_label_row_error(schema, &rows[i]);
     text[i] = rows[i].version == version && !isnan(e) ? (e > .5 ? '1' : '0') : '2';
   }
   text[n] = '\0';
@@ -118,7 +118,7 @@ static gboolean watch_rollout(LeaderModel *model, LeaderContext *context, const 
   gint64 version = json_integer_value(json_object_get(model->watch, "version"));
   json_t *promised = json_object_get(model->watch, "promised");
   const gchar *before = json_string_value(json_object_get(model->watch, "seen"));
-  g_autofree gchar *served = served_errors(model, rows, n, version);
+  g_autofree gchar *served = leader_served_errors(model->schema, rows, n, version);
   GString *seen = g_string_new(before);
   for (const gchar *c = served; *c; c++)
     if (*c != '2') g_string_append_c(seen, *c);
@@ -181,13 +181,20 @@ static gchar *describe(const AdaptStep *step)
                          step->level_rows, step->level_error, step->promise, step->level_z);
 }
 
+json_t *leader_label_body(const AdaptStep *step, const json_t *pane)
+{
+  json_t *body = verdict_step_to_json(step);
+  json_object_update(body, (json_t *)pane);
+  json_object_del(body, "detectors");
+  return body;
+}
+
 static gboolean put_label_verdict(LeaderModel *model, LeaderContext *context, const AdaptStep *step, json_t *pane,
                                   json_t *inputs, gchar **id, GError **error)
 {
   gint64 number = json_integer_value(json_object_get(pane, "number"));
   *id = g_strdup_printf("%s/label/%" G_GINT64_FORMAT, model->name, number);
-  json_t *body = verdict_step_to_json(step);
-  json_object_update(body, pane);
+  json_t *body = leader_label_body(step, pane);
   g_autofree gchar *body_text = verdict_dump(body), *input_text = verdict_dump(inputs);
   const LeaderRows *rows = &g_array_index(model->rows, LeaderRows, model->rows->len - 1);
   json_t *panes = json_pack("[[i, i, I]]", rows->partition, rows->label_partition, (json_int_t)rows->number);
@@ -235,7 +242,9 @@ static gboolean promote_from_pool(LeaderModel *model, LeaderContext *context, co
          leader_note_incident(model, context, "performance", time, NULL, error, "promoted from the pool: %s", reason);
 }
 
-static json_t *adapt_inputs(const LeaderModel *model, json_t *before, const guint8 *const *errors, guint n_rows)
+/* All that entered the decision, for replay. */
+static json_t *adapt_inputs(const LeaderModel *model, const AdaptSettings *settings, const json_t *pane,
+                            const guint8 *const *errors, guint n_rows)
 {
   guint n = 0;
   const gint64 *versions = adapt_get_versions(model->adapt, &n);
@@ -247,7 +256,8 @@ static json_t *adapt_inputs(const LeaderModel *model, json_t *before, const guin
     text[n_rows] = '\0';
     json_object_set_new(bits, key, json_string(text));
   }
-  return json_pack("{s:o, s:o}", "before", before, "errors", bits);
+  return json_pack("{s:o, s:o, s:o, s:O?}", "settings", adapt_settings_to_json(settings), "before",
+                   adapt_to_json(model->adapt), "errors", bits, "detectors", json_object_get(pane, "detectors"));
 }
 
 gboolean leader_decide_pane(LeaderModel *model, LeaderContext *context, const guint8 *const *errors, guint n_rows,
@@ -259,7 +269,7 @@ gboolean leader_decide_pane(LeaderModel *model, LeaderContext *context, const gu
   leader_adapt_settings(settings, &adapt_settings);
   gint64 champion = adapt_get_champion(model->adapt), number = json_integer_value(json_object_get(pane, "number"));
   gint64 time = json_integer_value(json_object_get(pane, "time"));
-  json_t *inputs = adapt_inputs(model, adapt_to_json(model->adapt), errors, n_rows);
+  json_t *inputs = adapt_inputs(model, &adapt_settings, pane, errors, n_rows);
   adapt_pane(model->adapt, &adapt_settings, errors, n_rows, &step);
   gboolean kept = step.opened || step.closed || step.alarm || step.promote || step.training;
   if (!kept) json_object_clear(inputs);
@@ -271,7 +281,7 @@ gboolean leader_decide_pane(LeaderModel *model, LeaderContext *context, const gu
   if (good && step.promote)
     good = promote_from_pool(model, context, settings, &adapt_settings, &step, champion, time, error);
   if (good && step.training && act && settings->policy.retrain)
-    good = leader_request_training(model, context, &step, time, error);
+    good = leader_request_training(model, context, &step, "performance", time, error);
   return good;
 }
 
@@ -292,7 +302,7 @@ static gboolean decide_or_score(LeaderModel *model, LeaderContext *context, cons
   guint n_versions = 0;
   gint64 champion = adapt_get_champion(model->adapt), start = adapt_get_rows(model->adapt);
   const gint64 *versions = adapt_get_versions(model->adapt, &n_versions);
-  g_autofree gchar *served = served_errors(model, rows, n, champion);
+  g_autofree gchar *served = leader_served_errors(model->schema, rows, n, champion);
   if (n_versions > 1 || strchr(served, '2')) {
     json_object_set_new(pane, "served", json_string(served));
     return leader_request_score(model, context, "pane", versions, n_versions, start, start + n, pane, error);
@@ -312,7 +322,8 @@ static gboolean judge_pane(LeaderModel *model, LeaderContext *context, const Set
   gint64 first = g_array_index(model->rows, LeaderRows, model->rows->len - 1).start;
   json_t *pane = json_pack("{s:I, s:I, s:I}", "number", (json_int_t)model->counters.label_panes++, "time",
                            (json_int_t)time, "first_row", (json_int_t)first);
-  feed_detectors(model, rows, n, pane);
+  json_object_set_new(pane, "detectors", leader_detectors_to_json(model)); /* before this pane: for replay */
+  leader_feed_detectors(model, rows, n, pane);
   gboolean good = watch_rollout(model, context, settings, rows, n, time, error);
   if (good && model->adapt)
     good = follow_champion(model, context, &adapt_settings, error) &&

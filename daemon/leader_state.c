@@ -66,6 +66,11 @@ static json_t *detector_to_json(const DriftDetector *detector)
   return json_string(text);
 }
 
+json_t *leader_detectors_to_json(const LeaderModel *model)
+{
+  return json_pack("{s:o, s:o}", "adwin", detector_to_json(model->adwin), "ddm", detector_to_json(model->ddm));
+}
+
 static json_t *cursors_to_json(const LeaderModel *model)
 {
   json_t *list = json_array();
@@ -119,8 +124,7 @@ GBytes *leader_model_to_bytes(const LeaderModel *model)
   json_object_set_new(json, "rows", rows_to_json(model));
   json_object_set_new(json, "performance_panes", json_integer(model->performance_panes));
   json_object_set_new(json, "adapt", model->adapt ? adapt_to_json(model->adapt) : json_null());
-  json_object_set_new(json, "adwin", detector_to_json(model->adwin));
-  json_object_set_new(json, "ddm", detector_to_json(model->ddm));
+  json_object_set_new(json, "detectors", leader_detectors_to_json(model));
   json_object_set(json, "incidents", model->incidents);
   json_object_set(json, "pending", model->pending);
   json_object_set(json, "watch", model->watch);
@@ -196,6 +200,12 @@ static gboolean restore_detector(DriftDetector **detector, const json_t *json, G
   return *detector != NULL;
 }
 
+gboolean leader_detectors_from_json(LeaderModel *model, const json_t *json, GError **error)
+{
+  return restore_detector(&model->adwin, json_object_get(json, "adwin"), error) &&
+         restore_detector(&model->ddm, json_object_get(json, "ddm"), error);
+}
+
 static void replace(json_t **slot, const json_t *json, const gchar *key)
 {
   json_t *value = json_object_get(json, key);
@@ -223,8 +233,7 @@ static gboolean restore(LeaderModel *model, GBytes *bytes, GError **error)
     replace(&model->pending, json, "pending");
     replace(&model->watch, json, "watch");
     replace(&model->budget, json, "budget");
-    good = restore_detector(&model->adwin, json_object_get(json, "adwin"), error) &&
-           restore_detector(&model->ddm, json_object_get(json, "ddm"), error);
+    good = leader_detectors_from_json(model, json_object_get(json, "detectors"), error);
     if (good && json_is_object(adapt)) good = (model->adapt = adapt_from_json(adapt, error)) != NULL;
   }
   json_decref(json);

@@ -12,6 +12,9 @@ DriftAccumulator *window_sum(RegistryStore *store, const gchar *model, DriftGrid
                              GError **error);
 /* All label rows of the label panes named, in order; NULL with error. */
 GArray *window_label_rows(RegistryStore *store, const gchar *model, const LeaderRows *panes, guint n, GError **error);
+/* The verdict's body as it is stored; performance TRUE: without features. */
+json_t *window_body(const DriftWindowVerdict *verdict, const DriftWindowSettings *settings, guint64 n, gint64 first_time,
+                    gboolean performance);
 json_t *window_panes_to_json(const LeaderPane *panes, guint n);      /* [[partition, number], …] */
 json_t *window_label_panes_to_json(const LeaderRows *panes, guint n);/* [[partition, label partition, number], …] */
 

@@ -1,6 +1,7 @@
 /* Where kedged's log goes. Parts of the daemon log by g_log_structured with fields in capitals:
- *   g_log_structured(G_LOG_DOMAIN, G_LOG_LEVEL_WARNING, "MODEL", model, "PARTITION", "%d", partition,
+ *   g_log_structured(G_LOG_DOMAIN, G_LOG_LEVEL_WARNING, "MODEL", model, "PARTITION", "0",
  *                    "MESSAGE", "the checkpoint is late by %.1f s", seconds);
+ * Values are strings; only MESSAGE, the last, is a format.
  * Fields in use: MODEL, PARTITION, INCIDENT, VERDICT, JOB, VERSION, TOPIC, OFFSET, COMPONENT. */
 #pragma once
 

@@ -122,6 +122,18 @@ void metrics_set(Metrics *metrics, const gchar *name, const gchar *labels, doubl
   g_mutex_unlock(&metrics->mutex);
 }
 
+gboolean metrics_get(Metrics *metrics, const gchar *name, const gchar *labels, double *value)
+{
+  guint index = GPOINTER_TO_UINT(g_hash_table_lookup(metrics->index_of, name));
+  g_return_val_if_fail(index > 0 && metrics_definitions[index - 1].type != METRICS_HISTOGRAM, FALSE);
+  g_mutex_lock(&metrics->mutex);
+  GHashTable *table = g_ptr_array_index(metrics->series, index - 1);
+  const Series *series = g_hash_table_lookup(table, labels != NULL ? labels : "");
+  if (series != NULL) *value = series->value;
+  g_mutex_unlock(&metrics->mutex);
+  return series != NULL;
+}
+
 void metrics_observe(Metrics *metrics, const gchar *name, const gchar *labels, double value)
 {
   g_mutex_lock(&metrics->mutex);

@@ -20,6 +20,15 @@ void shard_put_u64(GByteArray *out, guint64 value)
   g_byte_array_append(out, (const guint8 *)&little, sizeof little);
 }
 
+void shard_put_u64s(GByteArray *out, const guint64 *values, guint n)
+{
+#if G_BYTE_ORDER == G_LITTLE_ENDIAN
+  if (n > 0) g_byte_array_append(out, (const guint8 *)values, n * (guint)sizeof *values);
+#else
+  for (guint i = 0; i < n; i++) shard_put_u64(out, values[i]);
+#endif
+}
+
 void shard_put_i64(GByteArray *out, gint64 value)
 {
   shard_put_u64(out, (guint64)value);

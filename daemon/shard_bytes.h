@@ -11,6 +11,7 @@ G_BEGIN_DECLS
 void shard_put_u8(GByteArray *out, guint8 value);
 void shard_put_u32(GByteArray *out, guint32 value);
 void shard_put_u64(GByteArray *out, guint64 value);
+void shard_put_u64s(GByteArray *out, const guint64 *values, guint n);
 void shard_put_i64(GByteArray *out, gint64 value);
 void shard_put_bytes(GByteArray *out, const void *bytes, gsize length); /* u32 length, then the bytes */
 void shard_put_value(GByteArray *out, const DriftValue *value);

@@ -116,10 +116,14 @@ static void append_row(Shard *shard, ShardTrack *track, const LabelEntry *entry,
 static void give_up(Shard *shard, ShardTrack *track, const LabelEntry *entry)
 {
   gboolean duplicate = track->matched != NULL && shard_seen_has(track->matched, entry->hash);
-  if (duplicate) track->pane.duplicates++;
-  else track->pane.unmatched++;
-  if (duplicate) shard->statistics.label_duplicates++;
-  else shard->statistics.unmatched++;
+  if (duplicate)
+    track->pane.duplicates++;
+  else
+    track->pane.unmatched++;
+  if (duplicate)
+    shard->statistics.label_duplicates++;
+  else
+    shard->statistics.unmatched++;
 }
 
 /* The watermark by which the partition's waiting labels are judged: its own helps when no traffic comes. */
@@ -197,7 +201,7 @@ static void take_label(Shard *shard, ShardTrack *track, const LabelEntry *entry)
   label_queue_push(track->queue, entry);
   gboolean is_head = label_queue_get_length(track->queue) == 1;
   /* Without traffic the label partition's own watermark may have passed the heads. */
-  if (shard->idle) shard_track_resolve(shard, track, label_queue_is_full(track->queue));
+  if (shard->idle) shard_track_resolve(shard, track, label_queue_get_fill(track->queue) >= 1);
   if (is_head || shard->idle) shard_refresh_heads(shard);
 }
 
@@ -224,7 +228,8 @@ void shard_feed_label_dead_letter(Shard *shard, const SourceRecord *record, Deco
   LabelEntry entry = {.offset = record->offset, .time = track->watermark, .arrival = track->watermark};
   take_label(shard, track, &entry);
   /* Several shards read the label; one of them reports it. */
-  if (!shard->settings.copartitioned && record->partition % shard->settings.n_traffic_partitions != shard->settings.partition)
+  if (!shard->settings.copartitioned &&
+      record->partition % shard->settings.n_traffic_partitions != shard->settings.partition)
     return;
   shard->statistics.dead_letters[reason]++;
   shard_add_dead_letter(shard, shard->settings.label_topic, record, reason, text);
@@ -243,8 +248,8 @@ void shard_set_label_idle(Shard *shard, gint32 label_partition)
   shard->news = TRUE;
 }
 
-gboolean shard_label_is_full(const Shard *shard, gint32 label_partition)
+double shard_get_label_fill(const Shard *shard, gint32 label_partition)
 {
   const ShardTrack *track = shard_find_track(shard, label_partition);
-  return track != NULL && label_queue_is_full(track->queue);
+  return track == NULL ? 0 : label_queue_get_fill(track->queue);
 }

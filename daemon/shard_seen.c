@@ -18,11 +18,11 @@ struct _ShardSeen {
   gint64 span_us;
   guint capacity;
   gboolean keep_fresh;
-  guint64 generation;  /* of `tables[0]`; tables[1] holds the one before */
-  gint64 started;      /* watermark at which the current generation began */
+  guint64 generation; /* of `tables[0]`; tables[1] holds the one before */
+  gint64 started;     /* watermark at which the current generation began */
   SeenTable tables[2];
-  GArray *fresh;       /* of guint64: added since the last take, oldest first */
-  GArray *runs;        /* of SeenRun: which generation each stretch of fresh belongs to */
+  GArray *fresh; /* of guint64: added since the last take, oldest first */
+  GArray *runs;  /* of SeenRun: which generation each stretch of fresh belongs to */
 };
 
 #define SEEN_FIRST_SLOTS 1024u
@@ -176,7 +176,7 @@ guint64 shard_seen_take_fresh(ShardSeen *seen, GByteArray *out)
     newest = run->generation;
     shard_put_u64(out, run->generation);
     shard_put_u32(out, next - run->first);
-    for (guint j = run->first; j < next; j++) shard_put_u64(out, g_array_index(seen->fresh, guint64, j));
+    shard_put_u64s(out, &g_array_index(seen->fresh, guint64, run->first), next - run->first);
   }
   g_array_set_size(seen->fresh, 0);
   g_array_set_size(seen->runs, 0);

@@ -2,8 +2,8 @@
 
 #include <string.h>
 
-extern const SourceType source_file;
-const SourceType *const source_types[] = {&source_file, NULL};
+extern const SourceType source_kafka, source_file;
+const SourceType *const source_types[] = {&source_kafka, &source_file, NULL};
 
 const SourceType *source_type_find(const gchar *name)
 {

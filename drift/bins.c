@@ -10,7 +10,7 @@
 static void place_cells(DriftBins *bins)
 {
   guint n = bins->n_edges;
-  bins->n_cells = CLAMP(2 * n, 1, MAX_CELLS);
+  bins->n_cells = n < 2 ? 1 : CLAMP(2 * n, 256, MAX_CELLS);
   bins->last_cell = bins->n_cells - 1;
   bins->low = 0;
   bins->scale = 0;
@@ -62,7 +62,8 @@ DriftBins *drift_bins_new(const double *edges, guint n_edges)
 {
   DriftBins *bins = g_new0(DriftBins, 1);
   bins->n_edges = n_edges;
-  bins->edges = g_memdup2(edges, n_edges * sizeof *edges);
+  bins->edges = g_new(double, n_edges + DRIFT_BINS_SCAN);
+  for (guint i = 0; i < n_edges + DRIFT_BINS_SCAN; i++) bins->edges[i] = i < n_edges ? edges[i] : INFINITY;
   place_cells(bins);
   fill_hints(bins);
   place_fixed_point(bins);

@@ -17,7 +17,7 @@ typedef struct {
   double low, scale;
   double last_cell;    /* n_cells - 1 as a double */
   double centre, unit; /* fixed point: q = (x - centre) * unit, see drift_bins_quantise */
-  double *edges;       /* [n_edges] */
+  double *edges;       /* [n_edges + DRIFT_BINS_SCAN] */
   guint16 *hints;      /* [n_cells + 1] */
 } DriftBins;
 
@@ -33,17 +33,23 @@ static inline guint drift_bins_n(const DriftBins *bins)
   return bins->n_edges + 1;
 }
 
+/* The number of edges below x, which is known to be in [low, high]. */
 guint drift_bins_search(const DriftBins *bins, double x, guint low, guint high);
 
-/* The bin of x (not NaN). */
+#define DRIFT_BINS_SCAN 4 /* edges looked at without a branch; so many +infinities follow the last edge */
+
+/* The bin of x (not NaN). Edges of later cells are above x, so counting past the cell's own edges does no harm, and the
+ * common case has no branch that depends on the data. */
 static inline guint drift_bins_find(const DriftBins *bins, double x)
 {
   double position = (x - bins->low) * bins->scale;
-  guint cell = position > 0 ? (guint)(position < bins->last_cell ? position : bins->last_cell) : 0;
-  guint low = bins->hints[cell], high = bins->hints[cell + 1];
-  if (G_UNLIKELY(high - low > 8)) return drift_bins_search(bins, x, low, high);
-  while (low < high && bins->edges[low] < x) low++;
-  return low;
+  position = position > 0 ? position : 0;
+  guint cell = (guint)(position < bins->last_cell ? position : bins->last_cell);
+  guint low = bins->hints[cell], below = 0;
+  const double *edges = bins->edges + low;
+  for (guint i = 0; i < DRIFT_BINS_SCAN; i++) below += edges[i] < x;
+  if (G_LIKELY(below < DRIFT_BINS_SCAN)) return low + below;
+  return drift_bins_search(bins, x, low + below, bins->hints[cell + 1]);
 }
 
 /* Fixed point of a finite x: the reference's span is about 2^31 units; clamped to +-2^47 (65,536 spans), so that sums

@@ -89,6 +89,22 @@ double drift_js_divergence(const double *reference, const double *window, guint 
   return CLAMP(sum / 2, 0, G_LN2);
 }
 
+/* With counts Poisson about n pi and m pi, a = 1/(n pi) and b = 1/(m pi), a cell's part of eight divergences has the
+ * mean pi (a + b + (a^2 + b^2)/2 - (a + b)^2/8) up to third powers. */
+double drift_js_null_mean(const double *reference, const double *window, guint n_cells)
+{
+  double n = sum_of(reference, n_cells), m = sum_of(window, n_cells), second = 0;
+  guint filled = 0;
+  for (guint i = 0; i < n_cells; i++) {
+    double share = (reference[i] + window[i]) / (n + m);
+    if (share == 0) continue;
+    double a = 1 / (n * share), b = 1 / (m * share);
+    filled++;
+    second += share * ((a * a + b * b) / 2 - (a + b) * (a + b) / 8);
+  }
+  return filled < 2 ? 0 : ((filled - 1) * (1 / n + 1 / m) + second) / 8;
+}
+
 typedef struct {
   double p;
   guint index;
@@ -109,6 +125,7 @@ void drift_benjamini_hochberg(const double *p, guint n, double *adjusted)
     adjusted[i] = NAN;
     if (!isnan(p[i])) ranked[defined++] = (RankedP){.p = p[i], .index = i};
   }
+  if (defined == 0) return;
   qsort(ranked, defined, sizeof *ranked, compare_ranked);
   double smallest = 1;
   for (guint i = defined; i-- > 0;) {

@@ -18,8 +18,12 @@ double drift_chi_squared(const double *reference, const double *window, guint n_
 /* Population stability index with half a count added to every cell (so that it is finite), natural logarithm. Its null
  * is (1/n + 1/m) times chi-squared with k - 1 degrees of freedom. */
 double drift_psi(const double *reference, const double *window, guint n_cells);
-/* Jensen-Shannon divergence in nats, at most ln 2. Its null is (1/n + 1/m)/8 times chi-squared with k - 1 degrees. */
+/* Jensen-Shannon divergence in nats, at most ln 2. */
 double drift_js_divergence(const double *reference, const double *window, guint n_cells);
+/* Mean of that divergence under the null, from the pooled counts: (k - 1)/8 (1/n + 1/m) and the next term of the
+ * expansion, which matters for expected counts below about 20. Divided by its mean and times k - 1 it is chi-squared
+ * with k - 1 degrees of freedom. */
+double drift_js_null_mean(const double *reference, const double *window, guint n_cells);
 
 /* Benjamini-Hochberg adjusted p-values in input order; NaN stays NaN and does not count as a test. */
 void drift_benjamini_hochberg(const double *p, guint n, double *adjusted);

@@ -48,7 +48,7 @@ typedef struct {
   double psi, psi_p, js, js_p, chi_squared, chi_squared_p;
   guint chi_squared_df;
   const gchar *undefined; /* static text saying why there is no test (p is NaN), or NULL */
-  const gchar *test;      /* static: the statistic whose p enters the correction; NULL when undefined */
+  const gchar *test;      /* static: the statistic whose p enters the correction; "none" when undefined */
   double p, p_adjusted, effect;
   double missing_reference, missing_window;  /* rates */
   double unseen_window, out_of_range_window; /* rates */

@@ -29,12 +29,6 @@ static void get_cells(const DriftAccumulator *profile, const DriftAccumulator *w
   }
 }
 
-/* What a plug-in divergence exceeds the true one by, in nats, for k cells: (k-1)/8 (1/n + 1/m). */
-static double js_bias(double n, double m, guint n_cells)
-{
-  return (n_cells - 1) / 8.0 * (1 / n + 1 / m);
-}
-
 static double js_distance(double divergence)
 {
   return sqrt(fmax(0, divergence) / G_LN2);
@@ -42,17 +36,20 @@ static double js_distance(double divergence)
 
 static void test_by_limit_laws(const DriftCells *coarse, DriftFeatureVerdict *verdict)
 {
-  double scale = 1 / coarse->n + 1 / coarse->m, divergence;
+  double scale = 1 / coarse->n + 1 / coarse->m, divergence, null_mean;
   verdict->chi_squared =
       drift_chi_squared(coarse->reference, coarse->window, coarse->n_cells, &verdict->chi_squared_df);
   verdict->psi = drift_psi(coarse->reference, coarse->window, coarse->n_cells);
   divergence = drift_js_divergence(coarse->reference, coarse->window, coarse->n_cells);
   verdict->js = js_distance(divergence);
-  verdict->effect = js_distance(divergence - js_bias(coarse->n, coarse->m, coarse->n_cells));
+  /* The plug-in divergence exceeds the true one by its mean under the null: without that small windows look different.
+   */
+  null_mean = drift_js_null_mean(coarse->reference, coarse->window, coarse->n_cells);
+  verdict->effect = js_distance(divergence - null_mean);
   double df = verdict->chi_squared_df;
   verdict->chi_squared_p = drift_chi_squared_sf(verdict->chi_squared, df);
   verdict->psi_p = drift_chi_squared_sf(verdict->psi / scale, df);
-  verdict->js_p = drift_chi_squared_sf(8 * divergence / scale, df);
+  verdict->js_p = drift_chi_squared_sf(df * divergence / null_mean, df);
 }
 
 static void test_by_permutation(const DriftCells *cells, guint quantity, DriftFeatureVerdict *verdict)
@@ -171,7 +168,7 @@ void drift_window_test_quantity(const DriftAccumulator *profile, const DriftAccu
     test_numeric(&cells, quantity, verdict);
   else
     test_categorical(&cells, quantity, verdict);
-  if (verdict->undefined != NULL) verdict->test = NULL;
+  if (verdict->undefined != NULL) verdict->test = "none";
   drift_cells_clear(&cells);
 }
 
@@ -203,4 +200,8 @@ void drift_window_test_quality(const DriftAccumulator *profile, const DriftAccum
     rise[i] = rate(after[i], window->n_events) - rate(before[i], profile->n_events);
   }
   if (!numeric) p[DRIFT_QUALITY_OUT_OF_RANGE] = NAN;
+  /* Past the cap only the categories that happened to be most frequent are known, and those fall back in any new data.
+   */
+  if (!numeric && profile->grid->quantities[quantity].n_bins == DRIFT_GRID_MAX_CATEGORIES)
+    p[DRIFT_QUALITY_UNSEEN] = NAN;
 }

@@ -17,6 +17,7 @@
 void pipeline_evaluation_clear(PipelineEvaluation *evaluation)
 {
   g_free(evaluation->disparate_impact_group);
+  g_free(evaluation->robust_undefined);
   memset(evaluation, 0, sizeof *evaluation);
 }
 

@@ -12,6 +12,7 @@ typedef struct {
   double mae, rmse;
   double robust_accuracy; /* under PGD at robust_epsilon; NaN: not measured */
   double robust_epsilon;
+  gchar *robust_undefined;               /* why PGD cannot be measured (regression, no gradients, …), or NULL */
   double latency_p50_us, latency_p99_us; /* one row at a time; NaN: not measured */
   double disparate_impact_worst;         /* NaN: undefined or no sensitive features */
   gchar *disparate_impact_group;         /* "race=African-American vs Caucasian" or NULL */
@@ -20,7 +21,8 @@ void pipeline_evaluation_clear(PipelineEvaluation *evaluation);
 
 gboolean pipeline_evaluate(PipelineModel *model, const DriftTable *table, PipelineEvaluation *evaluation,
                            GError **error);
-/* L-infinity PGD in units of each feature's standard deviation in `table`; fills robust_*. */
+/* L-infinity PGD in units of each feature's standard deviation in `table`; fills robust_*.
+ * A model that cannot be attacked is no error: robust_accuracy is NaN and robust_undefined says why. */
 gboolean pipeline_evaluate_robustness(PipelineModel *model, const DriftTable *table, double epsilon, guint steps,
                                       guint64 seed, PipelineEvaluation *evaluation, GError **error);
 gboolean pipeline_evaluate_latency(PipelineModel *model, const DriftTable *table, PipelineEvaluation *evaluation,

@@ -30,9 +30,6 @@ json_t *pipeline_job_evaluation(const PipelineEvaluation *evaluation);
 json_t *pipeline_job_comparison(const PipelineComparison *comparison);
 /* Consumes the reference; new text. */
 gchar *pipeline_job_dump(json_t *value);
-/* {"inputs": [{"name", "type", "dimensions"}], "outputs": […]} of an ONNX model, for the targets' configuration; new.
- */
-gchar *pipeline_job_signature(GBytes *onnx, GError **error);
 
 /* --- telling what goes on: job_result.c --------------------------------------------------------------------------- */
 

@@ -8,24 +8,30 @@
  *
  * "retrain": spec {"model", "data": […], "architecture", "from": VERSION|0, "rehearsal": [ranges] (optional),
  *                  "epochs", "batch_size", "patience", "learning_rate", "seed", "adversarial_epsilon",
- * "adversarial_steps", "holdout_fraction" (last rows in time, for the gate), "champion": VERSION, "gate":
- * {"confidence", "robust_epsilon"}, "incident": ID} result {"version": N, "rows": n, "holdout": n, "unusable": n (rows
- * without a label of a known class), "data": […], "rehearsal": […], "comparison":
- * {"n","champion","challenger","gain","low","high", "confidence"}, "champion": EVALUATION, "challenger": EVALUATION,
- * "training": {"epochs","best_epoch", "train_loss","validation_loss","validation_metric","samples_per_second"},
- *                    "seconds": {"load","train","evaluate","register"}}
- *            EVALUATION {"n","accuracy","balanced_accuracy","auc","log_loss","mae","rmse","robust_accuracy",
- *                    "robust_epsilon","latency_p50_us","latency_p99_us","disparate_impact_worst",
+ *                  "adversarial_steps", "holdout_fraction" (last rows in time, for the gate), "champion": VERSION,
+ *                  "gate": {"confidence", "robust_epsilon", "robust_steps"}, "incident": ID}
+ *            Optional: "backend", "weight_decay", "validation_fraction", "checkpoint_seconds",
+ *                  "limits": {"cpu_seconds", "memory_bytes"}; members that are not known are left alone.
+ *            result {"version": N, "rows": n, "holdout": n, "data": […], "rehearsal": […],
+ *                    "unusable": n (rows without a label of a known class),
+ *                    "comparison": {"n", "champion", "challenger", "gain", "low", "high", "confidence"},
+ *                    "champion": EVALUATION, "challenger": EVALUATION,
+ *                    "training": {"epochs", "best_epoch", "train_loss", "validation_loss", "validation_metric",
+ *                    "samples_per_second"}, "seconds": {"load", "train", "evaluate", "register"}}
+ *            EVALUATION {"n", "accuracy", "balanced_accuracy", "auc", "log_loss", "mae", "rmse", "robust_accuracy",
+ *                    "robust_epsilon", "latency_p50_us", "latency_p99_us", "disparate_impact_worst",
  *                    "disparate_impact_group"}; what is undefined or was not measured is null.
- *            The version is registered (no alias) in the transaction that finishes the job.
- *            Optional in the spec: "backend", "weight_decay", "validation_fraction", "limits": {"cpu_seconds",
- *            "memory_bytes"}; members that are not known are left alone.
+ *            The version is registered (no alias) in the transaction that finishes the job; its tag "signature" says
+ *            its inputs and outputs.
+ *
  * "refit":   as retrain, by pipeline_refit_last_layer on version "from"; spec adds "penalty".
+ *
  * "score":   spec {"model", "data": […], "versions": [V, …]}
  *            result {"rows": n, "data": […], "versions": [{"version": V, "errors": "BASE64 of one bit a row",
- * "accuracy": a, "log_loss": l}], "seconds": s}; done inside the warm worker, models cached by version. Row i is bit i
- * % 8 (from the lowest) of byte i / 8; a row whose label is of no known class counts as wrong. A version that cannot
- * run has "error": TEXT instead. Regression: "errors" and "accuracy" are null, "mse" is given.
+ *                    "accuracy": a, "log_loss": l}], "seconds": s}
+ *            Done inside the warm worker, models cached by version. Row i is bit i % 8 (from the lowest) of byte
+ *            i / 8; a row whose label is of no known class counts as wrong. A version that cannot run has
+ *            "error": TEXT and "errors": null. Regression: "errors" and "accuracy" are null, "mse" is given.
  *
  * Progress: {"stage": "load"|"train"|"evaluate"|"register", "rows", "epoch", "epochs", "loss", "metric", "fraction",
  * "samples_per_second", "seconds"}.
@@ -93,6 +99,10 @@ typedef struct {
 /* Claims and runs jobs until `stop` is cancelled. Rescues jobs whose heartbeat stands still. Warm jobs go on while one
  * exec'd job runs. */
 gboolean pipeline_worker_run(const PipelineWorkerOptions *options, GCancellable *stop, GError **error);
+
+/* {"inputs": [{"name", "type", "dimensions"}], "outputs": […]} of an ONNX model (new): what a version's tag "signature"
+ * holds, from which the targets write their configuration. */
+gchar *pipeline_job_signature(GBytes *onnx, GError **error);
 
 /* Run time predicted from the newest finished jobs of the kind: median seconds a row times rows, in microseconds; 0:
  * nothing to go by. */

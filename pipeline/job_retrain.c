@@ -28,6 +28,7 @@ static gboolean read_options(const PipelineTraining *training, PipelineTrainOpti
                   pipeline_job_spec_real(spec, "learning_rate", 1e-9, 10, &options->learning_rate, error) &&
                   pipeline_job_spec_real(spec, "weight_decay", 0, 10, &options->weight_decay, error) &&
                   pipeline_job_spec_real(spec, "validation_fraction", 0, .9, &options->validation_fraction, error) &&
+                  pipeline_job_spec_real(spec, "checkpoint_seconds", 0, 1e6, &options->checkpoint_seconds, error) &&
                   pipeline_job_spec_real(spec, "adversarial_epsilon", 0, 100, &options->adversarial_epsilon, error);
   if (!read) return FALSE;
   options->epochs = (guint)epochs;
@@ -56,6 +57,27 @@ static gboolean tell_progress(const PipelineTrainProgress *progress, gpointer us
   return pipeline_job_check_cancel(training->context, NULL);
 }
 
+static gboolean train(PipelineTraining *training, const PipelineTrainOptions *options, GError **error)
+{
+  return pipeline_train(training->train, training->schema, options, tell_progress, training, &training->trained, error);
+}
+
+/* A checkpoint that cannot be used (damaged, of another program version) costs the work it held, not the job. */
+static gboolean train_from_checkpoint(PipelineTraining *training, const PipelineTrainOptions *options, GError **error)
+{
+  g_autoptr(GError) fault = NULL;
+  if (train(training, options, &fault)) return TRUE;
+  gboolean may_be_the_checkpoint = g_error_matches(fault, PIPELINE_ERROR, PIPELINE_ERROR_INVALID) ||
+                                   g_error_matches(fault, PIPELINE_ERROR, PIPELINE_ERROR_DATA);
+  if (!may_be_the_checkpoint) {
+    g_propagate_error(error, g_steal_pointer(&fault));
+    return FALSE;
+  }
+  pipeline_job_log(training->context, "training begins anew: %s", fault->message);
+  g_unlink(options->checkpoint);
+  return train(training, options, error);
+}
+
 static gboolean learn(PipelineTraining *training, GError **error)
 {
   PipelineTrainOptions options;
@@ -63,8 +85,9 @@ static gboolean learn(PipelineTraining *training, GError **error)
   g_autofree gchar *checkpoint = checkpoint_path(training->context);
   if (checkpoint != NULL && g_mkdir_with_parents(training->context->state_directory, 0750) == 0)
     options.checkpoint = checkpoint;
-  if (!pipeline_train(training->train, training->schema, &options, tell_progress, training, &training->trained, error))
-    return FALSE;
+  gboolean resumes = options.checkpoint != NULL && g_file_test(checkpoint, G_FILE_TEST_EXISTS);
+  if (resumes) pipeline_job_log(training->context, "resuming from the checkpoint of an earlier attempt");
+  if (!(resumes ? train_from_checkpoint(training, &options, error) : train(training, &options, error))) return FALSE;
   if (checkpoint != NULL) g_unlink(checkpoint);
   return TRUE;
 }

@@ -125,6 +125,7 @@ PipelineModel *pipeline_model_load(GBytes *onnx, const DriftSchema *schema, cons
   if (found == NULL || !check_schema(schema, error)) return NULL;
   g_autoptr(PipelineModel) model = g_new0(PipelineModel, 1);
   model->schema = drift_schema_copy(schema);
+  model->onnx = g_bytes_ref(onnx);
   model->texts = g_string_chunk_new(256);
   model->n_outputs = schema->task == DRIFT_TASK_REGRESSION ? 1 : schema->classes->len;
   if (!load_graph(model, onnx, found, error) || !probe(model, error)) return NULL;
@@ -144,7 +145,13 @@ void pipeline_model_free(PipelineModel *model)
   g_free(model->row_values);
   g_string_chunk_free(model->texts);
   drift_schema_free(model->schema);
+  g_clear_pointer(&model->onnx, g_bytes_unref);
   g_free(model);
+}
+
+GBytes *pipeline_model_get_onnx(const PipelineModel *model)
+{
+  return model->onnx;
 }
 
 const DriftSchema *pipeline_model_get_schema(const PipelineModel *model)

@@ -38,6 +38,7 @@ void pipeline_model_free(PipelineModel *model);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(PipelineModel, pipeline_model_free)
 const DriftSchema *pipeline_model_get_schema(const PipelineModel *model);
 guint pipeline_model_get_n_outputs(const PipelineModel *model); /* classes, or 1 */
+GBytes *pipeline_model_get_onnx(const PipelineModel *model);    /* what it was loaded from; borrowed */
 /* features [n_rows * n_features] in schema order (not only inputs); outputs [n_rows * n_outputs]: probabilities or
  * the value. Rows are independent: a batch gives the same bits as row by row. */
 gboolean pipeline_model_predict(PipelineModel *model, const DriftValue *features, guint n_rows, float *outputs,

@@ -1,4 +1,5 @@
-/* What model.c, model_input.c and model_output.c share; nobody else includes it. */
+/* What model.c, model_input.c, model_output.c share, and with them those who look inside a loaded model to train it:
+ * network_graph.c, network_features.c. Nobody else includes it. */
 #pragma once
 
 #include "onnx/graph.h"
@@ -31,6 +32,7 @@ typedef struct {
 } PipelineModelOutput;
 
 struct _PipelineModel {
+  GBytes *onnx; /* what it was loaded from */
   DriftSchema *schema;
   OnnxGraph *graph;
   PipelineExecutor *executor;

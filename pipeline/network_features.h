@@ -8,7 +8,7 @@
 G_BEGIN_DECLS
 
 typedef struct _PipelineFeatureReader PipelineFeatureReader;
-/* Copies what it needs of the graph; borrows the schema. MODEL when the graph's inputs do not fit the schema. */
+/* Copies what it needs of graph and schema. Rows enter as in pipeline/model.h. */
 PipelineFeatureReader *pipeline_feature_reader_new(const PipelineNetworkGraph *graph, const DriftSchema *schema,
                                                    GError **error);
 void pipeline_feature_reader_free(PipelineFeatureReader *reader);

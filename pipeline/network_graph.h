@@ -7,8 +7,8 @@
  */
 #pragma once
 
-#include "drift/schema.h"
 #include "onnx/graph.h"
+#include "pipeline/model.h"
 #include "pipeline/network.h"
 
 G_BEGIN_DECLS
@@ -25,13 +25,20 @@ typedef struct {
   gchar *features, *output; /* value names */
   PipelineNetwork *network;
   GPtrArray *sources; /* of PipelineDenseSource*, one per DENSE layer in order */
+  guint *column_of;   /* [classes]: the network's output of each class of the schema (SIGMOID: 1 the positive one);
+                       * NULL for a regression */
 } PipelineNetworkGraph;
 
 /* Finds the network. MODEL errors name the node that is no part of such a chain, or the shape that does not fit the
  * schema (outputs against classes). */
+PipelineNetworkGraph *pipeline_network_graph_from_model(const PipelineModel *model, GError **error);
+/* The same for a model that is not loaded yet: what cannot predict is refused here as well. */
 PipelineNetworkGraph *pipeline_network_graph_read(GBytes *onnx, const DriftSchema *schema, GError **error);
 void pipeline_network_graph_free(PipelineNetworkGraph *self);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(PipelineNetworkGraph, pipeline_network_graph_free)
+
+/* Turns class indices of the schema in targets [n] into what the network's loss takes; NaN stays, values stay. */
+void pipeline_network_graph_map_targets(const PipelineNetworkGraph *self, float *targets, guint64 n);
 
 /* The graph with `parameters` [n_parameters] as the weights of its dense layers; nothing else changes. */
 GBytes *pipeline_network_graph_write(const PipelineNetworkGraph *self, const float *parameters, GError **error);

@@ -231,6 +231,7 @@ static gboolean run(Refit *refit, GBytes *onnx, const DriftTable *table, const D
   refit->graph = pipeline_network_graph_read(onnx, schema, error);
   if (!refit->graph || !find_last_layer(refit, error)) return FALSE;
   refit->rows = pipeline_trainer_rows_new(table, schema, error);
+  if (refit->rows) pipeline_network_graph_map_targets(refit->graph, refit->rows->targets, table->n_rows);
   if (!refit->rows || !read_weights(refit, row_weights, error) || !read_hidden(refit, table, schema, error))
     return FALSE;
   const PipelineNetwork *network = refit->graph->network;

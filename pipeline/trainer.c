@@ -110,6 +110,7 @@ static gboolean prepare_graph(Training *training, GError **error)
                                                         rows->rows, rows->n_train, rows->targets, options->seed, error);
   if (onnx) training->graph = pipeline_network_graph_read(onnx, training->schema, error);
   if (!training->graph) return FALSE;
+  pipeline_network_graph_map_targets(training->graph, rows->targets, training->table->n_rows);
   if (!onnx_graph_get_metadata(training->graph->graph, PIPELINE_SCHEMA_KEY)) {
     g_autofree gchar *spec = pipeline_model_spec_format(training->schema);
     onnx_graph_set_metadata(training->graph->graph, PIPELINE_SCHEMA_KEY, spec);

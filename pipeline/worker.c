@@ -94,7 +94,7 @@ static gboolean put_back(Worker *worker, const RegistryJob *job, const gchar *wh
   if (now == NULL) return FALSE;
   if (now->token != job->token || g_strcmp0(now->state, "running") != 0) return TRUE;
   g_autofree gchar *line = g_strdup_printf("attempt %u: %s", now->attempts, why);
-  g_warning("job %s, %s", job->id, line);
+  g_message("job %s, %s", job->id, line);
   registry_job_log_append(worker->store, job->id, job->token, line, NULL);
   g_autoptr(GError) fault = NULL;
   if (registry_job_rescue(worker->store, job->id, job->token, now->heartbeat, &fault)) return TRUE;
@@ -135,8 +135,8 @@ static gboolean look_at_child(Worker *worker, GError **error)
   worker->child_looked_at = now;
   g_autoptr(RegistryJob) job = registry_job_get(worker->store, worker->child_job->id, error);
   if (job == NULL) return FALSE;
-  if (job->token != worker->child_job->token || g_strcmp0(job->state, "queued") == 0)
-    pipeline_child_kill(worker->child); /* the claim is somebody else's: whatever it still does is in vain */
+  if (job->token != worker->child_job->token || g_strcmp0(job->state, "running") != 0)
+    pipeline_child_kill(worker->child); /* the claim is over: whatever it still does is in vain */
   else if (job->cancel_requested && worker->term_at == 0)
     press_child(worker, now);
   return TRUE;
@@ -190,7 +190,7 @@ static gboolean rescue(Worker *worker, GError **error)
   worker->rescued_at = now;
   guint n = 0;
   if (!pipeline_rescue_look(worker->rescue, worker->store, NULL, now, &n, error)) return FALSE;
-  if (n > 0) g_warning("%u jobs without a heartbeat went back to the queue", n);
+  if (n > 0) g_message("%u jobs without a heartbeat went back to the queue", n);
   return TRUE;
 }
 
@@ -234,7 +234,7 @@ static gboolean may_pass(const GError *error)
 /* The store is away: wait longer each time, with jitter so that many workers do not come back at one moment. */
 static void back_off(Worker *worker, const GError *error)
 {
-  if (worker->backoff_ms == 0) g_warning("%s; trying again", error->message);
+  if (worker->backoff_ms == 0) g_message("%s; trying again", error->message);
   worker->backoff_ms = CLAMP(worker->backoff_ms * 2, 100, BACKOFF_MAXIMUM_MS);
   idle(worker, worker->backoff_ms / 2 + (guint)g_random_int_range(0, (gint32)worker->backoff_ms));
   registry_store_reconnect(worker->store, NULL);
@@ -289,7 +289,7 @@ gboolean pipeline_worker_run(const PipelineWorkerOptions *options, GCancellable 
   if (worker.artifacts == NULL) return FALSE;
   guint n = 0;
   if (!pipeline_rescue_orphans(worker.store, options->name, &n, error)) return FALSE;
-  if (n > 0) g_warning("%u jobs of a former process of this worker went back to the queue", n);
+  if (n > 0) g_message("%u jobs of a former process of this worker went back to the queue", n);
   worker.cache = pipeline_model_cache_new(CACHE_CAPACITY);
   worker.heartbeat = pipeline_heartbeat_new(options->store_uri, options->heartbeat_ms);
   worker.rescue = pipeline_rescue_new(options->lost_ms);

@@ -23,8 +23,8 @@ gint64 registry_alias_get(RegistryStore *store, const gchar *model, const gchar 
                               &version, error))
     return 0;
   if (version == 0)
-    g_set_error(error, REGISTRY_ERROR, REGISTRY_ERROR_NOT_FOUND, "there is no %s@%s: `kedge history %s` shows its aliases",
-                model, alias, model);
+    g_set_error(error, REGISTRY_ERROR, REGISTRY_ERROR_NOT_FOUND,
+                "there is no %s@%s: `kedge history %s` shows its aliases", model, alias, model);
   return version;
 }
 
@@ -111,8 +111,8 @@ static gboolean set_locked(RegistryStore *store, const Change *change, GError **
   return write_change(store, change, current, revision + 1, at, error);
 }
 
-gboolean registry_alias_set(RegistryStore *store, const gchar *model, const gchar *alias, gint64 version, gint64 expected,
-                            const gchar *actor, const gchar *reason, GError **error)
+gboolean registry_alias_set(RegistryStore *store, const gchar *model, const gchar *alias, gint64 version,
+                            gint64 expected, const gchar *actor, const gchar *reason, GError **error)
 {
   const Change change = {model, alias, actor, reason, version, expected};
   gboolean own;
@@ -134,7 +134,7 @@ GPtrArray *registry_alias_history(RegistryStore *store, const gchar *model, cons
                            " ORDER BY at, alias, revision",
                            parameters, G_N_ELEMENTS(parameters), error);
   if (rows == NULL) return NULL;
-  GPtrArray *list = g_ptr_array_new_with_free_func((GDestroyNotify) registry_alias_change_free);
+  GPtrArray *list = g_ptr_array_new_with_free_func((GDestroyNotify)registry_alias_change_free);
   for (guint i = 0; i < registry_rows_get_count(rows); i++) {
     RegistryAliasChange *change = g_new0(RegistryAliasChange, 1);
     change->model = registry_rows_copy_text(rows, i, 0);

@@ -63,16 +63,10 @@ static void require_change(Step *step, RegistryError error, gchar *otherwise)
 static void add_fence(Batch *batch)
 {
   const RegistryCheckpoint *c = batch->checkpoint;
-  RegistryValue parameters[] = {REGISTRY_T(c->model),
-                                REGISTRY_I(c->partition),
-                                REGISTRY_I(c->next_offset),
-                                REGISTRY_I(c->watermark),
-                                REGISTRY_I(c->idle ? 1 : 0),
-                                REGISTRY_T(c->consumed),
-                                registry_value_bytes(c->state),
-                                REGISTRY_N,
-                                REGISTRY_I(c->epoch),
-                                REGISTRY_I(c->base_offset)};
+  RegistryValue parameters[] = {
+      REGISTRY_T(c->model),        REGISTRY_I(c->partition),  REGISTRY_I(c->next_offset),     REGISTRY_I(c->watermark),
+      REGISTRY_I(c->idle ? 1 : 0), REGISTRY_T(c->consumed),   registry_value_bytes(c->state), REGISTRY_N,
+      REGISTRY_I(c->epoch),        REGISTRY_I(c->base_offset)};
   gchar *digest = registry_digest_values(parameters, 7);
   g_ptr_array_add(batch->texts, digest);
   parameters[7] = REGISTRY_T(digest);
@@ -232,9 +226,9 @@ static gboolean check_labelled_rows(const RegistryLabelledRows *rows, GError **e
 static gboolean check_checkpoint(const RegistryCheckpoint *c, GError **error)
 {
   if (!registry_check_name("model", c->model, error)) return FALSE;
-  if (c->next_offset < 0 || c->base_offset > c->next_offset || c->state == NULL) {
+  if (c->next_offset < 0 || c->state == NULL) { /* an operator's reset may go back */
     g_set_error(error, REGISTRY_ERROR, REGISTRY_ERROR_INVALID,
-                "checkpoint of %s/%d: needs a state and offsets that do not go back", c->model, c->partition);
+                "checkpoint of %s/%d: needs a state and an offset", c->model, c->partition);
     return FALSE;
   }
   for (guint i = 0; c->labelled_rows != NULL && i < c->labelled_rows->len; i++)

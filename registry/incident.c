@@ -94,7 +94,7 @@ GPtrArray *registry_incident_list(RegistryStore *store, const gchar *model, gboo
                        " AND (CAST($2 AS BIGINT) = 0 OR state = 'open') ORDER BY opened_at DESC, id DESC LIMIT $3",
       parameters, G_N_ELEMENTS(parameters), error);
   if (rows == NULL) return NULL;
-  g_autoptr(GPtrArray) list = g_ptr_array_new_with_free_func((GDestroyNotify) registry_incident_free);
+  g_autoptr(GPtrArray) list = g_ptr_array_new_with_free_func((GDestroyNotify)registry_incident_free);
   for (guint i = registry_rows_get_count(rows); i > 0; i--) {
     RegistryIncident *incident = read_incident(rows, i - 1, error);
     if (incident == NULL) return NULL;

@@ -83,5 +83,5 @@ gboolean registry_lease_check(RegistryStore *store, const gchar *name, const gch
   if (changed > 0) return TRUE;
   g_set_error(error, REGISTRY_ERROR, REGISTRY_ERROR_FENCED,
               "lease %s: term %" G_GINT64_FORMAT " of %s is over: another leader decides now", name, term, me);
-  return FALSE;
+  return registry_transaction_leave(store, FALSE, FALSE, error); /* the decision must not be committed */
 }

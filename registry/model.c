@@ -59,12 +59,12 @@ RegistryModel *registry_model_get(RegistryStore *store, const gchar *name, GErro
 {
   if (!registry_check_name("model", name, error)) return NULL;
   const RegistryValue parameters[] = {REGISTRY_T(name)};
-  g_autoptr(RegistryRows) rows = registry_store_query(
-      store, "SELECT name, spec, created_at FROM model WHERE name = $1", parameters, 1, error);
+  g_autoptr(RegistryRows) rows =
+      registry_store_query(store, "SELECT name, spec, created_at FROM model WHERE name = $1", parameters, 1, error);
   if (rows == NULL) return NULL;
   if (registry_rows_get_count(rows) > 0) return read_model(rows, 0);
-  g_set_error(error, REGISTRY_ERROR, REGISTRY_ERROR_NOT_FOUND, "there is no model named %s: `kedge model list` names all",
-              name);
+  g_set_error(error, REGISTRY_ERROR, REGISTRY_ERROR_NOT_FOUND,
+              "there is no model named %s: `kedge model list` names all", name);
   return NULL;
 }
 
@@ -73,7 +73,7 @@ GPtrArray *registry_model_list(RegistryStore *store, GError **error)
   g_autoptr(RegistryRows) rows =
       registry_store_query(store, "SELECT name, spec, created_at FROM model ORDER BY name", NULL, 0, error);
   if (rows == NULL) return NULL;
-  GPtrArray *list = g_ptr_array_new_with_free_func((GDestroyNotify) registry_model_free);
+  GPtrArray *list = g_ptr_array_new_with_free_func((GDestroyNotify)registry_model_free);
   for (guint i = 0; i < registry_rows_get_count(rows); i++) g_ptr_array_add(list, read_model(rows, i));
   return list;
 }
@@ -82,8 +82,8 @@ gboolean registry_model_lock(RegistryStore *store, const gchar *name, GError **e
 {
   const RegistryValue parameters[] = {REGISTRY_T(name)};
   gint64 changed;
-  if (!registry_store_execute(store, "UPDATE model SET created_at = created_at WHERE name = $1", parameters, 1, &changed,
-                              error))
+  if (!registry_store_execute(store, "UPDATE model SET created_at = created_at WHERE name = $1", parameters, 1,
+                              &changed, error))
     return FALSE;
   if (changed == 0)
     g_set_error(error, REGISTRY_ERROR, REGISTRY_ERROR_NOT_FOUND,
@@ -97,8 +97,8 @@ static gboolean check_tag(const gchar *key, const gchar *value, GError **error)
 {
   if (!registry_check_text("the tag's key", key, error)) return FALSE;
   if (strlen(key) <= TAG_KEY_MAXIMUM && (value == NULL || strlen(value) <= TAG_VALUE_MAXIMUM)) return TRUE;
-  g_set_error(error, REGISTRY_ERROR, REGISTRY_ERROR_INVALID, "a tag has a key of at most %d and a value of at most %d bytes",
-              TAG_KEY_MAXIMUM, TAG_VALUE_MAXIMUM);
+  g_set_error(error, REGISTRY_ERROR, REGISTRY_ERROR_INVALID,
+              "a tag has a key of at most %d and a value of at most %d bytes", TAG_KEY_MAXIMUM, TAG_VALUE_MAXIMUM);
   return FALSE;
 }
 
@@ -132,8 +132,8 @@ static gboolean set_tag(RegistryStore *store, const gchar *model, gint64 version
                                    value != NULL ? digest : REGISTRY_AUDIT_ROW_GONE, error);
 }
 
-gboolean registry_tag_set(RegistryStore *store, const gchar *model, gint64 version, const gchar *key, const gchar *value,
-                          const gchar *actor, GError **error)
+gboolean registry_tag_set(RegistryStore *store, const gchar *model, gint64 version, const gchar *key,
+                          const gchar *value, const gchar *actor, GError **error)
 {
   gboolean own;
   if (!registry_check_name("model", model, error) || !check_tag(key, value, error) ||

@@ -44,8 +44,8 @@ RegistryRows *registry_rows_new(guint n_columns);
 void registry_rows_add_null(RegistryRows *rows);
 void registry_rows_add_integer(RegistryRows *rows, gint64 value);
 void registry_rows_add_real(RegistryRows *rows, double value);
-void registry_rows_add_text(RegistryRows *rows, const gchar *text, gsize length);         /* copied */
-void registry_rows_add_blob(RegistryRows *rows, const void *data, gsize length);          /* copied */
+void registry_rows_add_text(RegistryRows *rows, const gchar *text, gsize length); /* copied */
+void registry_rows_add_blob(RegistryRows *rows, const void *data, gsize length);  /* copied */
 guint registry_rows_get_n_columns(const RegistryRows *rows);
 RegistryValue registry_rows_get_value(const RegistryRows *rows, guint row, guint column); /* borrows from rows */
 gchar *registry_rows_copy_text(const RegistryRows *rows, guint row, guint column);        /* new, or NULL for NULL */

@@ -51,16 +51,11 @@ void registry_verdict_free(RegistryVerdict *verdict)
 
 static gboolean insert_verdict(RegistryStore *store, const RegistryVerdict *verdict, GError **error)
 {
-  RegistryValue row[] = {REGISTRY_T(verdict->id),
-                         REGISTRY_T(verdict->model),
-                         REGISTRY_T(verdict->kind),
-                         REGISTRY_I(verdict->number),
-                         REGISTRY_I(verdict->event_time),
-                         REGISTRY_I(verdict->drift ? 1 : 0),
-                         REGISTRY_T(verdict->panes),
-                         REGISTRY_T(verdict->settings),
-                         REGISTRY_T(verdict->body),
-                         REGISTRY_N};
+  RegistryValue row[] = {REGISTRY_T(verdict->id),         REGISTRY_T(verdict->model),
+                         REGISTRY_T(verdict->kind),       REGISTRY_I(verdict->number),
+                         REGISTRY_I(verdict->event_time), REGISTRY_I(verdict->drift ? 1 : 0),
+                         REGISTRY_T(verdict->panes),      REGISTRY_T(verdict->settings),
+                         REGISTRY_T(verdict->body),       REGISTRY_N};
   g_autofree gchar *digest = registry_digest_values(row, 9);
   row[9] = REGISTRY_T(digest);
   gint64 changed;
@@ -94,8 +89,7 @@ gboolean registry_verdict_put(RegistryStore *store, const RegistryVerdict *verdi
   return registry_transaction_leave(store, own, insert_verdict(store, verdict, error), error);
 }
 
-#define VERDICT_COLUMNS                                                                                                \
-  "SELECT digest, id, model, kind, number, event_time, drift, panes, settings, body FROM verdict "
+#define VERDICT_COLUMNS "SELECT digest, id, model, kind, number, event_time, drift, panes, settings, body FROM verdict "
 
 static RegistryVerdict *read_verdict(const RegistryRows *rows, guint i, GError **error)
 {
@@ -124,15 +118,16 @@ RegistryVerdict *registry_verdict_get(RegistryStore *store, const gchar *id, GEr
   return NULL;
 }
 
-GPtrArray *registry_verdict_list(RegistryStore *store, const gchar *model, const gchar *kind, guint limit, GError **error)
+GPtrArray *registry_verdict_list(RegistryStore *store, const gchar *model, const gchar *kind, guint limit,
+                                 GError **error)
 {
   const RegistryValue parameters[] = {REGISTRY_T(model), REGISTRY_I(registry_limit(limit)), REGISTRY_T(kind)};
-  const gchar *sql = kind != NULL
-                         ? VERDICT_COLUMNS "WHERE model = $1 AND kind = $3 ORDER BY number DESC LIMIT $2"
-                         : VERDICT_COLUMNS "WHERE model = $1 ORDER BY event_time DESC, kind DESC, number DESC LIMIT $2";
+  const gchar *sql = kind != NULL ? VERDICT_COLUMNS "WHERE model = $1 AND kind = $3 ORDER BY number DESC LIMIT $2"
+                                  : VERDICT_COLUMNS
+                         "WHERE model = $1 ORDER BY event_time DESC, kind DESC, number DESC LIMIT $2";
   g_autoptr(RegistryRows) rows = registry_store_query(store, sql, parameters, kind != NULL ? 3 : 2, error);
   if (rows == NULL) return NULL;
-  g_autoptr(GPtrArray) list = g_ptr_array_new_with_free_func((GDestroyNotify) registry_verdict_free);
+  g_autoptr(GPtrArray) list = g_ptr_array_new_with_free_func((GDestroyNotify)registry_verdict_free);
   for (guint i = registry_rows_get_count(rows); i > 0; i--) {
     RegistryVerdict *verdict = read_verdict(rows, i - 1, error);
     if (verdict == NULL) return NULL;

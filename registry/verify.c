@@ -8,7 +8,7 @@
 #include "registry/store_internal.h"
 #include "registry/verify_internal.h"
 
-#define PAGE_ROWS 32     /* rows may carry large blobs */
+#define PAGE_ROWS 32 /* rows may carry large blobs */
 #define AUDIT_PAGE 1000
 
 void verify_report(Verify *verify, const gchar *format, ...)
@@ -32,7 +32,7 @@ static void note_row(Verify *verify, const RegistryRows *rows, guint i)
 {
   const gchar *action = registry_rows_get_text(rows, i, 3), *digest = registry_rows_get_text(rows, i, 6);
   if (digest == NULL || action == NULL) return;
-  gchar *key = g_strdup_printf("%.*s:%s", (int) strcspn(action, "."), action, registry_rows_get_text(rows, i, 4));
+  gchar *key = g_strdup_printf("%.*s:%s", (int)strcspn(action, "."), action, registry_rows_get_text(rows, i, 4));
   VerifyRecord *record = g_new0(VerifyRecord, 1);
   record->sequence = registry_rows_get_integer(rows, i, 0);
   record->digest = g_strdup(digest);
@@ -50,7 +50,8 @@ static void check_link(Verify *verify, const RegistryRows *rows, guint i, gint64
   for (guint k = 0; k < G_N_ELEMENTS(record); k++) record[k] = registry_rows_get_value(rows, i, k);
   g_autofree gchar *computed = registry_digest_chain(*hash, record, G_N_ELEMENTS(record));
   if (g_strcmp0(computed, stored) != 0)
-    verify_report(verify, "audit: record %" G_GINT64_FORMAT " was changed, or one before it removed or moved", sequence);
+    verify_report(verify, "audit: record %" G_GINT64_FORMAT " was changed, or one before it removed or moved",
+                  sequence);
   verify->checked++;
   *last = sequence;
   g_free(*hash);
@@ -86,7 +87,8 @@ static gboolean check_chain(Verify *verify, const RegistryRows *head, GError **e
       if (last == verify->audit_head) at_head = g_strdup(hash);
     }
   }
-  if (registry_rows_get_count(head) == 0) verify_report(verify, "audit: the head of the chain is missing");
+  if (registry_rows_get_count(head) == 0)
+    verify_report(verify, "audit: the head of the chain is missing");
   else if (last < verify->audit_head)
     verify_report(verify, "audit: cut off after record %" G_GINT64_FORMAT " of %" G_GINT64_FORMAT, last,
                   verify->audit_head);
@@ -123,11 +125,12 @@ static void check_digest(Walk *walk, const RegistryRows *rows, guint i, guint n_
 static gboolean check_start(Walk *walk, gint64 first, GError **error)
 {
   gint64 start;
-  if (!registry_query_integer(walk->verify->store, walk->table->start, walk->keys, walk->table->n_keys, 0, &start, error))
+  if (!registry_query_integer(walk->verify->store, walk->table->start, walk->keys, walk->table->n_keys, 0, &start,
+                              error))
     return FALSE;
   if (first > start)
     verify_report(walk->verify, "%s of %s: rows %" G_GINT64_FORMAT " to %" G_GINT64_FORMAT " are missing",
-                  walk->table->table, (const gchar *) walk->keys[0].data, start, first - 1);
+                  walk->table->table, (const gchar *)walk->keys[0].data, start, first - 1);
   return TRUE;
 }
 
@@ -206,16 +209,17 @@ static void compare_rows(Verify *verify, GHashTable *computed)
   while (g_hash_table_iter_next(&iterator, &key, &value)) {
     VerifyRecord *record = g_hash_table_lookup(verify->audited, key);
     if (record != NULL) record->seen = TRUE;
-    if (record == NULL) verify_report(verify, "%s: no audit record tells of it", (const gchar *) key);
+    if (record == NULL)
+      verify_report(verify, "%s: no audit record tells of it", (const gchar *)key);
     else if (strcmp(record->digest, value) != 0 && record->sequence <= verify->audit_head)
       verify_report(verify, "%s: its content is not what audit record %" G_GINT64_FORMAT " tells: it was changed",
-                    (const gchar *) key, record->sequence);
+                    (const gchar *)key, record->sequence);
   }
   g_hash_table_iter_init(&iterator, verify->audited);
   while (g_hash_table_iter_next(&iterator, &key, &value)) {
     const VerifyRecord *record = value;
     if (!record->seen && record->sequence <= verify->audit_head && strcmp(record->digest, REGISTRY_AUDIT_ROW_GONE) != 0)
-      verify_report(verify, "%s: audit record %" G_GINT64_FORMAT " tells of it, but it is missing", (const gchar *) key,
+      verify_report(verify, "%s: audit record %" G_GINT64_FORMAT " tells of it, but it is missing", (const gchar *)key,
                     record->sequence);
   }
 }
@@ -252,8 +256,10 @@ gboolean registry_verify(RegistryStore *store, RegistryArtifacts *artifacts, GPt
        check_chain(&verify, head, error) && check_aliases(&verify, error);
   if (ok) compare_rows(&verify, computed);
   for (guint i = 0; i < found->len; i++) {
-    if (ok) g_ptr_array_add(findings, found->pdata[i]);
-    else g_free(found->pdata[i]);
+    if (ok)
+      g_ptr_array_add(findings, found->pdata[i]);
+    else
+      g_free(found->pdata[i]);
   }
   if (ok && checked != NULL) *checked = verify.checked;
   return ok;

@@ -9,8 +9,8 @@
 void registry_version_free(RegistryVersion *version)
 {
   if (version == NULL) return;
-  gchar *const texts[] = {version->model, version->onnx_digest, version->grid_digest, version->profile_digest,
-                          version->kind,  version->incident,    version->job,         version->data_set,
+  gchar *const texts[] = {version->model,  version->onnx_digest, version->grid_digest, version->profile_digest,
+                          version->kind,   version->incident,    version->job,         version->data_set,
                           version->metrics};
   for (guint i = 0; i < G_N_ELEMENTS(texts); i++) g_free(texts[i]);
   g_free(version);
@@ -25,7 +25,8 @@ gboolean registry_version_exists(RegistryStore *store, const gchar *model, gint6
     return FALSE;
   if (n == 0)
     g_set_error(error, REGISTRY_ERROR, REGISTRY_ERROR_NOT_FOUND,
-                "model %s has no version %" G_GINT64_FORMAT ": `kedge version list %s` names all", model, version, model);
+                "model %s has no version %" G_GINT64_FORMAT ": `kedge version list %s` names all", model, version,
+                model);
   return n > 0;
 }
 
@@ -83,8 +84,9 @@ static gint64 insert_version(RegistryStore *store, const RegistryVersion *versio
     return 0;
   g_autofree gchar *digest = registry_digest_values(row, G_N_ELEMENTS(row));
   g_autofree gchar *subject = g_strdup_printf("%s/%" G_GINT64_FORMAT, version->model, number);
-  return registry_audit_append_row(store, actor, "version.create", subject, version->onnx_digest, digest, error) ? number
-                                                                                                                 : 0;
+  return registry_audit_append_row(store, actor, "version.create", subject, version->onnx_digest, digest, error)
+             ? number
+             : 0;
 }
 
 static gint64 create_locked(RegistryStore *store, const RegistryVersion *version, const gchar *actor, GError **error)
@@ -149,7 +151,7 @@ GPtrArray *registry_version_list(RegistryStore *store, const gchar *model, GErro
   g_autoptr(RegistryRows) rows =
       registry_store_query(store, VERSION_COLUMNS "WHERE model = $1 ORDER BY version", parameters, 1, error);
   if (rows == NULL) return NULL;
-  GPtrArray *list = g_ptr_array_new_with_free_func((GDestroyNotify) registry_version_free);
+  GPtrArray *list = g_ptr_array_new_with_free_func((GDestroyNotify)registry_version_free);
   for (guint i = 0; i < registry_rows_get_count(rows); i++) g_ptr_array_add(list, read_version(rows, i));
   return list;
 }
@@ -160,8 +162,8 @@ static gboolean set_unreadable(const gchar *reference, GError **error)
 {
   g_autofree gchar *shown = g_strndup(reference, 64);
   g_autofree gchar *escaped = g_strescape(shown, NULL);
-  g_set_error(error, REGISTRY_ERROR, REGISTRY_ERROR_INVALID, "\"%s\" names no version: write NAME@ALIAS or NAME/VERSION",
-              escaped);
+  g_set_error(error, REGISTRY_ERROR, REGISTRY_ERROR_INVALID,
+              "\"%s\" names no version: write NAME@ALIAS or NAME/VERSION", escaped);
   return FALSE;
 }
 
@@ -170,7 +172,7 @@ static gboolean resolve_number(RegistryStore *store, const gchar *model, const g
 {
   guint64 parsed;
   if (!g_ascii_string_to_unsigned(text, 10, 1, G_MAXINT64, &parsed, NULL)) return FALSE;
-  *number = (gint64) parsed;
+  *number = (gint64)parsed;
   return registry_version_exists(store, model, *number, error);
 }
 

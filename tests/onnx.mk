@@ -1,12 +1,4 @@
 # ONNX: comparisons with ONNX Runtime, scikit-learn, ONNX's own node tests.
-.DEFAULT_GOAL := all
-
-# Debian installs the ML variant of the schema as onnx.proto; the generated files keep the upstream name onnx-ml.
-override ONNX_PROTO := $(BUILD)/generated/proto/onnx-ml.proto
-$(BUILD)/generated/proto/onnx-ml.proto: /usr/include/onnx/onnx.proto
-	@mkdir -p $(@D)
-	cp $< $@
-
 ONNX_PYTHON := $(BUILD)/venv/bin/python
 $(ONNX_PYTHON): tests/onnx/requirements.txt
 	python3 -m venv $(BUILD)/venv

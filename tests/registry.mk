@@ -1,3 +1,4 @@
+SUITES += check-registry-postgres
 # The registry's tests on both stores: SQLite always, PostgreSQL from a private server.
 REGISTRY_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/registry_*_test.c))
 

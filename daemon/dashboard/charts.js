@@ -3,7 +3,7 @@
 
 const charts = (() => {
   const SVG = "http://www.w3.org/2000/svg";
-  const WIDTH = 640, HEIGHT = 190, LEFT = 46, RIGHT = 12, TOP = 14, BOTTOM = 30;
+  const WIDTH = 440, HEIGHT = 200, LEFT = 42, RIGHT = 12, TOP = 14, BOTTOM = 30;
 
   function element(name, attributes, ...children) {
     const node = document.createElementNS(SVG, name);
@@ -54,7 +54,7 @@ const charts = (() => {
       svg.append(element("line", {class: "grid", x1: LEFT, x2: WIDTH - RIGHT, y1: y(tick), y2: y(tick)}),
         element("text", {class: "tick", x: LEFT - 6, y: y(tick) + 4, "text-anchor": "end"}, short(tick)));
     }
-    const every = Math.max(1, Math.ceil(n / 8));
+    const every = Math.max(1, Math.ceil(n / 6));
     options.points.forEach((point, i) => {
       if (i % every === 0) svg.append(element("text",
         {class: "tick", x: x(i), y: HEIGHT - 12, "text-anchor": "middle"}, String(point.x)));

@@ -107,15 +107,16 @@ function figures(model) {
   const pairs = [
     ["Champion", model.champion === null ? UNDEFINED : `version ${model.champion}`],
     ["Versions", count(model.versions)],
-    ["Accuracy, last window", `${ratio(performance.accuracy)} (n = ${count(performance.n)})`],
+    ["Accuracy", ratio(performance.accuracy), `n = ${count(performance.n)}`],
     ["Windows decided", count(model.progress && model.progress.windows)],
     ["Shards", count((model.shards || []).length)],
-    ["Lag, records", lag.length ? count(lag.reduce((a, b) => a + b, 0)) : UNDEFINED],
+    ["Lag (records)", lag.length ? count(lag.reduce((a, b) => a + b, 0)) : UNDEFINED],
     ["Open incidents", count(model.incidents_open)],
     ["Open jobs", count(model.jobs_open)],
   ];
-  return element("dl", {class: "figures"}, ...pairs.map(([name, value]) =>
-    element("div", {}, element("dt", {}, name), element("dd", {}, value))));
+  return element("dl", {class: "figures"}, ...pairs.map(([name, value, remark]) =>
+    element("div", {}, element("dt", {}, name),
+      element("dd", {}, value, remark ? element("span", {class: "quiet"}, ` ${remark}`) : null))));
 }
 
 const quiet = text => element("p", {class: "quiet"}, text);

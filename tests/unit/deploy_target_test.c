@@ -212,6 +212,10 @@ static void die_everywhere(const gchar *type, gint64 former, gint64 version)
     g_autofree gchar *number = g_strdup_printf("%d", (int)(former > 0 ? former : version));
     ck_assert_msg(former == 0 || strstr(seen, number) != NULL || version <= former, "nothing to serve: \"%s\"", seen);
     if (former > 0) ck_assert_str_ne(seen, "");
+    if (strcmp(type, "triton") == 0 && seen[0] != '\0') {
+      g_autofree gchar *config = read_placed("config.pbtxt"); /* a version is never there without it */
+      ck_assert_ptr_nonnull(config);
+    }
     if (former > 0 && strcmp(type, "directory") == 0) {
       g_autofree gchar *current = read_placed("current/model.onnx");
       ck_assert_ptr_nonnull(current);
@@ -333,6 +337,7 @@ int main(void)
 {
   Suite *suite = suite_create("deploy_target");
   TCase *tests = tcase_create("targets");
+  tcase_set_timeout(tests, 120); /* many fsyncs: slow disks */
   tcase_add_checked_fixture(tests, setup, teardown);
   tcase_add_test(tests, triton_repository);
   tcase_add_test(tests, config_escapes_names_and_refuses_unknown_types);

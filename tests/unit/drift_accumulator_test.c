@@ -122,11 +122,11 @@ END_TEST
 START_TEST(frequent_values_have_bins_of_their_own)
 {
   double values[1000];
-  for (guint i = 0; i < 1000; i++) values[i] = i < 400 ? 0 : (i - 399) / 600.0;
+  for (guint i = 0; i < 1000; i++) values[i] = i < 300 ? i / 600.0 - .5 : i < 700 ? .25 : i / 1000.0;
   DriftBins *bins = drift_bins_new_quantiles(values, 1000, 50);
-  guint zero = drift_bins_find(bins, 0);
-  ck_assert_uint_ne(drift_bins_find(bins, 1e-9), zero);
-  ck_assert_uint_ne(drift_bins_find(bins, -1e-9), zero);
+  guint frequent = drift_bins_find(bins, .25);
+  ck_assert_uint_ne(drift_bins_find(bins, .25 + 1e-15), frequent);
+  ck_assert_uint_ne(drift_bins_find(bins, .25 - 1e-15), frequent);
   drift_bins_free(bins);
 }
 END_TEST
@@ -208,6 +208,24 @@ START_TEST(order_and_splits_do_not_matter)
     ck_assert_uint_eq(drift_accumulator_get_count(sum), n_events);
     g_free(kept);
   }
+}
+END_TEST
+
+START_TEST(zeros_have_one_sign)
+{
+  g_autoptr(DriftGrid) grid = make_grid(100, 16);
+  g_autoptr(DriftAccumulator) one = drift_accumulator_new(grid), other = drift_accumulator_new(grid);
+  for (guint i = 0; i < 2; i++) {
+    DriftValue features[4] = {drift_value_number(i == 0 ? 0.0 : -0.0), drift_value_number(1), drift_value_text("a", -1),
+                              drift_value_missing()};
+    DriftValue swapped[4] = {drift_value_number(i == 0 ? -0.0 : 0.0), features[1], features[2], features[3]};
+    DriftEvent event = {.prediction = drift_value_number(1), .score = .5, .latency_ms = 1, .features = features};
+    drift_accumulator_add(one, &event);
+    event.features = swapped;
+    drift_accumulator_add(other, &event);
+  }
+  g_autoptr(GBytes) left = drift_accumulator_to_bytes(one), right = drift_accumulator_to_bytes(other);
+  ck_assert(g_bytes_equal(left, right));
 }
 END_TEST
 
@@ -343,6 +361,15 @@ static GBytes *damage(GBytes *bytes, const gchar *magic)
   return drift_frame_pack(magic, 1, changed);
 }
 
+static void check_edges(const DriftGrid *grid)
+{
+  for (guint i = 0; i < grid->n_quantities; i++) {
+    const DriftBins *bins = grid->quantities[i].bins;
+    for (guint edge = 1; bins != NULL && edge < bins->n_edges; edge++)
+      ck_assert(bins->edges[edge - 1] < bins->edges[edge]);
+  }
+}
+
 START_TEST(hostile_contents_never_crash)
 {
   g_autoptr(DriftGrid) grid = make_grid(60, 16);
@@ -360,6 +387,7 @@ START_TEST(hostile_contents_never_crash)
     g_autoptr(DriftGrid) read_grid = drift_grid_from_bytes(bad_grid, &grid_error);
     ck_assert((read_grid == NULL) == (grid_error != NULL));
     if (read_grid != NULL) {
+      check_edges(read_grid);
       g_autoptr(DriftAccumulator) user = drift_accumulator_new(read_grid);
       DriftEvent event = random_event(features);
       if (drift_schema_n_features(drift_grid_get_schema(read_grid)) == 4) drift_accumulator_add(user, &event);
@@ -368,9 +396,9 @@ START_TEST(hostile_contents_never_crash)
     ck_assert((read == NULL) == (error != NULL));
     refused += read == NULL;
     if (read == NULL) continue;
-    ck_assert(drift_accumulator_merge(read, accumulator, NULL)); /* what is accepted can be used */
     g_autoptr(GBytes) again = drift_accumulator_to_bytes(read);
-    ck_assert_ptr_nonnull(again);
+    ck_assert(g_bytes_equal(again, bad)); /* only canonical contents are accepted */
+    ck_assert(drift_accumulator_merge(read, accumulator, NULL));
   }
   ck_assert_uint_gt(refused, 3000);
 }
@@ -430,6 +458,17 @@ START_TEST(label_rows_round_trip)
   ck_assert_uint_eq(empty->len, 0);
   g_autoptr(GBytes) again = drift_label_rows_to_bytes((const DriftLabelRow *)read->data, read->len);
   ck_assert(g_bytes_equal(bytes, again));
+  /* More groups than a row has room for, with all the bytes they would need. */
+  g_autoptr(GBytes) one = drift_label_rows_to_bytes(rows, 1),
+                    raw = drift_frame_unpack("KDLR", 1, 1000, "test", one, NULL);
+  g_autoptr(GByteArray) many = g_byte_array_new();
+  g_byte_array_append(many, g_bytes_get_data(raw, NULL), (guint)g_bytes_get_size(raw));
+  many->data[4 + 3 * 8 + 2 * 4 + 3 * 8] = 9;
+  for (guint i = 0; i < 2 * (9 - 2); i++) g_byte_array_append(many, (const guint8 *)"", 1);
+  g_autoptr(GBytes) too_many = drift_frame_pack("KDLR", 1, many);
+  g_autoptr(GError) too_many_error = NULL;
+  ck_assert_ptr_null(drift_label_rows_from_bytes(too_many, &too_many_error));
+
   for (guint trial = 0; trial < 3000; trial++) {
     g_autoptr(GBytes) bad = damage(bytes, "KDLR");
     g_autoptr(GError) error = NULL;
@@ -449,6 +488,7 @@ int main(void)
   tcase_add_test(tests, grids_round_trip_and_name_themselves);
   tcase_add_test(tests, bad_references_are_refused);
   tcase_add_test(tests, order_and_splits_do_not_matter);
+  tcase_add_test(tests, zeros_have_one_sign);
   tcase_add_test(tests, widths_are_not_contents);
   tcase_add_test(tests, summaries_are_right);
   tcase_add_test(tests, different_grids_do_not_add);

@@ -1,6 +1,5 @@
 /* Online detectors: reference lists, states, and the change point. */
 #include <check.h>
-#include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,6 +7,7 @@
 
 #include "drift/change.h"
 #include "drift/detector.h"
+#include "tests/unit/drift_goldens.h"
 
 static GHashTable *make_options(const gchar *first_key, ...)
 {
@@ -197,34 +197,6 @@ END_TEST
 
 /* ---- reference lists of River and MOA ---- */
 
-static gchar *goldens_path(const gchar *name)
-{
-  const gchar *folder = g_getenv("KEDGE_GOLDENS");
-  if (folder != NULL) return g_build_filename(folder, name, NULL);
-  gchar *path = g_build_filename("shared", "goldens", name, NULL);
-  if (g_file_test(path, G_FILE_TEST_EXISTS)) return path;
-  g_free(path);
-  return g_build_filename("..", "shared", "goldens", name, NULL);
-}
-
-/* The numbers of the column of a golden CSV without quotes. */
-static GArray *read_column(const gchar *file, const gchar *column)
-{
-  g_autofree gchar *path = goldens_path(file), *text = NULL;
-  ck_assert_msg(g_file_get_contents(path, &text, NULL, NULL), "%s", path);
-  g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
-  g_auto(GStrv) names = g_strsplit(g_strchomp(lines[0]), ",", -1);
-  guint index = 0;
-  while (strcmp(names[index], column) != 0) index++;
-  GArray *numbers = g_array_new(FALSE, FALSE, sizeof(double));
-  for (guint i = 1; lines[i] != NULL && *lines[i] != '\0'; i++) {
-    g_auto(GStrv) cells = g_strsplit(g_strchomp(lines[i]), ",", -1);
-    double number = g_ascii_strtod(cells[index], NULL);
-    g_array_append_val(numbers, number);
-  }
-  return numbers;
-}
-
 static const struct {
   const gchar *detector, *name, *variant, *mode;
 } peers[] = {{"ADWIN", "adwin", "river", "river"},
@@ -279,8 +251,8 @@ static guint check_case(json_t *test)
     g_autoptr(GError) error = NULL;
     g_autoptr(DriftDetector) detector = drift_detector_new(peers[i].name, options, &error);
     ck_assert_msg(detector != NULL, "%s: %s", id, error != NULL ? error->message : "");
-    g_autoptr(GArray) numbers = read_column(json_string_value(json_object_get(inputs, "stream")),
-                                            json_string_value(json_object_get(inputs, "column")));
+    g_autoptr(GArray) numbers = goldens_column(json_string_value(json_object_get(inputs, "stream")),
+                                               json_string_value(json_object_get(inputs, "column")));
     check_list(id, detector, numbers, expected);
     checked++;
   }
@@ -289,13 +261,8 @@ static guint check_case(json_t *test)
 
 START_TEST(reference_lists_are_met)
 {
-  g_autofree gchar *path = goldens_path("streaming.json");
-  if (!g_file_test(path, G_FILE_TEST_EXISTS)) {
-    fprintf(stderr, "SKIPPED: drift_detector reference lists: no %s (set KEDGE_GOLDENS)\n", path);
-    return;
-  }
-  json_t *family = json_load_file(path, 0, NULL);
-  ck_assert_ptr_nonnull(family);
+  json_t *family = goldens_load("streaming.json");
+  if (family == NULL) return;
   guint checked = 0;
   size_t index;
   json_t *test;

@@ -62,8 +62,7 @@ START_TEST(values_come_back_as_they_went)
                                    &error));
   for (guint i = 0; i < 4; i++) {
     const RegistryValue key[] = {REGISTRY_I(integers[i])};
-    g_autoptr(RegistryRows) rows =
-        registry_store_query(other, "SELECT i, r, t, b FROM v WHERE i = $1", key, 1, &error);
+    g_autoptr(RegistryRows) rows = registry_store_query(other, "SELECT i, r, t, b FROM v WHERE i = $1", key, 1, &error);
     ck_assert_uint_eq(registry_rows_get_count(rows), 1);
     ck_assert_int_eq(registry_rows_get_integer(rows, 0, 0), integers[i]);
     ck_assert(registry_rows_get_real(rows, 0, 1) == reals[i]);
@@ -71,7 +70,8 @@ START_TEST(values_come_back_as_they_went)
     g_autoptr(GBytes) blob = registry_rows_get_blob(rows, 0, 3);
     ck_assert(g_bytes_get_size(blob) == 2 && memcmp(g_bytes_get_data(blob, NULL), "\0\xff", 2) == 0);
   }
-  g_autoptr(RegistryRows) rows = registry_store_query(other, "SELECT i, r, t, b FROM v WHERE i IS NULL", NULL, 0, &error);
+  g_autoptr(RegistryRows) rows =
+      registry_store_query(other, "SELECT i, r, t, b FROM v WHERE i IS NULL", NULL, 0, &error);
   g_autoptr(GBytes) blob = registry_rows_get_blob(rows, 0, 3);
   ck_assert(registry_rows_is_null(rows, 0, 1) && registry_rows_is_null(rows, 0, 2));
   ck_assert(blob != NULL && g_bytes_get_size(blob) == 0 && !registry_rows_is_null(rows, 0, 3));
@@ -85,8 +85,8 @@ START_TEST(parameters_are_bound_by_number)
   g_autoptr(GError) error = NULL;
   const RegistryValue row[] = {REGISTRY_T("text"), REGISTRY_I(7)};
   ck_assert(registry_store_execute(test->store, "INSERT INTO t (a, b) VALUES ($2, $1)", row, 2, NULL, &error));
-  g_autoptr(RegistryRows) rows = registry_store_query(
-      test->store, "SELECT a, b FROM t WHERE a = $2 AND b = $1 AND a = $2", row, 2, &error);
+  g_autoptr(RegistryRows) rows =
+      registry_store_query(test->store, "SELECT a, b FROM t WHERE a = $2 AND b = $1 AND a = $2", row, 2, &error);
   ck_assert_uint_eq(registry_rows_get_count(rows), 1);
   ck_assert_int_eq(registry_rows_get_integer(rows, 0, 0), 7);
   ck_assert_str_eq(registry_rows_get_text(rows, 0, 1), "text");
@@ -198,7 +198,7 @@ START_TEST(a_newer_schema_is_refused)
   ck_assert(registry_store_open(test->uri, &error) == NULL);
   ck_assert(g_error_matches(error, REGISTRY_ERROR, REGISTRY_ERROR_SCHEMA));
   test_store_sql(test->store, "UPDATE schema_version SET version = version - 1");
-  g_autoptr(RegistryStore) again = connect_again();
+  registry_store_close(connect_again());
   close_both();
 }
 END_TEST
@@ -223,7 +223,8 @@ START_TEST(several_may_open_a_fresh_store_at_once)
     g_autofree gchar *create = g_strdup_printf("CREATE SCHEMA %s", registry_rows_get_text(rows, 0, 0));
     test_store_sql(test->store, create);
   }
-  g_autofree gchar *uri = test->is_postgresql ? g_strdup(test->uri) : g_strdup_printf("sqlite:%s/new.db", test->directory);
+  g_autofree gchar *uri =
+      test->is_postgresql ? g_strdup(test->uri) : g_strdup_printf("sqlite:%s/new.db", test->directory);
   GThread *threads[8];
   for (guint i = 0; i < 8; i++) threads[i] = g_thread_new("open", open_in_thread, uri);
   for (guint i = 0; i < 8; i++) {
@@ -234,7 +235,8 @@ START_TEST(several_may_open_a_fresh_store_at_once)
 }
 END_TEST
 
-/* --- two connections at work --------------------------------------------------------------------------------------- */
+/* --- two connections at work ---------------------------------------------------------------------------------------
+ */
 
 static gpointer increment_many(gpointer data)
 {
@@ -262,7 +264,8 @@ START_TEST(two_connections_lose_no_update)
 }
 END_TEST
 
-/* --- SQLite only ---------------------------------------------------------------------------------------------------- */
+/* --- SQLite only ----------------------------------------------------------------------------------------------------
+ */
 
 START_TEST(the_sqlite_file_is_private_and_its_errors_say_what_to_do)
 {
@@ -296,7 +299,37 @@ START_TEST(the_sqlite_file_is_private_and_its_errors_say_what_to_do)
 }
 END_TEST
 
-/* --- PostgreSQL only ------------------------------------------------------------------------------------------------ */
+START_TEST(a_full_or_busy_sqlite_recovers)
+{
+  open_both(0);
+  g_autoptr(GError) error = NULL;
+  g_autofree gchar *big = g_strnfill(200000, 'x');
+  const RegistryValue row[] = {REGISTRY_I(1), REGISTRY_T(big)};
+  test_store_sql(test->store, "PRAGMA max_page_count = 1"); /* no page more than there are */
+  ck_assert(registry_store_begin(test->store, &error));
+  ck_assert(!registry_store_execute(test->store, "INSERT INTO t (a, b) VALUES ($1, $2)", row, 2, NULL, &error));
+  ck_assert_msg(g_error_matches(error, REGISTRY_ERROR, REGISTRY_ERROR_UNAVAILABLE), "%s", error->message);
+  ck_assert(strstr(error->message, "free some space") != NULL);
+  g_clear_error(&error);
+  ck_assert(!registry_store_commit(test->store, NULL));
+  test_store_sql(test->store, "PRAGMA max_page_count = 1000000");
+  ck_assert(registry_store_execute(test->store, "INSERT INTO t (a, b) VALUES ($1, $2)", row, 2, NULL, &error));
+  /* busy */
+  test_store_sql(other, "PRAGMA busy_timeout = 10");
+  ck_assert(registry_store_begin(test->store, &error));
+  ck_assert(!registry_store_begin(other, &error));
+  ck_assert(g_error_matches(error, REGISTRY_ERROR, REGISTRY_ERROR_UNAVAILABLE));
+  ck_assert(strstr(error->message, "one daemon per SQLite file") != NULL);
+  g_clear_error(&error);
+  ck_assert_int_eq(count_rows(other), 1); /* readers go on */
+  registry_store_rollback(test->store);
+  ck_assert(registry_store_begin(other, &error));
+  close_both();
+}
+END_TEST
+
+/* --- PostgreSQL only ------------------------------------------------------------------------------------------------
+ */
 
 static gint64 server_process(RegistryStore *store)
 {
@@ -308,8 +341,8 @@ static void end_session(gint64 process)
 {
   const RegistryValue parameters[] = {REGISTRY_I(process)};
   g_autoptr(GError) error = NULL;
-  g_autoptr(RegistryRows) rows = registry_store_query(
-      other, "SELECT pg_terminate_backend(CAST($1 AS INTEGER), 5000)", parameters, 1, &error);
+  g_autoptr(RegistryRows) rows =
+      registry_store_query(other, "SELECT pg_terminate_backend(CAST($1 AS INTEGER), 5000)", parameters, 1, &error);
   ck_assert_msg(rows != NULL && registry_rows_get_integer(rows, 0, 0) == 1, "%s", error != NULL ? error->message : "");
 }
 
@@ -419,6 +452,7 @@ int main(void)
   tcase_add_loop_test(tcase, several_may_open_a_fresh_store_at_once, 0, n);
   tcase_add_loop_test(tcase, two_connections_lose_no_update, 0, n);
   tcase_add_test(tcase, the_sqlite_file_is_private_and_its_errors_say_what_to_do);
+  tcase_add_test(tcase, a_full_or_busy_sqlite_recovers);
   tcase_add_loop_test(tcase, a_broken_connection_is_unavailable_and_reconnects, 1, n);
   tcase_add_loop_test(tcase, a_connection_that_breaks_at_commit_leaves_it_unknown, 1, n);
   tcase_add_loop_test(tcase, a_restarted_server_is_found_again, 1, n);
