@@ -11,7 +11,7 @@ $(FUZZ_BUILD)/onnx_fuzz: tests/fuzz/onnx_fuzz.c $(FUZZ_SOURCES) $(BUILD)/generat
                            $(BUILD)/libkedge-drift.a
 	@mkdir -p $(FUZZ_BUILD)
 	clang-14 -std=gnu17 $(FUZZ_FLAGS) $(PKG_CFLAGS) -o $@ $< $(FUZZ_SOURCES) $(BUILD)/generated/onnx-ml.pb-c.c \
-	  $(BUILD)/libkedge-drift.a $(PKG_LIBS) -lm
+	  $(BUILD)/libkedge-drift.a $(PKG_LIBS) -ldnnl -ldl -lm
 
 .PHONY: fuzz-onnx
 fuzz-onnx: $(FUZZ_BUILD)/onnx_fuzz $(ONNX_PYTHON) ## fuzz the ONNX reader for FUZZ_SECONDS (20)

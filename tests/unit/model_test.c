@@ -278,6 +278,13 @@ START_TEST(test_backend_names)
   g_autoptr(GBytes) bytes = onnx_graph_to_bytes(graph, &error);
   g_autoptr(PipelineModel) model = pipeline_model_load(bytes, schema, "reference", &error);
   ck_assert_ptr_nonnull(model);
+  g_autoptr(PipelineModel) other = pipeline_model_load(bytes, schema, "onednn", &error);
+  ck_assert_msg(other != NULL, "%s", error != NULL ? error->message : "");
+  DriftValue row[2] = {drift_value_number(.5), drift_value_number(-2)};
+  float expected[3], actual[3];
+  ck_assert(pipeline_model_predict(model, row, 1, expected, &error));
+  ck_assert(pipeline_model_predict(other, row, 1, actual, &error));
+  for (guint i = 0; i < 3; i++) ck_assert_float_eq_tol(actual[i], expected[i], 1e-6f);
   ck_assert_ptr_eq(pipeline_model_load(bytes, schema, "abacus", &error), NULL);
   assert_error(error, PIPELINE_ERROR_INVALID, "abacus");
 }
