@@ -3,14 +3,15 @@ FUZZ_SECONDS ?= 20
 FUZZ_BUILD := $(BUILD)/fuzz
 FUZZ_FLAGS := -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined -ffp-contract=off -D_GNU_SOURCE \
               -I. -I$(BUILD)/generated
-FUZZ_SOURCES := $(wildcard onnx/*.c) $(wildcard drift/*.c) pipeline/error.c pipeline/tensor.c \
+FUZZ_SOURCES := $(wildcard onnx/*.c) pipeline/error.c pipeline/tensor.c \
                 $(wildcard pipeline/backend*.c pipeline/operator*.c pipeline/executor*.c) pipeline/model.c \
                 pipeline/model_input.c pipeline/model_output.c
 
-$(FUZZ_BUILD)/onnx_fuzz: tests/fuzz/onnx_fuzz.c $(FUZZ_SOURCES) $(BUILD)/generated/onnx-ml.pb-c.h
+$(FUZZ_BUILD)/onnx_fuzz: tests/fuzz/onnx_fuzz.c $(FUZZ_SOURCES) $(BUILD)/generated/onnx-ml.pb-c.h \
+                           $(BUILD)/libkedge-drift.a
 	@mkdir -p $(FUZZ_BUILD)
 	clang-14 -std=gnu17 $(FUZZ_FLAGS) $(PKG_CFLAGS) -o $@ $< $(FUZZ_SOURCES) $(BUILD)/generated/onnx-ml.pb-c.c \
-	  $(PKG_LIBS) -lm
+	  $(BUILD)/libkedge-drift.a $(PKG_LIBS) -ldnnl -ldl -lm
 
 .PHONY: fuzz-onnx
 fuzz-onnx: $(FUZZ_BUILD)/onnx_fuzz $(ONNX_PYTHON) ## fuzz the ONNX reader for FUZZ_SECONDS (20)
