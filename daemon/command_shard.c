@@ -9,15 +9,17 @@
 
 extern const Command command_shard_list, command_shard_reset;
 
-/* --- list -------------------------------------------------------------------------------------------------------------- */
+/* --- list
+ * -------------------------------------------------------------------------------------------------------------- */
 
 static json_t *shard_to_json(const RegistryShardStatus *status)
 {
   json_t *consumed = status->consumed == NULL ? NULL : json_loads(status->consumed, 0, NULL);
   json_t *watermark = status->watermark == SHARD_TIME_NONE ? json_null() : json_integer((json_int_t)status->watermark);
   return json_pack("{s:i, s:I, s:I, s:o, s:b, s:s?, s:o}", "partition", (int)status->partition, "epoch",
-                   (json_int_t)status->epoch, "next_offset", (json_int_t)status->next_offset, "watermark", watermark, "idle",
-                   (int)status->idle, "owner", status->owner, "consumed", consumed == NULL ? json_null() : consumed);
+                   (json_int_t)status->epoch, "next_offset", (json_int_t)status->next_offset, "watermark", watermark,
+                   "idle", (int)status->idle, "owner", status->owner, "consumed",
+                   consumed == NULL ? json_null() : consumed);
 }
 
 static json_t *list_shards(const CommandCommon *common, const gchar *model, GError **error)
@@ -70,7 +72,8 @@ const Command command_shard_list = {
     .run = run_list,
 };
 
-/* --- reset ------------------------------------------------------------------------------------------------------------- */
+/* --- reset
+ * ------------------------------------------------------------------------------------------------------------- */
 
 /* "earliest", "latest", "keep", or an offset where `offsets`. */
 static gboolean parse_place(const gchar *text, gboolean offsets, gint64 *place)
@@ -87,8 +90,8 @@ static gboolean parse_place(const gchar *text, gboolean offsets, gint64 *place)
   return offsets && g_ascii_string_to_signed(text, 10, 0, G_MAXINT64, place, NULL);
 }
 
-static json_t *reset_shard(const CommandCommon *common, const gchar *model, gint32 partition, gint64 traffic, gint64 labels,
-                           GError **error)
+static json_t *reset_shard(const CommandCommon *common, const gchar *model, gint32 partition, gint64 traffic,
+                           gint64 labels, GError **error)
 {
   g_autofree gchar *actor = command_get_actor();
   g_autoptr(RegistryStore) store = command_open_store(common, error);
@@ -99,8 +102,7 @@ static json_t *reset_shard(const CommandCommon *common, const gchar *model, gint
 static void print_reset(json_t *report)
 {
   printf("partition %" JSON_INTEGER_FORMAT " of model %s is reset; a running kedged takes it up again within seconds\n",
-         json_integer_value(json_object_get(report, "partition")),
-         json_string_value(json_object_get(report, "model")));
+         json_integer_value(json_object_get(report, "partition")), json_string_value(json_object_get(report, "model")));
 }
 
 typedef struct {
@@ -133,7 +135,8 @@ static int run_reset(int argc, char **argv)
     status = command_usage(&common, "MODEL, PARTITION and --to earliest|latest|keep|OFFSET are needed");
   } else {
     g_autoptr(GError) error = NULL;
-    json_t *report = reset_shard(&common, argv[1], (gint32)options.partition, options.traffic_place, options.label_place, &error);
+    json_t *report =
+        reset_shard(&common, argv[1], (gint32)options.partition, options.traffic_place, options.label_place, &error);
     status = command_report(&common, report, error, print_reset);
   }
   g_free(options.to);
@@ -145,12 +148,13 @@ const Command command_shard_reset = {
     .name = "shard reset",
     .arguments = "MODEL PARTITION --to earliest|latest|keep|OFFSET [--labels earliest|latest|keep]",
     .summary = "begin a traffic partition anew after an ingest incident",
-    .help = "When a topic was recreated, or records were deleted before they were read, kedged stops the partition and "
-            "opens an incident rather than skip anything unseen. This says where it goes on. Panes, labelled rows and "
-            "their numbers go on; the incident closes when the partition reads again. Records that are read a second time "
-            "are counted a second time, except those older than the watermark by more than late_ms.\n"
-            "\n"
-            "Labels follow the traffic to earliest or latest unless --labels says otherwise; with an OFFSET they are "
-            "kept. The reset is written to the audit.",
+    .help =
+        "When a topic was recreated, or records were deleted before they were read, kedged stops the partition and "
+        "opens an incident rather than skip anything unseen. This says where it goes on. Panes, labelled rows and "
+        "their numbers go on; the incident closes when the partition reads again. Records that are read a second time "
+        "are counted a second time, except those older than the watermark by more than late_ms.\n"
+        "\n"
+        "Labels follow the traffic to earliest or latest unless --labels says otherwise; with an OFFSET they are "
+        "kept. The reset is written to the audit.",
     .run = run_reset,
 };

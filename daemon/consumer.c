@@ -98,7 +98,8 @@ void consumer_free(Consumer *consumer)
   g_free(consumer);
 }
 
-/* --- reloading ------------------------------------------------------------------------------------------------------ */
+/* --- reloading ------------------------------------------------------------------------------------------------------
+ */
 
 void consumer_reload(Consumer *consumer, Settings *settings)
 {
@@ -161,7 +162,8 @@ static void take_reload(Consumer *consumer)
   }
 }
 
-/* --- the loop ------------------------------------------------------------------------------------------------------- */
+/* --- the loop -------------------------------------------------------------------------------------------------------
+ */
 
 static void wait_a_little(Consumer *consumer, guint timeout_ms)
 {
@@ -239,6 +241,8 @@ void consumer_stop(Consumer *consumer)
   consumer->stopping = TRUE;
   g_cond_signal(&consumer->wake);
   g_mutex_unlock(&consumer->mutex);
-  if (consumer->thread != NULL) g_thread_join(g_steal_pointer(&consumer->thread));
-  else if (consumer->source != NULL || consumer->store != NULL) consumer_finish(consumer);
+  if (consumer->thread != NULL)
+    g_thread_join(g_steal_pointer(&consumer->thread));
+  else if (consumer->source != NULL || consumer->store != NULL)
+    consumer_finish(consumer);
 }

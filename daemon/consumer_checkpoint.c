@@ -1,10 +1,10 @@
 /* Writing checkpoints, and what follows when one cannot be written:
  *
- *   FENCED          another owner has the shard: drop the memory; acquire it again after about a heartbeat, if it is still
- *                   assigned then (an old owner that woke up may have fenced the rightful one)
- *   UNKNOWN_COMMIT  it may have been written or not: drop the memory and read back
- *   UNAVAILABLE     keep it, pause every partition, go on polling, write it once the store is back
- *   anything else   drop the memory and begin again from what is stored, with back-off and the reason in /readyz
+ *   FENCED          another owner has the shard: drop the memory; acquire it again after about a heartbeat, if it is
+ * still assigned then (an old owner that woke up may have fenced the rightful one) UNKNOWN_COMMIT  it may have been
+ * written or not: drop the memory and read back UNAVAILABLE     keep it, pause every partition, go on polling, write it
+ * once the store is back anything else   drop the memory and begin again from what is stored, with back-off and the
+ * reason in /readyz
  */
 #include "daemon/consumer_internal.h"
 
@@ -116,7 +116,8 @@ void consumer_checkpoint_due(Consumer *consumer)
     if (is_due(consumer->shards->pdata[i])) consumer_checkpoint(consumer->shards->pdata[i]);
 }
 
-/* --- the store ----------------------------------------------------------------------------------------------------------- */
+/* --- the store
+ * ----------------------------------------------------------------------------------------------------------- */
 
 void consumer_store_failed(Consumer *consumer, const GError *error)
 {

@@ -1,5 +1,5 @@
-/* Feeds: which shards want the records of a partition. A label partition, and a traffic topic that several models share,
- * is read once; each shard ignores what lies below its own next offset. */
+/* Feeds: which shards want the records of a partition. A label partition, and a traffic topic that several models
+ * share, is read once; each shard ignores what lies below its own next offset. */
 #include "daemon/consumer_internal.h"
 
 #include <string.h>
@@ -63,8 +63,7 @@ gboolean consumer_subscribe(Consumer *consumer, ConsumerShard *shard, const gcha
 
 static void remove_feed(Consumer *consumer, ConsumerFeed *feed)
 {
-  if (consumer->source != NULL)
-    consumer->source->type->stop(consumer->source, feed->topic, feed->partition, NULL);
+  if (consumer->source != NULL) consumer->source->type->stop(consumer->source, feed->topic, feed->partition, NULL);
   if (consumer->recent == feed) consumer->recent = NULL;
   g_ptr_array_remove(consumer->feeds, feed);
 }
@@ -80,7 +79,8 @@ void consumer_unsubscribe(Consumer *consumer, ConsumerShard *shard)
   }
 }
 
-/* --- dispatch --------------------------------------------------------------------------------------------------------- */
+/* --- dispatch
+ * --------------------------------------------------------------------------------------------------------- */
 
 static void keep_last(ConsumerFeed *feed, const SourceRecord *record)
 {
@@ -112,8 +112,10 @@ static void feed_traffic(ConsumerShard *shard, const SourceRecord *record)
   g_autoptr(GError) error = NULL;
   if (record->offset < shard_get_next_offset(shard->shard)) return; /* before decoding: a decoder may have state */
   DecodeReason reason = shard->decoder->type->traffic(shard->decoder, record, &decoded, &error);
-  if (reason == DECODE_OK) shard_feed_traffic(shard->shard, record, &decoded);
-  else shard_feed_dead_letter(shard->shard, record, reason, error == NULL ? NULL : error->message, decoded.n_expired);
+  if (reason == DECODE_OK)
+    shard_feed_traffic(shard->shard, record, &decoded);
+  else
+    shard_feed_dead_letter(shard->shard, record, reason, error == NULL ? NULL : error->message, decoded.n_expired);
 }
 
 static void feed_label(ConsumerShard *shard, const SourceRecord *record)
@@ -126,8 +128,10 @@ static void feed_label(ConsumerShard *shard, const SourceRecord *record)
     model->decoded_reason = model->label_decoder->type->label(model->label_decoder, record, &model->decoded, &error);
     consumer_set_text(&model->decoded_text, error == NULL ? NULL : g_strdup(error->message));
   }
-  if (model->decoded_reason == DECODE_OK) shard_feed_label(shard->shard, record, &model->decoded);
-  else shard_feed_label_dead_letter(shard->shard, record, model->decoded_reason, model->decoded_text);
+  if (model->decoded_reason == DECODE_OK)
+    shard_feed_label(shard->shard, record, &model->decoded);
+  else
+    shard_feed_label_dead_letter(shard->shard, record, model->decoded_reason, model->decoded_text);
 }
 
 void consumer_dispatch(Consumer *consumer, const SourceRecord *record)
@@ -142,8 +146,10 @@ void consumer_dispatch(Consumer *consumer, const SourceRecord *record)
     ConsumerShard *shard = subscription->shard;
     if (shard->state != CONSUMER_SHARD_ACTIVE) continue;
     if (subscription->verifying && !consumer_check_record(subscription, feed, record)) continue;
-    if (subscription->is_traffic) feed_traffic(shard, record);
-    else feed_label(shard, record);
+    if (subscription->is_traffic)
+      feed_traffic(shard, record);
+    else
+      feed_label(shard, record);
     if (++shard->records_since >= consumer->settings->checkpoint.events ||
         shard_get_pending_bytes(shard->shard) >= MAX_PENDING_BYTES ||
         (!subscription->is_traffic && shard_get_label_fill(shard->shard, record->partition) >= 1))
@@ -151,7 +157,8 @@ void consumer_dispatch(Consumer *consumer, const SourceRecord *record)
   }
 }
 
-/* --- pausing ------------------------------------------------------------------------------------------------------------ */
+/* --- pausing
+ * ------------------------------------------------------------------------------------------------------------ */
 
 /* A paused label partition goes on when the queue is half empty: each change makes the client fetch anew. */
 static gboolean should_pause(const Consumer *consumer, const ConsumerFeed *feed)

@@ -1,8 +1,9 @@
-/* Is it still the topic that was read? Another cluster, another record at the offset consumed last, or offsets that are gone
- * are an incident: the shard stops until an operator has decided (`kedge shard reset`). Never a silent gap.
+/* Is it still the topic that was read? Another cluster, another record at the offset consumed last, or offsets that are
+ * gone are an incident: the shard stops until an operator has decided (`kedge shard reset`). Never a silent gap.
  *
- * The record consumed last is fetched again and its digest compared. Where it is gone by compaction or retention while the
- * records after it are all there, nothing can be compared and nothing is missing: reading goes on, and the log says so. */
+ * The record consumed last is fetched again and its digest compared. Where it is gone by compaction or retention while
+ * the records after it are all there, nothing can be compared and nothing is missing: reading goes on, and the log says
+ * so. */
 #include "daemon/consumer_internal.h"
 
 #include <jansson.h>
@@ -106,7 +107,8 @@ gboolean consumer_check_cluster(ConsumerShard *shard, const gchar *cluster_id)
 {
   const gchar *known = shard_get_cluster_id(shard->shard);
   if (known == NULL || strcmp(known, cluster_id) == 0) return TRUE;
-  g_autofree gchar *what = g_strdup_printf("the state was made on cluster %s, but this is cluster %s", known, cluster_id);
+  g_autofree gchar *what =
+      g_strdup_printf("the state was made on cluster %s, but this is cluster %s", known, cluster_id);
   consumer_stop_gap(shard, shard->model->settings->traffic.topic, shard->partition, shard_get_next_offset(shard->shard),
                     what);
   return FALSE;
@@ -116,7 +118,8 @@ gboolean consumer_check_record(ConsumerSubscription *subscription, ConsumerFeed 
 {
   const ShardAnchor *anchor = &subscription->anchor;
   if (record->offset < anchor->offset) return FALSE;
-  if (record->offset == anchor->offset && memcmp(consumer_last_digest(feed), anchor->digest, sizeof anchor->digest) != 0) {
+  if (record->offset == anchor->offset &&
+      memcmp(consumer_last_digest(feed), anchor->digest, sizeof anchor->digest) != 0) {
     consumer_stop_gap(subscription->shard, feed->topic, feed->partition, anchor->offset,
                       "another record is there than the one that was consumed: the topic was recreated");
     return FALSE;

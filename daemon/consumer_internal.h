@@ -46,7 +46,7 @@ typedef struct {
 typedef enum {
   CONSUMER_SHARD_WAITING, /* for its model, its topics, the store, or the end of a back-off */
   CONSUMER_SHARD_ACTIVE,
-  CONSUMER_SHARD_STOPPED  /* by an incident, until an operator resets it */
+  CONSUMER_SHARD_STOPPED /* by an incident, until an operator resets it */
 } ConsumerShardState;
 
 typedef struct {
@@ -54,26 +54,26 @@ typedef struct {
   ConsumerModel *model; /* borrowed */
   gint32 partition;
   ConsumerShardState state;
-  gchar *problem;       /* why it does not run; NULL: nothing to say */
+  gchar *problem; /* why it does not run; NULL: nothing to say */
   gint64 retry_at;
-  guint failures;       /* in a row */
+  guint failures; /* in a row */
   gint64 epoch;
-  gint64 stored_next;   /* base offset of the next checkpoint */
-  Shard *shard;         /* NULL unless active */
+  gint64 stored_next; /* base offset of the next checkpoint */
+  Shard *shard;       /* NULL unless active */
   Decoder *decoder;
   ShardCheckpoint *unwritten; /* taken but not yet written: the store is away */
   gint64 written_at;
-  guint records_since;  /* the last checkpoint */
+  guint records_since; /* the last checkpoint */
   gint64 n_label_partitions;
   gboolean incidents_closed;
-  ShardStatistics reported; /* what the metrics have been told */
+  ShardStatistics reported;    /* what the metrics have been told */
   gchar *labels, *model_label; /* of metrics */
 } ConsumerShard;
 
 typedef struct {
   ConsumerShard *shard; /* borrowed */
   gboolean is_traffic;
-  gboolean verifying;   /* the record at anchor.offset is still to be compared; nothing is fed before */
+  gboolean verifying; /* the record at anchor.offset is still to be compared; nothing is fed before */
   ShardAnchor anchor;
 } ConsumerSubscription;
 
@@ -137,7 +137,7 @@ struct _Consumer {
   ConsumerFeed *recent;   /* of the last record: most come in runs */
   guint64 serial;         /* of the record being dispatched */
   gboolean must_tend;     /* a checkpoint is due or a shard has stopped: leave the poll loop */
-  gint64 watched_at;
+  gint64 watched_at, counted_at;
   gchar *said;
 };
 
@@ -146,7 +146,7 @@ Consumer *consumer_new_with(Settings *settings, Health *health, Metrics *metrics
 void consumer_step(Consumer *consumer, guint timeout_ms); /* one turn of the loop; not beside a running thread */
 void consumer_finish(Consumer *consumer);                 /* last checkpoints, closes source and store */
 gint64 consumer_backoff(const Consumer *consumer, guint failures); /* us, with jitter */
-void consumer_set_text(gchar **text, gchar *value);       /* takes value */
+void consumer_set_text(gchar **text, gchar *value);                /* takes value */
 
 /* consumer_source.c */
 Source *consumer_open_real_source(const Settings *settings, const SourceCallbacks *callbacks, gpointer consumer,

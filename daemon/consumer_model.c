@@ -34,8 +34,9 @@ static gchar *find_grid(Consumer *consumer, const gchar *name, GError **error)
 
 static gchar *how_to_register(const gchar *name, const gchar *what)
 {
-  return g_strdup_printf("model %s %s: run `kedge model add %s --onnx MODEL.onnx --reference REFERENCE.csv --label COLUMN`",
-                         name, what, name);
+  return g_strdup_printf(
+      "model %s %s: run `kedge model add %s --onnx MODEL.onnx --reference REFERENCE.csv --label COLUMN`", name, what,
+      name);
 }
 
 static gboolean load(Consumer *consumer, ConsumerModel *model, GError **error)
@@ -45,7 +46,8 @@ static gboolean load(Consumer *consumer, ConsumerModel *model, GError **error)
   if (registered == NULL) return FALSE;
   g_autofree gchar *digest = find_grid(consumer, name, error);
   if (digest == NULL) {
-    if (error == NULL || *error == NULL) consumer_set_text(&model->problem, how_to_register(name, "has no reference yet"));
+    if (error == NULL || *error == NULL)
+      consumer_set_text(&model->problem, how_to_register(name, "has no reference yet"));
     return FALSE;
   }
   if (consumer->artifacts == NULL) consumer->artifacts = registry_artifacts_open(consumer->settings->artifacts, error);
@@ -56,7 +58,8 @@ static gboolean load(Consumer *consumer, ConsumerModel *model, GError **error)
   if (grid == NULL) return FALSE;
   const DecoderType *type = decoder_type_find(model->settings->traffic.format);
   if (type == NULL) {
-    g_set_error(error, DAEMON_ERROR, DAEMON_ERROR_SETTINGS, "there is no format \"%s\"", model->settings->traffic.format);
+    g_set_error(error, DAEMON_ERROR, DAEMON_ERROR_SETTINGS, "there is no format \"%s\"",
+                model->settings->traffic.format);
     return FALSE;
   }
   model->label_decoder = type->create(&model->settings->traffic, NULL, drift_grid_get_schema(grid), error);

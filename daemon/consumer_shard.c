@@ -40,7 +40,8 @@ void consumer_shard_drop(ConsumerShard *shard, gint64 delay_us, gchar *problem)
   consumer_set_text(&shard->problem, problem);
 }
 
-/* --- starting -------------------------------------------------------------------------------------------------------- */
+/* --- starting --------------------------------------------------------------------------------------------------------
+ */
 
 typedef struct {
   gint32 n_traffic, n_labels;
@@ -56,11 +57,13 @@ static gboolean count_partitions(ConsumerShard *shard, Partitions *out, GError *
   if (model->labels.topic == NULL || model->labels.topic[0] == '\0') return TRUE;
   out->n_labels = consumer->source->type->count_partitions(consumer->source, model->labels.topic, error);
   if (out->n_labels < 1) return FALSE;
-  if (out->n_labels > SHARD_MAX_LABEL_PARTITIONS || (model->labels.copartitioned && shard->partition >= out->n_labels)) {
-    g_set_error(error, DAEMON_ERROR, DAEMON_ERROR_SETTINGS,
-                "topic %s has %d partitions: at most %d are followed, and with `copartitioned: true` at least one for each "
-                "traffic partition is needed",
-                model->labels.topic, out->n_labels, SHARD_MAX_LABEL_PARTITIONS);
+  if (out->n_labels > SHARD_MAX_LABEL_PARTITIONS ||
+      (model->labels.copartitioned && shard->partition >= out->n_labels)) {
+    g_set_error(
+        error, DAEMON_ERROR, DAEMON_ERROR_SETTINGS,
+        "topic %s has %d partitions: at most %d are followed, and with `copartitioned: true` at least one for each "
+        "traffic partition is needed",
+        model->labels.topic, out->n_labels, SHARD_MAX_LABEL_PARTITIONS);
     return FALSE;
   }
   return TRUE;
@@ -70,7 +73,8 @@ static gboolean restore(ConsumerShard *shard, const RegistryShard *row, GError *
 {
   g_autoptr(GArray) numbers = NULL;
   const DecoderType *type = shard->model->label_decoder->type;
-  shard->decoder = type->create(&shard->model->settings->traffic, NULL, drift_grid_get_schema(shard->model->grid), error);
+  shard->decoder =
+      type->create(&shard->model->settings->traffic, NULL, drift_grid_get_schema(shard->model->grid), error);
   if (shard->decoder == NULL) return FALSE;
   if (row->state == NULL) return TRUE;
   g_autoptr(GPtrArray) chunks = registry_shard_join_chunks(shard->consumer->store, shard->model->settings->name,
@@ -118,8 +122,10 @@ static gboolean start_stream(ConsumerShard *shard, gint32 label_partition, gbool
   gint64 next = is_traffic ? shard_get_next_offset(shard->shard) : shard_get_next_label(shard->shard, label_partition);
   if (next >= 0 && !consumer_check_range(shard, topic, partition, next, low, high)) return FALSE;
   gint64 from = resolve_start(model, next, fresh, low, high);
-  if (is_traffic) shard_set_next_offset(shard->shard, from);
-  else shard_set_next_label(shard->shard, label_partition, from);
+  if (is_traffic)
+    shard_set_next_offset(shard->shard, from);
+  else
+    shard_set_next_label(shard->shard, label_partition, from);
   const ShardAnchor *anchor = shard_get_anchor(shard->shard, label_partition);
   gboolean verify = anchor->offset >= low && anchor->offset < high;
   return consumer_subscribe(consumer, shard, topic, partition, is_traffic, from, verify ? anchor : NULL, error);
@@ -135,7 +141,8 @@ static gboolean start_streams(ConsumerShard *shard, GError **error)
   for (gint32 k = 0; k < shard->n_label_partitions; k++) {
     if (!shard_follows(shard->shard, k)) continue;
     /* A label partition that the state does not know is new: none of its labels was seen. */
-    if (!fresh && shard_get_next_label(shard->shard, k) == SOURCE_LATEST && shard_get_anchor(shard->shard, k)->offset < 0)
+    if (!fresh && shard_get_next_label(shard->shard, k) == SOURCE_LATEST &&
+        shard_get_anchor(shard->shard, k)->offset < 0)
       shard_set_next_label(shard->shard, k, SOURCE_EARLIEST);
     if (!start_stream(shard, k, fresh, error)) return FALSE;
   }

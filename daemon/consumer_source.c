@@ -64,7 +64,8 @@ static gboolean concerns(const ConsumerShard *shard, const gchar *topic, gint32 
 {
   const SettingsModel *model = shard->model->settings;
   if (g_strcmp0(model->traffic.topic, topic) == 0 && (partition < 0 || shard->partition == partition)) return TRUE;
-  return g_strcmp0(model->labels.topic, topic) == 0 && (partition < 0 || shard->shard == NULL || shard_follows(shard->shard, partition));
+  return g_strcmp0(model->labels.topic, topic) == 0 &&
+         (partition < 0 || shard->shard == NULL || shard_follows(shard->shard, partition));
 }
 
 static void on_failed(gpointer user_data, const gchar *topic, gint32 partition, const GError *error)
@@ -93,7 +94,8 @@ static void on_recovered(gpointer user_data)
   Consumer *consumer = user_data;
   consumer->broker_down = FALSE;
   consumer_set_text(&consumer->source_problem, NULL);
-  for (guint i = 0; i < consumer->feeds->len; i++) ((ConsumerFeed *)consumer->feeds->pdata[i])->silent_since = consumer->now;
+  for (guint i = 0; i < consumer->feeds->len; i++)
+    ((ConsumerFeed *)consumer->feeds->pdata[i])->silent_since = consumer->now;
 }
 
 void consumer_source_failed(Consumer *consumer, const GError *error)
@@ -117,9 +119,11 @@ static gboolean subscribe(Consumer *consumer, GError **error)
 void consumer_tend_source(Consumer *consumer)
 {
   static const SourceCallbacks callbacks = {on_assigned, on_revoked, on_failed, on_recovered};
-  if (consumer->source != NULL || consumer->now < consumer->source_retry_at || consumer->settings->n_models == 0) return;
+  if (consumer->source != NULL || consumer->now < consumer->source_retry_at || consumer->settings->n_models == 0)
+    return;
   g_autoptr(GError) error = NULL;
-  consumer->source = consumer->parts.open_source(consumer->settings, &callbacks, consumer, consumer->parts.user_data, &error);
+  consumer->source =
+      consumer->parts.open_source(consumer->settings, &callbacks, consumer, consumer->parts.user_data, &error);
   if (consumer->source == NULL || !subscribe(consumer, &error)) {
     consumer_source_failed(consumer, error);
     return;

@@ -2,8 +2,10 @@
 #include "daemon/consumer_internal.h"
 
 #define WATCH_US 500000
+#define COUNT_US 30000000
 
-/* --- metrics -------------------------------------------------------------------------------------------------------- */
+/* --- metrics --------------------------------------------------------------------------------------------------------
+ */
 
 static void add(ConsumerShard *shard, const gchar *name, guint64 now, guint64 before)
 {
@@ -15,8 +17,8 @@ static void count_dead_letters(ConsumerShard *shard, const ShardStatistics *now)
   for (guint i = 0; i < DECODE_N_REASONS; i++) {
     guint64 more = now->dead_letters[i] - shard->reported.dead_letters[i];
     if (more == 0) continue;
-    g_autofree gchar *labels = metrics_label("model", shard->model->settings->name, "reason",
-                                             decode_reason_text((DecodeReason)i), NULL);
+    g_autofree gchar *labels =
+        metrics_label("model", shard->model->settings->name, "reason", decode_reason_text((DecodeReason)i), NULL);
     metrics_add(shard->consumer->metrics, "kedge_dead_letters_total", labels, (double)more);
   }
 }
@@ -48,10 +50,11 @@ void consumer_count_checkpoint(ConsumerShard *shard, gint64 began_at)
   report(shard);
 }
 
-/* --- idle ------------------------------------------------------------------------------------------------------------ */
+/* --- idle ------------------------------------------------------------------------------------------------------------
+ */
 
-/* At its end, delivered to us in full, and silent since: a paused feed or a broker that is away is not idle. One record of
- * lag is allowed for: a transaction's commit marker is an offset that is never delivered. */
+/* At its end, delivered to us in full, and silent since: a paused feed or a broker that is away is not idle. One record
+ * of lag is allowed for: a transaction's commit marker is an offset that is never delivered. */
 static gboolean is_silent(const Consumer *consumer, ConsumerFeed *feed, gint64 idle_us)
 {
   if (feed->paused || consumer->broker_down || consumer->now - feed->silent_since < idle_us) return FALSE;
@@ -69,9 +72,32 @@ static void watch_feed(Consumer *consumer, ConsumerFeed *feed)
     if (shard->state != CONSUMER_SHARD_ACTIVE || subscription->verifying) continue;
     gint64 idle_us = shard->model->settings->traffic.idle_ms * 1000;
     if (!is_silent(consumer, feed, idle_us)) continue;
-    if (subscription->is_traffic) shard_set_idle(shard->shard);
-    else shard_set_label_idle(shard->shard, feed->partition);
+    if (subscription->is_traffic)
+      shard_set_idle(shard->shard);
+    else
+      shard_set_label_idle(shard->shard, feed->partition);
   }
+}
+
+/* A label topic that got more partitions: the model's shards begin again and follow them too. */
+static void watch_partitions(Consumer *consumer, const ConsumerModel *model)
+{
+  const SettingsModel *settings = model->settings;
+  if (settings->labels.topic == NULL || settings->labels.topic[0] == '\0' || model->grid == NULL) return;
+  gint32 n = consumer->source->type->count_partitions(consumer->source, settings->labels.topic, NULL);
+  for (guint i = 0; i < consumer->shards->len; i++) {
+    ConsumerShard *shard = consumer->shards->pdata[i];
+    if (shard->model != model || shard->state != CONSUMER_SHARD_ACTIVE || n <= shard->n_label_partitions) continue;
+    if (consumer_checkpoint(shard)) consumer_shard_drop(shard, 0, NULL);
+  }
+}
+
+static void watch_topics(Consumer *consumer)
+{
+  if (consumer->source == NULL || consumer->broker_down || consumer->store_down) return;
+  if (consumer->now - consumer->counted_at < COUNT_US) return;
+  consumer->counted_at = consumer->now;
+  for (guint i = 0; i < consumer->models->len; i++) watch_partitions(consumer, consumer->models->pdata[i]);
 }
 
 static void watch_lag(Consumer *consumer, ConsumerShard *shard)
@@ -84,7 +110,8 @@ static void watch_lag(Consumer *consumer, ConsumerShard *shard)
   metrics_set(consumer->metrics, "kedge_lag_records", shard->labels, (double)MAX(lag, 0));
 }
 
-/* --- health ---------------------------------------------------------------------------------------------------------- */
+/* --- health ----------------------------------------------------------------------------------------------------------
+ */
 
 static void add_line(GString *text, const gchar *prefix, const gchar *line)
 {
@@ -129,7 +156,9 @@ void consumer_watch(Consumer *consumer, gboolean now)
   if (!now && consumer->now - consumer->watched_at < WATCH_US) return;
   consumer->watched_at = consumer->now;
   prepare_models(consumer);
-  for (guint i = 0; i < consumer->feeds->len && consumer->source != NULL; i++) watch_feed(consumer, consumer->feeds->pdata[i]);
+  for (guint i = 0; i < consumer->feeds->len && consumer->source != NULL; i++)
+    watch_feed(consumer, consumer->feeds->pdata[i]);
   for (guint i = 0; i < consumer->shards->len; i++) watch_lag(consumer, consumer->shards->pdata[i]);
+  watch_topics(consumer);
   tell_health(consumer);
 }

@@ -203,7 +203,8 @@ const JoinPage *join_read_block(Join *join, const JoinBlock *block)
   }
   gsize head = (gsize)block->n_rows * sizeof(guint32);
   g_autofree guint8 *raw = g_malloc(block->raw_length);
-  if (block->raw_length < head || !shard_zip_unpack(join->zip, block->zipped, block->zipped_length, raw, block->raw_length))
+  if (block->raw_length < head ||
+      !shard_zip_unpack(join->zip, block->zipped, block->zipped_length, raw, block->raw_length))
     return NULL;
   guint32 *ends = g_new(guint32, block->n_rows);
   gsize length = block->raw_length - head, last = 0;

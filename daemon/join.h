@@ -8,7 +8,8 @@
  *   same request id;  prediction's arrival watermark <= label time + grace;  label's arrival watermark <= prediction
  *   time + wait (label time <= its arrival watermark, so this includes label time <= prediction time + wait).
  * Of several such predictions the one with the lowest offset is meant.
- * With one followed label partition a prediction leaves at its match; with several each label partition matches it once.
+ * With one followed label partition a prediction leaves at its match; with several each label partition matches it
+ * once.
  */
 #pragma once
 
@@ -16,15 +17,15 @@
 
 G_BEGIN_DECLS
 
-#define JOIN_MAX_WAITING 1000000u                  /* predictions held, at most … */
-#define JOIN_MAX_BYTES ((gsize)128 * 1024 * 1024)  /* … and bytes of memory */
+#define JOIN_MAX_WAITING 1000000u                 /* predictions held, at most … */
+#define JOIN_MAX_BYTES ((gsize)128 * 1024 * 1024) /* … and bytes of memory */
 
 typedef struct _Join Join;
 
 typedef struct {
-  gint64 offset;  /* traffic offset */
-  gint64 time;    /* event time, capped at the broker's time + skew */
-  gint64 arrival; /* the shard's watermark once it had arrived */
+  gint64 offset;       /* traffic offset */
+  gint64 time;         /* event time, capped at the broker's time + skew */
+  gint64 arrival;      /* the shard's watermark once it had arrived */
   const guint8 *bytes; /* drift_labelled_row_append bytes without a label; borrowed until the next call */
   gsize length;
   DriftLabelledRow parsed; /* of a match only: borrows from bytes and from the buffer, until the next call */
@@ -37,7 +38,7 @@ typedef struct {
   gint64 latest_arrival; /* label time + grace: a prediction that arrived later does not match */
   gint64 earliest_time;  /* label's arrival watermark - wait: a prediction before it does not match */
   gint32 label_partition;
-  gboolean leaves;       /* TRUE: the only followed label partition: the match removes the row */
+  gboolean leaves; /* TRUE: the only followed label partition: the match removes the row */
 } JoinQuery;
 
 typedef enum { JOIN_NONE, JOIN_MATCH, JOIN_DUPLICATE /* this label partition has matched it before */ } JoinResult;

@@ -22,10 +22,10 @@ typedef struct {
   guint32 n_rows, n_live;
   gint64 newest_time; /* of its rows */
   guint32 raw_length, zipped_length;
-  guint8 *zipped;   /* NULL: dropped, nothing of it is alive */
-  guint32 *tags;    /* [n_rows] */
-  guint8 *left;     /* bitmap [n_rows]; NULL: none has left */
-  GArray *matched;  /* of JoinMarks; NULL: none */
+  guint8 *zipped;  /* NULL: dropped, nothing of it is alive */
+  guint32 *tags;   /* [n_rows] */
+  guint8 *left;    /* bitmap [n_rows]; NULL: none has left */
+  GArray *matched; /* of JoinMarks; NULL: none */
 } JoinBlock;
 
 /* Raw rows: of the open tail, or of an unpacked block. Row i is bytes[ends[i-1] .. ends[i]). */
@@ -48,18 +48,18 @@ struct _Join {
   DriftValue *features; /* [n_features]: of the row that matched last */
   guint max_waiting;
   gsize max_bytes;
-  guint64 next;      /* sequence of the next row */
+  guint64 next; /* sequence of the next row */
   guint64 n_waiting;
   gsize block_bytes; /* memory of the blocks */
 
   GPtrArray *blocks; /* of JoinBlock*, by first; dropped ones leave from the front */
   guint n_fresh;     /* blocks at the end that no chunk holds yet */
 
-  GByteArray *tail;  /* raw rows not yet in a block */
-  GArray *tail_ends; /* of guint32 */
-  GArray *tail_tags; /* of guint32 */
-  GByteArray *tail_left;   /* one byte a row */
-  GArray *tail_matched;    /* of JoinMarks with one byte a row in `bits`, JOIN_BLOCK_ROWS long */
+  GByteArray *tail;      /* raw rows not yet in a block */
+  GArray *tail_ends;     /* of guint32 */
+  GArray *tail_tags;     /* of guint32 */
+  GByteArray *tail_left; /* one byte a row */
+  GArray *tail_matched;  /* of JoinMarks with one byte a row in `bits`, JOIN_BLOCK_ROWS long */
   gint64 tail_newest;
   guint32 tail_live;
 

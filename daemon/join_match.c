@@ -10,9 +10,12 @@ static gint find_block(const Join *join, guint64 sequence)
   while (low < high) {
     guint middle = (low + high) / 2;
     const JoinBlock *block = join->blocks->pdata[middle];
-    if (sequence < block->first) high = middle;
-    else if (sequence >= block->first + block->n_rows) low = middle + 1;
-    else return (gint)middle;
+    if (sequence < block->first)
+      high = middle;
+    else if (sequence >= block->first + block->n_rows)
+      low = middle + 1;
+    else
+      return (gint)middle;
   }
   return -1;
 }
@@ -52,8 +55,8 @@ static guint make_room(Join *join)
 guint join_add(Join *join, guint64 hash, const DriftEvent *event, gint64 offset, gint64 time, gint64 arrival)
 {
   /* The span is looked at once a block only: it needs a walk over the blocks. */
-  gboolean full = join->n_waiting >= join->max_waiting ||
-                  (join->tail_ends->len == 0 && (join->blocks->len > 0) && is_over(join));
+  gboolean full =
+      join->n_waiting >= join->max_waiting || (join->tail_ends->len == 0 && (join->blocks->len > 0) && is_over(join));
   guint evicted = full ? make_room(join) : 0;
   DriftLabelledRow row = {.event = *event, .traffic_offset = offset, .label_offset = -1};
   gint64 head[3] = {GINT64_TO_LE(offset), GINT64_TO_LE(time), GINT64_TO_LE(arrival)};

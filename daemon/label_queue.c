@@ -10,7 +10,7 @@ typedef struct {
 struct _LabelQueue {
   GArray *items; /* of Item; [head, len) are waiting */
   guint head;
-  GByteArray *text; /* id, then label text, of each item */
+  GByteArray *text;  /* id, then label text, of each item */
   guint64 text_base; /* what text->data[0] counts as */
 };
 

@@ -13,10 +13,10 @@ typedef struct _LabelQueue LabelQueue;
 
 typedef struct {
   gint64 offset;
-  gint64 label_time; /* as the label says */
-  gint64 time;       /* capped at the broker's time + skew */
-  gint64 arrival;    /* watermark of the label partition once it had arrived */
-  guint64 hash;      /* shard_hash of the request id; 0: a record that could not be decoded (no id, no label) */
+  gint64 label_time;    /* as the label says */
+  gint64 time;          /* capped at the broker's time + skew */
+  gint64 arrival;       /* watermark of the label partition once it had arrived */
+  guint64 hash;         /* shard_hash of the request id; 0: a record that could not be decoded (no id, no label) */
   DriftValue id, label; /* borrowed */
 } LabelEntry;
 
@@ -31,7 +31,7 @@ guint label_queue_get_length(const LabelQueue *queue);
 double label_queue_get_fill(const LabelQueue *queue); /* share of what it may hold; >= 1: full */
 gsize label_queue_get_memory(const LabelQueue *queue);
 
-void label_queue_put(const LabelQueue *queue, GByteArray *out); /* canonical: the same entries give the same bytes */
+void label_queue_put(const LabelQueue *queue, GByteArray *out);   /* canonical: the same entries give the same bytes */
 gboolean label_queue_get(LabelQueue *queue, ShardReader *reader); /* into an empty queue */
 
 G_END_DECLS

@@ -142,7 +142,8 @@ gboolean leader_follow_incident(LeaderModel *model, LeaderContext *context, cons
   g_autofree gchar *id = g_strdup(json_string_value(json_object_get(entry, "id")));
   gboolean good = TRUE;
   if (finding->found && !id) {
-    good = open_incident(model, context, finding, body, error);
+    good = open_incident(model, context, finding, body, error) &&
+           leader_act_on_incident(model, context, finding->kind, finding->event_time, error);
   } else if (finding->found) {
     json_object_set_new(entry, "clear", json_integer(0));
     good = update_incident(context, id, finding, body, error);

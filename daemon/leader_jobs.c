@@ -68,6 +68,18 @@ static gchar *findings_text(const DeployGateResult *gate)
   return g_string_free(text, FALSE);
 }
 
+/* Whether the version broke only rules that compare it with the champion. The pool compares it again on later rows, so
+ * such a version may still prove itself; one that broke an absolute bound (bias, robustness, latency) never serves. */
+static gboolean may_join_pool(const DeployGateResult *gate)
+{
+  static const gchar *const relative[] = {"minimum_holdout", "gain", "maximum_loss", NULL};
+  for (guint i = 0; i < gate->findings->len; i++) {
+    const DeployGateFinding *finding = g_ptr_array_index(gate->findings, i);
+    if (finding->applies && !finding->passed && !g_strv_contains(relative, finding->rule)) return FALSE;
+  }
+  return TRUE;
+}
+
 /* Asks for the new version's errors on the rows before it: with them it can be compared with the pool. */
 static gboolean request_history(LeaderModel *model, LeaderContext *context, gint64 version, GError **error)
 {
@@ -83,6 +95,7 @@ static gboolean judge_version(LeaderModel *model, LeaderContext *context, const 
   gint64 version = json_integer_value(json_object_get(result, "version"));
   gint64 time = json_integer_value(json_object_get(entry, "time"));
   gint64 champion = json_integer_value(json_object_get(entry, "champion"));
+  const gchar *cause = json_string_value(json_object_get(entry, "cause"));
   AdaptSettings adapt_settings;
   leader_adapt_settings(settings, &adapt_settings);
   g_autoptr(DeployGateResult) gate = deploy_gate_judge(&settings->gate, job->result, error);
@@ -91,15 +104,15 @@ static gboolean judge_version(LeaderModel *model, LeaderContext *context, const 
   gboolean promoted = FALSE, good = TRUE;
   if (!gate->passed) {
     model->counters.gate_refusals++;
-    good = leader_note_incident(model, context, "performance", time, job->id, error,
+    good = leader_note_incident(model, context, cause, time, job->id, error,
                                 "gate refused version %" G_GINT64_FORMAT ": %s", version, findings);
   } else if (champion != adapt_get_champion(model->adapt)) {
     model->counters.gate_refusals++;
-    good = leader_note_incident(model, context, "performance", time, job->id, error,
+    good = leader_note_incident(model, context, cause, time, job->id, error,
                                 "version %" G_GINT64_FORMAT " was compared with version %" G_GINT64_FORMAT
                                 ", which serves no longer: kept in the pool", version, champion);
   } else if (!settings->rollout.automatic) {
-    good = leader_note_incident(model, context, "performance", time, job->id, error,
+    good = leader_note_incident(model, context, cause, time, job->id, error,
                                 "version %" G_GINT64_FORMAT " passed the gate and waits for `kedge promote %s %"
                                 G_GINT64_FORMAT "`: %s", version, model->name, version, findings);
   } else {
@@ -108,10 +121,11 @@ static gboolean judge_version(LeaderModel *model, LeaderContext *context, const 
     g_autofree gchar *reason = g_strdup_printf("gate passed: %s", findings);
     promoted = TRUE;
     good = leader_promote(model, context, version, champion, promised, reason, error) &&
-           leader_note_incident(model, context, "performance", time, job->id, error,
+           leader_note_incident(model, context, cause, time, job->id, error,
                                 "version %" G_GINT64_FORMAT " promoted: %s", version, findings);
   }
   if (!good) return FALSE;
+  if (!may_join_pool(gate)) return TRUE;
   adapt_add_version(model->adapt, &adapt_settings, version, promoted);
   return request_history(model, context, version, error);
 }
@@ -120,7 +134,8 @@ static gboolean training_failed(LeaderModel *model, LeaderContext *context, cons
                                 GError **error)
 {
   model->counters.training_failures++;
-  return leader_note_incident(model, context, "performance", json_integer_value(json_object_get(entry, "time")), job->id, error,
+  return leader_note_incident(model, context, json_string_value(json_object_get(entry, "cause")),
+                              json_integer_value(json_object_get(entry, "time")), job->id, error,
                               "%s %s: %s", job->kind, job->state, job->error ? job->error : "no reason given");
 }
 

@@ -281,7 +281,7 @@ gboolean leader_decide_pane(LeaderModel *model, LeaderContext *context, const gu
   if (good && step.promote)
     good = promote_from_pool(model, context, settings, &adapt_settings, &step, champion, time, error);
   if (good && step.training && act && settings->policy.retrain)
-    good = leader_request_training(model, context, &step, time, error);
+    good = leader_request_training(model, context, &step, "performance", time, error);
   return good;
 }
 

@@ -88,21 +88,20 @@ static json_t *training_spec(const LeaderModel *model, const SettingsModel *sett
       incident);
 }
 
-gboolean leader_request_training(LeaderModel *model, LeaderContext *context, const AdaptStep *step, gint64 event_time,
-                                 GError **error)
+gboolean leader_request_training(LeaderModel *model, LeaderContext *context, const AdaptStep *step, const gchar *cause,
+                                 gint64 event_time, GError **error)
 {
   const SettingsModel *settings = settings_find_model(context->settings, model->name);
   gboolean refit = step->training == ADAPT_TRAIN_REFIT;
-  const gchar *kind = refit ? "refit" : "retrain", *incident = leader_open_incident(model, "performance");
-  if (!incident) incident = leader_open_incident(model, "drift");
+  const gchar *kind = refit ? "refit" : "retrain", *incident = leader_open_incident(model, cause);
   if (!may_train(model, &settings->policy, event_time))
-    return leader_note_incident(model, context, "performance", event_time, NULL, error,
+    return leader_note_incident(model, context, cause, event_time, NULL, error,
                                 "no %s: another training runs or the day's budget of %u is used", kind,
                                 settings->policy.daily_budget);
   g_autofree gchar *id = g_strdup_printf("%s/%s/%" G_GINT64_FORMAT, model->name, kind, step->training_next);
   json_array_append_new(model->pending,
-                        json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I}", "id", id, "purpose", "train", "kind", kind,
-                                  "champion", (json_int_t)adapt_get_champion(model->adapt), "first",
+                        json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I}", "id", id, "purpose", "train", "kind", kind,
+                                  "cause", cause, "champion", (json_int_t)adapt_get_champion(model->adapt), "first",
                                   (json_int_t)step->training_first, "next", (json_int_t)step->training_next, "time",
                                   (json_int_t)event_time));
   if (refit)
@@ -111,8 +110,26 @@ gboolean leader_request_training(LeaderModel *model, LeaderContext *context, con
     model->counters.retrainings++;
   return create_job(model, context, id, kind, refit ? 50 : 10, training_spec(model, settings, step, incident), incident,
                     error) &&
-         leader_note_incident(model, context, "performance", event_time, id, error,
+         leader_note_incident(model, context, cause, event_time, id, error,
                               "%s on labelled rows %" G_GINT64_FORMAT "–%" G_GINT64_FORMAT " (the last %.0f%% held out)",
                               kind, step->training_first, step->training_next - 1,
                               100 * settings->policy.holdout_fraction);
+}
+
+gboolean leader_act_on_incident(LeaderModel *model, LeaderContext *context, const gchar *kind, gint64 event_time,
+                                GError **error)
+{
+  const SettingsModel *settings = settings_find_model(context->settings, model->name);
+  if (g_str_equal(kind, "performance")) return TRUE; /* the adaptation policy trains step by step */
+  if (!model->adapt || !settings->policy.retrain || model->rows->len == 0 ||
+      !g_strv_contains((const gchar *const *)settings->policy.act_on, kind))
+    return TRUE;
+  AdaptSettings adapt;
+  leader_adapt_settings(settings, &adapt);
+  const LeaderRows *last = &g_array_index(model->rows, LeaderRows, model->rows->len - 1);
+  gint64 next = last->start + last->next_row - last->first_row;
+  gint64 first = MAX(next - (gint64)adapt.maximum_rows, g_array_index(model->rows, LeaderRows, 0).start);
+  if (next - first < adapt.minimum_rows) return TRUE;
+  AdaptStep step = {.training = ADAPT_TRAIN_RETRAIN, .training_first = first, .training_next = next};
+  return leader_request_training(model, context, &step, kind, event_time, error);
 }

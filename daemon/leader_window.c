@@ -259,29 +259,45 @@ gboolean leader_step_windows(LeaderModel *model, LeaderContext *context, const G
 
 /* --- performance and bias over label windows -------------------------------------------------------------------------- */
 
+static double real_of(const json_t *json, const gchar *key)
+{
+  return json_number_value(json_object_get(json, key));
+}
+
+static void append_pair(GString *text, const json_t *bias)
+{
+  g_string_append_printf(
+      text, "%s%s of %s: %s %.3f [%.3f, %.3f] (n = %lld) against %s %.3f [%.3f, %.3f] (n = %lld): %.3f [%.3f, %.3f]",
+      text->len ? "; " : "", json_string_value(json_object_get(bias, "metric")),
+      json_string_value(json_object_get(bias, "attribute")), json_string_value(json_object_get(bias, "group")),
+      real_of(bias, "rate_group"), real_of(bias, "rate_group_low"), real_of(bias, "rate_group_high"),
+      json_integer_value(json_object_get(bias, "n_group")), json_string_value(json_object_get(bias, "reference_group")),
+      real_of(bias, "rate_reference"), real_of(bias, "rate_reference_low"), real_of(bias, "rate_reference_high"),
+      json_integer_value(json_object_get(bias, "n_reference")), real_of(bias, "value"), real_of(bias, "low"),
+      real_of(bias, "high"));
+}
+
+/* The breaches, and a summary that names for each metric and attribute the group with the most rows behind it. */
 static json_t *bias_causes(const json_t *verdict, gboolean *found, gchar **summary)
 {
-  json_t *causes = json_array(), *bias;
+  json_t *causes = json_array(), *shown = json_object(), *bias;
   size_t i;
+  const char *key;
   json_array_foreach(json_object_get(verdict, "bias_verdicts"), i, bias)
   {
     if (!json_is_true(json_object_get(bias, "breach"))) continue;
     json_array_append(causes, bias);
-    if (*summary) continue;
-    *summary = g_strdup_printf(
-        "%s of %s: %s %.3f [%.3f, %.3f] (n = %lld) against %s %.3f [%.3f, %.3f] (n = %lld): %.3f [%.3f, %.3f]",
-        json_string_value(json_object_get(bias, "metric")), json_string_value(json_object_get(bias, "attribute")),
-        json_string_value(json_object_get(bias, "group")), json_number_value(json_object_get(bias, "rate_group")),
-        json_number_value(json_object_get(bias, "rate_group_low")),
-        json_number_value(json_object_get(bias, "rate_group_high")),
-        json_integer_value(json_object_get(bias, "n_group")),
-        json_string_value(json_object_get(bias, "reference_group")),
-        json_number_value(json_object_get(bias, "rate_reference")),
-        json_number_value(json_object_get(bias, "rate_reference_low")),
-        json_number_value(json_object_get(bias, "rate_reference_high")),
-        json_integer_value(json_object_get(bias, "n_reference")), json_number_value(json_object_get(bias, "value")),
-        json_number_value(json_object_get(bias, "low")), json_number_value(json_object_get(bias, "high")));
+    g_autofree gchar *name = g_strdup_printf("%s of %s", json_string_value(json_object_get(bias, "metric")),
+                                             json_string_value(json_object_get(bias, "attribute")));
+    const json_t *other = json_object_get(shown, name);
+    if (!other || json_integer_value(json_object_get(bias, "n_group")) >
+                      json_integer_value(json_object_get(other, "n_group")))
+      json_object_set(shown, name, bias);
   }
+  GString *text = g_string_new(NULL);
+  json_object_foreach(shown, key, bias) append_pair(text, bias);
+  json_decref(shown);
+  *summary = g_string_free(text, FALSE);
   *found = json_array_size(causes) > 0;
   return causes;
 }
@@ -324,7 +340,7 @@ gboolean leader_judge_performance(LeaderModel *model, LeaderContext *context, co
   json_t *causes = bias_causes(body, &found, &summary);
   gboolean good = put_verdict(model, context, "performance", number, event_time, FALSE,
                               window_label_panes_to_json(panes, n), inputs, body, &id, error);
-  LeaderFinding finding = {"bias", summary ? summary : "", id, found, CLEAR_AFTER, number, event_time};
+  LeaderFinding finding = {"bias", summary, id, found, CLEAR_AFTER, number, event_time};
   json_t *incident = json_pack("{s:o, s:{s:I, s:I}}", "causes", causes, "change_point", "window", (json_int_t)number,
                                "time", (json_int_t)panes[0].time);
   if (good)

@@ -166,7 +166,8 @@ static void take_event(Shard *shard, const DriftEvent *event, gint64 offset, gin
 
 static void begin_record(Shard *shard, const SourceRecord *record, guint n_expired)
 {
-  if (shard->pane.first_offset < 0) shard->pane.first_offset = shard->next_offset < 0 ? record->offset : shard->next_offset;
+  if (shard->pane.first_offset < 0)
+    shard->pane.first_offset = shard->next_offset < 0 ? record->offset : shard->next_offset;
   shard->idle = FALSE;
   shard->news = TRUE;
   shard->pane.records++;
@@ -242,8 +243,10 @@ const ShardAnchor *shard_get_anchor(const Shard *shard, gint32 label_partition)
 void shard_set_anchor(Shard *shard, gint32 label_partition, const ShardAnchor *anchor)
 {
   ShardTrack *track = label_partition == SHARD_TRAFFIC ? NULL : shard_find_track(shard, label_partition);
-  if (label_partition == SHARD_TRAFFIC) shard->anchor = *anchor;
-  else if (track != NULL) track->anchor = *anchor;
+  if (label_partition == SHARD_TRAFFIC)
+    shard->anchor = *anchor;
+  else if (track != NULL)
+    track->anchor = *anchor;
 }
 
 const gchar *shard_get_cluster_id(const Shard *shard)

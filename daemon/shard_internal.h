@@ -29,7 +29,7 @@ typedef struct {
 typedef struct {
   gint64 number;
   gint64 first_row;
-  gint64 first_offset; /* -1: nothing resolved yet */
+  gint64 first_offset;                /* -1: nothing resolved yet */
   gint64 first_traffic, last_traffic; /* lowest and highest traffic offset of its rows; -1: none */
   guint64 unmatched, duplicates, sampled_out, dead_letters;
   GArray *rows; /* of DriftLabelRow */
@@ -38,7 +38,7 @@ typedef struct {
 /* One label partition as this shard sees it. */
 typedef struct {
   gint32 partition;
-  gint64 next; /* label offset; < 0: not begun */
+  gint64 next;      /* label offset; < 0: not begun */
   gint64 watermark; /* of what was read, lifted by idle time-outs */
   gint64 resolved;  /* of what was resolved, by the labels' own times only: no idle time-out shows in a label pane */
   ShardAnchor anchor;
@@ -47,10 +47,10 @@ typedef struct {
   gint64 head_deadline; /* traffic watermark beyond which the head cannot match any more */
   gint64 head_arrival;
   ShardLabelPane pane;
-  gint64 next_row;     /* sequence number of the next row of the labelled log */
-  ShardSeen *matched;  /* only when this is the only label partition; else NULL */
-  GByteArray *rows;    /* labelled rows since the last checkpoint … */
-  GArray *ends;        /* of guint32: … and where each ends */
+  gint64 next_row;    /* sequence number of the next row of the labelled log */
+  ShardSeen *matched; /* only when this is the only label partition; else NULL */
+  GByteArray *rows;   /* labelled rows since the last checkpoint … */
+  GArray *ends;       /* of guint32: … and where each ends */
 } ShardTrack;
 
 /* A join chunk in the store that may still be needed. */
@@ -76,16 +76,16 @@ struct _Shard {
   guint64 pane_factor; /* panes are that many times longer than the settings say */
   gint64 day;          /* of event time, in which panes are counted */
   guint64 day_panes;
-  ShardSeen *seen;     /* NULL: duplicates are not looked for */
+  ShardSeen *seen; /* NULL: duplicates are not looked for */
 
-  Join *join;          /* NULL: no labels */
-  GPtrArray *tracks;   /* of ShardTrack* or NULL, by label partition; owned */
+  Join *join;        /* NULL: no labels */
+  GPtrArray *tracks; /* of ShardTrack* or NULL, by label partition; owned */
   guint n_followed;
-  guint64 head_mask;   /* bit (hash & 63) of every waiting head */
-  gint64 next_deadline;/* lowest head_deadline; G_MAXINT64: none waits */
-  guint64 sample_below;/* hashes from here on are not held */
+  guint64 head_mask;    /* bit (hash & 63) of every waiting head */
+  gint64 next_deadline; /* lowest head_deadline; G_MAXINT64: none waits */
+  guint64 sample_below; /* hashes from here on are not held */
 
-  GArray *chunks;      /* of ShardChunk, by number */
+  GArray *chunks; /* of ShardChunk, by number */
   gint64 next_chunk;
   GPtrArray *panes, *label_panes, *dead_letters; /* closed since the last checkpoint */
   gsize pending_bytes;

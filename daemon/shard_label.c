@@ -116,10 +116,14 @@ static void append_row(Shard *shard, ShardTrack *track, const LabelEntry *entry,
 static void give_up(Shard *shard, ShardTrack *track, const LabelEntry *entry)
 {
   gboolean duplicate = track->matched != NULL && shard_seen_has(track->matched, entry->hash);
-  if (duplicate) track->pane.duplicates++;
-  else track->pane.unmatched++;
-  if (duplicate) shard->statistics.label_duplicates++;
-  else shard->statistics.unmatched++;
+  if (duplicate)
+    track->pane.duplicates++;
+  else
+    track->pane.unmatched++;
+  if (duplicate)
+    shard->statistics.label_duplicates++;
+  else
+    shard->statistics.unmatched++;
 }
 
 /* The watermark by which the partition's waiting labels are judged: its own helps when no traffic comes. */
@@ -224,7 +228,8 @@ void shard_feed_label_dead_letter(Shard *shard, const SourceRecord *record, Deco
   LabelEntry entry = {.offset = record->offset, .time = track->watermark, .arrival = track->watermark};
   take_label(shard, track, &entry);
   /* Several shards read the label; one of them reports it. */
-  if (!shard->settings.copartitioned && record->partition % shard->settings.n_traffic_partitions != shard->settings.partition)
+  if (!shard->settings.copartitioned &&
+      record->partition % shard->settings.n_traffic_partitions != shard->settings.partition)
     return;
   shard->statistics.dead_letters[reason]++;
   shard_add_dead_letter(shard, shard->settings.label_topic, record, reason, text);

@@ -70,8 +70,8 @@ static gchar *pane_coverage(const ShardPane *pane)
   GString *json = g_string_new(NULL);
   g_string_printf(json,
                   "{\"records\":%" G_GUINT64_FORMAT ",\"events\":%" G_GUINT64_FORMAT ",\"late\":%" G_GUINT64_FORMAT
-                  ",\"duplicates\":%" G_GUINT64_FORMAT ",\"held\":%" G_GUINT64_FORMAT ",\"sampled_out\":%" G_GUINT64_FORMAT
-                  ",\"evicted\":%" G_GUINT64_FORMAT ",\"dead_letters\":{",
+                  ",\"duplicates\":%" G_GUINT64_FORMAT ",\"held\":%" G_GUINT64_FORMAT
+                  ",\"sampled_out\":%" G_GUINT64_FORMAT ",\"evicted\":%" G_GUINT64_FORMAT ",\"dead_letters\":{",
                   pane->records, pane->events, pane->late, pane->duplicates, pane->held, pane->sampled_out,
                   pane->evicted);
   const gchar *comma = "";

@@ -37,8 +37,8 @@ static gboolean write_reset(RegistryStore *store, const gchar *model, const Regi
                                    .idle = status->idle};
   g_autofree gchar *from = describe(traffic), *labels_from = describe(labels);
   g_autofree gchar *subject = g_strdup_printf("%s/%d", model, status->partition);
-  g_autofree gchar *detail = g_strdup_printf("traffic: %s (was at %" G_GINT64_FORMAT "), labels: %s", from,
-                                             row->next_offset, labels_from);
+  g_autofree gchar *detail =
+      g_strdup_printf("traffic: %s (was at %" G_GINT64_FORMAT "), labels: %s", from, row->next_offset, labels_from);
   return registry_shard_checkpoint(store, &checkpoint, error) &&
          registry_audit_append(store, actor, "shard.reset", subject, detail, error);
 }

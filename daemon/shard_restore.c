@@ -28,10 +28,11 @@ static gboolean get_identity(Shard *shard, ShardReader *reader, GError **error)
   const gchar *own = drift_grid_get_id(shard->grid);
   guint32 partition = shard_get_u32(reader);
   if (!reader->failed && (length != strlen(own) || memcmp(id, own, length) != 0)) {
-    g_set_error(error, DAEMON_ERROR, DAEMON_ERROR_STATE,
-                "the state of partition %d was made on grid %.*s, but the model's grid is %s: register the model's reference "
-                "of then, or give the model a new name",
-                shard->settings.partition, (int)length, id, own);
+    g_set_error(
+        error, DAEMON_ERROR, DAEMON_ERROR_STATE,
+        "the state of partition %d was made on grid %.*s, but the model's grid is %s: register the model's reference "
+        "of then, or give the model a new name",
+        shard->settings.partition, (int)length, id, own);
     return FALSE;
   }
   if (!reader->failed && partition != (guint32)shard->settings.partition) reader->failed = TRUE;
@@ -158,7 +159,8 @@ static gboolean get_payload(Shard *shard, ShardReader *reader, const GPtrArray *
   if (!restore_chunks(shard, chunks, numbers)) return FALSE;
   gboolean had_join = shard_get_u8(reader) != 0;
   if (had_join && shard->join != NULL && !join_get_marks(shard->join, reader)) return FALSE;
-  if (had_join && shard->join == NULL) { /* labels were switched off: nothing after the marks is needed but the number */
+  if (had_join &&
+      shard->join == NULL) { /* labels were switched off: nothing after the marks is needed but the number */
     shard->next_chunk = chunks == NULL || chunks->len == 0 ? 0 : g_array_index(numbers, gint64, numbers->len - 1) + 1;
     return TRUE;
   }
@@ -204,7 +206,8 @@ gboolean shard_restore(Shard *shard, GBytes *state, const GPtrArray *chunks, con
   const guint8 *head = shard_get_span(&reader, 4);
   if (head == NULL || memcmp(head, "KSH", 3) != 0 || head[3] != SHARD_STATE_VERSION) {
     g_set_error(error, DAEMON_ERROR, DAEMON_ERROR_STATE, "the state of partition %d is %s", shard->settings.partition,
-                head != NULL && memcmp(head, "KSH", 3) == 0 ? "of a newer release: upgrade kedge" : "not a shard state");
+                head != NULL && memcmp(head, "KSH", 3) == 0 ? "of a newer release: upgrade kedge"
+                                                            : "not a shard state");
     return FALSE;
   }
   gint64 next = shard_get_i64(&reader), labels = shard_get_i64(&reader);
@@ -215,7 +218,8 @@ gboolean shard_restore(Shard *shard, GBytes *state, const GPtrArray *chunks, con
   if (payload != NULL) shard_reader_init(&payload_reader, g_bytes_get_data(payload, NULL), size);
   if (payload == NULL || !get_payload(shard, &payload_reader, chunks, numbers, &reason)) {
     g_set_error(error, DAEMON_ERROR, DAEMON_ERROR_STATE, "the state of partition %d cannot be read: %s",
-                shard->settings.partition, reason != NULL ? reason->message : "it is damaged; restore the store's backup");
+                shard->settings.partition,
+                reason != NULL ? reason->message : "it is damaged; restore the store's backup");
     return FALSE;
   }
   if (!anchored) forget_anchors(shard);

@@ -18,11 +18,11 @@ struct _ShardSeen {
   gint64 span_us;
   guint capacity;
   gboolean keep_fresh;
-  guint64 generation;  /* of `tables[0]`; tables[1] holds the one before */
-  gint64 started;      /* watermark at which the current generation began */
+  guint64 generation; /* of `tables[0]`; tables[1] holds the one before */
+  gint64 started;     /* watermark at which the current generation began */
   SeenTable tables[2];
-  GArray *fresh;       /* of guint64: added since the last take, oldest first */
-  GArray *runs;        /* of SeenRun: which generation each stretch of fresh belongs to */
+  GArray *fresh; /* of guint64: added since the last take, oldest first */
+  GArray *runs;  /* of SeenRun: which generation each stretch of fresh belongs to */
 };
 
 #define SEEN_FIRST_SLOTS 1024u

@@ -3,8 +3,8 @@
  *
  *   head     "KSH", version; next offset; what to do with the labels (SHARD_KEEP, or where they begin anew);
  *            1 when the anchors hold; u32 size of the payload
- *   payload  grid id, partition, watermark, idle, cluster id, anchor, decoder state, open pane, seen ids, label partitions,
- *            marks of the join buffer
+ *   payload  grid id, partition, watermark, idle, cluster id, anchor, decoder state, open pane, seen ids, label
+ * partitions, marks of the join buffer
  */
 #include "daemon/shard_internal.h"
 
@@ -90,16 +90,20 @@ void shard_put_payload(Shard *shard, GByteArray *out, gboolean canonical)
   put_optional(out, shard->decoder_state);
   put_pane(shard, out);
   shard_put_u8(out, shard->seen != NULL);
-  if (shard->seen != NULL && canonical) shard_seen_put_canonical(shard->seen, out);
-  else if (shard->seen != NULL) shard_seen_put_head(shard->seen, out);
+  if (shard->seen != NULL && canonical)
+    shard_seen_put_canonical(shard->seen, out);
+  else if (shard->seen != NULL)
+    shard_seen_put_head(shard->seen, out);
   guint n_tracks = 0;
   for (guint k = 0; k < shard->tracks->len; k++) n_tracks += shard->tracks->pdata[k] != NULL;
   shard_put_u32(out, n_tracks);
   for (guint k = 0; k < shard->tracks->len; k++)
     if (shard->tracks->pdata[k] != NULL) put_track(shard->tracks->pdata[k], out);
   shard_put_u8(out, shard->join != NULL);
-  if (shard->join != NULL && canonical) join_put_canonical(shard->join, shard_join_horizon(shard), out);
-  else if (shard->join != NULL) join_put_marks(shard->join, out);
+  if (shard->join != NULL && canonical)
+    join_put_canonical(shard->join, shard_join_horizon(shard), out);
+  else if (shard->join != NULL)
+    join_put_marks(shard->join, out);
   if (!canonical) shard_put_i64(out, shard->next_chunk);
 }
 

@@ -46,11 +46,12 @@ static Bench make_bench(void)
     DriftValue *features = g_new0(DriftValue, N_FEATURES);
     for (guint f = 0; f < N_FEATURES; f++)
       features[f] = (DriftValue){.kind = DRIFT_VALUE_NUMBER, .number = g_rand_double(random)};
-    bench.events[row] = (DriftEvent){.prediction = {.kind = DRIFT_VALUE_TEXT, .text = row % 2 == 0 ? "0" : "1", .length = 1},
-                                     .score = g_rand_double(random),
-                                     .latency_ms = NAN,
-                                     .version = 1,
-                                     .features = features};
+    bench.events[row] =
+        (DriftEvent){.prediction = {.kind = DRIFT_VALUE_TEXT, .text = row % 2 == 0 ? "0" : "1", .length = 1},
+                     .score = g_rand_double(random),
+                     .latency_ms = NAN,
+                     .version = 1,
+                     .features = features};
   }
   return bench;
 }
@@ -128,8 +129,8 @@ static void print_line(const gchar *name, gint64 took_us, guint n, const ShardSt
 {
   printf("%-44s %7.0f ns/event", name, (double)took_us * 1000 / n);
   if (statistics != NULL)
-    printf("   %" G_GUINT64_FORMAT " events, %" G_GUINT64_FORMAT " labels, %.1f MiB", statistics->events, statistics->labels,
-           (double)statistics->memory / 1048576);
+    printf("   %" G_GUINT64_FORMAT " events, %" G_GUINT64_FORMAT " labels, %.1f MiB", statistics->events,
+           statistics->labels, (double)statistics->memory / 1048576);
   putchar('\n');
 }
 

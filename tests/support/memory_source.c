@@ -46,7 +46,8 @@ typedef struct {
 
 static const SourceType memory_source;
 
-/* --- broker ---------------------------------------------------------------------------------------------------------- */
+/* --- broker ----------------------------------------------------------------------------------------------------------
+ */
 
 static void record_free(gpointer data)
 {
@@ -91,15 +92,20 @@ static Partition *find(const MemoryBroker *broker, const gchar *topic, gint32 nu
   return NULL;
 }
 
+void memory_broker_add_partition(MemoryBroker *broker, const gchar *topic)
+{
+  gint32 number = 0;
+  while (find(broker, topic, number) != NULL) number++;
+  Partition *partition = g_new0(Partition, 1);
+  partition->topic = g_strdup(topic);
+  partition->number = number;
+  partition->records = g_ptr_array_new_with_free_func(record_free);
+  g_ptr_array_add(broker->partitions, partition);
+}
+
 void memory_broker_create(MemoryBroker *broker, const gchar *topic, gint32 n_partitions)
 {
-  for (gint32 number = 0; number < n_partitions; number++) {
-    Partition *partition = g_new0(Partition, 1);
-    partition->topic = g_strdup(topic);
-    partition->number = number;
-    partition->records = g_ptr_array_new_with_free_func(record_free);
-    g_ptr_array_add(broker->partitions, partition);
-  }
+  for (gint32 number = 0; number < n_partitions; number++) memory_broker_add_partition(broker, topic);
 }
 
 void memory_broker_recreate(MemoryBroker *broker, const gchar *topic)
@@ -135,7 +141,8 @@ void memory_broker_delete_before(MemoryBroker *broker, const gchar *topic, gint3
   find(broker, topic, partition)->low = offset;
 }
 
-/* --- source ---------------------------------------------------------------------------------------------------------- */
+/* --- source ----------------------------------------------------------------------------------------------------------
+ */
 
 static MemorySource *of(Source *source)
 {
@@ -247,7 +254,9 @@ static gboolean seek(Source *base, const gchar *topic, gint32 number, gint64 off
     reader->commit = -1;
     g_ptr_array_add(source->readers, reader);
   }
-  reader->position = offset == SOURCE_EARLIEST ? partition->low : offset == SOURCE_LATEST ? partition->records->len : offset;
+  reader->position = offset == SOURCE_EARLIEST ? partition->low
+                     : offset == SOURCE_LATEST ? partition->records->len
+                                               : offset;
   reader->started = TRUE;
   return TRUE;
 }

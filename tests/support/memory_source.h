@@ -1,5 +1,5 @@
-/* A source for tests: topics in memory, everything under the test's control. Records are delivered in a seeded random order
- * over partitions (in order within each). */
+/* A source for tests: topics in memory, everything under the test's control. Records are delivered in a seeded random
+ * order over partitions (in order within each). */
 #pragma once
 
 #include "daemon/source.h"
@@ -9,6 +9,7 @@ typedef struct _MemoryBroker MemoryBroker; /* outlives its sources; one thread *
 MemoryBroker *memory_broker_new(const gchar *cluster_id, guint32 seed);
 void memory_broker_free(MemoryBroker *broker);
 void memory_broker_create(MemoryBroker *broker, const gchar *topic, gint32 n_partitions);
+void memory_broker_add_partition(MemoryBroker *broker, const gchar *topic);
 /* Drops the topic's records; offsets begin at 0 again. */
 void memory_broker_recreate(MemoryBroker *broker, const gchar *topic);
 void memory_broker_set_cluster_id(MemoryBroker *broker, const gchar *cluster_id);

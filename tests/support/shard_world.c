@@ -114,9 +114,9 @@ static void make_traffic(World *world, GRand *random, guint n_events, GArray *pl
     g_ptr_array_add(world->memory, record.events);
     for (guint i = 0; i < n; i++, number++) {
       gint64 time = now - g_rand_int_range(random, 0, 20) * SECOND;
-      if (number % 41 == 0) time -= 3600 * SECOND;                            /* late */
+      if (number % 41 == 0) time -= 3600 * SECOND;                                  /* late */
       if (number % 47 == 0 && record.record.timestamp >= 0) time += 36000 * SECOND; /* a wrong clock: capped */
-      guint id = number % 23 == 0 && number > 30 ? number - 30 : number; /* a duplicate */
+      guint id = number % 23 == 0 && number > 30 ? number - 30 : number;            /* a duplicate */
       record.events[i] = make_event(world, random, id, time);
       if (number % 4 != 3) plan_label(world, planned, random, number, now);
       if (number % 2 == 0) plan_label(world, planned, random, number + 1000000, now); /* foreign */
@@ -135,7 +135,8 @@ World *world_new(guint32 seed, guint n_events, gint32 n_label_partitions)
   world->memory = g_ptr_array_new_with_free_func(g_free);
   world->traffic = g_array_new(FALSE, TRUE, sizeof(WorldRecord));
   world->labels = g_ptr_array_new_with_free_func((GDestroyNotify)g_array_unref);
-  for (gint32 k = 0; k < n_label_partitions; k++) g_ptr_array_add(world->labels, g_array_new(FALSE, TRUE, sizeof(WorldRecord)));
+  for (gint32 k = 0; k < n_label_partitions; k++)
+    g_ptr_array_add(world->labels, g_array_new(FALSE, TRUE, sizeof(WorldRecord)));
   world->settings = (ShardSettings){.partition = 1,
                                     .n_traffic_partitions = 3,
                                     .n_label_partitions = n_label_partitions,
@@ -179,12 +180,17 @@ guint world_length(const World *world, gint32 stream)
 
 void world_feed(const World *world, Shard *shard, gint32 stream, guint index)
 {
-  const WorldRecord *record = &g_array_index(stream < 0 ? world->traffic : (GArray *)world->labels->pdata[stream], WorldRecord, index);
+  const WorldRecord *record =
+      &g_array_index(stream < 0 ? world->traffic : (GArray *)world->labels->pdata[stream], WorldRecord, index);
   DecodedTraffic decoded = {record->events, record->n_events, index % 100 == 0};
-  if (stream < 0 && record->dead) shard_feed_dead_letter(shard, &record->record, DECODE_MALFORMED, "broken", 0);
-  else if (stream < 0) shard_feed_traffic(shard, &record->record, &decoded);
-  else if (record->dead) shard_feed_label_dead_letter(shard, &record->record, DECODE_WRONG_TYPE, "label");
-  else shard_feed_label(shard, &record->record, &record->label);
+  if (stream < 0 && record->dead)
+    shard_feed_dead_letter(shard, &record->record, DECODE_MALFORMED, "broken", 0);
+  else if (stream < 0)
+    shard_feed_traffic(shard, &record->record, &decoded);
+  else if (record->dead)
+    shard_feed_label_dead_letter(shard, &record->record, DECODE_WRONG_TYPE, "label");
+  else
+    shard_feed_label(shard, &record->record, &record->label);
 }
 
 /* --- recorder ---------------------------------------------------------------------------------------------------- */
@@ -214,18 +220,18 @@ static void add_panes(Recorder *recorder, const RegistryCheckpoint *content)
 {
   for (guint i = 0; i < content->panes->len; i++) {
     const RegistryPane *pane = content->panes->pdata[i];
-    g_autofree gchar *head = g_strdup_printf("\npane %ld %s [%ld,%ld) %ld..%ld w %ld n %lu %s\n", pane->number, pane->grid_id,
-                                             pane->first_offset, pane->next_offset, pane->first_time, pane->last_time,
-                                             pane->watermark, pane->count, pane->coverage);
+    g_autofree gchar *head = g_strdup_printf("\npane %ld %s [%ld,%ld) %ld..%ld w %ld n %lu %s\n", pane->number,
+                                             pane->grid_id, pane->first_offset, pane->next_offset, pane->first_time,
+                                             pane->last_time, pane->watermark, pane->count, pane->coverage);
     append(recorder, "panes", head, pane->bytes);
   }
   for (guint i = 0; i < content->label_panes->len; i++) {
     const RegistryLabelPane *pane = content->label_panes->pdata[i];
     g_autofree gchar *name = g_strdup_printf("label panes %d", pane->label_partition);
-    g_autofree gchar *head = g_strdup_printf("\npane %ld rows [%ld,%ld) [%ld,%ld) w %ld traffic %ld..%ld n %lu %s\n", pane->number,
-                                             pane->first_row, pane->next_row, pane->first_offset, pane->next_offset,
-                                             pane->watermark, pane->first_traffic_offset, pane->last_traffic_offset,
-                                             pane->count, pane->coverage);
+    g_autofree gchar *head =
+        g_strdup_printf("\npane %ld rows [%ld,%ld) [%ld,%ld) w %ld traffic %ld..%ld n %lu %s\n", pane->number,
+                        pane->first_row, pane->next_row, pane->first_offset, pane->next_offset, pane->watermark,
+                        pane->first_traffic_offset, pane->last_traffic_offset, pane->count, pane->coverage);
     append(recorder, name, head, pane->bytes);
   }
 }

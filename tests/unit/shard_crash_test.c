@@ -12,7 +12,8 @@
 
 static TestStore *fixture;
 
-/* --- one owner of a shard ------------------------------------------------------------------------------------------ */
+/* --- one owner of a shard ------------------------------------------------------------------------------------------
+ */
 
 typedef struct {
   Shard *shard;
@@ -95,7 +96,8 @@ static GBytes *run_with_crashes(const World *world, const gchar *model, guint32 
   return canonical;
 }
 
-/* --- what the store holds ------------------------------------------------------------------------------------------ */
+/* --- what the store holds ------------------------------------------------------------------------------------------
+ */
 
 static void add_text(GByteArray *all, const gchar *text)
 {
@@ -213,8 +215,10 @@ START_TEST(damaged_states_are_refused)
     g_autoptr(GBytes) damaged = g_bytes_new_take(copy, keep);
     g_autoptr(Shard) other = shard_new(&world->settings, world->grid);
     g_autoptr(GError) error = NULL;
-    if (!shard_restore(other, damaged, chunks, numbers, &error)) ck_assert(error != NULL);
-    else ck_assert_uint_eq(keep, length); /* a changed byte may still be a state; a shorter one is not */
+    if (!shard_restore(other, damaged, chunks, numbers, &error))
+      ck_assert(error != NULL);
+    else
+      ck_assert_uint_eq(keep, length); /* a changed byte may still be a state; a shorter one is not */
   }
   world_free(world);
 }
@@ -268,7 +272,6 @@ START_TEST(memory_is_bounded_and_evictions_are_counted)
     ck_assert_uint_le(statistics.waiting, 1000);
   }
   ck_assert_uint_gt(statistics.evicted, 1000);
-  g_autoptr(ShardCheckpoint) checkpoint = shard_take_checkpoint(shard);
   ck_assert_uint_lt(statistics.memory, 8000000);
   /* Labels that come before any traffic: the partition asks to be paused. */
   g_autoptr(Shard) early = shard_new(&world->settings, world->grid);

@@ -25,9 +25,10 @@ static void hand_over(Shard *shard, Recorder *recorder)
   recorder_add(recorder, checkpoint);
 }
 
-/* Feeds the first `fraction` of every stream, choosing the next stream at random with the given preference for traffic. */
-static void feed_all(const World *world, Shard *shard, Recorder *recorder, GRand *random, double traffic_share, double from,
-                     double fraction)
+/* Feeds the first `fraction` of every stream, choosing the next stream at random with the given preference for traffic.
+ */
+static void feed_all(const World *world, Shard *shard, Recorder *recorder, GRand *random, double traffic_share,
+                     double from, double fraction)
 {
   gint32 n = (gint32)world->labels->len;
   guint at[N_STREAMS_MAX] = {0}, end[N_STREAMS_MAX] = {0}, left = 0;

@@ -6,6 +6,7 @@
 #include <glib/gstdio.h>
 
 #include "onnx/graph.h"
+#include "pipeline/model.h"
 #include "pipeline/model_spec.h"
 #include "pipeline/network_build.h"
 #include "pipeline/network_features.h"
@@ -84,6 +85,29 @@ static DriftSchema *infer(const DriftTable *table)
   return schema;
 }
 
+/* The model as everybody else runs it says what the network says: the weights are where they belong. */
+static void check_prediction(GBytes *onnx, const DriftTable *table, const DriftSchema *schema,
+                             const PipelineNetworkGraph *graph, const float *outputs)
+{
+  g_autoptr(GError) error = NULL;
+  guint width = graph->network->loss.n_outputs;
+  g_autoptr(PipelineModel) model = pipeline_model_load(onnx, schema, NULL, &error);
+  ck_assert_msg(model != NULL, "%s", error ? error->message : "");
+  guint n_classes = pipeline_model_get_n_outputs(model);
+  g_autofree float *predicted = g_new(float, table->n_rows *n_classes);
+  ck_assert_msg(pipeline_model_predict_table(model, table, predicted, &error), "%s", error ? error->message : "");
+  for (guint64 row = 0; row < table->n_rows; row++)
+    for (guint k = 0; k < n_classes; k++) {
+      const float *z = outputs + row * width;
+      double expected = z[0], sum = 0;
+      guint column = graph->column_of ? graph->column_of[k] : 0;
+      for (guint c = 0; c < width; c++) sum += exp(z[c] - z[column]);
+      if (graph->network->loss.kind == PIPELINE_LOSS_SOFTMAX) expected = 1 / sum;
+      if (graph->network->loss.kind == PIPELINE_LOSS_SIGMOID) expected = 1 / (1 + exp(column == 1 ? -z[0] : z[0]));
+      ck_assert_double_eq_tol(predicted[row * n_classes + k], expected, 1e-5 * fmax(1, fabs(expected)));
+    }
+}
+
 /* Loss and metric of a model on a table, by the network that is in it. */
 static double measure(GBytes *onnx, const DriftTable *table, const DriftSchema *schema, double *loss)
 {
@@ -100,6 +124,8 @@ static double measure(GBytes *onnx, const DriftTable *table, const DriftSchema *
   const float *outputs = pipeline_pass_forward(pass, x, (guint)table->n_rows, &error);
   ck_assert_ptr_nonnull(outputs);
   ck_assert_uint_eq(rows->n, table->n_rows);
+  check_prediction(onnx, table, schema, graph, outputs);
+  pipeline_network_graph_map_targets(graph, rows->targets, table->n_rows);
   if (loss)
     *loss = pipeline_loss_evaluate(&graph->network->loss, outputs, rows->targets, NULL, (guint)table->n_rows, NULL);
   return pipeline_loss_metric(&graph->network->loss, outputs, rows->targets, NULL, (guint)table->n_rows);
@@ -382,6 +408,73 @@ START_TEST(a_foreign_model_is_fine_tuned)
 }
 END_TEST
 
+/* As torch.onnx.export writes an MLP: Gemm with transB, BatchNormalization, Gelu, Dropout, a Sigmoid on [N, 1]; two
+ * equal layers share their initialisers. */
+static GBytes *torch_like(void)
+{
+  g_autoptr(OnnxGraph) graph = onnx_graph_new("main_graph");
+  PipelineRandom random;
+  pipeline_random_seed(&random, 4);
+  float first[8 * 4], square[8 * 8], last[8], scale[8], shift[8] = {0}, mean[8] = {0}, variance[8];
+  for (guint i = 0; i < G_N_ELEMENTS(first); i++) first[i] = (float)pipeline_random_uniform(&random) - 0.5f;
+  for (guint i = 0; i < G_N_ELEMENTS(square); i++) square[i] = (float)pipeline_random_uniform(&random) - 0.5f;
+  for (guint i = 0; i < 8; i++) last[i] = 0.1f, scale[i] = 1.5f, variance[i] = 0.5f;
+  const struct {
+    const gchar *name;
+    gint64 rows, columns;
+    const float *values;
+  } initialisers[] = {{"0.weight", 8, 4, first},  {"0.bias", 8, 0, shift},  {"bn.weight", 8, 0, scale},
+                      {"bn.bias", 8, 0, shift},   {"bn.mean", 8, 0, mean},  {"bn.var", 8, 0, variance},
+                      {"4.weight", 8, 8, square}, {"8.weight", 1, 8, last}, {"8.bias", 1, 0, shift}};
+  for (guint i = 0; i < G_N_ELEMENTS(initialisers); i++)
+    onnx_graph_take_initialiser(
+        graph, onnx_tensor_new(initialisers[i].name, ONNX_TYPE_FLOAT, initialisers[i].columns ? 2 : 1,
+                               (gint64[]){initialisers[i].rows, initialisers[i].columns}, initialisers[i].values));
+  onnx_graph_set_opset(graph, "", 20);
+  onnx_graph_add_input(graph, "input", ONNX_TYPE_FLOAT, "batch,4");
+  onnx_node_set_int(onnx_graph_add_node(graph, "", "Gemm", "input,0.weight,0.bias", "g0"), "transB", 1);
+  onnx_graph_add_node(graph, "", "BatchNormalization", "g0,bn.weight,bn.bias,bn.mean,bn.var", "n0");
+  onnx_graph_add_node(graph, "", "Gelu", "n0", "a0");
+  onnx_graph_add_node(graph, "", "Dropout", "a0", "d0");
+  onnx_node_set_int(onnx_graph_add_node(graph, "", "Gemm", "d0,4.weight,0.bias", "g1"), "transB", 1);
+  onnx_graph_add_node(graph, "", "Relu", "g1", "a1");
+  onnx_node_set_int(onnx_graph_add_node(graph, "", "Gemm", "a1,4.weight,0.bias", "g2"), "transB", 1);
+  onnx_graph_add_node(graph, "", "Tanh", "g2", "a2");
+  onnx_node_set_int(onnx_graph_add_node(graph, "", "Gemm", "a2,8.weight,8.bias", "g3"), "transB", 1);
+  onnx_graph_add_node(graph, "", "Sigmoid", "g3", "output");
+  onnx_graph_add_output(graph, "output", ONNX_TYPE_FLOAT, "batch,1");
+  g_autoptr(GError) error = NULL;
+  GBytes *bytes = onnx_graph_to_bytes(graph, &error);
+  ck_assert_msg(bytes != NULL, "%s", error ? error->message : "");
+  return bytes;
+}
+
+START_TEST(shared_layers_part_and_one_output_is_the_positive_class)
+{
+  g_autoptr(DriftTable) rows = sine_table(1500, 45), fresh = sine_table(1000, 46);
+  g_autoptr(DriftSchema) schema = infer(rows);
+  g_autoptr(GBytes) start = torch_like();
+  schema->positive_class = (guint)_i;
+  PipelineTrainOptions options;
+  PipelineTrainResult result = {0}, refitted = {0};
+  pipeline_train_options_init(&options);
+  options.from = start;
+  train(rows, schema, &options, &result);
+  double accuracy = measure(result.onnx, fresh, schema, NULL);
+  ck_assert_msg(accuracy > 0.95, "accuracy %g", accuracy);
+  g_autoptr(PipelineNetworkGraph) graph = pipeline_network_graph_read(result.onnx, schema, NULL);
+  const PipelineDenseSource *second = g_ptr_array_index(graph->sources, 1),
+                            *third = g_ptr_array_index(graph->sources, 2);
+  ck_assert_str_ne(second->weight, third->weight);
+  ck_assert_str_ne(second->bias, third->bias);
+  ck_assert_uint_eq(graph->column_of[_i], 1);
+  ck_assert(pipeline_refit_last_layer(result.onnx, rows, schema, 1, NULL, &refitted, NULL));
+  ck_assert_double_gt(measure(refitted.onnx, fresh, schema, NULL), 0.95);
+  pipeline_train_result_clear(&result);
+  pipeline_train_result_clear(&refitted);
+}
+END_TEST
+
 START_TEST(adversarial_training_costs_clean_and_gains_robust_accuracy)
 {
   g_autoptr(DriftTable) rows = sine_table(1000, 51);
@@ -568,6 +661,7 @@ int main(void)
   tcase_add_test(cases, infinite_numbers_are_named);
   tcase_add_test(cases, a_stopped_training_resumes_to_the_same_bytes);
   tcase_add_loop_test(cases, a_foreign_model_is_fine_tuned, 0, 2);
+  tcase_add_loop_test(cases, shared_layers_part_and_one_output_is_the_positive_class, 0, 2);
   tcase_add_test(cases, adversarial_training_costs_clean_and_gains_robust_accuracy);
   tcase_add_test(cases, graphs_that_are_no_chain_are_refused_by_name);
   tcase_add_test(cases, refits_follow_a_change_in_milliseconds);
