@@ -15,7 +15,7 @@ static void reset(ConsumerFixture *fixture, gint32 partition, gint64 traffic, gi
 
 START_TEST(a_recreated_topic_is_an_incident_not_a_gap)
 {
-  ConsumerFixture *fixture = consumer_fixture_new("earliest", TRUE);
+  ConsumerFixture *fixture = consumer_fixture_new(_i, "earliest", TRUE);
   g_autofree gchar *summary = NULL;
   consumer_fixture_send(fixture, 200);
   consumer_fixture_settle(fixture);
@@ -52,7 +52,7 @@ END_TEST
 
 START_TEST(a_shorter_topic_another_cluster_and_deleted_records_are_incidents)
 {
-  ConsumerFixture *fixture = consumer_fixture_new("earliest", TRUE);
+  ConsumerFixture *fixture = consumer_fixture_new(_i, "earliest", TRUE);
   g_autofree gchar *shorter = NULL, *cluster = NULL, *deleted = NULL;
   consumer_fixture_send(fixture, 100);
   consumer_fixture_settle(fixture);
@@ -90,8 +90,8 @@ int main(void)
   Suite *suite = suite_create("consumer_guard");
   TCase *tests = tcase_create("consumer");
   tcase_set_timeout(tests, 60);
-  tcase_add_test(tests, a_recreated_topic_is_an_incident_not_a_gap);
-  tcase_add_test(tests, a_shorter_topic_another_cluster_and_deleted_records_are_incidents);
+  tcase_add_loop_test(tests, a_recreated_topic_is_an_incident_not_a_gap, 0, test_stores_count());
+  tcase_add_loop_test(tests, a_shorter_topic_another_cluster_and_deleted_records_are_incidents, 0, test_stores_count());
   suite_add_tcase(suite, tests);
   SRunner *runner = srunner_create(suite);
   srunner_run_all(runner, CK_NORMAL);
