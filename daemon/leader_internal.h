@@ -168,7 +168,7 @@ gboolean verdict_settings_from_json(const json_t *json, DriftWindowSettings *set
 json_t *verdict_step_to_json(const AdaptStep *step);
 json_t *verdict_number(double value); /* null when not finite */
 gchar *verdict_dump(const json_t *json); /* compact, new */
-/* One line for people: what drifted most. */
-gchar *verdict_window_summary(const DriftWindowVerdict *verdict);
+/* One line for people: what drifted most, or (quality) whose values are most amiss. */
+gchar *verdict_window_summary(const DriftWindowVerdict *verdict, gboolean quality);
 
 G_END_DECLS

@@ -5,7 +5,7 @@
 #include "daemon/leader_internal.h"
 #include "deploy/rollout.h"
 
-enum { ROWS_KEPT = 6000, PATIENCE_PANES = 20, WATCH_LOOKS = 20 };
+enum { ROWS_KEPT = 6000, PATIENCE_PANES = 20, WATCH_LOOKS = 20, ROLLOUT_CLEAR_PANES = 10 };
 static const double WATCH_ALPHA = .01, WATCH_TAU = 2;
 
 /* --- rows --------------------------------------------------------------------------------------------------------------- */
@@ -100,13 +100,20 @@ static gboolean roll_back(LeaderModel *model, LeaderContext *context, const Adap
   if (model->adapt) adapt_set_champion(model->adapt, adapt_settings, restored);
   g_autofree gchar *summary =
       g_strdup_printf("version %" G_GINT64_FORMAT " rolled back to %" G_GINT64_FORMAT ": %s", version, restored, why);
-  LeaderFinding finding = {"rollout", summary, NULL, TRUE, 10, model->counters.rollbacks, time};
+  LeaderFinding finding = {"rollout", summary, NULL, TRUE, ROLLOUT_CLEAR_PANES, model->counters.rollbacks, time};
   g_autofree gchar *verdict = g_strdup_printf("%s/label/%" G_GINT64_FORMAT, model->name, model->counters.label_panes);
   finding.verdict = verdict;
   return leader_follow_incident(model, context, &finding,
                                 json_pack("{s:I, s:I}", "version", (json_int_t)version, "restored",
                                           (json_int_t)restored),
                                 error);
+}
+
+/* A rollback's incident closes by itself after some panes without another. */
+static gboolean close_rollout(LeaderModel *model, LeaderContext *context, gint64 time, GError **error)
+{
+  LeaderFinding finding = {"rollout", "", "", FALSE, ROLLOUT_CLEAR_PANES, 0, time};
+  return leader_follow_incident(model, context, &finding, json_object(), error);
 }
 
 /* Counts the rows that the watched version served; rolls back when it breaks its promise beyond chance. Rows in one
@@ -324,7 +331,8 @@ static gboolean judge_pane(LeaderModel *model, LeaderContext *context, const Set
                            (json_int_t)time, "first_row", (json_int_t)first);
   json_object_set_new(pane, "detectors", leader_detectors_to_json(model)); /* before this pane: for replay */
   leader_feed_detectors(model, rows, n, pane);
-  gboolean good = watch_rollout(model, context, settings, rows, n, time, error);
+  gboolean good = close_rollout(model, context, time, error) &&
+                  watch_rollout(model, context, settings, rows, n, time, error);
   if (good && model->adapt)
     good = follow_champion(model, context, &adapt_settings, error) &&
            decide_or_score(model, context, rows, n, pane, error);

@@ -140,8 +140,8 @@ static gboolean follow_window(LeaderModel *model, LeaderContext *context, const 
     const gchar *kind, *flag;
     gboolean found;
   } kinds[] = {{"drift", "drift", verdict->drift}, {"quality", "quality", verdict->quality}};
-  g_autofree gchar *summary = verdict_window_summary(verdict);
   for (guint i = 0; i < G_N_ELEMENTS(kinds); i++) {
+    g_autofree gchar *summary = verdict_window_summary(verdict, g_str_equal(kinds[i].kind, "quality"));
     LeaderFinding finding = {kinds[i].kind, summary, id, kinds[i].found, CLEAR_AFTER, number, event_time};
     json_t *incident = json_pack("{s:o, s:{s:I, s:I}, s:o}", "causes", causes_of(body, kinds[i].flag), "change_point",
                                  "window", (json_int_t)number, "time", (json_int_t)first_time, "evidence_log",
