@@ -18,7 +18,8 @@ static gboolean print_log(RegistryStore *store, RegistryArtifacts *artifacts, co
       registry_labelled_log_read(store, artifacts, model, partition, label_partition, 0, next, error);
   if (rows == NULL) return FALSE;
   g_autofree gchar *digest = g_compute_checksum_for_bytes(G_CHECKSUM_SHA256, rows);
-  printf("labelled_log %s/%d/%d rows %" G_GINT64_FORMAT " sha256:%s\n", model, partition, label_partition, next, digest);
+  printf("labelled_log %s/%d/%d rows %" G_GINT64_FORMAT " sha256:%s\n", model, partition, label_partition, next,
+         digest);
   return TRUE;
 }
 
@@ -29,7 +30,8 @@ static gboolean print_logs(const gchar *address, const gchar *directory, const g
   g_autoptr(GPtrArray) shards = artifacts ? registry_shard_list(store, model, error) : NULL;
   for (guint i = 0; shards && i < shards->len; i++)
     for (gint32 label_partition = 0; label_partition < LABEL_PARTITIONS; label_partition++)
-      if (!print_log(store, artifacts, model, ((RegistryShardStatus *)shards->pdata[i])->partition, label_partition, error))
+      if (!print_log(store, artifacts, model, ((RegistryShardStatus *)shards->pdata[i])->partition, label_partition,
+                     error))
         return FALSE;
   return shards != NULL;
 }
