@@ -6,7 +6,7 @@
 #include "deploy/rollout.h"
 
 enum { ROWS_KEPT = 6000, PATIENCE_PANES = 20, WATCH_LOOKS = 20, ROLLOUT_CLEAR_PANES = 10 };
-static const double WATCH_ALPHA = .01, WATCH_TAU = 2;
+static const double WATCH_ALPHA = .01, WATCH_TAU = 2, WATCH_Z = 2;
 
 /* --- rows --------------------------------------------------------------------------------------------------------------- */
 
@@ -116,6 +116,16 @@ static gboolean close_rollout(LeaderModel *model, LeaderContext *context, gint64
   return leader_follow_incident(model, context, &finding, json_object(), error);
 }
 
+/* Going back helps only when the version before would have done better on the same rows, beyond chance: when it errs as
+ * much, the world has moved, and the adaptation policy answers that. Not known: go back, as the promise is broken. */
+static gboolean previous_is_better(const LeaderModel *model, gsize watched)
+{
+  double gain = 0, standard_error = 0;
+  gint64 previous = json_integer_value(json_object_get(model->watch, "previous"));
+  if (!model->adapt || !adapt_compare(model->adapt, previous, (guint)watched, &gain, &standard_error)) return TRUE;
+  return gain > WATCH_Z * standard_error;
+}
+
 /* Counts the rows that the watched version served; rolls back when it breaks its promise beyond chance. Rows in one
  * stretch depend on each other: both counts are divided by the autocorrelation factor. */
 static gboolean watch_rollout(LeaderModel *model, LeaderContext *context, const SettingsModel *settings,
@@ -131,14 +141,13 @@ static gboolean watch_rollout(LeaderModel *model, LeaderContext *context, const 
     if (*c != '2') g_string_append_c(seen, *c);
   g_autofree gchar *text = g_string_free(seen, FALSE);
   gsize watched = strlen(text);
-  g_autofree guint8 *bits = g_malloc(watched + 1);
   guint64 errors = 0;
-  for (gsize i = 0; i < watched; i++) errors += bits[i] = (guint8)(text[i] - '0');
+  for (gsize i = 0; i < watched; i++) errors += text[i] == '1';
   json_object_set_new(model->watch, "rows", json_integer((json_int_t)watched));
   json_object_set_new(model->watch, "errors", json_integer((json_int_t)errors));
   json_object_set_new(model->watch, "seen", json_string(text));
   if (!json_is_number(promised) || watched == 0) return TRUE;
-  double tau = adapt_autocorrelation(bits, (guint)watched), p_value = NAN;
+  double tau = model->adapt ? adapt_get_autocorrelation(model->adapt) : NAN, p_value = NAN;
   if (isnan(tau)) tau = WATCH_TAU;
   if (watched >= settings->rollout.watch_rows) {
     json_decref(model->watch);
@@ -147,7 +156,8 @@ static gboolean watch_rollout(LeaderModel *model, LeaderContext *context, const 
   }
   if (!deploy_watch_disappoints((guint64)((double)errors / tau), (guint64)((double)watched / tau),
                                 json_number_value(promised), settings->rollout.watch_margin, WATCH_ALPHA / WATCH_LOOKS,
-                                &p_value))
+                                &p_value) ||
+      !previous_is_better(model, watched))
     return TRUE;
   AdaptSettings adapt_settings;
   leader_adapt_settings(settings, &adapt_settings);
