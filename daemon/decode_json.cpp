@@ -1,10 +1,9 @@
 // One flat JSON object -> a prediction or a label. The only file of the hot path that knows simdjson.
 //
-// Field names are looked up by guessing: the field that followed this one last time is compared first, so that events
-// written in a steady order cost one comparison a field; the hash table is asked only when the guess fails. The result
-// does not depend on what was guessed. A key that comes twice: the last one counts. Fields that nobody asked for are
+// A key that comes twice: the last one counts. Fields that nobody asked for are
 // skipped; only their UTF-8, quotes, brackets and depth are looked at.
 #include "daemon/decode_internal.h"
+#include "daemon/decode_names.hpp"
 
 #include <simdjson.h>
 
@@ -13,60 +12,12 @@
 #include <memory>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 namespace
 {
 namespace ondemand = simdjson::ondemand;
-
-enum Role { REQUEST_ID, TIME, MODEL, VERSION, FEATURES, PREDICTION, SCORE, LATENCY, LABEL, FEATURE };
-
-struct Name {
-  std::string text;
-  std::string quoted; // text and the closing quote as they stand in a record; empty: needs escapes, never guessed
-  Role role = FEATURE;
-  guint feature = 0;
-  Name *next = nullptr; // the name that came after this one last time
-};
-
-// The names of one object.
-class Names
-{
-public:
-  void add(const char *text, Role role, guint feature = 0)
-  {
-    if (text == nullptr || *text == '\0' || by_text.count(text) != 0) return; // roles are added first and win
-    auto name = std::make_unique<Name>();
-    name->text = text;
-    if (std::strpbrk(text, "\"\\") == nullptr) name->quoted = name->text + '"';
-    name->role = role;
-    name->feature = feature;
-    (list.empty() ? start : *list.back()).next = name.get();
-    by_text.emplace(name->text, name.get());
-    list.push_back(std::move(name));
-  }
-
-  // The name that begins at `raw`, if it is the guessed one.
-  static Name *guess(const Name *previous, const char *raw, const char *end)
-  {
-    Name *name = previous->next;
-    if (name == nullptr || name->quoted.empty() || name->quoted.size() > static_cast<size_t>(end - raw)) return nullptr;
-    return std::memcmp(raw, name->quoted.data(), name->quoted.size()) == 0 ? name : nullptr;
-  }
-
-  Name *find(std::string_view text) const
-  {
-    auto found = by_text.find(text);
-    return found == by_text.end() ? nullptr : found->second;
-  }
-
-  Name start; // comes before the first
-
-private:
-  std::vector<std::unique_ptr<Name>> list;
-  std::unordered_map<std::string_view, Name *> by_text; // keys borrow from the names
-};
+using namespace decode;
 
 std::string_view trim(std::string_view token)
 {
@@ -189,21 +140,29 @@ DecodeReason read_scalar(_DecodeJson *json, const Name *name, ondemand::value &f
   return refuse(json, DECODE_MALFORMED, name, token->data(), "not a JSON value");
 }
 
-// The common case first: a number for a numeric feature.
+// A number for a numeric feature, which is what most of traffic is, goes straight to its place.
+bool read_plain_number(ondemand::value &field, DriftValue *place)
+{
+  double number;
+  if (field.get_double().get(number)) return false;
+  place->kind = DRIFT_VALUE_NUMBER;
+  place->number = number;
+  return true;
+}
+
 DecodeReason read_feature(_DecodeJson *json, const Name *name, ondemand::value &field)
 {
   DriftValue *place = &json->features[name->feature];
   bool is_numeric = json->is_numeric[name->feature];
+  if (is_numeric && read_plain_number(field, place)) return DECODE_OK;
   std::string_view token;
   Scalar kind;
-  DriftValue value;
-  DecodeReason reason = read_scalar(json, name, field, &kind, &value, &token);
+  DecodeReason reason = read_scalar(json, name, field, &kind, place, &token);
   if (reason != DECODE_OK) return reason;
   if (is_numeric && kind == Scalar::TEXT)
     return refuse(json, DECODE_WRONG_TYPE, name, token.data(), "text where a number belongs");
-  if (is_numeric && kind == Scalar::TRUTH) value = number_value(token.front() == 't' ? 1 : 0);
-  if (!is_numeric && kind == Scalar::NUMBER) value = text_value(trim(token));
-  *place = value;
+  if (is_numeric && kind == Scalar::TRUTH) *place = number_value(token.front() == 't' ? 1 : 0);
+  if (!is_numeric && kind == Scalar::NUMBER) *place = text_value(trim(token));
   return DECODE_OK;
 }
 
@@ -366,9 +325,10 @@ DecodeReason read_object(_DecodeJson *json, Names *names, ondemand::object &obje
   Name *previous = &names->start;
   guint n_fields = 0;
   for (auto item : object) {
-    ondemand::field field;
-    simdjson::error_code code = std::move(item).get(field);
+    simdjson::error_code code = item.error();
     if (code) return refuse_parse(json, nullptr, place, code);
+    ondemand::field &&field =
+        std::move(item).value_unsafe(); // in place: a copy right after its parts were stored stalls
     place = field.key().raw();
     if (++n_fields > DECODE_MAXIMUM_FIELDS)
       return refuse(json, DECODE_TOO_MANY, nullptr, place, "more than 20000 fields in one object");
