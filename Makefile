@@ -2,6 +2,9 @@
 # Sources are found by folder: a new file needs no change here.
 
 BUILD   ?= build
+V       ?= 0
+Q       := $(if $(filter 1,$(V)),,@)
+say      = $(if $(filter 1,$(V)),,@printf '%-8s %s\n' $(1) $(2))
 CC      ?= gcc
 CXX     ?= g++
 VERSION := 0.1.0
@@ -26,8 +29,6 @@ CXXFLAGS += -std=c++17 $(WARNINGS) $(COMMON) $(PKG_CFLAGS)
 LDFLAGS  += $(SANITIZE) -pthread -pie -Wl,-z,relro,-z,now -Wl,--as-needed
 LDLIBS   := $(PKG_LIBS) -ldnnl -lxgboost -lstdc++ -lm -ldl
 
-include $(wildcard tests/*.mk)
-
 PROGRAM_SOURCES := daemon/kedged.c daemon/kedge.c
 sources  = $(filter-out $(PROGRAM_SOURCES),$(wildcard $(1)/*.c $(1)/*/*.c)) $(wildcard $(1)/*.cpp $(1)/*/*.cpp)
 objects  = $(patsubst %,$(BUILD)/%.o,$(call sources,$(1)))
@@ -36,39 +37,52 @@ LIBRARIES := $(foreach m,$(MODULES),$(BUILD)/libkedge-$(m).a)
 LINK_LIBRARIES := $(foreach m,daemon deploy pipeline registry onnx drift,$(BUILD)/libkedge-$(m).a)
 
 .PHONY: all clean help
-all: $(BUILD)/kedge $(BUILD)/kedged
+all: $(BUILD)/kedge $(BUILD)/kedged ## build kedge and kedged
+
+# Targets of the tests; a fragment adds its suites to SUITES (slow ones) or FAST_SUITES.
+SUITES :=
+FAST_SUITES := unit
+include $(wildcard tests/*.mk)
 
 help:
 	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ —/'
 
 # --- generated: ONNX protobuf from the distribution's own .proto -----------------------------------------------
-ONNX_PROTO := /usr/include/onnx/onnx-ml.proto
-$(BUILD)/generated/onnx-ml.pb-c.h $(BUILD)/generated/onnx-ml.pb-c.c &: $(ONNX_PROTO)
-	@mkdir -p $(BUILD)/generated
-	protoc-c -I$(dir $(ONNX_PROTO)) --c_out=$(BUILD)/generated onnx-ml.proto
+# Debian installs the ML variant of the schema as onnx.proto; the generated files keep the upstream name.
+$(BUILD)/generated/proto/onnx-ml.proto: /usr/include/onnx/onnx.proto
+	@mkdir -p $(@D)
+	$(Q)cp $< $@
+$(BUILD)/generated/onnx-ml.pb-c.h $(BUILD)/generated/onnx-ml.pb-c.c &: $(BUILD)/generated/proto/onnx-ml.proto
+	$(call say,PROTOC,onnx-ml.proto)
+	$(Q)protoc-c -I$(BUILD)/generated/proto --c_out=$(BUILD)/generated onnx-ml.proto
 $(BUILD)/generated/onnx-ml.pb-c.o: $(BUILD)/generated/onnx-ml.pb-c.c
-	$(CC) -std=gnu17 $(OPTIMISE) $(HARDEN) $(SANITIZE) -w -I$(BUILD)/generated $(PKG_CFLAGS) -c $< -o $@
+	$(call say,CC,$<)
+	$(Q)$(CC) -std=gnu17 $(OPTIMISE) $(HARDEN) $(SANITIZE) -w -I$(BUILD)/generated $(PKG_CFLAGS) -c $< -o $@
 $(call objects,onnx): $(BUILD)/generated/onnx-ml.pb-c.h
 $(BUILD)/libkedge-onnx.a: $(BUILD)/generated/onnx-ml.pb-c.o
 
 # --- compile ----------------------------------------------------------------------------------------------------
 $(BUILD)/%.c.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -c $< -o $@
+	$(call say,CC,$<)
+	$(Q)$(CC) $(CFLAGS) -c $< -o $@
 $(BUILD)/%.cpp.o: %.cpp
 	@mkdir -p $(@D)
-	$(CXX) $(CXXFLAGS) -c $< -o $@
+	$(call say,CXX,$<)
+	$(Q)$(CXX) $(CXXFLAGS) -c $< -o $@
 
 define module_rule
 $(BUILD)/libkedge-$(1).a: $$(call objects,$(1))
 	@mkdir -p $$(@D)
 	@rm -f $$@
-	ar rcs $$@ $$^
+	$$(call say,AR,$$@)
+	$(Q)ar rcs $$@ $$^
 endef
 $(foreach m,$(MODULES),$(eval $(call module_rule,$(m))))
 
 $(BUILD)/kedge $(BUILD)/kedged: $(BUILD)/%: $(BUILD)/daemon/%.c.o $(LIBRARIES)
-	$(CXX) $(LDFLAGS) -o $@ $< -Wl,--start-group $(LINK_LIBRARIES) -Wl,--end-group $(LDLIBS)
+	$(call say,LINK,$@)
+	$(Q)$(CXX) $(LDFLAGS) -o $@ $< -Wl,--start-group $(LINK_LIBRARIES) -Wl,--end-group $(LDLIBS)
 
 # --- unit tests: one Check program per tests/unit/NAME_test.c -----------------------------------------------------
 UNIT_SOURCES  := $(wildcard tests/unit/*_test.c)
@@ -77,13 +91,74 @@ SUPPORT_OBJECTS := $(patsubst %,$(BUILD)/%.o,$(wildcard tests/support/*.c))
 CHECK_CFLAGS  := $(shell pkg-config --cflags check 2>/dev/null)
 CHECK_LIBS    := $(shell pkg-config --libs check 2>/dev/null)
 $(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.c.o $(SUPPORT_OBJECTS) $(LIBRARIES)
-	$(CXX) $(LDFLAGS) -o $@ $< $(SUPPORT_OBJECTS) -Wl,--start-group $(LINK_LIBRARIES) -Wl,--end-group $(CHECK_LIBS) $(LDLIBS)
+	$(call say,LINK,$@)
+	$(Q)$(CXX) $(LDFLAGS) -o $@ $< $(SUPPORT_OBJECTS) -Wl,--start-group $(LINK_LIBRARIES) -Wl,--end-group $(CHECK_LIBS) $(LDLIBS)
 $(BUILD)/tests/%.c.o: CFLAGS += $(CHECK_CFLAGS)
 .SECONDARY:
 
 .PHONY: unit
 unit: $(UNIT_PROGRAMS) ## build and run the unit tests
 	tests/support/run-unit $(UNIT_PROGRAMS)
+
+# --- the two commands, and the rest -------------------------------------------------------------------------------------
+.PHONY: deps deps-test demo demo-stop check check-fast lint asan ubsan tsan fuzz golden bench
+deps: ## install by apt what building and running needs
+	@deploy/dependencies build
+deps-test: ## install what the tests need on top
+	@deploy/dependencies test
+
+demo: deps ## install, build, and watch kedge notice a drift and mend the model (6 minutes)
+	@$(MAKE) --no-print-directory -j2 all
+	@BUILD=$(BUILD) deploy/demo
+demo-stop: ## stop what the demo left running
+	@BUILD=$(BUILD) deploy/demo stop
+
+check: deps-test ## install the test parts, run all tests
+	@$(MAKE) --no-print-directory -j2 all
+	@$(MAKE) --no-print-directory check-installed
+.PHONY: check-installed
+check-installed:
+	@BUILD=$(BUILD) MAKE="$(MAKE)" tests/support/run-suites $(FAST_SUITES) $(SUITES)
+check-fast: all ## the tests that need less than two minutes
+	@BUILD=$(BUILD) MAKE="$(MAKE)" tests/support/run-suites $(FAST_SUITES)
+
+lint: ## format, include direction, documentation, gcc -fanalyzer
+	@BUILD=$(BUILD) tests/lint
+
+SANITIZED := OPTIMISE="-O1 -g -fno-omit-frame-pointer" HARDEN=-fPIE
+asan: ## unit tests under AddressSanitizer (and UBSan)
+	@$(MAKE) --no-print-directory -j2 BUILD=$(BUILD)-asan $(SANITIZED) SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=undefined" unit
+ubsan: ## unit tests under UndefinedBehaviorSanitizer, clang
+	@$(MAKE) --no-print-directory -j2 BUILD=$(BUILD)-ubsan CC=clang CXX=clang++ $(SANITIZED) SANITIZE="-fsanitize=undefined -fno-sanitize-recover=undefined" unit
+tsan: ## unit tests under ThreadSanitizer, clang
+	@$(MAKE) --no-print-directory -j2 BUILD=$(BUILD)-tsan CC=clang CXX=clang++ $(SANITIZED) SANITIZE="-fsanitize=thread" unit
+fuzz: $(FUZZERS) ## every fuzzer for 20 s (FUZZ_SECONDS)
+bench: $(BENCHMARKS) ## speed, as ratios against a peer or a physical anchor in the same run
+
+# --- installation -------------------------------------------------------------------------------------------------------
+PREFIX ?= /usr
+DESTDIR ?=
+.PHONY: install
+install: all man ## install into DESTDIR/PREFIX
+	install -D -m 755 $(BUILD)/kedge $(DESTDIR)$(PREFIX)/bin/kedge
+	install -D -m 755 $(BUILD)/kedged $(DESTDIR)$(PREFIX)/bin/kedged
+	install -D -m 644 $(BUILD)/man/kedge.1 $(DESTDIR)$(PREFIX)/share/man/man1/kedge.1
+	install -D -m 644 $(BUILD)/man/kedge.yaml.5 $(DESTDIR)$(PREFIX)/share/man/man5/kedge.yaml.5
+	install -D -m 644 $(BUILD)/man/kedged.8 $(DESTDIR)$(PREFIX)/share/man/man8/kedged.8
+	install -D -m 644 $(BUILD)/completion/kedge $(DESTDIR)$(PREFIX)/share/bash-completion/completions/kedge
+	install -d $(DESTDIR)/lib/systemd/system $(DESTDIR)$(PREFIX)/share/doc/kedge/examples
+	install -m 644 $(wildcard deploy/systemd/*.service) $(DESTDIR)/lib/systemd/system
+	install -m 644 $(wildcard deploy/examples/*.yaml) $(DESTDIR)$(PREFIX)/share/doc/kedge/examples
+
+# Its own objects: paths of this machine in them would make the package differ from one made elsewhere.
+.PHONY: deb
+deb: ## the Debian package, in $(BUILD)-deb
+	@deploy/dependencies package
+	@$(MAKE) --no-print-directory -j2 BUILD=$(BUILD)-deb OPTIMISE="-O2 -g -ffile-prefix-map=$(CURDIR)=." all man
+	@rm -rf $(BUILD)-deb/root
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)-deb OPTIMISE="-O2 -g -ffile-prefix-map=$(CURDIR)=." \
+	  PREFIX=/usr DESTDIR=$(BUILD)-deb/root install >/dev/null
+	@deploy/debian/build $(BUILD)-deb/root $(BUILD)-deb
 
 clean: ## remove the build folder
 	rm -rf $(BUILD)

@@ -1,12 +1,13 @@
 // One flat JSON object -> a prediction or a label. The only file of the hot path that knows simdjson.
 //
-// A key that comes twice: the last one counts. Fields that nobody asked for are
-// skipped; only their UTF-8, quotes, brackets and depth are looked at.
+// A key that comes twice: the last one counts. Fields that nobody asked for are skipped; only their UTF-8, quotes,
+// brackets and depth are looked at.
 #include "daemon/decode_internal.h"
 #include "daemon/decode_names.hpp"
 
 #include <simdjson.h>
 
+#include <charconv>
 #include <cmath>
 #include <cstring>
 #include <memory>
@@ -46,7 +47,7 @@ struct _DecodeJson {
   std::vector<guint8> buffer; // the record with simdjson's padding
   gsize length = 0;
   guint n_features = 0;
-  std::vector<bool> is_numeric;
+  std::vector<guint8> is_numeric;
   std::vector<std::string> feature_names;
   std::vector<DriftValue> features;
   Names root, nested, label_root;
@@ -99,6 +100,28 @@ DecodeReason refuse_number(_DecodeJson *json, const Name *name, std::string_view
   return refuse(json, DECODE_MALFORMED, name, token.data(), "not a JSON number");
 }
 
+// A text without a backslash is borrowed from the record as it stands; the first pass over the record has looked at its
+// UTF-8, its control characters and its quotes.
+simdjson::error_code read_text(ondemand::value &field, std::string_view token, std::string_view *text)
+{
+  ondemand::raw_json_string raw;
+  if (std::memchr(token.data(), '\\', token.size()) != nullptr) return field.get_string().get(*text);
+  simdjson::error_code code = field.get_raw_json_string().get(raw);
+  if (code) return code;
+  size_t close = token.rfind('"');
+  if (close == 0 || close == std::string_view::npos) return simdjson::STRING_ERROR;
+  *text = token.substr(1, close - 1);
+  return simdjson::SUCCESS;
+}
+
+// The whole number that `digits` are, in the spelling of JSON.
+bool read_whole(std::string_view digits, gint64 *whole)
+{
+  const char *end = digits.data() + digits.size();
+  auto [at, code] = std::from_chars(digits.data(), end, *whole);
+  return code == std::errc() && at == end;
+}
+
 // Reads a scalar; `token` gets its raw text, `value` a number or text (true and false as text).
 DecodeReason read_scalar(_DecodeJson *json, const Name *name, ondemand::value &field, Scalar *kind, DriftValue *value,
                          std::string_view *token)
@@ -108,7 +131,7 @@ DecodeReason read_scalar(_DecodeJson *json, const Name *name, ondemand::value &f
   *value = missing_value;
   if (first == '"') {
     std::string_view text;
-    simdjson::error_code code = field.get_string().get(text);
+    simdjson::error_code code = read_text(field, *token, &text);
     if (code) return refuse_parse(json, name, token->data(), code);
     *kind = Scalar::TEXT;
     *value = text_value(text);
@@ -140,29 +163,31 @@ DecodeReason read_scalar(_DecodeJson *json, const Name *name, ondemand::value &f
   return refuse(json, DECODE_MALFORMED, name, token->data(), "not a JSON value");
 }
 
-// A number for a numeric feature, which is what most of traffic is, goes straight to its place.
-bool read_plain_number(ondemand::value &field, DriftValue *place)
-{
-  double number;
-  if (field.get_double().get(number)) return false;
-  place->kind = DRIFT_VALUE_NUMBER;
-  place->number = number;
-  return true;
-}
-
+// The common case first: a number for a numeric feature. It is written member by member into its place: a value that is
+// copied as a whole right after its members were written costs a stall of the store buffer.
 DecodeReason read_feature(_DecodeJson *json, const Name *name, ondemand::value &field)
 {
   DriftValue *place = &json->features[name->feature];
-  bool is_numeric = json->is_numeric[name->feature];
-  if (is_numeric && read_plain_number(field, place)) return DECODE_OK;
+  bool is_numeric = json->is_numeric[name->feature] != 0;
+  double number;
+  char first = *field.raw_json_token().data();
+  if (is_numeric && (first == '-' || (first >= '0' && first <= '9')) && !field.get_double().get(number)) {
+    place->kind = DRIFT_VALUE_NUMBER;
+    place->length = 0;
+    place->number = number;
+    place->text = nullptr;
+    return DECODE_OK;
+  }
   std::string_view token;
   Scalar kind;
-  DecodeReason reason = read_scalar(json, name, field, &kind, place, &token);
+  DriftValue value;
+  DecodeReason reason = read_scalar(json, name, field, &kind, &value, &token);
   if (reason != DECODE_OK) return reason;
   if (is_numeric && kind == Scalar::TEXT)
     return refuse(json, DECODE_WRONG_TYPE, name, token.data(), "text where a number belongs");
-  if (is_numeric && kind == Scalar::TRUTH) *place = number_value(token.front() == 't' ? 1 : 0);
-  if (!is_numeric && kind == Scalar::NUMBER) *place = text_value(trim(token));
+  if (is_numeric && kind == Scalar::TRUTH) value = number_value(token.front() == 't' ? 1 : 0);
+  if (!is_numeric && kind == Scalar::NUMBER) value = text_value(trim(token));
+  *place = value;
   return DECODE_OK;
 }
 
@@ -202,11 +227,8 @@ DecodeReason read_time(_DecodeJson *json, const Name *name, ondemand::value &fie
                     "not a time as in RFC 3339 with a zone (2024-01-31T23:59:59Z)");
   } else if (kind == Scalar::NUMBER) {
     gint64 whole;
-    std::string digits(trim(token));
-    good = digits.find_first_of(".eE") == std::string::npos &&
-                   g_ascii_string_to_signed(digits.c_str(), 10, G_MININT64, G_MAXINT64, &whole, nullptr)
-               ? decode_time_from_integer(whole, &found->event.event_time)
-               : decode_time_from_number(value.number, &found->event.event_time);
+    good = read_whole(trim(token), &whole) ? decode_time_from_integer(whole, &found->event.event_time)
+                                           : decode_time_from_number(value.number, &found->event.event_time);
   }
   if (!good) return refuse(json, DECODE_WRONG_TYPE, name, token.data(), "not a time between the years 1 and 9999");
   found->has_time = true;
@@ -222,6 +244,7 @@ DecodeReason read_version(_DecodeJson *json, const Name *name, ondemand::value &
   if (reason != DECODE_OK) return reason;
   *version = 0;
   if (kind == Scalar::NOTHING) return DECODE_OK;
+  if (kind == Scalar::NUMBER && read_whole(trim(token), version) && *version >= 0) return DECODE_OK;
   std::string digits = kind == Scalar::TEXT ? std::string(value.text, value.length) : std::string(trim(token));
   if (kind == Scalar::TEXT && digits.empty()) return DECODE_OK;
   if (kind == Scalar::TRUTH || !g_ascii_string_to_signed(digits.c_str(), 10, 0, G_MAXINT64, version, nullptr))
@@ -327,8 +350,7 @@ DecodeReason read_object(_DecodeJson *json, Names *names, ondemand::object &obje
   for (auto item : object) {
     simdjson::error_code code = item.error();
     if (code) return refuse_parse(json, nullptr, place, code);
-    ondemand::field &&field =
-        std::move(item).value_unsafe(); // in place: a copy right after its parts were stored stalls
+    ondemand::field &field = item.value_unsafe(); // not copied: see read_feature
     place = field.key().raw();
     if (++n_fields > DECODE_MAXIMUM_FIELDS)
       return refuse(json, DECODE_TOO_MANY, nullptr, place, "more than 20000 fields in one object");

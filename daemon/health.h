@@ -18,5 +18,7 @@ gboolean health_is_ready(Health *health, gchar **why);
 gboolean health_is_alive(Health *health, gint64 max_silence_us, gchar **who);
 /* One line for STATUS= (new). */
 gchar *health_summary(Health *health);
+/* For tests: replaces the monotonic clock (microseconds); before the first use only. */
+void health_set_clock(Health *health, gint64 (*get_time)(void));
 
 G_END_DECLS

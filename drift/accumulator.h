@@ -20,6 +20,7 @@ typedef struct _DriftAccumulator DriftAccumulator; /* one thread at a time */
 
 #define DRIFT_GRID_MAX_BINS 1024 /* quantile bins per numeric feature */
 #define DRIFT_GRID_MAX_CATEGORIES 1024
+#define DRIFT_GRID_MAX_FEATURES 4096
 
 /* Makes the grid from `reference` (columns named as in schema; score and latency_ms, prediction optional columns).
  * Bins: at most `max_bins` quantile bins per numeric feature (0: a default fitting the number of rows). */
@@ -36,11 +37,40 @@ DriftAccumulator *drift_accumulator_new(DriftGrid *grid);
 void drift_accumulator_free(DriftAccumulator *accumulator);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(DriftAccumulator, drift_accumulator_free)
 void drift_accumulator_add(DriftAccumulator *accumulator, const DriftEvent *event);
-/* into += from. Refused (MISMATCH) when the grids differ. */
+/* The two halves of add, for a caller that waits for memory in between: locate finds the cells and changes no count;
+ * count counts the event located last, exactly once. */
+void drift_accumulator_locate(DriftAccumulator *accumulator, const DriftEvent *event);
+void drift_accumulator_count(DriftAccumulator *accumulator);
+/* into += from. Refused, into untouched: MISMATCH when the grids differ, LIMIT above 2^33 events. */
 gboolean drift_accumulator_merge(DriftAccumulator *into, const DriftAccumulator *from, GError **error);
 void drift_accumulator_reset(DriftAccumulator *accumulator);
 guint64 drift_accumulator_get_count(const DriftAccumulator *accumulator);
 gsize drift_accumulator_get_memory(const DriftAccumulator *accumulator); /* bytes held */
+
+/* What an accumulator says of one quantity: a feature (its index in the schema) or, from n_features on, the outputs
+ * prediction, score, latency in this order. Moments are of finite numbers within 65,536 spans of the reference (farther
+ * ones count as that far), to 2^-31 of the span; NaN for categories or when n is 0. */
+typedef struct {
+  guint64 n; /* values that are neither missing nor unseen */
+  guint64 missing;
+  guint64 unseen;       /* categories the reference lacks; text in a numeric feature */
+  guint64 out_of_range; /* numbers outside the reference's range */
+  double mean, deviation, minimum, maximum;
+} DriftSummary;
+void drift_accumulator_summarise(const DriftAccumulator *accumulator, guint quantity, DriftSummary *summary);
+
+/* Prediction and score counts by serving version: at most this many versions are kept apart, the smallest numbers; the
+ * rest (and negative numbers) are together as version -1. Which ones does not depend on the order of events. */
+#define DRIFT_ACCUMULATOR_MAX_VERSIONS 64
+typedef struct {
+  gint64 version;
+  guint64 n;        /* events */
+  guint64 positive; /* predictions of the positive class; binary only */
+} DriftVersionCount;
+guint drift_accumulator_n_versions(const DriftAccumulator *accumulator);
+/* Ascending by version, -1 first. */
+void drift_accumulator_get_version(const DriftAccumulator *accumulator, guint index, DriftVersionCount *count);
+
 /* Compressed, canonical: equal contents give equal bytes. */
 GBytes *drift_accumulator_to_bytes(const DriftAccumulator *accumulator);
 DriftAccumulator *drift_accumulator_from_bytes(DriftGrid *grid, GBytes *bytes, GError **error);

@@ -47,7 +47,8 @@ typedef struct {
   double ks, ks_p; /* numeric; NaN when undefined */
   double psi, psi_p, js, js_p, chi_squared, chi_squared_p;
   guint chi_squared_df;
-  const gchar *test; /* static: the statistic whose p enters the correction */
+  const gchar *undefined; /* static text saying why there is no test (p is NaN), or NULL */
+  const gchar *test;      /* static: the statistic whose p enters the correction; "none" when undefined */
   double p, p_adjusted, effect;
   double missing_reference, missing_window;  /* rates */
   double unseen_window, out_of_range_window; /* rates */
@@ -83,7 +84,8 @@ typedef struct {
   DriftPerformance performance;
 } DriftWindowVerdict;
 
-/* `labels` may be NULL (n_labels 0). */
+/* `labels` may be NULL (n_labels 0). MISMATCH when profile and window are of different grids. Every quantity has its
+ * entry in `features`, also those that could not be tested (see undefined). Bias is of binary classification. */
 DriftWindowVerdict *drift_window_evaluate(const DriftAccumulator *profile, const DriftAccumulator *window,
                                           const DriftLabelRow *labels, guint n_labels,
                                           const DriftWindowSettings *settings, GError **error);

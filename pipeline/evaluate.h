@@ -10,16 +10,19 @@ typedef struct {
   guint64 n;
   double accuracy, auc, log_loss, balanced_accuracy; /* NaN: undefined */
   double mae, rmse;
-  double robust_accuracy;      /* under PGD at robust_epsilon; NaN: not measured */
+  double robust_accuracy; /* under PGD at robust_epsilon; NaN: not measured */
   double robust_epsilon;
+  gchar *robust_undefined;               /* why PGD cannot be measured (regression, no gradients, …), or NULL */
   double latency_p50_us, latency_p99_us; /* one row at a time; NaN: not measured */
   double disparate_impact_worst;         /* NaN: undefined or no sensitive features */
   gchar *disparate_impact_group;         /* "race=African-American vs Caucasian" or NULL */
 } PipelineEvaluation;
 void pipeline_evaluation_clear(PipelineEvaluation *evaluation);
 
-gboolean pipeline_evaluate(PipelineModel *model, const DriftTable *table, PipelineEvaluation *evaluation, GError **error);
-/* L-infinity PGD in units of each feature's standard deviation in `table`; fills robust_*. */
+gboolean pipeline_evaluate(PipelineModel *model, const DriftTable *table, PipelineEvaluation *evaluation,
+                           GError **error);
+/* L-infinity PGD in units of each feature's standard deviation in `table`; fills robust_*.
+ * A model that cannot be attacked is no error: robust_accuracy is NaN and robust_undefined says why. */
 gboolean pipeline_evaluate_robustness(PipelineModel *model, const DriftTable *table, double epsilon, guint steps,
                                       guint64 seed, PipelineEvaluation *evaluation, GError **error);
 gboolean pipeline_evaluate_latency(PipelineModel *model, const DriftTable *table, PipelineEvaluation *evaluation,
@@ -31,7 +34,7 @@ typedef struct {
   double champion, challenger, gain, low, high; /* means and the percentile interval of the gain */
   double confidence;
 } PipelineComparison;
-gboolean pipeline_compare(PipelineModel *champion, PipelineModel *challenger, const DriftTable *table, double confidence,
-                          guint64 seed, PipelineComparison *comparison, GError **error);
+gboolean pipeline_compare(PipelineModel *champion, PipelineModel *challenger, const DriftTable *table,
+                          double confidence, guint64 seed, PipelineComparison *comparison, GError **error);
 
 G_END_DECLS

@@ -11,7 +11,8 @@ G_BEGIN_DECLS
 DriftSchema *pipeline_model_spec_parse(const gchar *json, GError **error);
 gchar *pipeline_model_spec_format(const DriftSchema *schema);
 /* Infers task, classes (sorted), features from a table: every column but label and `exclude` (NULL-terminated) is an
- * input feature; `sensitive` names are marked. Integer-valued labels with at most 20 values are classes. */
+ * input feature; `sensitive` names are marked. Excluded names may be absent. Integer-valued labels with at most 20
+ * values are classes. */
 DriftSchema *pipeline_model_spec_infer(const DriftTable *table, const gchar *label, const gchar *const *sensitive,
                                        const gchar *const *exclude, GError **error);
 

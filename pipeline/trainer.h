@@ -8,20 +8,29 @@
 G_BEGIN_DECLS
 
 typedef struct {
-  const gchar *architecture;   /* "mlp:64,64", …; ignored when from is set */
-  GBytes *from;                /* ONNX to fine-tune; NULL: from scratch */
-  const gchar *backend;        /* NULL: best */
-  guint epochs, batch_size, patience; /* patience 0: no early stopping */
+  const gchar *architecture; /* "mlp:64,64", …; ignored when from is set */
+  GBytes *from;              /* ONNX to fine-tune; NULL: from scratch */
+  const gchar *backend;      /* "onednn", "reference"; NULL: best */
+  guint epochs, batch_size;  /* 0: chosen from the number of rows (pipeline/README.md) */
+  guint patience;            /* epochs without a better validation loss before it stops; 0: no early stopping */
   double learning_rate, weight_decay;
-  double validation_fraction;  /* the last rows (time order) unless shuffle_split */
+  /* The last rows (time order) unless shuffle_split; fewer than PIPELINE_MIN_VALIDATION of them: none. With validation
+   * rows the weights of the best epoch on them are the result, else the last ones. */
+  double validation_fraction;
   gboolean shuffle_split;
   guint64 seed;
-  const double *row_weights;   /* [n_rows] or NULL */
-  /* adversarial training: 0 = none. PGD, L-infinity in standardised units */
+  const double *row_weights; /* [n_rows] or NULL */
+  /* adversarial training: 0 = none. PGD, L-infinity on the numeric features in units of their standard deviations in
+   * the table */
   double adversarial_epsilon;
   guint adversarial_steps;
-  gchar *checkpoint;           /* path of a checkpoint to write and resume from, or NULL */
+  /* Path of a checkpoint to write and resume from, or NULL. Written when the training is stopped and, at the ends of
+   * epochs, at most every checkpoint_seconds (0: after each epoch); it stays when the training is done, so that the
+   * same call again gives the same result at once. The result does not depend on when it was written. */
+  gchar *checkpoint;
+  double checkpoint_seconds;
 } PipelineTrainOptions;
+#define PIPELINE_MIN_VALIDATION 50
 void pipeline_train_options_init(PipelineTrainOptions *options);
 
 typedef struct {
@@ -35,12 +44,13 @@ typedef gboolean (*PipelineTrainProgressFunc)(const PipelineTrainProgress *progr
 typedef struct {
   GBytes *onnx;
   guint epochs, best_epoch;
-  guint64 n_train, n_validation;
+  guint64 n_train, n_validation, n_skipped; /* skipped: rows whose label is missing or no class of the schema */
   double train_loss, validation_loss, validation_metric; /* accuracy, or -rmse */
   double seconds, samples_per_second;
 } PipelineTrainResult;
 void pipeline_train_result_clear(PipelineTrainResult *result);
 
+/* `result` is untouched on failure. DIVERGED leaves the last good checkpoint. */
 gboolean pipeline_train(const DriftTable *table, const DriftSchema *schema, const PipelineTrainOptions *options,
                         PipelineTrainProgressFunc progress, gpointer user_data, PipelineTrainResult *result,
                         GError **error);

@@ -37,6 +37,7 @@ typedef struct {
   gchar *body;       /* JSON, canonical */
 } RegistryVerdict;
 void registry_verdict_free(RegistryVerdict *verdict);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(RegistryVerdict, registry_verdict_free)
 gboolean registry_verdict_put(RegistryStore *store, const RegistryVerdict *verdict, GError **error);
 RegistryVerdict *registry_verdict_get(RegistryStore *store, const gchar *id, GError **error);
 GPtrArray *registry_verdict_list(RegistryStore *store, const gchar *model, const gchar *kind /* NULL: all */,
@@ -53,6 +54,7 @@ typedef struct {
   gchar *body;       /* JSON: ranked causes, change point, evidence, updates */
 } RegistryIncident;
 void registry_incident_free(RegistryIncident *incident);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(RegistryIncident, registry_incident_free)
 gboolean registry_incident_put(RegistryStore *store, const RegistryIncident *incident, GError **error); /* upsert */
 RegistryIncident *registry_incident_get(RegistryStore *store, const gchar *id, GError **error);
 GPtrArray *registry_incident_list(RegistryStore *store, const gchar *model /* NULL: all */, gboolean open_only,
@@ -68,6 +70,7 @@ typedef struct {
   gint64 not_before; /* microseconds, wall clock */
 } RegistryOutboxItem;
 void registry_outbox_item_free(RegistryOutboxItem *item);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(RegistryOutboxItem, registry_outbox_item_free)
 gboolean registry_outbox_put(RegistryStore *store, const RegistryOutboxItem *item, GError **error); /* no-op if known */
 GPtrArray *registry_outbox_due(RegistryStore *store, const gchar *kind /* NULL: all */, gint64 now, guint limit,
                                GError **error);

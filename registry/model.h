@@ -55,6 +55,7 @@ typedef struct {
   gint64 at;         /* microseconds, wall clock */
 } RegistryAliasChange;
 void registry_alias_change_free(RegistryAliasChange *change);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(RegistryAliasChange, registry_alias_change_free)
 
 /* Version the alias points to; 0 and NOT_FOUND when there is none. */
 gint64 registry_alias_get(RegistryStore *store, const gchar *model, const gchar *alias, GError **error);

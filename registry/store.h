@@ -1,6 +1,14 @@
 /* The store: SQLite or PostgreSQL behind one interface, the same SQL text for both ($1 parameters, ON CONFLICT,
  * RETURNING). A connection belongs to one thread. Domain functions of this folder take a store and work inside the
- * caller's transaction when one is open, else in one of their own.
+ * caller's transaction when one is open, else in one of their own. Inside the caller's transaction a failed write
+ * dooms it: every later statement and the commit fail, the caller must roll back (on both databases alike).
+ *
+ * Isolation: SQLite writers hold the one write lock from BEGIN (IMMEDIATE). PostgreSQL runs READ COMMITTED; whatever
+ * is compared and set, fenced or numbered is locked first by an UPDATE of its row, and each statement after that sees
+ * what was committed before the lock was given. No function relies on a snapshot.
+ *
+ * Text must be valid UTF-8 without NUL (INVALID otherwise). SQL is written for both: columns of type BIGINT, a cast
+ * where PostgreSQL could not tell a parameter's type (CAST($1 AS TEXT) IS NULL), no FOR UPDATE, every parameter used.
  */
 #pragma once
 
@@ -66,5 +74,20 @@ const gchar *registry_rows_get_text(const RegistryRows *rows, guint row, guint c
 GBytes *registry_rows_get_blob(const RegistryRows *rows, guint row, guint column);               /* new reference */
 void registry_rows_free(RegistryRows *rows);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(RegistryRows, registry_rows_free)
+
+/* Several statements in order, in the caller's transaction or in one of their own; one round trip on PostgreSQL.
+ * Each statement's `changed` is set on success (0 for a SELECT, whose rows are dropped). */
+typedef struct {
+  const gchar *sql;
+  const RegistryValue *parameters;
+  guint n;
+  gint64 changed;
+} RegistryStatement;
+gboolean registry_store_execute_batch(RegistryStore *store, RegistryStatement *statements, guint n, GError **error);
+
+/* The wall clock behind created_at, alias times and the like, in microseconds; default g_get_real_time. */
+typedef gint64 (*RegistryClock)(gpointer user_data);
+void registry_store_set_clock(RegistryStore *store, RegistryClock clock, gpointer user_data);
+gint64 registry_store_now(const RegistryStore *store);
 
 G_END_DECLS

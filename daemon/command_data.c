@@ -1,0 +1,132 @@
+#include "daemon/command_data.h"
+
+#include <string.h>
+
+#include "daemon/command_store.h"
+#include "onnx/graph.h"
+#include "pipeline/csv.h"
+#include "pipeline/error.h"
+#include "pipeline/model_spec.h"
+#include "pipeline/network_build.h"
+#include "registry/model.h"
+
+void command_model_clear(CommandModel *model)
+{
+  g_clear_pointer(&model->onnx, g_bytes_unref);
+  g_clear_pointer(&model->schema, drift_schema_free);
+}
+
+static gboolean load_version(const CommandCommon *common, const gchar *reference, CommandModel *model, GError **error)
+{
+  gint64 number = 0;
+  g_autofree gchar *name = NULL;
+  g_autoptr(RegistryStore) store = command_open_store(common, error);
+  if (!store || !registry_resolve(store, reference, &name, &number, error)) return FALSE;
+  g_autoptr(RegistryModel) registered = registry_model_get(store, name, error);
+  g_autoptr(RegistryVersion) version = registered ? registry_version_get(store, name, number, error) : NULL;
+  g_autoptr(RegistryArtifacts) artifacts = version ? command_open_artifacts(common, error) : NULL;
+  if (!artifacts) return FALSE;
+  model->schema = pipeline_model_spec_parse(registered->spec, error);
+  if (model->schema) model->onnx = registry_artifacts_get(artifacts, version->onnx_digest, error);
+  return model->onnx != NULL;
+}
+
+/* The schema that the file carries, or NULL without an error when it carries none. */
+static DriftSchema *carried_schema(GBytes *onnx, GError **error)
+{
+  g_autoptr(OnnxGraph) graph = onnx_graph_from_bytes(onnx, error);
+  const gchar *spec = graph ? onnx_graph_get_metadata(graph, PIPELINE_SCHEMA_KEY) : NULL;
+  return spec ? pipeline_model_spec_parse(spec, error) : NULL;
+}
+
+static gboolean load_file(const gchar *path, const DriftTable *table, const gchar *label, CommandModel *model,
+                          GError **error)
+{
+  g_autoptr(GError) failure = NULL;
+  model->onnx = command_read_file(path, ONNX_MAX_BYTES, error);
+  if (!model->onnx) return FALSE;
+  model->schema = carried_schema(model->onnx, &failure);
+  if (failure) {
+    g_propagate_prefixed_error(error, g_steal_pointer(&failure), "%s: ", path);
+    return FALSE;
+  }
+  if (!model->schema && label) model->schema = pipeline_model_spec_infer(table, label, NULL, NULL, error);
+  if (model->schema || label) return model->schema != NULL;
+  g_set_error(
+      error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID,
+      "%s does not say what its inputs and classes are (no metadata \"%s\"); give --label COLUMN and data with that "
+      "column, from which they are inferred",
+      path, PIPELINE_SCHEMA_KEY);
+  return FALSE;
+}
+
+gboolean command_load_model(const CommandCommon *common, const gchar *reference, const DriftTable *table,
+                            const gchar *label, CommandModel *model, GError **error)
+{
+  CommandModel loaded = {0};
+  gboolean is_file = g_str_has_suffix(reference, ".onnx");
+  if (is_file ? load_file(reference, table, label, &loaded, error) : load_version(common, reference, &loaded, error)) {
+    *model = loaded;
+    return TRUE;
+  }
+  command_model_clear(&loaded);
+  return FALSE;
+}
+
+gchar **command_split_names(const gchar *names)
+{
+  return names && *names ? g_strsplit(names, ",", -1) : g_new0(gchar *, 1);
+}
+
+static gboolean check_columns(const DriftTable *table, gchar **names, const gchar *option, GError **error)
+{
+  for (; *names; names++) {
+    if (drift_table_get_column(table, *names)) continue;
+    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_DATA, "%s: the data has no column \"%s\"", option, *names);
+    return FALSE;
+  }
+  return TRUE;
+}
+
+static gboolean set_positive(DriftSchema *schema, const gchar *positive, GError **error)
+{
+  if (!positive) return TRUE;
+  const DriftValue value = drift_value_text(positive, -1);
+  gint index = drift_schema_class_of(schema, &value);
+  if (index >= 0 && schema->task == DRIFT_TASK_BINARY) {
+    schema->positive_class = (guint)index;
+    return TRUE;
+  }
+  g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_DATA, "--positive %s: label \"%s\" %s", positive, schema->label,
+              schema->task == DRIFT_TASK_BINARY ? "has no such class" : "does not have two classes");
+  return FALSE;
+}
+
+DriftSchema *command_infer_schema(const DriftTable *table, const gchar *label, const gchar *sensitive,
+                                  const gchar *exclude, const gchar *positive, GError **error)
+{
+  g_auto(GStrv) sensitive_names = command_split_names(sensitive), excluded = command_split_names(exclude);
+  if (!check_columns(table, sensitive_names, "--sensitive", error) ||
+      !check_columns(table, excluded, "--exclude", error))
+    return NULL;
+  g_autoptr(GPtrArray) left_out = g_ptr_array_new();
+  for (guint i = 0; excluded[i]; i++)
+    if (!g_strv_contains((const gchar *const *)sensitive_names, excluded[i])) g_ptr_array_add(left_out, excluded[i]);
+  g_ptr_array_add(left_out, NULL);
+  g_autoptr(DriftSchema) schema = pipeline_model_spec_infer(table, label, (const gchar *const *)sensitive_names,
+                                                            (const gchar *const *)left_out->pdata, error);
+  if (!schema || !set_positive(schema, positive, error)) return NULL;
+  for (guint i = 0; i < schema->features->len; i++) {
+    DriftFeature *feature = g_ptr_array_index(schema->features, i);
+    if (g_strv_contains((const gchar *const *)excluded, feature->name)) feature->input = FALSE;
+  }
+  return g_steal_pointer(&schema);
+}
+
+DriftTable *command_read_table(const gchar *path, GError **error)
+{
+  if (!g_str_has_suffix(path, ".npy") && !g_str_has_suffix(path, ".npz")) return pipeline_csv_read(path, error);
+  g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_UNSUPPORTED, "%s: only CSV files with a header are read so far",
+              path);
+  return NULL;
+}

@@ -1,0 +1,34 @@
+/* What the commands on data files share: reading a MODEL argument, column lists, the schema of a model. */
+#pragma once
+
+#include "daemon/command.h"
+#include "drift/schema.h"
+#include "drift/table.h"
+
+G_BEGIN_DECLS
+
+/* Metadata key of a trained model: {"accuracy", "n"} on the rows it was not fitted to. */
+#define COMMAND_VALIDATION_KEY "kedge.validation"
+
+/* A model as the user names it, with the schema of its rows. */
+typedef struct {
+  GBytes *onnx;
+  DriftSchema *schema;
+} CommandModel;
+void command_model_clear(CommandModel *model);
+
+/* reference: NAME@ALIAS, NAME/VERSION (from the registry) or a file "….onnx". A file's schema is the one it carries
+ * (metadata key kedge.schema); without one it is inferred from `table` and `label` (NULL: an error that says so). */
+gboolean command_load_model(const CommandCommon *common, const gchar *reference, const DriftTable *table,
+                            const gchar *label, CommandModel *model, GError **error);
+
+/* "A,B" → NULL-terminated list (new); NULL → empty list. */
+gchar **command_split_names(const gchar *names);
+/* Infers the schema of a table; FALSE on a column named by --sensitive or --exclude that is not there. A column that is
+ * excluded and sensitive stays in the schema, unseen by the model. positive: class, or NULL. */
+DriftSchema *command_infer_schema(const DriftTable *table, const gchar *label, const gchar *sensitive,
+                                  const gchar *exclude, const gchar *positive, GError **error);
+/* Only CSV and "-" so far. */
+DriftTable *command_read_table(const gchar *path, GError **error);
+
+G_END_DECLS

@@ -1,0 +1,153 @@
+/* `kedge evaluate`. */
+#include <math.h>
+#include <stdio.h>
+
+#include "daemon/command_data.h"
+#include "pipeline/evaluate.h"
+#include "pipeline/model.h"
+
+extern const Command command_evaluate;
+
+typedef struct {
+  gchar *data, *label, *sensitive;
+  double robust_epsilon;
+  gint robust_steps;
+  gint64 seed;
+} EvaluateArguments;
+
+/* The figures in the order in which they are shown; NaN is null: undefined or not measured. */
+static json_t *describe(const PipelineEvaluation *evaluation)
+{
+  const struct {
+    const gchar *name;
+    double value;
+  } figures[] = {{"accuracy", evaluation->accuracy},
+                 {"balanced_accuracy", evaluation->balanced_accuracy},
+                 {"auc", evaluation->auc},
+                 {"log_loss", evaluation->log_loss},
+                 {"mae", evaluation->mae},
+                 {"rmse", evaluation->rmse},
+                 {"robust_accuracy", evaluation->robust_accuracy},
+                 {"robust_epsilon", evaluation->robust_epsilon},
+                 {"disparate_impact_worst", evaluation->disparate_impact_worst},
+                 {"latency_p50_us", evaluation->latency_p50_us},
+                 {"latency_p99_us", evaluation->latency_p99_us}};
+  json_t *report = json_object();
+  json_object_set_new(report, "rows", json_integer((json_int_t)evaluation->n));
+  for (guint i = 0; i < G_N_ELEMENTS(figures); i++)
+    json_object_set_new(report, figures[i].name,
+                        isfinite(figures[i].value) ? json_real(figures[i].value) : json_null());
+  if (evaluation->disparate_impact_group)
+    json_object_set_new(report, "disparate_impact_group", json_string(evaluation->disparate_impact_group));
+  if (evaluation->robust_undefined)
+    json_object_set_new(report, "robust_undefined", json_string(evaluation->robust_undefined));
+  return report;
+}
+
+static void print_figures(json_t *report)
+{
+  CommandTable *table = command_table_new((const gchar *const[]){"figure", ">value", NULL});
+  const char *name;
+  json_t *value;
+  json_object_foreach (report, name, value) {
+    if (json_is_null(value)) continue;
+    g_autofree gchar *text = json_is_real(value)      ? command_text_real(value, 4)
+                             : json_is_integer(value) ? command_text_count(value)
+                                                      : command_text(value);
+    command_table_add(table, name, text, NULL);
+  }
+  command_table_print(table);
+}
+
+/* Marks further features of the schema as sensitive. */
+static gboolean mark_sensitive(DriftSchema *schema, const gchar *names, GError **error)
+{
+  g_auto(GStrv) list = command_split_names(names);
+  for (guint i = 0; list[i]; i++) {
+    gint index = drift_schema_find_feature(schema, list[i]);
+    if (index < 0) {
+      g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID,
+                  "--sensitive %s: the model's schema has no such feature", list[i]);
+      return FALSE;
+    }
+    ((DriftFeature *)g_ptr_array_index(schema->features, index))->sensitive = TRUE;
+  }
+  return TRUE;
+}
+
+static json_t *measure(const EvaluateArguments *arguments, const CommandModel *loaded, const DriftTable *table,
+                       GError **error)
+{
+  PipelineEvaluation evaluation = {0};
+  json_t *report = NULL;
+  if (g_strcmp0(loaded->schema->label, arguments->label) != 0) {
+    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID, "--label %s: the model predicts \"%s\"",
+                arguments->label, loaded->schema->label);
+    return NULL;
+  }
+  g_autoptr(PipelineModel) model = pipeline_model_load(loaded->onnx, loaded->schema, NULL, error);
+  if (model && pipeline_evaluate(model, table, &evaluation, error) &&
+      pipeline_evaluate_latency(model, table, &evaluation, error) &&
+      (arguments->robust_epsilon == 0 ||
+       pipeline_evaluate_robustness(model, table, arguments->robust_epsilon, (guint)arguments->robust_steps,
+                                    (guint64)arguments->seed, &evaluation, error)))
+    report = describe(&evaluation);
+  pipeline_evaluation_clear(&evaluation);
+  return report;
+}
+
+static json_t *evaluate(const CommandCommon *common, const EvaluateArguments *arguments, const gchar *reference,
+                        GError **error)
+{
+  CommandModel loaded = {0};
+  json_t *report = NULL;
+  g_autoptr(DriftTable) table = command_read_table(arguments->data, error);
+  if (table && command_load_model(common, reference, table, arguments->label, &loaded, error) &&
+      mark_sensitive(loaded.schema, arguments->sensitive, error))
+    report = measure(arguments, &loaded, table, error);
+  command_model_clear(&loaded);
+  return report;
+}
+
+static int run_evaluate(int argc, char **argv)
+{
+  EvaluateArguments a = {.robust_steps = 20, .seed = 1};
+  const GOptionEntry entries[] = {
+      {"data", 0, 0, G_OPTION_ARG_FILENAME, &a.data, "CSV with a header; \"-\": standard input", "D.csv"},
+      {"label", 0, 0, G_OPTION_ARG_STRING, &a.label, "the column with the truth", "L"},
+      {"sensitive", 0, 0, G_OPTION_ARG_STRING, &a.sensitive, "features whose groups are compared", "A,B"},
+      {"robust-epsilon", 0, 0, G_OPTION_ARG_DOUBLE, &a.robust_epsilon,
+       "also the accuracy under PGD within this many standard deviations; 0: off", "E"},
+      {"robust-steps", 0, 0, G_OPTION_ARG_INT, &a.robust_steps, "of PGD (default 20)", "N"},
+      {"seed", 0, 0, G_OPTION_ARG_INT64, &a.seed, "of PGD's start (default 1)", "S"},
+      G_OPTION_ENTRY_NULL};
+  CommandCommon common;
+  int status = COMMAND_USAGE;
+  if (command_parse(&command_evaluate, &argc, &argv, entries, &common)) {
+    if (argc != 2 || !a.data || !a.label) {
+      status = command_usage(&common, "one MODEL, --data and --label are needed");
+    } else if (a.robust_epsilon < 0 || a.robust_steps < 1) {
+      status = command_usage(&common, "--robust-epsilon cannot be negative, --robust-steps must be positive");
+    } else {
+      g_autoptr(GError) error = NULL;
+      json_t *report = evaluate(&common, &a, argv[1], &error);
+      status = command_report(&common, report, error, print_figures);
+    }
+  }
+  g_free(a.data);
+  g_free(a.label);
+  g_free(a.sensitive);
+  return status;
+}
+
+const Command command_evaluate = {
+    .name = "evaluate",
+    .arguments = "MODEL --data D.csv --label L [--sensitive A,B] [--robust-epsilon E]",
+    .summary = "measure a model on labelled rows",
+    .help =
+        "MODEL is NAME@ALIAS, NAME/VERSION or a file M.onnx. Figures that are undefined for the task are left out\n"
+        "(null with --json): accuracy, balanced accuracy, AUC, log-loss; mean absolute and root mean squared error;\n"
+        "the lowest selection rate of a group over the highest (disparate impact; groups of at least 30 rows);\n"
+        "accuracy under attack; the time of one row.",
+    .run = run_evaluate,
+};

@@ -1,0 +1,227 @@
+/* `kedge train`. */
+#include <math.h>
+#include <stdio.h>
+
+#include "daemon/command_data.h"
+#include "daemon/command_store.h"
+#include "onnx/graph.h"
+#include "pipeline/trainer.h"
+
+extern const Command command_train;
+
+typedef struct {
+  gchar *data, *label, *from, *architecture, *backend, *sensitive, *exclude, *positive, *checkpoint, *output;
+  gint epochs, batch_size, patience, adversarial_steps;
+  gint64 seed;
+  double learning_rate, weight_decay, validation, adversarial_epsilon;
+  gboolean shuffle;
+} TrainArguments;
+
+static void arguments_init(TrainArguments *arguments)
+{
+  PipelineTrainOptions options;
+  pipeline_train_options_init(&options);
+  *arguments = (TrainArguments){.epochs = (gint)options.epochs,
+                                .batch_size = (gint)options.batch_size,
+                                .patience = (gint)options.patience,
+                                .adversarial_steps = (gint)options.adversarial_steps,
+                                .seed = (gint64)options.seed,
+                                .learning_rate = options.learning_rate,
+                                .weight_decay = options.weight_decay,
+                                .validation = options.validation_fraction};
+}
+
+static void arguments_clear(TrainArguments *arguments)
+{
+  gchar *texts[] = {arguments->data,       arguments->label,     arguments->from,    arguments->architecture,
+                    arguments->backend,    arguments->sensitive, arguments->exclude, arguments->positive,
+                    arguments->checkpoint, arguments->output};
+  for (guint i = 0; i < G_N_ELEMENTS(texts); i++) g_free(texts[i]);
+}
+
+static const gchar *check_arguments(const TrainArguments *arguments, int argc)
+{
+  if (argc != 1) return "only options are taken";
+  if (!arguments->data || !arguments->label || !arguments->output) return "--data, --label and -o are needed";
+  if (arguments->from && arguments->architecture) return "--from and --arch exclude each other";
+  if (arguments->epochs < 0 || arguments->batch_size < 0 || arguments->patience < 0 || arguments->adversarial_steps < 0)
+    return "--epochs, --batch-size, --patience and --adversarial-steps cannot be negative";
+  return NULL;
+}
+
+static gboolean show_progress(const PipelineTrainProgress *progress, gpointer user_data)
+{
+  g_autofree gchar *validation =
+      isnan(progress->validation_loss) ? g_strdup("") : g_strdup_printf("  validation %.4f", progress->validation_loss);
+  g_autofree gchar *text = g_strdup_printf("epoch %u/%u  loss %.4f%s  %.0f rows/s", progress->epoch, progress->epochs,
+                                           progress->loss, validation, progress->samples_per_second);
+  command_progress_update(user_data, (double)progress->epoch / progress->epochs, text);
+  return TRUE;
+}
+
+static json_t *real_or_null(double value)
+{
+  return isfinite(value) ? json_real(value) : json_null();
+}
+
+static json_t *describe_result(const TrainArguments *arguments, const PipelineTrainResult *result)
+{
+  json_t *report =
+      json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I}", "output", arguments->output, "rows_train",
+                (json_int_t)result->n_train, "rows_validation", (json_int_t)result->n_validation, "rows_skipped",
+                (json_int_t)result->n_skipped, "epochs", (json_int_t)result->epochs, "best_epoch",
+                (json_int_t)result->best_epoch, "bytes", (json_int_t)g_bytes_get_size(result->onnx));
+  json_object_set_new(report, "train_loss", real_or_null(result->train_loss));
+  json_object_set_new(report, "validation_loss", real_or_null(result->validation_loss));
+  json_object_set_new(report, "validation_metric", real_or_null(result->validation_metric));
+  json_object_set_new(report, "seconds", real_or_null(result->seconds));
+  json_object_set_new(report, "samples_per_second", real_or_null(result->samples_per_second));
+  return report;
+}
+
+static void print_result(json_t *report)
+{
+  g_autofree gchar *train = command_text_count(json_object_get(report, "rows_train"));
+  g_autofree gchar *validation = command_text_count(json_object_get(report, "rows_validation"));
+  g_autofree gchar *loss = command_text_real(json_object_get(report, "validation_loss"), 4);
+  g_autofree gchar *metric = command_text_real(json_object_get(report, "validation_metric"), 4);
+  printf("%s: trained on %s rows in %.2f s; %s validation rows: loss %s, accuracy (or -rmse) %s, epoch "
+         "%" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT "\n",
+         json_string_value(json_object_get(report, "output")), train,
+         json_real_value(json_object_get(report, "seconds")), validation, loss, metric,
+         json_integer_value(json_object_get(report, "best_epoch")),
+         json_integer_value(json_object_get(report, "epochs")));
+  json_int_t skipped = json_integer_value(json_object_get(report, "rows_skipped"));
+  if (skipped > 0) printf("%" JSON_INTEGER_FORMAT " rows had no usable label and were left out\n", skipped);
+}
+
+static void fill_options(const TrainArguments *arguments, GBytes *from, PipelineTrainOptions *options)
+{
+  pipeline_train_options_init(options);
+  if (arguments->architecture) options->architecture = arguments->architecture;
+  options->from = from;
+  options->backend = arguments->backend;
+  options->epochs = (guint)arguments->epochs;
+  options->batch_size = (guint)arguments->batch_size;
+  options->patience = (guint)arguments->patience;
+  options->learning_rate = arguments->learning_rate;
+  options->weight_decay = arguments->weight_decay;
+  options->validation_fraction = arguments->validation;
+  options->shuffle_split = arguments->shuffle;
+  options->seed = (guint64)arguments->seed;
+  options->adversarial_epsilon = arguments->adversarial_epsilon;
+  options->adversarial_steps = (guint)arguments->adversarial_steps;
+  options->checkpoint = arguments->checkpoint;
+}
+
+/* What the model promises: its accuracy on the rows it was not fitted to, as metadata of the file. `kedge model add`
+ * takes it over, and the leader measures a loss against it. */
+static GBytes *add_promise(const PipelineTrainResult *result, GError **error)
+{
+  if (result->n_validation == 0 || !isfinite(result->validation_metric) || result->validation_metric < 0)
+    return g_bytes_ref(result->onnx); /* none, or a regression's -rmse */
+  g_autoptr(OnnxGraph) graph = onnx_graph_from_bytes(result->onnx, error);
+  if (!graph) return NULL;
+  json_t *json = json_pack("{s:f, s:I}", "accuracy", result->validation_metric, "n", (json_int_t)result->n_validation);
+  char *text = json_dumps(json, JSON_COMPACT | JSON_REAL_PRECISION(17));
+  onnx_graph_set_metadata(graph, COMMAND_VALIDATION_KEY, text);
+  free(text);
+  json_decref(json);
+  return onnx_graph_to_bytes(graph, error);
+}
+
+static gboolean write_model(const gchar *path, const PipelineTrainResult *result, GError **error)
+{
+  g_autoptr(GBytes) onnx = add_promise(result, error);
+  if (!onnx) return FALSE;
+  gsize length = 0;
+  const gchar *bytes = g_bytes_get_data(onnx, &length);
+  return g_file_set_contents(path, bytes, (gssize)length, error);
+}
+
+static json_t *train(const CommandCommon *common, const TrainArguments *arguments, GError **error)
+{
+  CommandModel start = {0};
+  g_autoptr(DriftTable) table = command_read_table(arguments->data, error);
+  if (!table) return NULL;
+  if (arguments->from ? !command_load_model(common, arguments->from, table, arguments->label, &start, error)
+                      : !(start.schema = command_infer_schema(table, arguments->label, arguments->sensitive,
+                                                              arguments->exclude, arguments->positive, error)))
+    return NULL;
+  PipelineTrainOptions options;
+  PipelineTrainResult result = {0};
+  json_t *report = NULL;
+  fill_options(arguments, start.onnx, &options);
+  CommandProgress *progress = command_progress_new(common, "training");
+  gboolean done = pipeline_train(table, start.schema, &options, show_progress, progress, &result, error);
+  command_progress_finish(progress, done ? "done" : "failed");
+  if (done && write_model(arguments->output, &result, error)) report = describe_result(arguments, &result);
+  pipeline_train_result_clear(&result);
+  command_model_clear(&start);
+  return report;
+}
+
+static int run_train(int argc, char **argv)
+{
+  TrainArguments a;
+  arguments_init(&a);
+  const GOptionEntry entries[] = {
+      {"data", 0, 0, G_OPTION_ARG_FILENAME, &a.data, "CSV with a header; \"-\": standard input", "D.csv"},
+      {"label", 0, 0, G_OPTION_ARG_STRING, &a.label, "the column to predict", "L"},
+      {"from", 0, 0, G_OPTION_ARG_FILENAME, &a.from, "fine-tune this model: M.onnx, NAME@ALIAS or NAME/VERSION",
+       "MODEL"},
+      {"arch", 0, 0, G_OPTION_ARG_STRING, &a.architecture, "widths of the hidden layers (default mlp:64,64)",
+       "mlp:N,…"},
+      {"epochs", 0, 0, G_OPTION_ARG_INT, &a.epochs, "passes over the rows; 0: by the number of rows", "N"},
+      {"batch-size", 0, 0, G_OPTION_ARG_INT, &a.batch_size, "rows a step; 0: by the number of rows", "N"},
+      {"patience", 0, 0, G_OPTION_ARG_INT, &a.patience,
+       "stop after N epochs without a better validation loss; 0: never", "N"},
+      {"learning-rate", 0, 0, G_OPTION_ARG_DOUBLE, &a.learning_rate, "of Adam, falling along a cosine (default 0.005)",
+       "R"},
+      {"weight-decay", 0, 0, G_OPTION_ARG_DOUBLE, &a.weight_decay, "decoupled, times the learning rate (default 0.5)",
+       "W"},
+      {"validation", 0, 0, G_OPTION_ARG_DOUBLE, &a.validation, "share of the rows, the last ones (default 0.1)", "F"},
+      {"shuffle", 0, 0, G_OPTION_ARG_NONE, &a.shuffle, "validate on random rows instead of the last ones", NULL},
+      {"seed", 0, 0, G_OPTION_ARG_INT64, &a.seed, "of the first weights and the order of rows (default 1)", "S"},
+      {"backend", 0, 0, G_OPTION_ARG_STRING, &a.backend, "onednn or reference (default: the best)", "B"},
+      {"adversarial-epsilon", 0, 0, G_OPTION_ARG_DOUBLE, &a.adversarial_epsilon,
+       "train against PGD within this many standard deviations of the numeric features; 0: off", "E"},
+      {"adversarial-steps", 0, 0, G_OPTION_ARG_INT, &a.adversarial_steps, "of PGD (default 7)", "N"},
+      {"sensitive", 0, 0, G_OPTION_ARG_STRING, &a.sensitive, "columns whose groups are compared later", "A,B"},
+      {"exclude", 0, 0, G_OPTION_ARG_STRING, &a.exclude, "columns that the model must not see", "C,D"},
+      {"positive", 0, 0, G_OPTION_ARG_STRING, &a.positive, "the positive class (default: the last one)", "CLASS"},
+      {"checkpoint", 0, 0, G_OPTION_ARG_FILENAME, &a.checkpoint, "write to and resume from this file", "FILE"},
+      {"output", 'o', 0, G_OPTION_ARG_FILENAME, &a.output, "where to write the model", "OUT.onnx"},
+      G_OPTION_ENTRY_NULL};
+  CommandCommon common;
+  if (!command_parse(&command_train, &argc, &argv, entries, &common)) {
+    arguments_clear(&a);
+    return COMMAND_USAGE;
+  }
+  int status;
+  const gchar *usage = check_arguments(&a, argc);
+  if (usage) {
+    status = command_usage(&common, "%s", usage);
+  } else {
+    g_autoptr(GError) error = NULL;
+    json_t *report = train(&common, &a, &error);
+    status = command_report(&common, report, error, print_result);
+  }
+  arguments_clear(&a);
+  return status;
+}
+
+const Command command_train = {
+    .name = "train",
+    .arguments = "--data D.csv --label L [--from MODEL | --arch mlp:64,64] -o OUT.onnx",
+    .summary = "train a model on a CSV file, from scratch or from another model",
+    .help =
+        "Writes an ONNX model with its preprocessing inside: missing numbers become the mean, numbers are\n"
+        "standardised, texts one-hot encoded (unseen ones become zeros). The rows are taken in time order: the last\n"
+        "ones validate.\n"
+        "\n"
+        "--json prints {\"output\", \"rows_train\", \"rows_validation\", \"rows_skipped\", \"epochs\", \"best_epoch\", "
+        "\"bytes\",\n"
+        "\"train_loss\", \"validation_loss\", \"validation_metric\", \"seconds\", \"samples_per_second\"}.",
+    .run = run_train,
+};

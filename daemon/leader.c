@@ -1,0 +1,246 @@
+/* The leader thread. */
+#include "daemon/leader_internal.h"
+
+#include <unistd.h>
+
+#include "daemon/leader.h"
+
+enum { RETRY_FIRST_MS = 200, RETRY_LAST_MS = 5000, SEAL_EVERY_PANES = 50, SEAL_ROWS = 5000 };
+
+struct _Leader {
+  GThread *thread;
+  GMutex lock;
+  GCond wake;
+  gboolean stop;         /* under lock */
+  Settings *next;        /* under lock: settings to take over; NULL: none */
+  Settings *settings;    /* the thread's */
+  Health *health;
+  Metrics *metrics;
+  gchar *me;
+  /* the thread's own */
+  RegistryStore *store;
+  RegistryArtifacts *artifacts;
+  GHashTable *models;    /* name → LeaderModel* */
+  RegistryLeaseObservation lease;
+  gint64 term, lease_due;
+};
+
+Leader *leader_new(Settings *settings, Health *health, Metrics *metrics, GError **error)
+{
+  (void)error;
+  Leader *leader = g_new0(Leader, 1);
+  g_mutex_init(&leader->lock);
+  g_cond_init(&leader->wake);
+  leader->settings = settings_ref(settings);
+  leader->health = health;
+  leader->metrics = metrics;
+  leader->me = g_strdup_printf("%s:%d:%08x", g_get_host_name(), (int)getpid(), g_random_int());
+  leader->models = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, (GDestroyNotify)leader_model_free);
+  return leader;
+}
+
+void leader_free(Leader *leader)
+{
+  if (!leader) return;
+  g_hash_table_unref(leader->models);
+  g_clear_pointer(&leader->next, settings_unref);
+  settings_unref(leader->settings);
+  g_mutex_clear(&leader->lock);
+  g_cond_clear(&leader->wake);
+  g_free(leader->me);
+  g_free(leader);
+}
+
+/* Sleeps for so long unless woken; FALSE: stop. Takes over new settings. */
+static gboolean pause_thread(Leader *leader, gint64 milliseconds)
+{
+  gint64 until = g_get_monotonic_time() + milliseconds * 1000;
+  g_mutex_lock(&leader->lock);
+  while (!leader->stop && !leader->next && milliseconds > 0)
+    if (!g_cond_wait_until(&leader->wake, &leader->lock, until)) break;
+  gboolean go_on = !leader->stop;
+  if (leader->next) {
+    settings_unref(leader->settings);
+    leader->settings = g_steal_pointer(&leader->next);
+    g_hash_table_remove_all(leader->models);
+  }
+  g_mutex_unlock(&leader->lock);
+  return go_on;
+}
+
+static gboolean open_store(Leader *leader, GError **error)
+{
+  if (leader->store) return registry_store_reconnect(leader->store, error);
+  leader->store = registry_store_open(leader->settings->store, error);
+  if (leader->store && !leader->artifacts)
+    leader->artifacts = registry_artifacts_open(leader->settings->artifacts, error);
+  return leader->store && leader->artifacts;
+}
+
+static gboolean hold_lease(Leader *leader, GError **error)
+{
+  gint64 now = g_get_monotonic_time(), lease_us = (gint64)leader->settings->leader.lease_ms * 1000;
+  if (leader->term > 0 && now < leader->lease_due) return TRUE;
+  gint64 term = registry_lease_hold(leader->store, LEADER_LEASE, leader->me, lease_us, now, &leader->lease, error);
+  if (term < 0) return FALSE;
+  if (term != leader->term) {
+    g_hash_table_remove_all(leader->models);
+    if (term > 0) g_info("leading with term %" G_GINT64_FORMAT, term);
+    if (term == 0 && leader->term > 0) g_message("another daemon leads now");
+  }
+  leader->term = term;
+  leader->lease_due = now + lease_us / 4;
+  metrics_set(leader->metrics, "kedge_leader", NULL, term > 0);
+  return TRUE;
+}
+
+/* The model's state in memory; NULL without error: not registered yet. */
+static LeaderModel *get_model(Leader *leader, LeaderContext *context, const gchar *name, GError **error)
+{
+  LeaderModel *model = g_hash_table_lookup(leader->models, name);
+  if (model) return model;
+  g_autoptr(LeaderModel) fresh = leader_model_new(name);
+  g_autoptr(GError) local = NULL;
+  if (!leader_model_load(fresh, context, &local)) {
+    if (!g_error_matches(local, REGISTRY_ERROR, REGISTRY_ERROR_NOT_FOUND)) g_propagate_error(error, g_steal_pointer(&local));
+    return NULL;
+  }
+  model = g_steal_pointer(&fresh);
+  g_hash_table_insert(leader->models, model->name, model);
+  return model;
+}
+
+/* What was looked at, for `kedge wait`: written when it differs from what the store has. */
+static gboolean write_progress(LeaderModel *model, LeaderContext *context, const GPtrArray *shards, gboolean settled,
+                               GError **error)
+{
+  json_t *seen = json_object();
+  for (guint i = 0; i < shards->len; i++) {
+    const RegistryShardStatus *shard = g_ptr_array_index(shards, i);
+    g_autofree gchar *key = g_strdup_printf("%d", shard->partition);
+    json_t *consumed = shard->consumed ? json_loads(shard->consumed, 0, NULL) : NULL;
+    json_object_set_new(seen, key, consumed ? consumed : json_object());
+  }
+  const LeaderCounters *c = &model->counters;
+  json_t *json = json_pack(
+      "{s:o, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "seen", seen, "settled", settled, "windows",
+      (json_int_t)c->windows, "label_panes", (json_int_t)c->label_panes, "verdicts", (json_int_t)c->verdicts,
+      "incidents", (json_int_t)c->incidents, "retrainings", (json_int_t)c->retrainings, "refits",
+      (json_int_t)c->refits, "gate_refusals", (json_int_t)c->gate_refusals, "promotions", (json_int_t)c->promotions,
+      "rollbacks", (json_int_t)c->rollbacks, "training_failures", (json_int_t)c->training_failures);
+  gchar *text = verdict_dump(json);
+  json_decref(json);
+  if (!model->changed && g_strcmp0(text, model->progress) == 0) {
+    g_free(text);
+    return TRUE;
+  }
+  g_free(model->progress);
+  model->progress = text;
+  return leader_begin(context, error) && leader_commit(model, context, error);
+}
+
+static gboolean seal_log(LeaderModel *model, LeaderContext *context, gint64 panes_before, GError **error)
+{
+  guint sealed = 0;
+  if (model->counters.label_panes / SEAL_EVERY_PANES == panes_before / SEAL_EVERY_PANES) return TRUE;
+  return registry_labelled_log_seal(context->store, context->artifacts, model->name, SEAL_ROWS, &sealed, error);
+}
+
+static gboolean step_model(Leader *leader, LeaderContext *context, const gchar *name, gboolean *worked, GError **error)
+{
+  LeaderModel *model = get_model(leader, context, name, error);
+  if (!model) return error == NULL || *error == NULL;
+  gboolean mine = FALSE;
+  gint64 panes_before = model->counters.label_panes;
+  g_autoptr(GPtrArray) shards = registry_shard_list(context->store, name, error);
+  if (!shards || !leader_step_jobs(model, context, &mine, error) ||
+      !leader_step_windows(model, context, shards, &mine, error) ||
+      !leader_step_labels(model, context, shards, &mine, error) || !seal_log(model, context, panes_before, error))
+    return FALSE;
+  *worked = *worked || mine;
+  if (mine) return TRUE; /* progress is written by the pass that finds nothing left to do */
+  return write_progress(model, context, shards, json_array_size(model->pending) == 0, error);
+}
+
+/* One pass over the models; FALSE: an error that concerns the store. */
+static gboolean pass(Leader *leader, gboolean *worked, GError **error)
+{
+  if (!open_store(leader, error) || !hold_lease(leader, error)) return FALSE;
+  health_beat(leader->health, "leader");
+  if (leader->term == 0) return TRUE;
+  LeaderContext context = {.store = leader->store,
+                           .artifacts = leader->artifacts,
+                           .settings = leader->settings,
+                           .me = leader->me,
+                           .term = leader->term,
+                           .metrics = leader->metrics,
+                           .health = leader->health};
+  for (guint i = 0; i < leader->settings->n_models; i++)
+    if (!step_model(leader, &context, leader->settings->models[i].name, worked, error)) return FALSE;
+  return TRUE;
+}
+
+/* What is in memory may be ahead of the store after any failure: it is read again. */
+static void recover(Leader *leader, const GError *error)
+{
+  g_hash_table_remove_all(leader->models);
+  if (leader->store && registry_store_in_transaction(leader->store)) registry_store_rollback(leader->store);
+  if (g_error_matches(error, REGISTRY_ERROR, REGISTRY_ERROR_FENCED)) {
+    g_message("the lease was lost: another daemon leads");
+    leader->term = 0;
+    leader->lease_due = 0;
+    return;
+  }
+  health_set(leader->health, "leader", FALSE, error->message);
+  g_warning("leader: %s", error->message);
+}
+
+static gpointer run(gpointer data)
+{
+  Leader *leader = data;
+  gint64 retry = RETRY_FIRST_MS;
+  for (gint64 wait = 0; pause_thread(leader, wait);) {
+    g_autoptr(GError) error = NULL;
+    gboolean worked = FALSE;
+    health_beat(leader->health, "leader");
+    if (pass(leader, &worked, &error)) {
+      health_set(leader->health, "leader", TRUE, leader->term > 0 ? "leading" : "following");
+      retry = RETRY_FIRST_MS;
+      wait = worked ? 0 : leader->settings->leader.poll_ms;
+      continue;
+    }
+    gboolean fenced = g_error_matches(error, REGISTRY_ERROR, REGISTRY_ERROR_FENCED);
+    recover(leader, error);
+    wait = fenced ? leader->settings->leader.poll_ms : retry;
+    if (!fenced) retry = MIN(retry * 2, RETRY_LAST_MS);
+  }
+  if (leader->store && leader->term > 0) registry_lease_release(leader->store, LEADER_LEASE, leader->me, NULL);
+  g_hash_table_remove_all(leader->models);
+  g_clear_pointer(&leader->artifacts, registry_artifacts_close);
+  g_clear_pointer(&leader->store, registry_store_close);
+  return NULL;
+}
+
+void leader_start(Leader *leader)
+{
+  health_set(leader->health, "leader", FALSE, "starting");
+  leader->thread = g_thread_new("kedge-leader", run, leader);
+}
+
+void leader_reload(Leader *leader, Settings *settings)
+{
+  g_mutex_lock(&leader->lock);
+  g_clear_pointer(&leader->next, settings_unref);
+  leader->next = settings_ref(settings);
+  g_cond_signal(&leader->wake);
+  g_mutex_unlock(&leader->lock);
+}
+
+void leader_stop(Leader *leader)
+{
+  g_mutex_lock(&leader->lock);
+  leader->stop = TRUE;
+  g_cond_signal(&leader->wake);
+  g_mutex_unlock(&leader->lock);
+  if (leader->thread) g_thread_join(g_steal_pointer(&leader->thread));
+}

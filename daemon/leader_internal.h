@@ -1,0 +1,174 @@
+/* The leader's own pieces: one LeaderModel a model, stepped by leader.c while it holds the lease. */
+#pragma once
+
+#include <jansson.h>
+
+#include "daemon/adapt.h"
+#include "daemon/health.h"
+#include "daemon/metrics.h"
+#include "daemon/settings.h"
+#include "drift/accumulator.h"
+#include "drift/detector.h"
+#include "drift/window.h"
+#include "registry/artifact.h"
+#include "registry/decision.h"
+#include "registry/job.h"
+#include "registry/model.h"
+#include "registry/shard.h"
+
+G_BEGIN_DECLS
+
+#define LEADER_LEASE "leader"
+
+/* What a step works with; borrowed for the length of a pass. */
+typedef struct {
+  RegistryStore *store;
+  RegistryArtifacts *artifacts;
+  const Settings *settings;
+  const gchar *me;
+  gint64 term;
+  Metrics *metrics; /* may be NULL (replay, tests) */
+  Health *health;   /* may be NULL */
+} LeaderContext;
+
+/* A traffic pane of the window that is being filled. */
+typedef struct {
+  gint32 partition;
+  gint64 number;
+  guint64 count;
+  gint64 first_time, last_time;
+} LeaderPane;
+
+/* A label pane: its rows are [start, start + next_row - first_row) of the model's labelled rows. */
+typedef struct {
+  gint32 partition, label_partition;
+  gint64 number, first_row, next_row;
+  gint64 start;
+  gint64 time; /* label time of its last row */
+} LeaderRows;
+
+typedef struct {
+  gint32 partition, label_partition; /* label_partition -1: traffic */
+  gint64 next;
+} LeaderCursor;
+
+typedef struct {
+  gint64 windows, performance_windows, label_panes, verdicts;
+  gint64 retrainings, refits, training_failures, gate_refusals, promotions, rollbacks, incidents;
+} LeaderCounters;
+
+typedef struct {
+  gchar *name;
+  /* --- durable: leader_state.c ------------------------------------------------------------------------------------ */
+  GArray *cursors;      /* of LeaderCursor */
+  GArray *window;       /* of LeaderPane */
+  GArray *rows;         /* of LeaderRows: enough of the newest label panes to train on */
+  guint performance_panes; /* how many of the newest rows belong to the open performance window */
+  Adapt *adapt;         /* NULL: the model has no champion yet, or is a regression */
+  DriftDetector *adwin, *ddm; /* on the served error */
+  json_t *incidents;    /* kind → {"id", "clear": windows in a row without the finding} */
+  json_t *pending;      /* [{"id", "purpose": "pane"|"history"|"train", …}] */
+  json_t *watch;        /* {"version", "previous", "promised", "rows", "errors"} or null */
+  json_t *budget;       /* {"day", "trainings"} */
+  LeaderCounters counters;
+  /* --- cache ------------------------------------------------------------------------------------------------------ */
+  DriftSchema *schema;
+  DriftGrid *grid;
+  gchar *profile_digest;
+  DriftAccumulator *profile;
+  gint64 profile_version;
+  gboolean changed;     /* durable part differs from the store */
+  gchar *progress;      /* last progress JSON written */
+} LeaderModel;
+
+/* --- leader_state.c ------------------------------------------------------------------------------------------------- */
+LeaderModel *leader_model_new(const gchar *name);
+void leader_model_free(LeaderModel *model);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(LeaderModel, leader_model_free)
+/* Reads the stored state (a fresh one when there is none) and the schema. */
+gboolean leader_model_load(LeaderModel *model, LeaderContext *context, GError **error);
+GBytes *leader_model_to_bytes(const LeaderModel *model);
+gint64 *leader_model_cursor(LeaderModel *model, gint32 partition, gint32 label_partition);
+/* Grid and profile of the champion; *missing says what there is not (static), outputs then NULL. */
+gboolean leader_model_load_profile(LeaderModel *model, LeaderContext *context, const gchar **missing, GError **error);
+void leader_adapt_settings(const SettingsModel *settings, AdaptSettings *adapt);
+
+/* --- leader_decide.c: transactions, incidents, notifications --------------------------------------------------------- */
+/* Begins a decision transaction and checks the lease. */
+gboolean leader_begin(LeaderContext *context, GError **error);
+/* Stores the state and commits. On failure rolled back: the caller drops the model's memory. */
+gboolean leader_commit(LeaderModel *model, LeaderContext *context, GError **error);
+/* Opens, updates or closes the model's incident of that kind inside a decision transaction. found: the finding stands;
+ * clear_after: so many calls in a row without it close the incident. body (taken): merged into the incident's body. */
+typedef struct {
+  const gchar *kind, *summary, *verdict;
+  gboolean found;
+  guint clear_after;
+  gint64 number, event_time;
+} LeaderFinding;
+gboolean leader_follow_incident(LeaderModel *model, LeaderContext *context, const LeaderFinding *finding, json_t *body,
+                                GError **error);
+/* Adds a line (and the job's id when not NULL) to the open performance incident. */
+gboolean leader_note_incident(LeaderModel *model, LeaderContext *context, const gchar *kind, gint64 event_time,
+                              const gchar *job, GError **error, const gchar *format, ...) G_GNUC_PRINTF(7, 8);
+const gchar *leader_open_incident(const LeaderModel *model, const gchar *kind); /* id or NULL */
+/* One outbox item a webhook. data is borrowed. */
+gboolean leader_notify(LeaderModel *model, LeaderContext *context, const gchar *type, const gchar *id, json_t *data,
+                       GError **error);
+gboolean leader_promote(LeaderModel *model, LeaderContext *context, gint64 version, gint64 expected, double promised_error,
+                        const gchar *reason, GError **error);
+
+/* --- leader_order.c: the one order in which panes are taken ------------------------------------------------------------ */
+typedef struct {
+  gint32 partition;
+  RegistryPane *traffic;     /* without bytes; NULL for label panes */
+  RegistryLabelPane *labels; /* with bytes; NULL for traffic panes */
+} LeaderTaken;
+/* Panes that may be taken now, in order, as LeaderTaken*. *more: the limit was met, call again at once. */
+GPtrArray *leader_take_order(LeaderModel *model, LeaderContext *context, const GPtrArray *shards, gboolean label,
+                             gboolean *more, GError **error);
+
+/* --- steps: each does all it can and says whether it did anything ----------------------------------------------------- */
+gboolean leader_step_windows(LeaderModel *model, LeaderContext *context, const GPtrArray *shards, gboolean *worked,
+                             GError **error);
+gboolean leader_step_labels(LeaderModel *model, LeaderContext *context, const GPtrArray *shards, gboolean *worked,
+                            GError **error);
+gboolean leader_step_jobs(LeaderModel *model, LeaderContext *context, gboolean *worked, GError **error);
+/* The decision on the newest pane, errors [versions][rows]; inside a decision transaction. pane: {"number", "time", …}. */
+/* Judges the label window when it is full (performance, bias); inside a decision transaction. */
+gboolean leader_judge_performance(LeaderModel *model, LeaderContext *context, const SettingsModel *settings,
+                                  GError **error);
+gboolean leader_decide_pane(LeaderModel *model, LeaderContext *context, const guint8 *const *errors, guint n_rows,
+                            json_t *pane, GError **error);
+
+/* --- leader_labels.c, shared with replay */
+void leader_feed_detectors(LeaderModel *model, const DriftLabelRow *rows, guint n, json_t *pane);
+/* One character a row: '0' or '1' where `version` served it, else '2'; new. */
+gchar *leader_served_errors(const DriftSchema *schema, const DriftLabelRow *rows, guint n, gint64 version);
+json_t *leader_label_body(const AdaptStep *step, const json_t *pane);
+json_t *leader_detectors_to_json(const LeaderModel *model); /* {"adwin": BASE64, "ddm": BASE64} */
+gboolean leader_detectors_from_json(LeaderModel *model, const json_t *json, GError **error);
+
+/* --- leader_request.c: jobs --------------------------------------------------------------------------------------------- */
+/* The data ranges of labelled rows [first, next), as job specs name them (new). */
+json_t *leader_data_ranges(const LeaderModel *model, gint64 first, gint64 next);
+gboolean leader_request_score(LeaderModel *model, LeaderContext *context, const gchar *purpose, const gint64 *versions,
+                              guint n_versions, gint64 first, gint64 next, json_t *extra, GError **error);
+/* `cause`: the kind of the incident that asks for it. */
+gboolean leader_request_training(LeaderModel *model, LeaderContext *context, const AdaptStep *step, const gchar *cause,
+                                 gint64 event_time, GError **error);
+/* An incident of that kind has just opened: where the policy acts on it, a training on the newest labelled rows. */
+gboolean leader_act_on_incident(LeaderModel *model, LeaderContext *context, const gchar *kind, gint64 event_time,
+                                GError **error);
+
+/* --- verdict_json.c: verdicts as JSON; field order and number format are fixed, so that equal verdicts are equal texts -- */
+json_t *verdict_window_to_json(const DriftWindowVerdict *verdict, const DriftWindowSettings *settings);
+json_t *verdict_settings_to_json(const DriftWindowSettings *settings);
+gboolean verdict_settings_from_json(const json_t *json, DriftWindowSettings *settings);
+json_t *verdict_step_to_json(const AdaptStep *step);
+json_t *verdict_number(double value); /* null when not finite */
+gchar *verdict_dump(const json_t *json); /* compact, new */
+/* One line for people: what drifted most, or (quality) whose values are most amiss. */
+gchar *verdict_window_summary(const DriftWindowVerdict *verdict, gboolean quality);
+
+G_END_DECLS

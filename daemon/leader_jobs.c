@@ -1,0 +1,189 @@
+/* What finished jobs lead to: scores into the policy, trained versions through the gate. */
+#include <math.h>
+#include <string.h>
+
+#include "daemon/leader_internal.h"
+#include "deploy/gate.h"
+
+enum { UNKNOWN = 2, HISTORY_ROWS = 2500 };
+
+/* --- scores ------------------------------------------------------------------------------------------------------------- */
+
+/* The error bits of `version` in a score job's result, one byte a row [n]; UNKNOWN where the result has none. */
+static guint8 *score_errors(const json_t *result, gint64 version, guint n)
+{
+  guint8 *errors = g_malloc(n + 1);
+  memset(errors, UNKNOWN, n);
+  json_t *entry;
+  size_t i;
+  json_array_foreach(json_object_get(result, "versions"), i, entry)
+  {
+    if (json_integer_value(json_object_get(entry, "version")) != version) continue;
+    const gchar *text = json_string_value(json_object_get(entry, "errors"));
+    gsize length = 0;
+    g_autofree guint8 *bits = text ? g_base64_decode(text, &length) : NULL;
+    if (!bits || length < (n + 7) / 8) continue;
+    for (guint row = 0; row < n; row++) errors[row] = (bits[row / 8] >> (row % 8)) & 1;
+  }
+  return errors;
+}
+
+static gboolean pane_scored(LeaderModel *model, LeaderContext *context, json_t *entry, const json_t *result,
+                            GError **error)
+{
+  guint n_versions = 0, n = (guint)(json_integer_value(json_object_get(entry, "next")) -
+                                    json_integer_value(json_object_get(entry, "first")));
+  const gint64 *versions = adapt_get_versions(model->adapt, &n_versions);
+  json_t *pane = json_object_get(entry, "pane");
+  const gchar *served = json_string_value(json_object_get(pane, "served"));
+  g_autoptr(GPtrArray) errors = g_ptr_array_new_with_free_func(g_free);
+  for (guint v = 0; v < n_versions; v++) {
+    guint8 *bits = score_errors(result, versions[v], n);
+    for (guint i = 0; served && served[i] && i < n && versions[v] == adapt_get_champion(model->adapt); i++)
+      if (bits[i] == UNKNOWN) bits[i] = (guint8)(served[i] - '0');
+    g_ptr_array_add(errors, bits);
+  }
+  return leader_decide_pane(model, context, (const guint8 *const *)(void *)errors->pdata, n, pane, error);
+}
+
+static void history_scored(LeaderModel *model, const json_t *entry, const json_t *result)
+{
+  gint64 first = json_integer_value(json_object_get(entry, "first"));
+  guint n = (guint)(json_integer_value(json_object_get(entry, "next")) - first);
+  gint64 version = json_integer_value(json_array_get(json_object_get(entry, "versions"), 0));
+  g_autofree guint8 *errors = score_errors(result, version, n);
+  adapt_set_errors(model->adapt, version, first, errors, n);
+}
+
+/* --- trained versions --------------------------------------------------------------------------------------------------- */
+
+static gchar *findings_text(const DeployGateResult *gate)
+{
+  GString *text = g_string_new(NULL);
+  for (guint i = 0; i < gate->findings->len; i++) {
+    const DeployGateFinding *finding = g_ptr_array_index(gate->findings, i);
+    if (finding->applies && finding->passed == gate->passed)
+      g_string_append_printf(text, "%s%s", text->len ? "; " : "", finding->text);
+  }
+  return g_string_free(text, FALSE);
+}
+
+/* Whether the version broke only rules that compare it with the champion. The pool compares it again on later rows, so
+ * such a version may still prove itself; one that broke an absolute bound (bias, robustness, latency) never serves. */
+static gboolean may_join_pool(const DeployGateResult *gate)
+{
+  static const gchar *const relative[] = {"minimum_holdout", "gain", "maximum_loss", NULL};
+  for (guint i = 0; i < gate->findings->len; i++) {
+    const DeployGateFinding *finding = g_ptr_array_index(gate->findings, i);
+    if (finding->applies && !finding->passed && !g_strv_contains(relative, finding->rule)) return FALSE;
+  }
+  return TRUE;
+}
+
+/* Asks for the new version's errors on the rows before it: with them it can be compared with the pool. */
+static gboolean request_history(LeaderModel *model, LeaderContext *context, gint64 version, GError **error)
+{
+  gint64 next = adapt_get_rows(model->adapt), oldest = g_array_index(model->rows, LeaderRows, 0).start;
+  gint64 first = MAX(next - HISTORY_ROWS, oldest);
+  return first >= next || leader_request_score(model, context, "history", &version, 1, first, next, NULL, error);
+}
+
+static gboolean judge_version(LeaderModel *model, LeaderContext *context, const json_t *entry, const RegistryJob *job,
+                              const json_t *result, GError **error)
+{
+  const SettingsModel *settings = settings_find_model(context->settings, model->name);
+  gint64 version = json_integer_value(json_object_get(result, "version"));
+  gint64 time = json_integer_value(json_object_get(entry, "time"));
+  gint64 champion = json_integer_value(json_object_get(entry, "champion"));
+  const gchar *cause = json_string_value(json_object_get(entry, "cause"));
+  AdaptSettings adapt_settings;
+  leader_adapt_settings(settings, &adapt_settings);
+  g_autoptr(DeployGateResult) gate = deploy_gate_judge(&settings->gate, job->result, error);
+  if (!gate) return FALSE;
+  g_autofree gchar *findings = findings_text(gate);
+  gboolean promoted = FALSE, good = TRUE;
+  if (!gate->passed) {
+    model->counters.gate_refusals++;
+    good = leader_note_incident(model, context, cause, time, job->id, error,
+                                "gate refused version %" G_GINT64_FORMAT ": %s", version, findings);
+  } else if (champion != adapt_get_champion(model->adapt)) {
+    model->counters.gate_refusals++;
+    good = leader_note_incident(model, context, cause, time, job->id, error,
+                                "version %" G_GINT64_FORMAT " was compared with version %" G_GINT64_FORMAT
+                                ", which serves no longer: kept in the pool", version, champion);
+  } else if (!settings->rollout.automatic) {
+    good = leader_note_incident(model, context, cause, time, job->id, error,
+                                "version %" G_GINT64_FORMAT " passed the gate and waits for `kedge promote %s %"
+                                G_GINT64_FORMAT "`: %s", version, model->name, version, findings);
+  } else {
+    const json_t *challenger = json_object_get(json_object_get(result, "comparison"), "challenger");
+    double promised = json_is_number(challenger) ? 1 - json_number_value(challenger) : NAN;
+    g_autofree gchar *reason = g_strdup_printf("gate passed: %s", findings);
+    promoted = TRUE;
+    good = leader_promote(model, context, version, champion, promised, reason, error) &&
+           leader_note_incident(model, context, cause, time, job->id, error,
+                                "version %" G_GINT64_FORMAT " promoted: %s", version, findings);
+  }
+  if (!good) return FALSE;
+  if (!may_join_pool(gate)) return TRUE;
+  adapt_add_version(model->adapt, &adapt_settings, version, promoted);
+  return request_history(model, context, version, error);
+}
+
+static gboolean training_failed(LeaderModel *model, LeaderContext *context, const json_t *entry, const RegistryJob *job,
+                                GError **error)
+{
+  model->counters.training_failures++;
+  return leader_note_incident(model, context, json_string_value(json_object_get(entry, "cause")),
+                              json_integer_value(json_object_get(entry, "time")), job->id, error,
+                              "%s %s: %s", job->kind, job->state, job->error ? job->error : "no reason given");
+}
+
+/* --- the step ------------------------------------------------------------------------------------------------------------ */
+
+static gboolean finish(LeaderModel *model, LeaderContext *context, json_t *entry, const RegistryJob *job, GError **error)
+{
+  const gchar *purpose = json_string_value(json_object_get(entry, "purpose"));
+  gboolean done = g_str_equal(job->state, "done"), good = TRUE;
+  json_t *result = done && job->result ? json_loads(job->result, JSON_REJECT_DUPLICATES, NULL) : NULL;
+  if (g_strcmp0(purpose, "pane") == 0)
+    good = pane_scored(model, context, entry, result, error);
+  else if (g_strcmp0(purpose, "history") == 0)
+    history_scored(model, entry, result);
+  else if (result)
+    good = judge_version(model, context, entry, job, result, error);
+  else
+    good = training_failed(model, context, entry, job, error);
+  json_decref(result);
+  return good;
+}
+
+static gboolean finish_in_transaction(LeaderModel *model, LeaderContext *context, size_t index, const RegistryJob *job,
+                                      GError **error)
+{
+  if (!leader_begin(context, error)) return FALSE;
+  json_t *entry = json_incref(json_array_get(model->pending, index));
+  json_array_remove(model->pending, index);
+  gboolean good = finish(model, context, entry, job, error);
+  json_decref(entry);
+  if (good) return leader_commit(model, context, error);
+  registry_store_rollback(context->store);
+  return FALSE;
+}
+
+gboolean leader_step_jobs(LeaderModel *model, LeaderContext *context, gboolean *worked, GError **error)
+{
+  for (size_t i = 0; i < json_array_size(model->pending);) {
+    const gchar *id = json_string_value(json_object_get(json_array_get(model->pending, i), "id"));
+    g_autoptr(RegistryJob) job = registry_job_get(context->store, id, error);
+    if (!job) return FALSE;
+    if (g_str_equal(job->state, "queued") || g_str_equal(job->state, "running")) {
+      i++;
+      continue;
+    }
+    if (!finish_in_transaction(model, context, i, job, error)) return FALSE;
+    *worked = TRUE;
+    i = 0; /* the list has changed */
+  }
+  return TRUE;
+}

@@ -1,0 +1,135 @@
+/* Jobs the leader asks for. Ids are deterministic: asking twice is asking once. */
+#include <math.h>
+
+#include "daemon/leader_internal.h"
+
+json_t *leader_data_ranges(const LeaderModel *model, gint64 first, gint64 next)
+{
+  json_t *ranges = json_array();
+  for (guint i = 0; i < model->rows->len; i++) {
+    const LeaderRows *r = &g_array_index(model->rows, LeaderRows, i);
+    gint64 from = MAX(first, r->start), to = MIN(next, r->start + r->next_row - r->first_row);
+    if (from >= to) continue;
+    json_t *last = json_array_get(ranges, json_array_size(ranges) ? json_array_size(ranges) - 1 : 0);
+    gint64 first_row = r->first_row + from - r->start, next_row = r->first_row + to - r->start;
+    if (last && json_integer_value(json_object_get(last, "partition")) == r->partition &&
+        json_integer_value(json_object_get(last, "label_partition")) == r->label_partition &&
+        json_integer_value(json_object_get(last, "next_row")) == first_row)
+      json_object_set_new(last, "next_row", json_integer(next_row));
+    else
+      json_array_append_new(ranges, json_pack("{s:i, s:i, s:I, s:I}", "partition", r->partition, "label_partition",
+                                              r->label_partition, "first_row", (json_int_t)first_row, "next_row",
+                                              (json_int_t)next_row));
+  }
+  return ranges;
+}
+
+static gboolean create_job(LeaderModel *model, LeaderContext *context, const gchar *id, const gchar *kind, gint priority,
+                           json_t *spec, const gchar *incident, GError **error)
+{
+  g_autofree gchar *text = verdict_dump(spec);
+  json_decref(spec);
+  RegistryJob job = {.id = (gchar *)id,
+                     .model = model->name,
+                     .kind = (gchar *)kind,
+                     .priority = priority,
+                     .spec = text,
+                     .incident = (gchar *)incident,
+                     .maximum_attempts = 25};
+  return registry_job_create(context->store, &job, error);
+}
+
+gboolean leader_request_score(LeaderModel *model, LeaderContext *context, const gchar *purpose, const gint64 *versions,
+                              guint n_versions, gint64 first, gint64 next, json_t *extra, GError **error)
+{
+  json_t *list = json_array();
+  for (guint i = 0; i < n_versions; i++) json_array_append_new(list, json_integer(versions[i]));
+  g_autofree gchar *id = g_strdup_printf("%s/score/%s-%" G_GINT64_FORMAT "-%" G_GINT64_FORMAT, model->name, purpose,
+                                         next, n_versions ? versions[n_versions - 1] : 0);
+  json_t *entry = json_pack("{s:s, s:s, s:O, s:I, s:I, s:O?}", "id", id, "purpose", purpose, "versions", list, "first",
+                            (json_int_t)first, "next", (json_int_t)next, "pane", extra);
+  json_array_append_new(model->pending, entry);
+  json_t *spec = json_pack("{s:s, s:o, s:o}", "model", model->name, "data", leader_data_ranges(model, first, next),
+                           "versions", list);
+  return create_job(model, context, id, "score", 100, spec, NULL, error);
+}
+
+/* One training at a time, and no more a day of event time than the policy allows. */
+static gboolean may_train(LeaderModel *model, const SettingsPolicy *policy, gint64 event_time)
+{
+  json_t *entry;
+  size_t i;
+  json_array_foreach(model->pending, i, entry) if (g_strcmp0(json_string_value(json_object_get(entry, "purpose")),
+                                                              "train") == 0) return FALSE;
+  gint64 day = event_time / G_TIME_SPAN_DAY;
+  json_int_t trainings = json_integer_value(json_object_get(model->budget, "day")) == day
+                             ? json_integer_value(json_object_get(model->budget, "trainings"))
+                             : 0;
+  if (policy->daily_budget > 0 && trainings >= policy->daily_budget) return FALSE;
+  json_object_set_new(model->budget, "day", json_integer(day));
+  json_object_set_new(model->budget, "trainings", json_integer(trainings + 1));
+  return TRUE;
+}
+
+static json_t *training_spec(const LeaderModel *model, const SettingsModel *settings, const AdaptStep *step,
+                             const gchar *incident)
+{
+  const SettingsPolicy *policy = &settings->policy;
+  gboolean refit = step->training == ADAPT_TRAIN_REFIT;
+  guint n = 0;
+  const gint64 *versions = adapt_get_versions(model->adapt, &n);
+  return json_pack(
+      "{s:s, s:o, s:s, s:I, s:I, s:f, s:I, s:f, s:i, s:{s:f, s:f}, s:s?}", "model", model->name, "data",
+      leader_data_ranges(model, step->training_first, step->training_next), "architecture", policy->architecture, "from",
+      (json_int_t)(refit ? versions[0] : 0), "champion", (json_int_t)adapt_get_champion(model->adapt),
+      "holdout_fraction", policy->holdout_fraction, "seed", (json_int_t)policy->seed, "adversarial_epsilon",
+      policy->adversarial_epsilon, "adversarial_steps", (int)policy->adversarial_steps, "gate", "confidence", .95,
+      "robust_epsilon", settings->gate.robust_accuracy_bound > 0 ? MAX(policy->adversarial_epsilon, .1) : 0., "incident",
+      incident);
+}
+
+gboolean leader_request_training(LeaderModel *model, LeaderContext *context, const AdaptStep *step, const gchar *cause,
+                                 gint64 event_time, GError **error)
+{
+  const SettingsModel *settings = settings_find_model(context->settings, model->name);
+  gboolean refit = step->training == ADAPT_TRAIN_REFIT;
+  const gchar *kind = refit ? "refit" : "retrain", *incident = leader_open_incident(model, cause);
+  if (!may_train(model, &settings->policy, event_time))
+    return leader_note_incident(model, context, cause, event_time, NULL, error,
+                                "no %s: another training runs or the day's budget of %u is used", kind,
+                                settings->policy.daily_budget);
+  g_autofree gchar *id = g_strdup_printf("%s/%s/%" G_GINT64_FORMAT, model->name, kind, step->training_next);
+  json_array_append_new(model->pending,
+                        json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I}", "id", id, "purpose", "train", "kind", kind,
+                                  "cause", cause, "champion", (json_int_t)adapt_get_champion(model->adapt), "first",
+                                  (json_int_t)step->training_first, "next", (json_int_t)step->training_next, "time",
+                                  (json_int_t)event_time));
+  if (refit)
+    model->counters.refits++;
+  else
+    model->counters.retrainings++;
+  return create_job(model, context, id, kind, refit ? 50 : 10, training_spec(model, settings, step, incident), incident,
+                    error) &&
+         leader_note_incident(model, context, cause, event_time, id, error,
+                              "%s on labelled rows %" G_GINT64_FORMAT "–%" G_GINT64_FORMAT " (the last %.0f%% held out)",
+                              kind, step->training_first, step->training_next - 1,
+                              100 * settings->policy.holdout_fraction);
+}
+
+gboolean leader_act_on_incident(LeaderModel *model, LeaderContext *context, const gchar *kind, gint64 event_time,
+                                GError **error)
+{
+  const SettingsModel *settings = settings_find_model(context->settings, model->name);
+  if (g_str_equal(kind, "performance")) return TRUE; /* the adaptation policy trains step by step */
+  if (!model->adapt || !settings->policy.retrain || model->rows->len == 0 ||
+      !g_strv_contains((const gchar *const *)settings->policy.act_on, kind))
+    return TRUE;
+  AdaptSettings adapt;
+  leader_adapt_settings(settings, &adapt);
+  const LeaderRows *last = &g_array_index(model->rows, LeaderRows, model->rows->len - 1);
+  gint64 next = last->start + last->next_row - last->first_row;
+  gint64 first = MAX(next - (gint64)adapt.maximum_rows, g_array_index(model->rows, LeaderRows, 0).start);
+  if (next - first < adapt.minimum_rows) return TRUE;
+  AdaptStep step = {.training = ADAPT_TRAIN_RETRAIN, .training_first = first, .training_next = next};
+  return leader_request_training(model, context, &step, kind, event_time, error);
+}

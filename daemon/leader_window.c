@@ -1,0 +1,353 @@
+/* Windows: sums of panes judged against the champion's profile, and of label panes judged for performance and bias. */
+#include "daemon/leader_window.h"
+
+#include <math.h>
+
+enum { CLEAR_AFTER = 3 };
+
+void window_settings_for(const SettingsModel *settings, double events, DriftWindowSettings *out)
+{
+  drift_window_settings_init(out);
+  if (settings->alarm.minimum_effect > 0) out->minimum_effect = settings->alarm.minimum_effect;
+  out->disparate_impact_bound = settings->alarm.disparate_impact_bound;
+  if (settings->alarm.minimum_group > 0) out->minimum_group = settings->alarm.minimum_group;
+  double share = settings->alarm.budget * events / (double)MAX(settings->alarm.per_rows, 1);
+  out->false_discovery_rate = CLAMP(share, 1e-9, .05);
+}
+
+DriftAccumulator *window_sum(RegistryStore *store, const gchar *model, DriftGrid *grid, const LeaderPane *panes, guint n,
+                             GError **error)
+{
+  g_autoptr(DriftAccumulator) sum = drift_accumulator_new(grid);
+  for (guint i = 0; i < n; i++) {
+    g_autoptr(GPtrArray) list = registry_pane_list(store, model, panes[i].partition, panes[i].number, 1, TRUE, error);
+    if (!list) return NULL;
+    const RegistryPane *pane = list->len ? g_ptr_array_index(list, 0) : NULL;
+    if (!pane || pane->number != panes[i].number) {
+      g_set_error(error, DAEMON_ERROR, DAEMON_ERROR_STATE,
+                  "model %s: pane %" G_GINT64_FORMAT " of partition %d is no longer stored", model, panes[i].number,
+                  panes[i].partition);
+      return NULL;
+    }
+    g_autoptr(DriftAccumulator) part = drift_accumulator_from_bytes(grid, pane->bytes, error);
+    if (!part || !drift_accumulator_merge(sum, part, error)) return NULL;
+  }
+  return g_steal_pointer(&sum);
+}
+
+GArray *window_label_rows(RegistryStore *store, const gchar *model, const LeaderRows *panes, guint n, GError **error)
+{
+  g_autoptr(GArray) rows = g_array_new(FALSE, FALSE, sizeof(DriftLabelRow));
+  for (guint i = 0; i < n; i++) {
+    g_autoptr(GPtrArray) list = registry_label_pane_list(store, model, panes[i].partition, panes[i].label_partition,
+                                                         panes[i].number, 1, TRUE, error);
+    if (!list) return NULL;
+    const RegistryLabelPane *pane = list->len ? g_ptr_array_index(list, 0) : NULL;
+    if (!pane || pane->number != panes[i].number) {
+      g_set_error(error, DAEMON_ERROR, DAEMON_ERROR_STATE,
+                  "model %s: label pane %" G_GINT64_FORMAT " of partition %d/%d is no longer stored", model,
+                  panes[i].number, panes[i].partition, panes[i].label_partition);
+      return NULL;
+    }
+    g_autoptr(GArray) part = drift_label_rows_from_bytes(pane->bytes, error);
+    if (!part) return NULL;
+    g_array_append_vals(rows, part->data, part->len);
+  }
+  return g_steal_pointer(&rows);
+}
+
+json_t *window_body(const DriftWindowVerdict *verdict, const DriftWindowSettings *settings, guint64 n, gint64 first_time,
+                    gboolean performance)
+{
+  json_t *body = verdict_window_to_json(verdict, settings);
+  if (performance) json_object_del(body, "features");
+  json_object_set_new(body, "n", json_integer((json_int_t)n));
+  json_object_set_new(body, "first_time", json_integer(first_time));
+  return body;
+}
+
+json_t *window_panes_to_json(const LeaderPane *panes, guint n)
+{
+  json_t *list = json_array();
+  for (guint i = 0; i < n; i++)
+    json_array_append_new(list, json_pack("[i, I]", panes[i].partition, (json_int_t)panes[i].number));
+  return list;
+}
+
+json_t *window_label_panes_to_json(const LeaderRows *panes, guint n)
+{
+  json_t *list = json_array();
+  for (guint i = 0; i < n; i++)
+    json_array_append_new(list, json_pack("[i, i, I]", panes[i].partition, panes[i].label_partition,
+                                          (json_int_t)panes[i].number));
+  return list;
+}
+
+/* What entered the verdict, for replay. */
+static gchar *verdict_inputs(const LeaderModel *model, const DriftWindowSettings *settings)
+{
+  json_t *json = json_pack("{s:s, s:I, s:s, s:o}", "grid", drift_grid_get_id(model->grid), "version",
+                           (json_int_t)model->profile_version, "profile", model->profile_digest, "settings",
+                           verdict_settings_to_json(settings));
+  gchar *text = verdict_dump(json);
+  json_decref(json);
+  return text;
+}
+
+static gboolean put_verdict(LeaderModel *model, LeaderContext *context, const gchar *kind, gint64 number,
+                            gint64 event_time, gboolean drift, json_t *panes, const gchar *inputs, json_t *body,
+                            gchar **id, GError **error)
+{
+  *id = g_strdup_printf("%s/%s/%" G_GINT64_FORMAT, model->name, kind, number);
+  g_autofree gchar *panes_text = verdict_dump(panes), *body_text = verdict_dump(body);
+  json_decref(panes);
+  RegistryVerdict verdict = {.id = *id,
+                             .model = model->name,
+                             .kind = (gchar *)kind,
+                             .number = number,
+                             .event_time = event_time,
+                             .drift = drift,
+                             .panes = panes_text,
+                             .settings = (gchar *)inputs,
+                             .body = body_text};
+  model->counters.verdicts++;
+  return registry_verdict_put(context->store, &verdict, error);
+}
+
+static void show_window(const LeaderModel *model, LeaderContext *context, const DriftWindowVerdict *verdict)
+{
+  if (!context->metrics) return;
+  g_autofree gchar *labels = metrics_label("model", model->name, NULL);
+  metrics_add(context->metrics, "kedge_verdicts_total", labels, 1);
+  metrics_set(context->metrics, "kedge_drift_evidence", labels, verdict->evidence_log);
+}
+
+/* The causes of an incident: the features that raised it, strongest first, as the verdict has them. */
+static json_t *causes_of(const json_t *verdict, const gchar *flag)
+{
+  json_t *causes = json_array(), *feature;
+  size_t i;
+  json_array_foreach(json_object_get(verdict, "features"), i, feature) if (json_is_true(json_object_get(feature, flag)))
+      json_array_append(causes, feature);
+  return causes;
+}
+
+static gboolean follow_window(LeaderModel *model, LeaderContext *context, const DriftWindowVerdict *verdict,
+                              const json_t *body, const gchar *id, gint64 number, gint64 first_time, gint64 event_time,
+                              GError **error)
+{
+  const struct {
+    const gchar *kind, *flag;
+    gboolean found;
+  } kinds[] = {{"drift", "drift", verdict->drift}, {"quality", "quality", verdict->quality}};
+  for (guint i = 0; i < G_N_ELEMENTS(kinds); i++) {
+    g_autofree gchar *summary = verdict_window_summary(verdict, g_str_equal(kinds[i].kind, "quality"));
+    LeaderFinding finding = {kinds[i].kind, summary, id, kinds[i].found, CLEAR_AFTER, number, event_time};
+    json_t *incident = json_pack("{s:o, s:{s:I, s:I}, s:o}", "causes", causes_of(body, kinds[i].flag), "change_point",
+                                 "window", (json_int_t)number, "time", (json_int_t)first_time, "evidence_log",
+                                 verdict_number(verdict->evidence_log));
+    if (!leader_follow_incident(model, context, &finding, incident, error)) return FALSE;
+  }
+  return TRUE;
+}
+
+/* Judges the window that is full and keeps what the next one shares with it. */
+static gboolean close_window(LeaderModel *model, LeaderContext *context, const SettingsModel *settings, guint64 count,
+                             GError **error)
+{
+  const LeaderPane *panes = (const LeaderPane *)(void *)model->window->data;
+  guint n = model->window->len;
+  const gchar *missing = NULL;
+  if (!leader_model_load_profile(model, context, &missing, error)) return FALSE;
+  if (missing) {
+    g_message("model %s: window not judged: %s", model->name, missing);
+    return TRUE;
+  }
+  DriftWindowSettings window_settings;
+  window_settings_for(settings, (double)count, &window_settings);
+  g_autoptr(DriftAccumulator) sum = window_sum(context->store, model->name, model->grid, panes, n, error);
+  g_autoptr(DriftWindowVerdict) verdict =
+      sum ? drift_window_evaluate(model->profile, sum, NULL, 0, &window_settings, error) : NULL;
+  if (!verdict) return FALSE;
+  gint64 first_time = panes[0].first_time, last_time = panes[0].last_time, number = model->counters.windows++;
+  for (guint i = 1; i < n; i++) {
+    first_time = MIN(first_time, panes[i].first_time);
+    last_time = MAX(last_time, panes[i].last_time);
+  }
+  json_t *body = window_body(verdict, &window_settings, count, first_time, FALSE);
+  g_autofree gchar *inputs = verdict_inputs(model, &window_settings), *id = NULL;
+  gboolean good = leader_begin(context, error);
+  if (good) {
+    good = put_verdict(model, context, "window", number, last_time, verdict->drift, window_panes_to_json(panes, n),
+                       inputs, body, &id, error) &&
+           follow_window(model, context, verdict, body, id, number, first_time, last_time, error);
+    if (!good) registry_store_rollback(context->store);
+  }
+  json_decref(body);
+  if (good) show_window(model, context, verdict);
+  return good;
+}
+
+static guint64 window_count(const LeaderModel *model)
+{
+  guint64 count = 0;
+  for (guint i = 0; i < model->window->len; i++) count += g_array_index(model->window, LeaderPane, i).count;
+  return count;
+}
+
+/* Drops from the front what the next window does not share. */
+static void slide(LeaderModel *model, const SettingsWindow *window)
+{
+  guint drop = model->window->len;
+  if (window->events > 0 && window->slide_events > 0 && window->slide_events < window->events) {
+    guint64 count = window_count(model), keep = window->events - window->slide_events;
+    for (drop = 0; drop < model->window->len && count > keep; drop++)
+      count -= g_array_index(model->window, LeaderPane, drop).count;
+  } else if (window->events == 0 && window->slide_ms > 0 && window->slide_ms < window->duration_ms) {
+    gint64 slide_us = window->slide_ms * 1000, start = g_array_index(model->window, LeaderPane, 0).last_time;
+    gint64 next = (start / slide_us + 1) * slide_us;
+    for (drop = 0; drop < model->window->len && g_array_index(model->window, LeaderPane, drop).last_time < next;) drop++;
+  }
+  if (drop) g_array_remove_range(model->window, 0, drop);
+}
+
+/* Whether the window is full before `pane` joins it (by time), or with what it holds (by events). */
+static gboolean window_is_full(const LeaderModel *model, const SettingsWindow *window, const RegistryPane *pane)
+{
+  if (model->window->len == 0) return FALSE;
+  if (window->events > 0) return !pane && window_count(model) >= window->events;
+  gint64 slide_us = (window->slide_ms > 0 ? window->slide_ms : window->duration_ms) * 1000;
+  gint64 start = g_array_index(model->window, LeaderPane, 0).last_time / slide_us * slide_us;
+  return pane && pane->count > 0 && pane->last_time >= start + window->duration_ms * 1000;
+}
+
+/* A full window is judged; the decision transaction carries the state with the panes already taken. */
+static gboolean judge(LeaderModel *model, LeaderContext *context, const SettingsModel *settings, GError **error)
+{
+  guint64 count = window_count(model);
+  if (count > 0 && !close_window(model, context, settings, count, error)) return FALSE;
+  slide(model, &settings->window);
+  model->changed = TRUE;
+  if (!registry_store_in_transaction(context->store)) return TRUE; /* not judged: no profile, or empty */
+  return leader_commit(model, context, error);
+}
+
+gboolean leader_step_windows(LeaderModel *model, LeaderContext *context, const GPtrArray *shards, gboolean *worked,
+                             GError **error)
+{
+  const SettingsModel *settings = settings_find_model(context->settings, model->name);
+  gboolean more = FALSE;
+  g_autoptr(GPtrArray) panes = leader_take_order(model, context, shards, FALSE, &more, error);
+  if (!panes) return FALSE;
+  for (guint i = 0; i < panes->len; i++) {
+    const LeaderTaken *next = g_ptr_array_index(panes, i);
+    const RegistryPane *pane = next->traffic;
+    while (window_is_full(model, &settings->window, pane))
+      if (!judge(model, context, settings, error)) return FALSE;
+    *leader_model_cursor(model, next->partition, -1) = pane->number + 1;
+    model->changed = TRUE;
+    if (pane->count > 0) {
+      LeaderPane taken = {next->partition, pane->number, pane->count, pane->first_time, pane->last_time};
+      g_array_append_val(model->window, taken);
+    }
+    while (window_is_full(model, &settings->window, NULL))
+      if (!judge(model, context, settings, error)) return FALSE;
+  }
+  *worked = *worked || panes->len > 0 || more;
+  return TRUE;
+}
+
+/* --- performance and bias over label windows -------------------------------------------------------------------------- */
+
+static double real_of(const json_t *json, const gchar *key)
+{
+  return json_number_value(json_object_get(json, key));
+}
+
+static void append_pair(GString *text, const json_t *bias)
+{
+  g_string_append_printf(
+      text, "%s%s of %s: %s %.3f [%.3f, %.3f] (n = %lld) against %s %.3f [%.3f, %.3f] (n = %lld): %.3f [%.3f, %.3f]",
+      text->len ? "; " : "", json_string_value(json_object_get(bias, "metric")),
+      json_string_value(json_object_get(bias, "attribute")), json_string_value(json_object_get(bias, "group")),
+      real_of(bias, "rate_group"), real_of(bias, "rate_group_low"), real_of(bias, "rate_group_high"),
+      json_integer_value(json_object_get(bias, "n_group")), json_string_value(json_object_get(bias, "reference_group")),
+      real_of(bias, "rate_reference"), real_of(bias, "rate_reference_low"), real_of(bias, "rate_reference_high"),
+      json_integer_value(json_object_get(bias, "n_reference")), real_of(bias, "value"), real_of(bias, "low"),
+      real_of(bias, "high"));
+}
+
+/* The breaches, and a summary that names for each metric and attribute the group with the most rows behind it. */
+static json_t *bias_causes(const json_t *verdict, gboolean *found, gchar **summary)
+{
+  json_t *causes = json_array(), *shown = json_object(), *bias;
+  size_t i;
+  const char *key;
+  json_array_foreach(json_object_get(verdict, "bias_verdicts"), i, bias)
+  {
+    if (!json_is_true(json_object_get(bias, "breach"))) continue;
+    json_array_append(causes, bias);
+    g_autofree gchar *name = g_strdup_printf("%s of %s", json_string_value(json_object_get(bias, "metric")),
+                                             json_string_value(json_object_get(bias, "attribute")));
+    const json_t *other = json_object_get(shown, name);
+    if (!other || json_integer_value(json_object_get(bias, "n_group")) >
+                      json_integer_value(json_object_get(other, "n_group")))
+      json_object_set(shown, name, bias);
+  }
+  GString *text = g_string_new(NULL);
+  json_object_foreach(shown, key, bias) append_pair(text, bias);
+  json_decref(shown);
+  *summary = g_string_free(text, FALSE);
+  *found = json_array_size(causes) > 0;
+  return causes;
+}
+
+static void show_performance(const LeaderModel *model, LeaderContext *context, const DriftWindowVerdict *verdict)
+{
+  if (!context->metrics) return;
+  g_autofree gchar *labels = metrics_label("model", model->name, NULL);
+  metrics_add(context->metrics, "kedge_verdicts_total", labels, 1);
+  if (!isnan(verdict->performance.accuracy))
+    metrics_set(context->metrics, "kedge_accuracy", labels, verdict->performance.accuracy);
+}
+
+gboolean leader_judge_performance(LeaderModel *model, LeaderContext *context, const SettingsModel *settings,
+                                  GError **error)
+{
+  guint n = model->performance_panes, target = settings->window.events > 0 ? settings->window.events : 1000;
+  const LeaderRows *panes = &g_array_index(model->rows, LeaderRows, model->rows->len - n);
+  gint64 n_rows = 0;
+  for (guint i = 0; i < n; i++) n_rows += panes[i].next_row - panes[i].first_row;
+  if (n_rows < target) return TRUE;
+  const gchar *missing = NULL;
+  if (!leader_model_load_profile(model, context, &missing, error)) return FALSE;
+  model->performance_panes = 0;
+  if (missing) return TRUE;
+  DriftWindowSettings window_settings;
+  window_settings_for(settings, (double)n_rows, &window_settings);
+  g_autoptr(GArray) rows = window_label_rows(context->store, model->name, panes, n, error);
+  g_autoptr(DriftAccumulator) empty = rows ? drift_accumulator_new(model->grid) : NULL;
+  g_autoptr(DriftWindowVerdict) verdict =
+      rows ? drift_window_evaluate(model->profile, empty, (const DriftLabelRow *)(void *)rows->data, rows->len,
+                                   &window_settings, error)
+           : NULL;
+  if (!verdict) return FALSE;
+  gint64 number = model->counters.performance_windows++, event_time = panes[n - 1].time;
+  json_t *body = window_body(verdict, &window_settings, rows->len,
+                             rows->len ? g_array_index(rows, DriftLabelRow, 0).label_time : 0, TRUE);
+  g_autofree gchar *inputs = verdict_inputs(model, &window_settings), *id = NULL, *summary = NULL;
+  gboolean found = FALSE;
+  json_t *causes = bias_causes(body, &found, &summary);
+  gboolean good = put_verdict(model, context, "performance", number, event_time, FALSE,
+                              window_label_panes_to_json(panes, n), inputs, body, &id, error);
+  LeaderFinding finding = {"bias", summary, id, found, CLEAR_AFTER, number, event_time};
+  json_t *incident = json_pack("{s:o, s:{s:I, s:I}}", "causes", causes, "change_point", "window", (json_int_t)number,
+                               "time", (json_int_t)panes[0].time);
+  if (good)
+    good = leader_follow_incident(model, context, &finding, incident, error);
+  else
+    json_decref(incident);
+  json_decref(body);
+  if (good) show_performance(model, context, verdict);
+  return good;
+}

@@ -1,0 +1,270 @@
+#include "drift/accumulator_internal.h"
+
+#include <math.h>
+#include <string.h>
+
+void drift_moments_init(DriftMoments *moments)
+{
+  *moments = (DriftMoments){.minimum = INFINITY, .maximum = -INFINITY};
+}
+
+static void version_clear(gpointer data)
+{
+  DriftVersionTally *version = data;
+  drift_counts_clear(&version->predictions);
+  drift_counts_clear(&version->scores);
+}
+
+DriftAccumulator *drift_accumulator_new(DriftGrid *grid)
+{
+  DriftAccumulator *accumulator = g_new0(DriftAccumulator, 1);
+  accumulator->grid = drift_grid_ref(grid);
+  accumulator->tallies = g_new0(DriftTally, grid->n_quantities);
+  for (guint i = 0; i < grid->n_quantities; i++) {
+    drift_counts_init(&accumulator->tallies[i].counts, drift_quantity_n_cells(&grid->quantities[i]));
+    drift_moments_init(&accumulator->tallies[i].moments);
+  }
+  accumulator->places = g_new0(DriftPlace, grid->n_quantities);
+  accumulator->versions = g_array_new(FALSE, TRUE, sizeof(DriftVersionTally));
+  g_array_set_clear_func(accumulator->versions, version_clear);
+  return accumulator;
+}
+
+void drift_accumulator_free(DriftAccumulator *accumulator)
+{
+  if (accumulator == NULL) return;
+  for (guint i = 0; i < accumulator->grid->n_quantities; i++) drift_counts_clear(&accumulator->tallies[i].counts);
+  g_free(accumulator->tallies);
+  g_free(accumulator->places);
+  g_array_unref(accumulator->versions);
+  drift_grid_unref(accumulator->grid);
+  g_free(accumulator);
+}
+
+void drift_accumulator_reset(DriftAccumulator *accumulator)
+{
+  accumulator->n_events = 0;
+  accumulator->last_version = 0;
+  g_array_set_size(accumulator->versions, 0);
+  for (guint i = 0; i < accumulator->grid->n_quantities; i++) {
+    drift_counts_reset(&accumulator->tallies[i].counts);
+    drift_moments_init(&accumulator->tallies[i].moments);
+  }
+}
+
+/* number is finite. */
+static void add_moments(DriftMoments *moments, const DriftBins *bins, double number)
+{
+  gint64 q = drift_bins_quantise(bins, number);
+  moments->n++;
+  moments->sum += q;
+  moments->sum_of_squares += (DriftInt128)q * q;
+  number += 0.0; /* one spelling of zero, whatever the order of events */
+  if (number < moments->minimum) moments->minimum = number;
+  if (number > moments->maximum) moments->maximum = number;
+}
+
+/* Cell of a number, NaN: missing. */
+static guint locate_number(const DriftQuantity *quantity, double number)
+{
+  return isnan(number) ? drift_quantity_missing(quantity) : drift_bins_find(quantity->bins, number);
+}
+
+static guint odd_cell(const DriftQuantity *quantity, const DriftValue *value)
+{
+  if (value->kind == DRIFT_VALUE_MISSING) return drift_quantity_missing(quantity);
+  gint code = quantity->kind == DRIFT_CATEGORICAL ? drift_categories_find(quantity->categories, value) : -1;
+  return code < 0 ? drift_quantity_unseen(quantity) : (guint)code;
+}
+
+static void locate_value(DriftPlace *place, const DriftQuantity *quantity, const DriftValue *value)
+{
+  double number = NAN;
+  gboolean is_number = FALSE;
+  if (quantity->kind == DRIFT_NUMERIC) {
+    is_number = G_LIKELY(value->kind == DRIFT_VALUE_NUMBER) || drift_value_to_number(value, &number);
+    if (value->kind == DRIFT_VALUE_NUMBER) number = value->number;
+  }
+  place->cell = is_number ? locate_number(quantity, number) : odd_cell(quantity, value);
+  place->number = is_number ? number : NAN;
+}
+
+/* Index of the first kept version >= version. */
+static guint version_position(const GArray *versions, gint64 version)
+{
+  guint low = 0, high = versions->len;
+  while (low < high) {
+    guint middle = low + (high - low) / 2;
+    if (g_array_index(versions, DriftVersionTally, middle).version < version)
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  return low;
+}
+
+static DriftVersionTally *insert_version(DriftAccumulator *accumulator, guint position, gint64 version)
+{
+  const DriftGrid *grid = accumulator->grid;
+  DriftVersionTally fresh = {.version = version};
+  drift_counts_init(&fresh.predictions, drift_quantity_n_cells(drift_grid_get_output(grid, DRIFT_OUTPUT_PREDICTION)));
+  drift_counts_init(&fresh.scores, drift_quantity_n_cells(drift_grid_get_output(grid, DRIFT_OUTPUT_SCORE)));
+  g_array_insert_val(accumulator->versions, position, fresh);
+  return &g_array_index(accumulator->versions, DriftVersionTally, position);
+}
+
+/* Versions kept apart, without the entry -1. */
+static guint n_apart(const GArray *versions)
+{
+  return versions->len - (versions->len > 0 && g_array_index(versions, DriftVersionTally, 0).version < 0);
+}
+
+/* The smallest numbers stay: a version that leaves had 64 smaller ones and would be left out in any order of events. */
+static void evict_largest(DriftAccumulator *accumulator)
+{
+  GArray *versions = accumulator->versions;
+  DriftVersionTally *others = drift_accumulator_version_tally(accumulator, -1);
+  const DriftVersionTally *largest = &g_array_index(versions, DriftVersionTally, versions->len - 1);
+  drift_counts_merge(&others->predictions, &largest->predictions);
+  drift_counts_merge(&others->scores, &largest->scores);
+  g_array_set_size(versions, versions->len - 1);
+}
+
+DriftVersionTally *drift_accumulator_version_tally(DriftAccumulator *accumulator, gint64 version)
+{
+  GArray *versions = accumulator->versions;
+  gint64 wanted = MAX(version, -1);
+  guint cached = accumulator->last_version;
+  if (cached < versions->len && g_array_index(versions, DriftVersionTally, cached).version == wanted)
+    return &g_array_index(versions, DriftVersionTally, cached);
+  guint position = version_position(versions, wanted);
+  if (position < versions->len && g_array_index(versions, DriftVersionTally, position).version == wanted) {
+    accumulator->last_version = position;
+    return &g_array_index(versions, DriftVersionTally, position);
+  }
+  if (wanted >= 0 && n_apart(versions) == DRIFT_ACCUMULATOR_MAX_VERSIONS) {
+    if (position == versions->len) return drift_accumulator_version_tally(accumulator, -1);
+    evict_largest(accumulator); /* may put -1 in front */
+    position = version_position(versions, wanted);
+  }
+  accumulator->last_version = position;
+  return insert_version(accumulator, position, wanted);
+}
+
+void drift_accumulator_locate(DriftAccumulator *accumulator, const DriftEvent *event)
+{
+  const DriftGrid *grid = accumulator->grid;
+  DriftPlace *places = accumulator->places, *outputs = places + grid->n_features;
+  for (guint i = 0; i < grid->n_features; i++) locate_value(&places[i], &grid->quantities[i], &event->features[i]);
+
+  const DriftQuantity *quantities = grid->quantities + grid->n_features;
+  locate_value(&outputs[DRIFT_OUTPUT_PREDICTION], &quantities[DRIFT_OUTPUT_PREDICTION], &event->prediction);
+  outputs[DRIFT_OUTPUT_SCORE] =
+      (DriftPlace){locate_number(&quantities[DRIFT_OUTPUT_SCORE], event->score), event->score};
+  outputs[DRIFT_OUTPUT_LATENCY] =
+      (DriftPlace){locate_number(&quantities[DRIFT_OUTPUT_LATENCY], event->latency_ms), event->latency_ms};
+  accumulator->located_version = event->version;
+}
+
+void drift_accumulator_count(DriftAccumulator *accumulator)
+{
+  const DriftGrid *grid = accumulator->grid;
+  const DriftPlace *places = accumulator->places, *outputs = places + grid->n_features;
+  DriftTally *tallies = accumulator->tallies;
+  for (guint i = 0; i < grid->n_quantities; i++) {
+    drift_counts_increment(&tallies[i].counts, places[i].cell);
+    if (isfinite(places[i].number)) add_moments(&tallies[i].moments, grid->quantities[i].bins, places[i].number);
+  }
+  DriftVersionTally *version = drift_accumulator_version_tally(accumulator, accumulator->located_version);
+  drift_counts_increment(&version->predictions, outputs[DRIFT_OUTPUT_PREDICTION].cell);
+  drift_counts_increment(&version->scores, outputs[DRIFT_OUTPUT_SCORE].cell);
+  accumulator->n_events++;
+}
+
+void drift_accumulator_add(DriftAccumulator *accumulator, const DriftEvent *event)
+{
+  drift_accumulator_locate(accumulator, event);
+  drift_accumulator_count(accumulator);
+}
+
+static void merge_moments(DriftMoments *into, const DriftMoments *from)
+{
+  into->n += from->n;
+  into->sum += from->sum;
+  into->sum_of_squares += from->sum_of_squares;
+  into->minimum = MIN(into->minimum, from->minimum);
+  into->maximum = MAX(into->maximum, from->maximum);
+}
+
+gboolean drift_accumulator_merge(DriftAccumulator *into, const DriftAccumulator *from, GError **error)
+{
+  if (into->grid->digest != from->grid->digest) {
+    g_set_error(error, DRIFT_ERROR, DRIFT_ERROR_MISMATCH,
+                "accumulators of different grids (%s and %s) cannot be added: start a new window after a new grid",
+                into->grid->id, from->grid->id);
+    return FALSE;
+  }
+  if (from->n_events > DRIFT_ACCUMULATOR_MAX_EVENTS - MIN(into->n_events, DRIFT_ACCUMULATOR_MAX_EVENTS)) {
+    g_set_error(error, DRIFT_ERROR, DRIFT_ERROR_LIMIT,
+                "accumulators of %" G_GUINT64_FORMAT " and %" G_GUINT64_FORMAT
+                " events cannot be added: the cap is 2^33 events, use shorter windows",
+                into->n_events, from->n_events);
+    return FALSE;
+  }
+  for (guint i = 0; i < into->grid->n_quantities; i++) {
+    drift_counts_merge(&into->tallies[i].counts, &from->tallies[i].counts);
+    merge_moments(&into->tallies[i].moments, &from->tallies[i].moments);
+  }
+  for (guint i = 0; i < from->versions->len; i++) {
+    const DriftVersionTally *version = &g_array_index(from->versions, DriftVersionTally, i);
+    DriftVersionTally *target = drift_accumulator_version_tally(into, version->version);
+    drift_counts_merge(&target->predictions, &version->predictions);
+    drift_counts_merge(&target->scores, &version->scores);
+  }
+  into->n_events += from->n_events;
+  return TRUE;
+}
+
+guint64 drift_accumulator_get_count(const DriftAccumulator *accumulator)
+{
+  return accumulator->n_events;
+}
+
+gsize drift_accumulator_get_memory(const DriftAccumulator *accumulator)
+{
+  gsize bytes = sizeof *accumulator + accumulator->grid->n_quantities * (sizeof(DriftTally) + sizeof(DriftPlace));
+  for (guint i = 0; i < accumulator->grid->n_quantities; i++)
+    bytes += drift_counts_memory(&accumulator->tallies[i].counts);
+  for (guint i = 0; i < accumulator->versions->len; i++) {
+    const DriftVersionTally *version = &g_array_index(accumulator->versions, DriftVersionTally, i);
+    bytes += sizeof *version + drift_counts_memory(&version->predictions) + drift_counts_memory(&version->scores);
+  }
+  return bytes;
+}
+
+DriftAccumulator *drift_accumulator_from_table(DriftGrid *grid, const DriftTable *table, GError **error)
+{
+  const DriftSchema *schema = grid->schema;
+  for (guint i = 0; i < grid->n_features; i++) {
+    const gchar *name = drift_schema_get_feature(schema, i)->name;
+    if (drift_table_get_column(table, name) != NULL) continue;
+    g_set_error(error, DRIFT_ERROR, DRIFT_ERROR_INVALID, "profile: the table has no column \"%s\"", name);
+    return NULL;
+  }
+  const DriftColumn *prediction = drift_grid_output_column(schema, table, DRIFT_OUTPUT_PREDICTION);
+  const DriftColumn *score = drift_grid_output_column(schema, table, DRIFT_OUTPUT_SCORE);
+  const DriftColumn *latency = drift_grid_output_column(schema, table, DRIFT_OUTPUT_LATENCY);
+  DriftAccumulator *accumulator = drift_accumulator_new(grid);
+  g_autofree DriftValue *features = g_new0(DriftValue, grid->n_features + 1);
+  for (guint64 row = 0; row < table->n_rows; row++) {
+    DriftEvent event = {.score = NAN, .latency_ms = NAN, .features = features};
+    drift_table_get_features(table, schema, row, features);
+    if (prediction != NULL) event.prediction = drift_column_get_value(prediction, row);
+    DriftValue score_value = score != NULL ? drift_column_get_value(score, row) : drift_value_missing();
+    DriftValue latency_value = latency != NULL ? drift_column_get_value(latency, row) : drift_value_missing();
+    drift_value_to_number(&score_value, &event.score);
+    drift_value_to_number(&latency_value, &event.latency_ms);
+    drift_accumulator_add(accumulator, &event);
+  }
+  return accumulator;
+}

@@ -1,0 +1,66 @@
+/* Bins of one numeric quantity: sorted edges and a hint table that makes the look-up a multiplication and a short scan.
+ *
+ * Bin b holds edges[b-1] < x <= edges[b]. edges[0] lies just below the smallest reference value and the last edge is
+ * the largest, so bin 0 and bin n_edges are the two sides out of the reference's range (infinities fall there too).
+ * Hints: cell(x) = (x - low) * scale, clamped, never falls as x rises. hint[c] = number of edges in cells below c, so
+ * the bin of x lies in [hint[cell(x)], hint[cell(x) + 1]].
+ */
+#pragma once
+
+#include <glib.h>
+
+G_BEGIN_DECLS
+
+typedef struct {
+  guint n_edges; /* 0: no finite reference value; everything is bin 0 */
+  guint n_cells;
+  double low, scale;
+  double last_cell;    /* n_cells - 1 as a double */
+  double centre, unit; /* fixed point: q = (x - centre) * unit, see drift_bins_quantise */
+  double *edges;       /* [n_edges + DRIFT_BINS_SCAN] */
+  guint16 *hints;      /* [n_cells + 1] */
+} DriftBins;
+
+/* Copies `edges` (strictly ascending, no NaN). */
+DriftBins *drift_bins_new(const double *edges, guint n_edges);
+void drift_bins_free(DriftBins *bins);
+/* Quantile bins of `sorted` (ascending, finite), at most max_bins of them. A value that alone holds a bin's share or
+ * more gets a bin of its own, so that nothing is lost on discrete data. */
+DriftBins *drift_bins_new_quantiles(const double *sorted, guint64 n, guint max_bins);
+
+static inline guint drift_bins_n(const DriftBins *bins)
+{
+  return bins->n_edges + 1;
+}
+
+/* The number of edges below x, which is known to be in [low, high]. */
+guint drift_bins_search(const DriftBins *bins, double x, guint low, guint high);
+
+#define DRIFT_BINS_SCAN 4 /* edges looked at without a branch; so many +infinities follow the last edge */
+
+/* The bin of x (not NaN). Edges of later cells are above x, so counting past the cell's own edges does no harm, and the
+ * common case has no branch that depends on the data. */
+static inline guint drift_bins_find(const DriftBins *bins, double x)
+{
+  double position = (x - bins->low) * bins->scale;
+  position = position > 0 ? position : 0;
+  guint cell = (guint)(position < bins->last_cell ? position : bins->last_cell);
+  guint low = bins->hints[cell], below = 0;
+  const double *edges = bins->edges + low;
+  for (guint i = 0; i < DRIFT_BINS_SCAN; i++) below += edges[i] < x;
+  if (G_LIKELY(below < DRIFT_BINS_SCAN)) return low + below;
+  return drift_bins_search(bins, x, low + below, bins->hints[cell + 1]);
+}
+
+/* Fixed point of a finite x: the reference's span is about 2^31 units; clamped to +-2^47 (65,536 spans), so that sums
+ * of 2^33 events of q and q^2 stay inside 128 bits. */
+#define DRIFT_QUANTUM_LIMIT 140737488355328.0 /* 2^47 */
+static inline gint64 drift_bins_quantise(const DriftBins *bins, double x)
+{
+  double q = (x - bins->centre) * bins->unit;
+  if (!(q > -DRIFT_QUANTUM_LIMIT)) return -(gint64)DRIFT_QUANTUM_LIMIT;
+  if (!(q < DRIFT_QUANTUM_LIMIT)) return (gint64)DRIFT_QUANTUM_LIMIT;
+  return (gint64)(q + (q < 0 ? -.5 : .5));
+}
+
+G_END_DECLS

@@ -1,0 +1,77 @@
+#include "drift/counts_internal.h"
+
+#include <string.h>
+
+void drift_counts_init(DriftCounts *counts, guint n_cells)
+{
+  counts->n_cells = n_cells;
+  counts->width = 0;
+  counts->cells = NULL;
+}
+
+void drift_counts_clear(DriftCounts *counts)
+{
+  g_free(counts->cells);
+  drift_counts_init(counts, 0);
+}
+
+void drift_counts_reset(DriftCounts *counts)
+{
+  if (counts->cells != NULL) memset(counts->cells, 0, (gsize)counts->n_cells * counts->width);
+}
+
+guint64 drift_counts_get(const DriftCounts *counts, guint cell)
+{
+  if (counts->width == 0) return 0;
+  if (counts->width == 2) return ((const guint16 *)counts->cells)[cell];
+  if (counts->width == 4) return ((const guint32 *)counts->cells)[cell];
+  return ((const guint64 *)counts->cells)[cell];
+}
+
+static void set(DriftCounts *counts, guint cell, guint64 value)
+{
+  if (counts->width == 2)
+    ((guint16 *)counts->cells)[cell] = (guint16)value;
+  else if (counts->width == 4)
+    ((guint32 *)counts->cells)[cell] = (guint32)value;
+  else
+    ((guint64 *)counts->cells)[cell] = value;
+}
+
+static guint width_for(guint64 value)
+{
+  if (value <= G_MAXUINT16) return 2;
+  return value <= G_MAXUINT32 ? 4 : 8;
+}
+
+static void widen(DriftCounts *counts, guint width)
+{
+  DriftCounts wide = {.n_cells = counts->n_cells, .width = width, .cells = g_malloc0_n(counts->n_cells, width)};
+  for (guint cell = 0; counts->cells != NULL && cell < counts->n_cells; cell++)
+    set(&wide, cell, drift_counts_get(counts, cell));
+  g_free(counts->cells);
+  *counts = wide;
+}
+
+void drift_counts_add(DriftCounts *counts, guint cell, guint64 amount)
+{
+  guint64 before = drift_counts_get(counts, cell);
+  guint64 after = before > G_MAXUINT64 - amount ? G_MAXUINT64 : before + amount;
+  guint width = width_for(after);
+  if (width > counts->width) widen(counts, width);
+  set(counts, cell, after);
+}
+
+void drift_counts_merge(DriftCounts *into, const DriftCounts *from)
+{
+  if (from->width == 0) return;
+  for (guint cell = 0; cell < from->n_cells; cell++) {
+    guint64 amount = drift_counts_get(from, cell);
+    if (amount != 0) drift_counts_add(into, cell, amount);
+  }
+}
+
+gsize drift_counts_memory(const DriftCounts *counts)
+{
+  return (gsize)counts->n_cells * counts->width;
+}

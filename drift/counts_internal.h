@@ -1,0 +1,37 @@
+/* Counters of one quantity's cells. They are not allocated before the first event, start at 16 bits each and widen to
+ * 32 and 64 bits when one overflows, so that an open pane is small. Width is not part of the contents. */
+#pragma once
+
+#include <glib.h>
+
+G_BEGIN_DECLS
+
+typedef struct {
+  guint n_cells;
+  guint width; /* bytes a cell: 0 (none yet), 2, 4, 8 */
+  gpointer cells;
+} DriftCounts;
+
+void drift_counts_init(DriftCounts *counts, guint n_cells);
+void drift_counts_clear(DriftCounts *counts);
+/* All zero; keeps the memory. */
+void drift_counts_reset(DriftCounts *counts);
+guint64 drift_counts_get(const DriftCounts *counts, guint cell);
+/* Saturates at the largest guint64. */
+void drift_counts_add(DriftCounts *counts, guint cell, guint64 amount);
+void drift_counts_merge(DriftCounts *into, const DriftCounts *from); /* same n_cells */
+gsize drift_counts_memory(const DriftCounts *counts);
+
+static inline void drift_counts_increment(DriftCounts *counts, guint cell)
+{
+  if (G_LIKELY(counts->width == 2)) {
+    guint16 *narrow = counts->cells;
+    if (G_LIKELY(narrow[cell] < G_MAXUINT16)) {
+      narrow[cell]++;
+      return;
+    }
+  }
+  drift_counts_add(counts, cell, 1);
+}
+
+G_END_DECLS

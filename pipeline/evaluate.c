@@ -1,0 +1,314 @@
+#include "pipeline/evaluate.h"
+
+#include <math.h>
+#include <string.h>
+#include <time.h>
+
+#include "pipeline/evaluate_metrics.h"
+#include "pipeline/trainer_random.h"
+#include "pipeline/trainer_rows.h"
+
+#define SMALLEST_GROUP 30u /* rows: rates of smaller groups say little */
+#define MOST_GROUPS 100u   /* of one sensitive feature; a feature with more is no grouping */
+#define LATENCY_ROWS 1000u
+#define LATENCY_WARM_UP 50u
+#define RESAMPLES 2000u
+
+void pipeline_evaluation_clear(PipelineEvaluation *evaluation)
+{
+  g_free(evaluation->disparate_impact_group);
+  g_free(evaluation->robust_undefined);
+  memset(evaluation, 0, sizeof *evaluation);
+}
+
+/* --- predictions on the labelled rows ----------------------------------------------------------------------------- */
+
+/* The rows whose label can be used, with what the model makes of them. */
+typedef struct {
+  const DriftSchema *schema;
+  PipelineTrainerRows *rows;
+  DriftTable *table; /* the usable rows */
+  gsize n;
+  guint n_outputs;
+  float *outputs; /* [n, n_outputs] */
+} Predictions;
+
+static void predictions_clear(Predictions *predictions)
+{
+  pipeline_trainer_rows_free(predictions->rows);
+  drift_table_free(predictions->table);
+  g_free(predictions->outputs);
+}
+
+static gboolean predict(Predictions *predictions, PipelineModel *model, const DriftTable *table, GError **error)
+{
+  predictions->schema = pipeline_model_get_schema(model);
+  predictions->n_outputs = pipeline_model_get_n_outputs(model);
+  predictions->rows = pipeline_trainer_rows_new(table, predictions->schema, error);
+  if (!predictions->rows) return FALSE;
+  predictions->n = predictions->rows->n;
+  predictions->table = drift_table_select(table, predictions->rows->rows, predictions->n);
+  predictions->outputs = g_try_new(float, predictions->n * predictions->n_outputs);
+  if (!predictions->outputs) {
+    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_UNSUPPORTED, "no memory for %" G_GSIZE_FORMAT " predictions",
+                predictions->n);
+    return FALSE;
+  }
+  return pipeline_model_predict_table(model, predictions->table, predictions->outputs, error);
+}
+
+static double target(const Predictions *predictions, gsize i)
+{
+  return predictions->rows->targets[predictions->rows->rows[i]];
+}
+
+static guint decide(const Predictions *predictions, const PipelineModel *model, gsize i)
+{
+  return pipeline_model_decide(model, predictions->outputs + i * predictions->n_outputs);
+}
+
+/* --- quality ------------------------------------------------------------------------------------------------------ */
+
+static void measure_regression(const Predictions *predictions, PipelineEvaluation *evaluation)
+{
+  double absolute = 0, squares = 0, n = (double)predictions->n;
+  for (gsize i = 0; i < predictions->n; i++) {
+    double difference = predictions->outputs[i * predictions->n_outputs] - target(predictions, i);
+    absolute += fabs(difference);
+    squares += difference * difference;
+  }
+  evaluation->mae = absolute / n;
+  evaluation->rmse = sqrt(squares / n);
+}
+
+static void measure_auc(const Predictions *predictions, PipelineEvaluation *evaluation)
+{
+  if (predictions->schema->task != DRIFT_TASK_BINARY) return;
+  guint positive = predictions->schema->positive_class;
+  g_autofree double *scores = g_new(double, predictions->n);
+  g_autofree guint8 *labels = g_new(guint8, predictions->n);
+  for (gsize i = 0; i < predictions->n; i++) {
+    scores[i] = predictions->outputs[i * predictions->n_outputs + positive];
+    labels[i] = (guint)target(predictions, i) == positive;
+  }
+  evaluation->auc = pipeline_metric_auc(scores, labels, predictions->n);
+}
+
+static void measure_classifier(const Predictions *predictions, const PipelineModel *model, guint *decisions,
+                               PipelineEvaluation *evaluation)
+{
+  g_autofree guint *labels = g_new(guint, predictions->n);
+  g_autofree double *p = g_new(double, predictions->n);
+  guint64 right = 0;
+  for (gsize i = 0; i < predictions->n; i++) {
+    labels[i] = (guint)target(predictions, i);
+    decisions[i] = decide(predictions, model, i);
+    p[i] = predictions->outputs[i * predictions->n_outputs + labels[i]];
+    if (decisions[i] == labels[i]) right++;
+  }
+  evaluation->accuracy = (double)right / (double)predictions->n;
+  evaluation->balanced_accuracy =
+      pipeline_metric_balanced_accuracy(decisions, labels, predictions->n, predictions->schema->classes->len);
+  evaluation->log_loss = pipeline_metric_log_loss(p, predictions->n);
+  measure_auc(predictions, evaluation);
+}
+
+/* --- fairness ----------------------------------------------------------------------------------------------------- */
+
+typedef struct {
+  guint64 rows, selected;
+} Group;
+
+static double selection_rate(const Group *group)
+{
+  return (double)group->selected / (double)group->rows;
+}
+
+/* Rows and selected rows (predicted positive) by value of the feature: text -> Group. */
+static GHashTable *count_groups(const Predictions *predictions, const DriftColumn *column, const guint *decisions)
+{
+  GHashTable *groups = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+  for (gsize i = 0; i < predictions->n; i++) {
+    gchar buffer[DRIFT_NUMBER_TEXT_SIZE];
+    gsize length;
+    DriftValue value = drift_column_get_value(column, i);
+    const gchar *text = drift_value_to_text(&value, buffer, &length);
+    if (!text) continue;
+    g_autofree gchar *name = g_strndup(text, length);
+    Group *group = g_hash_table_lookup(groups, name);
+    if (!group) {
+      if (g_hash_table_size(groups) == MOST_GROUPS) {
+        g_hash_table_remove_all(groups);
+        return groups;
+      }
+      group = g_new0(Group, 1);
+      g_hash_table_insert(groups, g_steal_pointer(&name), group);
+    }
+    group->rows++;
+    if (decisions[i] == predictions->schema->positive_class) group->selected++;
+  }
+  return groups;
+}
+
+/* The lowest selection rate over the highest among the feature's groups, when it is the worst so far. */
+static void note_impact(const gchar *feature, GHashTable *groups, PipelineEvaluation *evaluation)
+{
+  const gchar *lowest_name = NULL, *highest_name = NULL;
+  const Group *lowest = NULL, *highest = NULL;
+  g_autoptr(GList) names = g_list_sort(g_hash_table_get_keys(groups), (GCompareFunc)strcmp); /* ties by name */
+  for (GList *item = names; item; item = item->next) {
+    const Group *group = g_hash_table_lookup(groups, item->data);
+    if (group->rows < SMALLEST_GROUP) continue;
+    if (!lowest || selection_rate(group) < selection_rate(lowest)) lowest = group, lowest_name = item->data;
+    if (!highest || selection_rate(group) > selection_rate(highest)) highest = group, highest_name = item->data;
+  }
+  if (!lowest || lowest == highest || highest->selected == 0) return;
+  double impact = selection_rate(lowest) / selection_rate(highest);
+  if (!isnan(evaluation->disparate_impact_worst) && impact >= evaluation->disparate_impact_worst) return;
+  evaluation->disparate_impact_worst = impact;
+  g_free(evaluation->disparate_impact_group);
+  evaluation->disparate_impact_group = g_strdup_printf("%s=%s vs %s", feature, lowest_name, highest_name);
+}
+
+static void measure_impact(const Predictions *predictions, const guint *decisions, PipelineEvaluation *evaluation)
+{
+  if (predictions->schema->task != DRIFT_TASK_BINARY) return;
+  for (guint i = 0; i < drift_schema_n_features(predictions->schema); i++) {
+    const DriftFeature *feature = drift_schema_get_feature(predictions->schema, i);
+    const DriftColumn *column = feature->sensitive ? drift_table_get_column(predictions->table, feature->name) : NULL;
+    if (!column) continue;
+    g_autoptr(GHashTable) groups = count_groups(predictions, column, decisions);
+    note_impact(feature->name, groups, evaluation);
+  }
+}
+
+gboolean pipeline_evaluate(PipelineModel *model, const DriftTable *table, PipelineEvaluation *evaluation,
+                           GError **error)
+{
+  Predictions predictions = {0};
+  gboolean done = predict(&predictions, model, table, error);
+  if (done) {
+    *evaluation = (PipelineEvaluation){.n = predictions.n,
+                                       .accuracy = NAN,
+                                       .auc = NAN,
+                                       .log_loss = NAN,
+                                       .balanced_accuracy = NAN,
+                                       .mae = NAN,
+                                       .rmse = NAN,
+                                       .robust_accuracy = NAN,
+                                       .robust_epsilon = NAN,
+                                       .latency_p50_us = NAN,
+                                       .latency_p99_us = NAN,
+                                       .disparate_impact_worst = NAN};
+    g_autofree guint *decisions = g_new(guint, predictions.n);
+    if (predictions.schema->task == DRIFT_TASK_REGRESSION) {
+      measure_regression(&predictions, evaluation);
+    } else {
+      measure_classifier(&predictions, model, decisions, evaluation);
+      measure_impact(&predictions, decisions, evaluation);
+    }
+  }
+  predictions_clear(&predictions);
+  return done;
+}
+
+/* --- latency ------------------------------------------------------------------------------------------------------ */
+
+static double now_us(void)
+{
+  struct timespec time;
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return (double)time.tv_sec * 1e6 + (double)time.tv_nsec / 1e3;
+}
+
+gboolean pipeline_evaluate_latency(PipelineModel *model, const DriftTable *table, PipelineEvaluation *evaluation,
+                                   GError **error)
+{
+  const DriftSchema *schema = pipeline_model_get_schema(model);
+  g_autofree DriftValue *features = g_new(DriftValue, drift_schema_n_features(schema));
+  g_autofree float *outputs = g_new(float, pipeline_model_get_n_outputs(model));
+  g_autofree double *times = g_new(double, LATENCY_ROWS);
+  if (table->n_rows == 0) {
+    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_DATA, "no rows to measure the latency on");
+    return FALSE;
+  }
+  for (guint i = 0; i < LATENCY_WARM_UP + LATENCY_ROWS; i++) {
+    drift_table_get_features(table, schema, i % table->n_rows, features);
+    double start = now_us();
+    if (!pipeline_model_predict(model, features, 1, outputs, error)) return FALSE;
+    if (i >= LATENCY_WARM_UP) times[i - LATENCY_WARM_UP] = now_us() - start;
+  }
+  evaluation->latency_p50_us = pipeline_metric_quantile(times, LATENCY_ROWS, 0.5);
+  evaluation->latency_p99_us = pipeline_metric_quantile(times, LATENCY_ROWS, 0.99);
+  return TRUE;
+}
+
+/* --- two models on the same rows ---------------------------------------------------------------------------------- */
+
+/* Per-row scores [n]: 1 right, 0 wrong; or minus the squared error. */
+static double *score_rows(const Predictions *predictions, const PipelineModel *model)
+{
+  double *scores = g_new(double, predictions->n);
+  for (gsize i = 0; i < predictions->n; i++) {
+    double difference = predictions->outputs[i * predictions->n_outputs] - target(predictions, i);
+    scores[i] = predictions->schema->task == DRIFT_TASK_REGRESSION
+                    ? -difference * difference
+                    : decide(predictions, model, i) == (guint)target(predictions, i);
+  }
+  return scores;
+}
+
+static double mean(const double *values, gsize n)
+{
+  double sum = 0;
+  for (gsize i = 0; i < n; i++) sum += values[i];
+  return sum / (double)n;
+}
+
+/* Rows are drawn in pairs, so that what is hard for both models does not widen the interval. */
+static void bootstrap(const double *champion, const double *challenger, gsize n, double confidence, guint64 seed,
+                      PipelineComparison *comparison)
+{
+  PipelineRandom random;
+  pipeline_random_seed(&random, seed);
+  g_autofree double *means = g_new(double, RESAMPLES);
+  for (guint r = 0; r < RESAMPLES; r++) {
+    double sum = 0;
+    for (gsize i = 0; i < n; i++) {
+      gsize row = pipeline_random_below(&random, n);
+      sum += challenger[row] - champion[row];
+    }
+    means[r] = sum / (double)n;
+  }
+  *comparison = (PipelineComparison){.n = n,
+                                     .champion = mean(champion, n),
+                                     .challenger = mean(challenger, n),
+                                     .low = pipeline_metric_quantile(means, RESAMPLES, (1 - confidence) / 2),
+                                     .high = pipeline_metric_quantile(means, RESAMPLES, (1 + confidence) / 2),
+                                     .confidence = confidence};
+  comparison->gain = comparison->challenger - comparison->champion;
+}
+
+gboolean pipeline_compare(PipelineModel *champion, PipelineModel *challenger, const DriftTable *table,
+                          double confidence, guint64 seed, PipelineComparison *comparison, GError **error)
+{
+  if (!(confidence > 0 && confidence < 1)) {
+    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID, "the confidence must lie between 0 and 1, not %g",
+                confidence);
+    return FALSE;
+  }
+  Predictions first = {0}, second = {0};
+  gboolean done = predict(&first, champion, table, error) && predict(&second, challenger, table, error);
+  if (done && (first.n != second.n || first.schema->task != second.schema->task)) {
+    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_MODEL, "the two models do not have the same label and classes");
+    done = FALSE;
+  }
+  if (done) {
+    g_autofree double *champion_scores = score_rows(&first, champion),
+                      *challenger_scores = score_rows(&second, challenger);
+    bootstrap(champion_scores, challenger_scores, first.n, confidence, seed, comparison);
+  }
+  predictions_clear(&first);
+  predictions_clear(&second);
+  return done;
+}

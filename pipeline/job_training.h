@@ -1,0 +1,45 @@
+/* What "retrain" and "refit" share: load the rows, let a learner make ONNX, judge it on held-out rows, register it. */
+#pragma once
+
+#include "pipeline/data_range.h"
+#include "pipeline/job_internal.h"
+#include "pipeline/trainer.h"
+
+G_BEGIN_DECLS
+
+#define PIPELINE_TRAINING_MIN_ROWS 20 /* usable rows of "data" below which a job fails */
+
+typedef struct _PipelineTraining PipelineTraining;
+
+/* Makes training->trained from training->train (and training->from). */
+typedef gboolean (*PipelineLearner)(PipelineTraining *training, GError **error);
+
+struct _PipelineTraining {
+  PipelineJobContext *context;
+  json_t *spec;
+  const gchar *model; /* borrowed from spec or job */
+  DriftSchema *schema;
+  GBytes *from, *champion; /* ONNX of the versions named; NULL: none */
+  gint64 from_version, champion_version;
+  gint64 seed;
+  double holdout_fraction, confidence, robust_epsilon;
+  gint64 robust_steps;
+  GArray *data, *rehearsal;    /* of PipelineDataRange */
+  DriftTable *train, *holdout; /* rehearsal rows, then the early rows; the last rows in time */
+  guint64 n_data, n_unusable;  /* usable and unusable rows of data and rehearsal together */
+  PipelineTrainResult trained;
+  json_t *evaluation; /* {"comparison", "champion", "challenger"} */
+  double seconds_load, seconds_train, seconds_evaluate;
+};
+
+/* The job from beginning to end with that learner. */
+gboolean pipeline_training_run(PipelineJobContext *context, PipelineLearner learner, GError **error);
+
+/* The stages: job_training_load.c, job_training_judge.c, job_training_register.c. */
+gboolean pipeline_training_load(PipelineTraining *training, GError **error);
+gboolean pipeline_training_judge(PipelineTraining *training, GError **error);
+gboolean pipeline_training_register(PipelineTraining *training, GError **error);
+/* {"stage", "fraction"} and what `members` (taken; may be NULL) adds. */
+void pipeline_training_progress(PipelineTraining *training, const gchar *stage, double fraction, json_t *members);
+
+G_END_DECLS

@@ -1,0 +1,63 @@
+/* What model.c, model_input.c, model_output.c share, and with them those who look inside a loaded model to train it:
+ * network_graph.c, network_features.c. Nobody else includes it. */
+#pragma once
+
+#include "onnx/graph.h"
+#include "pipeline/executor.h"
+#include "pipeline/model.h"
+
+G_BEGIN_DECLS
+
+/* One input of the graph and the features that fill its columns. */
+typedef struct {
+  guint index; /* in graph->inputs */
+  OnnxType type;
+  guint n_dims;     /* 1: [N], 2: [N, width] */
+  GArray *features; /* of guint: schema feature of each column */
+} PipelineModelInput;
+
+/* How an output becomes probabilities. */
+typedef enum {
+  PIPELINE_LINK_NONE,    /* they are probabilities (or the value of a regression) already */
+  PIPELINE_LINK_SOFTMAX, /* one logit a class */
+  PIPELINE_LINK_SIGMOID, /* one logit, of the positive class */
+  PIPELINE_LINK_EXP      /* logarithms of probabilities */
+} PipelineModelLink;
+
+typedef struct {
+  guint index;     /* in graph->outputs */
+  guint n_columns; /* of the tensor: classes, or 1 */
+  PipelineModelLink link;
+  guint *class_of; /* [n_columns]: schema class of each column; NULL for regression and single columns */
+} PipelineModelOutput;
+
+struct _PipelineModel {
+  GBytes *onnx; /* what it was loaded from */
+  DriftSchema *schema;
+  OnnxGraph *graph;
+  PipelineExecutor *executor;
+  GPtrArray *inputs; /* of PipelineModelInput* */
+  PipelineModelOutput output;
+  guint n_outputs;
+  gboolean row_exact;     /* of the backend */
+  guint fixed_batch;      /* the number of rows that the graph insists on, or 0 */
+  GStringChunk *texts;    /* numbers written as texts, of one batch */
+  DriftValue *row_values; /* rows of a table on their way: [PIPELINE_MODEL_BATCH * n_features] */
+};
+
+#define PIPELINE_MODEL_BATCH 256 /* rows computed at once: their activations stay in the cache */
+
+/* Binds every graph input to features: by name, then by position within numbers and texts. */
+GPtrArray *pipeline_model_inputs_bind(const OnnxGraph *graph, const DriftSchema *schema, guint *fixed_batch,
+                                      GError **error);
+/* Fills the executor's inputs with n_rows rows (and repeats the last one up to `padded`). first_row: for messages. */
+gboolean pipeline_model_inputs_fill(PipelineModel *model, const DriftValue *features, guint n_rows, guint padded,
+                                    guint64 first_row, GError **error);
+/* After a run of `n_rows` rows: finds the output by its role and the classes of its columns. */
+gboolean pipeline_model_output_find(const OnnxGraph *graph, const PipelineExecutor *executor, const DriftSchema *schema,
+                                    guint n_rows, PipelineModelOutput *output, GError **error);
+/* Copies the first n_rows rows of the output into outputs [n_rows * n_outputs] in class order. */
+gboolean pipeline_model_output_read(const PipelineModel *model, guint n_rows, guint64 first_row, float *outputs,
+                                    GError **error);
+
+G_END_DECLS

@@ -1,0 +1,206 @@
+/* What the kernels share: helpers, and the functions and parameters that the table in operator.c names. */
+#pragma once
+
+#include "pipeline/operator.h"
+
+G_BEGIN_DECLS
+
+/* --- helpers (operator_support.c) -----------------------------------------------------------------------------------
+ */
+
+/* Sets a MODEL error and returns FALSE. */
+gboolean pipeline_operator_fail(GError **error, const gchar *format, ...) G_GNUC_PRINTF(2, 3);
+/* "type T is not supported for input I" */
+gboolean pipeline_operator_fail_type(const PipelineCall *call, guint input, GError **error);
+/* Type and shape of output `index`; nothing when nobody asks for it. */
+gboolean pipeline_output_set(PipelineCall *call, guint index, OnnxType type, guint n_dims, const gint64 *dims,
+                             GError **error);
+gboolean pipeline_output_like(PipelineCall *call, guint index, OnnxType type, const PipelineTensor *like,
+                              GError **error);
+/* The input, or NULL when it is left out. */
+const PipelineTensor *pipeline_input(const PipelineCall *call, guint index);
+/* Negative axes count from the end. allow_end: n_dims itself is valid. */
+gboolean pipeline_axis_resolve(gint64 axis, guint n_dims, gboolean allow_end, guint *resolved, GError **error);
+/* The elements of an int32 or int64 tensor, at most `capacity`. */
+gboolean pipeline_integers_read(const PipelineTensor *tensor, gint64 *values, guint capacity, guint *n, GError **error);
+/* The list in attribute `name`, else of input `index` (when that is given), else FALSE in *present. */
+gboolean pipeline_list_read(const PipelineCall *call, const gchar *name, guint index, gint64 *values, guint *n,
+                            gboolean *present, GError **error);
+/* Product of dims[from..to). */
+gsize pipeline_dims_product(const gint64 *dims, guint from, guint to);
+/* Row-major element strides. */
+void pipeline_strides(const PipelineTensor *tensor, gsize *strides);
+/* Any number as double; 0 for texts. */
+double pipeline_element_get_double(const PipelineTensor *tensor, gsize index);
+gboolean pipeline_type_is_number(OnnxType type);
+
+/* Broadcasting of up to 3 inputs to one shape. Neighbouring dimensions that all inputs walk alike are merged; the last
+ * one is the inner loop. */
+#define PIPELINE_BROADCAST_MAX 3
+typedef struct {
+  guint n_dims; /* ≥ 1 */
+  gsize dims[ONNX_MAX_DIMENSIONS + 1];
+  gsize strides[PIPELINE_BROADCAST_MAX][ONNX_MAX_DIMENSIONS + 1]; /* in elements; 0: repeated */
+  gsize outer, inner;                                             /* loop counts */
+} PipelineBroadcast;
+gboolean pipeline_broadcast_shape(const PipelineTensor *const *inputs, guint n_inputs, gint64 *dims, guint *n_dims,
+                                  GError **error);
+void pipeline_broadcast_init(PipelineBroadcast *broadcast, const PipelineTensor *const *inputs, guint n_inputs,
+                             const PipelineTensor *output);
+/* Element offset of input `input` at the start of outer row `row`. */
+gsize pipeline_broadcast_offset(const PipelineBroadcast *broadcast, guint input, gsize row);
+
+/* --- functions that the table names ---------------------------------------------------------------------------------
+ */
+
+#define KERNEL(name) gboolean name(PipelineCall *call, GError **error)
+
+/* operator_unary.c */
+typedef struct _PipelineUnary PipelineUnary;
+extern const PipelineUnary pipeline_unary_relu, pipeline_unary_leaky_relu, pipeline_unary_elu, pipeline_unary_selu,
+    pipeline_unary_gelu, pipeline_unary_sigmoid, pipeline_unary_hard_sigmoid, pipeline_unary_tanh, pipeline_unary_erf,
+    pipeline_unary_softplus, pipeline_unary_sqrt, pipeline_unary_reciprocal, pipeline_unary_exp, pipeline_unary_log,
+    pipeline_unary_neg, pipeline_unary_abs, pipeline_unary_floor, pipeline_unary_ceil, pipeline_unary_sign;
+KERNEL(pipeline_unary_infer);
+KERNEL(pipeline_unary_run);
+KERNEL(pipeline_not_infer);
+KERNEL(pipeline_not_run);
+KERNEL(pipeline_is_nan_infer);
+KERNEL(pipeline_is_nan_run);
+KERNEL(pipeline_clip_infer);
+KERNEL(pipeline_clip_run);
+
+/* operator_binary.c */
+typedef struct _PipelineBinary PipelineBinary;
+extern const PipelineBinary pipeline_binary_add, pipeline_binary_sub, pipeline_binary_mul, pipeline_binary_div,
+    pipeline_binary_min, pipeline_binary_max;
+KERNEL(pipeline_binary_infer);
+KERNEL(pipeline_binary_run);
+KERNEL(pipeline_variadic_run);
+KERNEL(pipeline_pow_run);
+
+/* operator_compare.c */
+typedef struct _PipelineCompare PipelineCompare;
+extern const PipelineCompare pipeline_compare_equal, pipeline_compare_less, pipeline_compare_greater,
+    pipeline_compare_less_or_equal, pipeline_compare_greater_or_equal, pipeline_compare_and, pipeline_compare_or,
+    pipeline_compare_xor;
+KERNEL(pipeline_compare_infer);
+KERNEL(pipeline_compare_run);
+KERNEL(pipeline_where_infer);
+KERNEL(pipeline_where_run);
+
+/* operator_dense.c */
+KERNEL(pipeline_gemm_prepare);
+KERNEL(pipeline_gemm_infer);
+KERNEL(pipeline_gemm_run);
+KERNEL(pipeline_matmul_infer);
+KERNEL(pipeline_matmul_run);
+KERNEL(pipeline_batch_normalization_infer);
+KERNEL(pipeline_batch_normalization_run);
+
+/* operator_reduce.c */
+typedef struct _PipelineReduce PipelineReduce;
+extern const PipelineReduce pipeline_reduce_sum, pipeline_reduce_mean, pipeline_reduce_max, pipeline_reduce_min,
+    pipeline_reduce_prod, pipeline_reduce_l1, pipeline_reduce_l2, pipeline_reduce_sum_square, pipeline_reduce_log_sum;
+KERNEL(pipeline_reduce_infer);
+KERNEL(pipeline_reduce_run);
+
+/* operator_softmax.c; the parameter of softmax: non-NULL for the logarithm */
+extern const gint pipeline_softmax_logarithm;
+extern const gint pipeline_arg_min;
+KERNEL(pipeline_softmax_infer);
+KERNEL(pipeline_softmax_run);
+KERNEL(pipeline_lp_normalization_infer);
+KERNEL(pipeline_lp_normalization_run);
+KERNEL(pipeline_arg_max_infer);
+KERNEL(pipeline_arg_max_run);
+
+/* operator_shape.c */
+KERNEL(pipeline_copy_run); /* output 0 has the elements of input 0 in another shape */
+KERNEL(pipeline_identity_infer);
+KERNEL(pipeline_dropout_infer);
+KERNEL(pipeline_dropout_run);
+KERNEL(pipeline_flatten_infer);
+KERNEL(pipeline_reshape_infer);
+KERNEL(pipeline_squeeze_infer);
+KERNEL(pipeline_unsqueeze_infer);
+KERNEL(pipeline_shape_infer);
+KERNEL(pipeline_shape_run);
+KERNEL(pipeline_size_infer);
+KERNEL(pipeline_size_run);
+KERNEL(pipeline_constant_infer);
+KERNEL(pipeline_constant_run);
+KERNEL(pipeline_constant_of_shape_infer);
+KERNEL(pipeline_constant_of_shape_run);
+KERNEL(pipeline_range_infer);
+KERNEL(pipeline_range_run);
+
+/* operator_move.c */
+KERNEL(pipeline_transpose_infer);
+KERNEL(pipeline_transpose_run);
+KERNEL(pipeline_concat_infer);
+KERNEL(pipeline_concat_run);
+KERNEL(pipeline_split_infer);
+KERNEL(pipeline_split_run);
+KERNEL(pipeline_slice_infer);
+KERNEL(pipeline_slice_run);
+KERNEL(pipeline_gather_infer);
+KERNEL(pipeline_gather_run);
+KERNEL(pipeline_expand_infer);
+KERNEL(pipeline_expand_run);
+KERNEL(pipeline_array_feature_extractor_infer);
+KERNEL(pipeline_array_feature_extractor_run);
+
+/* operator_cast.c */
+KERNEL(pipeline_cast_infer);
+KERNEL(pipeline_cast_like_infer);
+KERNEL(pipeline_cast_run);
+
+/* operator_ml.c */
+KERNEL(pipeline_scaler_infer);
+KERNEL(pipeline_scaler_run);
+KERNEL(pipeline_normalizer_run);
+KERNEL(pipeline_imputer_infer);
+KERNEL(pipeline_imputer_run);
+KERNEL(pipeline_binarizer_run);
+KERNEL(pipeline_linear_regressor_infer);
+KERNEL(pipeline_linear_regressor_run);
+KERNEL(pipeline_linear_classifier_infer);
+KERNEL(pipeline_linear_classifier_run);
+KERNEL(pipeline_feature_vectorizer_infer);
+KERNEL(pipeline_feature_vectorizer_run);
+
+/* operator_category.c */
+KERNEL(pipeline_one_hot_prepare);
+KERNEL(pipeline_one_hot_infer);
+KERNEL(pipeline_one_hot_run);
+KERNEL(pipeline_label_encoder_prepare);
+KERNEL(pipeline_label_encoder_infer);
+KERNEL(pipeline_label_encoder_run);
+
+/* operator_tree.c */
+KERNEL(pipeline_tree_prepare);
+KERNEL(pipeline_tree_regressor_infer);
+KERNEL(pipeline_tree_regressor_run);
+KERNEL(pipeline_tree_classifier_infer);
+KERNEL(pipeline_tree_classifier_run);
+
+#undef KERNEL
+
+/* Class scores after a model's last sum, as ONNX's *Classifier operators define (operator_ml.c). */
+typedef enum {
+  PIPELINE_TRANSFORM_NONE,
+  PIPELINE_TRANSFORM_SOFTMAX,
+  PIPELINE_TRANSFORM_LOGISTIC,
+  PIPELINE_TRANSFORM_SOFTMAX_ZERO
+} PipelineTransform;
+gboolean pipeline_transform_read(const OnnxNode *node, PipelineTransform *transform, GError **error);
+/* In place on scores [n]. */
+void pipeline_transform_apply(PipelineTransform transform, float *scores, gsize n);
+/* Attributes classlabels_strings / classlabels_int64s of a classifier. Writes label `index` into element `row` of the
+ * label output (any of both types). n labels; 0: none given. */
+guint pipeline_class_labels_count(const OnnxNode *node);
+OnnxType pipeline_class_labels_type(const OnnxNode *node);
+void pipeline_class_label_write(const OnnxNode *node, guint index, PipelineTensor *output, gsize row);
+
+G_END_DECLS

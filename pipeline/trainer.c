@@ -1,0 +1,328 @@
+/* From a table to ONNX bytes: rows → graph (built or given) → feature matrix → fit → weights back into the graph. */
+#include "pipeline/trainer.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "pipeline/model_spec.h"
+#include "pipeline/network_build.h"
+#include "pipeline/network_features.h"
+#include "pipeline/network_graph.h"
+#include "pipeline/trainer_checkpoint.h"
+#include "pipeline/trainer_fit.h"
+#include "pipeline/trainer_rows.h"
+
+#define MAX_EPOCHS 100000u
+#define MAX_BATCH 65536u
+
+void pipeline_train_options_init(PipelineTrainOptions *options)
+{
+  *options = (PipelineTrainOptions){.architecture = "mlp:64,64",
+                                    .patience = 0,
+                                    .learning_rate = 5e-3,
+                                    .weight_decay = 0.5,
+                                    .validation_fraction = 0.1,
+                                    .seed = 1,
+                                    .adversarial_steps = 7,
+                                    .checkpoint_seconds = 5};
+}
+
+void pipeline_train_result_clear(PipelineTrainResult *result)
+{
+  g_clear_pointer(&result->onnx, g_bytes_unref);
+  memset(result, 0, sizeof *result);
+}
+
+static gboolean check_options(const PipelineTrainOptions *options, GError **error)
+{
+  const struct {
+    gboolean good;
+    const gchar *message;
+  } rules[] = {
+      {options->from || options->architecture, "an architecture or a model to start from is needed"},
+      {options->epochs <= MAX_EPOCHS, "epochs must be at most 100000"},
+      {options->batch_size <= MAX_BATCH, "the batch size must be at most 65536"},
+      {options->learning_rate > 0 && options->learning_rate <= 10, "the learning rate must be above 0, at most 10"},
+      {options->weight_decay >= 0 && options->weight_decay <= 10, "the weight decay must be from 0 to 10"},
+      {options->validation_fraction >= 0 && options->validation_fraction <= 0.9,
+       "the validation fraction must be from 0 to 0.9"},
+      {options->adversarial_epsilon >= 0 && options->adversarial_epsilon <= 100,
+       "the adversarial epsilon must be from 0 to 100 standard deviations"},
+      {options->adversarial_epsilon == 0 || (options->adversarial_steps > 0 && options->adversarial_steps <= 1000),
+       "the adversarial steps must be from 1 to 1000"},
+      {options->checkpoint_seconds >= 0, "the seconds between checkpoints must not be negative"},
+  };
+  for (guint i = 0; i < G_N_ELEMENTS(rules); i++) {
+    if (rules[i].good) continue;
+    g_set_error_literal(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID, rules[i].message);
+    return FALSE;
+  }
+  return TRUE;
+}
+
+/* Small batches, 30 epochs as far as 3,500 steps go (pipeline/README.md, "Defaults"). */
+static void choose_schedule(const PipelineTrainOptions *options, guint64 n_train, PipelineFitOptions *fit)
+{
+  fit->batch_size = options->batch_size;
+  if (fit->batch_size == 0) fit->batch_size = n_train < 200 ? 16 : n_train < 10000 ? 32 : n_train < 50000 ? 128 : 256;
+  fit->epochs = options->epochs;
+  if (fit->epochs == 0) fit->epochs = (guint)CLAMP(ceil(3500 / ceil((double)n_train / fit->batch_size)), 10, 30);
+}
+
+/* --- the parts of one training ------------------------------------------------------------------------------------ */
+
+typedef struct {
+  const DriftTable *table;
+  const DriftSchema *schema;
+  const PipelineTrainOptions *options;
+  PipelineFitOptions fit_options;
+  PipelineTrainerRows *rows;
+  PipelineNetworkGraph *graph;
+  float *x;
+  float *weights;             /* or NULL */
+  PipelineAttackSpace *space; /* or NULL */
+  PipelineFitData data;
+  PipelineFit *fit;
+  gchar *fingerprint;
+  gint64 started, written; /* monotonic microseconds: begin, last checkpoint */
+  guint first_epoch;       /* of this process */
+} Training;
+
+static void training_clear(Training *training)
+{
+  pipeline_fit_free(training->fit);
+  pipeline_attack_space_free(training->space);
+  pipeline_network_graph_free(training->graph);
+  pipeline_trainer_rows_free(training->rows);
+  g_free(training->x);
+  g_free(training->weights);
+  g_free(training->fingerprint);
+}
+
+static gboolean prepare_graph(Training *training, GError **error)
+{
+  const PipelineTrainOptions *options = training->options;
+  PipelineTrainerRows *rows = training->rows;
+  g_autoptr(GBytes) onnx = options->from
+                               ? g_bytes_ref(options->from)
+                               : pipeline_network_build(options->architecture, training->table, training->schema,
+                                                        rows->rows, rows->n_train, rows->targets, options->seed, error);
+  if (onnx) training->graph = pipeline_network_graph_read(onnx, training->schema, error);
+  if (!training->graph) return FALSE;
+  pipeline_network_graph_map_targets(training->graph, rows->targets, training->table->n_rows);
+  if (!onnx_graph_get_metadata(training->graph->graph, PIPELINE_SCHEMA_KEY)) {
+    g_autofree gchar *spec = pipeline_model_spec_format(training->schema);
+    onnx_graph_set_metadata(training->graph->graph, PIPELINE_SCHEMA_KEY, spec);
+  }
+  return TRUE;
+}
+
+static gboolean prepare_weights(Training *training, GError **error)
+{
+  const double *given = training->options->row_weights;
+  if (!given) return TRUE;
+  double sum = 0;
+  training->weights = g_new(float, training->table->n_rows);
+  for (guint64 i = 0; i < training->table->n_rows; i++) {
+    if (!(given[i] >= 0 && isfinite(given[i]))) {
+      g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID, "the weight of row %" G_GUINT64_FORMAT " is %g", i,
+                  given[i]);
+      return FALSE;
+    }
+    training->weights[i] = (float)given[i];
+  }
+  for (guint64 i = 0; i < training->rows->n_train; i++) sum += given[training->rows->rows[i]];
+  if (sum > 0) return TRUE;
+  g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID, "every training row has weight 0");
+  return FALSE;
+}
+
+/* The loss of a regression is measured in standard deviations of the label, so that rates and losses mean the same in
+ * every unit. */
+static void choose_target_scale(Training *training)
+{
+  const PipelineTrainerRows *rows = training->rows;
+  double sum = 0, squares = 0, n = (double)rows->n_train;
+  for (guint64 i = 0; i < rows->n_train; i++) sum += rows->targets[rows->rows[i]];
+  for (guint64 i = 0; i < rows->n_train; i++) {
+    double difference = rows->targets[rows->rows[i]] - sum / n;
+    squares += difference * difference;
+  }
+  training->graph->network->loss.target_scale = squares > 0 ? sqrt(squares / n) : 1;
+}
+
+static gboolean prepare_data(Training *training, GError **error)
+{
+  g_autoptr(PipelineFeatureReader) reader = pipeline_feature_reader_new(training->graph, training->schema, error);
+  if (!reader) return FALSE;
+  training->x = pipeline_feature_reader_read(reader, training->table, error);
+  if (!training->x || !prepare_weights(training, error)) return FALSE;
+  if (training->options->adversarial_epsilon > 0) {
+    training->space = pipeline_feature_reader_find_space(reader, training->table, error);
+    if (!training->space) return FALSE;
+  }
+  if (training->schema->task == DRIFT_TASK_REGRESSION) choose_target_scale(training);
+  PipelineTrainerRows *rows = training->rows;
+  training->data = (PipelineFitData){.x = training->x,
+                                     .targets = rows->targets,
+                                     .weights = training->weights,
+                                     .train = rows->rows,
+                                     .validation = rows->rows + rows->n_train,
+                                     .n_rows = training->table->n_rows,
+                                     .n_train = rows->n_train,
+                                     .n_validation = rows->n_validation};
+  return TRUE;
+}
+
+static gboolean prepare(Training *training, GError **error)
+{
+  const PipelineTrainOptions *options = training->options;
+  training->rows = pipeline_trainer_rows_new(training->table, training->schema, error);
+  if (!training->rows) return FALSE;
+  pipeline_trainer_rows_split(training->rows, options->validation_fraction, PIPELINE_MIN_VALIDATION,
+                              options->shuffle_split, options->seed);
+  if (!prepare_graph(training, error) || !prepare_data(training, error)) return FALSE;
+  training->fit_options = (PipelineFitOptions){.patience = options->patience,
+                                               .learning_rate = options->learning_rate,
+                                               .weight_decay = options->weight_decay,
+                                               .adversarial_epsilon = options->adversarial_epsilon,
+                                               .adversarial_steps = options->adversarial_steps,
+                                               .seed = options->seed};
+  choose_schedule(options, training->rows->n_train, &training->fit_options);
+  const PipelineNetworkBackend *backend = pipeline_network_backend_find(options->backend, error);
+  if (!backend) return FALSE;
+  training->fit = pipeline_fit_new(training->graph->network, backend, &training->data, &training->fit_options,
+                                   training->space, error);
+  return training->fit != NULL;
+}
+
+/* --- checkpoints -------------------------------------------------------------------------------------------------- */
+
+static void digest_bytes(GChecksum *checksum, gconstpointer data, gsize size)
+{
+  const guchar *bytes = data;
+  for (gsize done = 0; done < size;) {
+    gsize part = MIN(size - done, (gsize)1 << 30);
+    g_checksum_update(checksum, bytes + done, (gssize)part);
+    done += part;
+  }
+}
+
+/* SHA-256 over everything that decides how the training goes. */
+static gchar *make_fingerprint(const Training *training)
+{
+  const PipelineNetwork *network = training->graph->network;
+  const PipelineFitOptions *options = &training->fit_options;
+  const PipelineFitData *data = &training->data;
+  g_autoptr(GChecksum) checksum = g_checksum_new(G_CHECKSUM_SHA256);
+  g_autofree gchar *text = g_strdup_printf(
+      "%u %u %u %a %a %a %u %" G_GUINT64_FORMAT " %u %" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT " %s", options->epochs,
+      options->batch_size, options->patience, options->learning_rate, options->weight_decay,
+      options->adversarial_epsilon, options->adversarial_steps, options->seed, network->n_inputs, data->n_train,
+      data->n_validation, training->options->backend ? training->options->backend : "");
+  digest_bytes(checksum, text, strlen(text));
+  digest_bytes(checksum, network->parameters, network->n_parameters * sizeof(float));
+  digest_bytes(checksum, data->x, data->n_rows * network->n_inputs * sizeof(float));
+  digest_bytes(checksum, data->targets, data->n_rows * sizeof(float));
+  digest_bytes(checksum, data->train, (data->n_train + data->n_validation) * sizeof(guint64));
+  if (data->weights) digest_bytes(checksum, data->weights, data->n_rows * sizeof(float));
+  return g_strdup(g_checksum_get_string(checksum));
+}
+
+static gboolean resume(Training *training, GError **error)
+{
+  gboolean found;
+  if (!training->options->checkpoint) return TRUE;
+  training->fingerprint = make_fingerprint(training);
+  return pipeline_checkpoint_read(training->options->checkpoint, pipeline_fit_get_state(training->fit),
+                                  training->fingerprint, &found, error);
+}
+
+static gboolean write_checkpoint(Training *training, gboolean now, GError **error)
+{
+  gint64 time = g_get_monotonic_time();
+  if (!training->options->checkpoint) return TRUE;
+  if (!now && (double)(time - training->written) < training->options->checkpoint_seconds * 1e6) return TRUE;
+  training->written = time;
+  return pipeline_checkpoint_write(training->options->checkpoint, pipeline_fit_get_state(training->fit),
+                                   training->fingerprint, error);
+}
+
+/* --- the run ------------------------------------------------------------------------------------------------------ */
+
+static double seconds_since(gint64 start)
+{
+  return (double)(g_get_monotonic_time() - start) / 1e6;
+}
+
+/* Of this process: epochs before a resume are not in its time. */
+static double samples_per_second(const Training *training)
+{
+  const PipelineFitState *state = pipeline_fit_get_state(training->fit);
+  double rows = (double)(state->epoch - training->first_epoch) * (double)training->rows->n_train;
+  return rows / MAX(1e-9, seconds_since(training->started));
+}
+
+static gboolean report(const Training *training, PipelineTrainProgressFunc progress, gpointer user_data)
+{
+  const PipelineFitState *state = pipeline_fit_get_state(training->fit);
+  const PipelineTrainProgress now = {.epoch = state->epoch,
+                                     .epochs = training->fit_options.epochs,
+                                     .rows_seen = (guint64)state->epoch * training->rows->n_train,
+                                     .loss = state->train_loss,
+                                     .validation_loss = state->validation_loss,
+                                     .validation_metric = state->validation_metric,
+                                     .learning_rate = pipeline_fit_learning_rate(training->fit),
+                                     .samples_per_second = samples_per_second(training),
+                                     .seconds = seconds_since(training->started)};
+  return !progress || progress(&now, user_data);
+}
+
+static gboolean run_epochs(Training *training, PipelineTrainProgressFunc progress, gpointer user_data, GError **error)
+{
+  const PipelineFitState *state = pipeline_fit_get_state(training->fit);
+  training->first_epoch = state->epoch;
+  training->started = training->written = g_get_monotonic_time();
+  while (!pipeline_fit_is_finished(training->fit)) {
+    if (!pipeline_fit_epoch(training->fit, error)) return FALSE;
+    gboolean go_on = report(training, progress, user_data), finished = pipeline_fit_is_finished(training->fit);
+    if (!write_checkpoint(training, !go_on || finished, error)) return FALSE;
+    if (go_on || finished) continue;
+    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_CANCELLED, "training was stopped after epoch %u of %u",
+                state->epoch, training->fit_options.epochs);
+    return FALSE;
+  }
+  return TRUE;
+}
+
+static gboolean deliver(const Training *training, PipelineTrainResult *result, GError **error)
+{
+  const PipelineFitState *state = pipeline_fit_get_state(training->fit);
+  GBytes *onnx = pipeline_network_graph_write(training->graph, pipeline_fit_get_result(training->fit), error);
+  if (!onnx) return FALSE;
+  *result = (PipelineTrainResult){.onnx = onnx,
+                                  .epochs = state->epoch,
+                                  .best_epoch = state->best_epoch > 0 ? state->best_epoch : state->epoch,
+                                  .n_train = training->rows->n_train,
+                                  .n_validation = training->rows->n_validation,
+                                  .n_skipped = training->rows->n_skipped,
+                                  .train_loss = state->train_loss,
+                                  .validation_loss = state->best_epoch > 0 ? state->best_loss : NAN,
+                                  .validation_metric = state->best_metric,
+                                  .seconds = seconds_since(training->started),
+                                  .samples_per_second = samples_per_second(training)};
+  return TRUE;
+}
+
+gboolean pipeline_train(const DriftTable *table, const DriftSchema *schema, const PipelineTrainOptions *options,
+                        PipelineTrainProgressFunc progress, gpointer user_data, PipelineTrainResult *result,
+                        GError **error)
+{
+  g_return_val_if_fail(table && schema && options && result, FALSE);
+  if (!check_options(options, error)) return FALSE;
+  Training training = {.table = table, .schema = schema, .options = options};
+  gboolean done = prepare(&training, error) && resume(&training, error) &&
+                  run_epochs(&training, progress, user_data, error) && deliver(&training, result, error);
+  training_clear(&training);
+  return done;
+}

@@ -1,0 +1,12 @@
+# The loop on every combination of parts; crashes, fencing, bad input, broken parts.
+.DEFAULT_GOAL := all
+$(BUILD)/tests/crash/labelled_log: $(BUILD)/tests/crash/labelled_log.c.o $(LIBRARIES)
+	$(CXX) $(LDFLAGS) -o $@ $< -Wl,--start-group $(LINK_LIBRARIES) -Wl,--end-group $(LDLIBS)
+
+SUITES += check-crash
+.PHONY: check-crash check-crash-full
+check-crash: all $(BUILD)/tests/crash/labelled_log ## 10 kills and restarts on PostgreSQL and Kafka, 10 on the embedded parts: the same store
+	BUILD=$(BUILD) tests/crash/crash_test
+	BUILD=$(BUILD) tests/crash/crash_test STORE=sqlite BROKER=embedded SEED=2 OUT=$(BUILD)/crash-test-embedded
+check-crash-full: all $(BUILD)/tests/crash/labelled_log ## the same on all of Elec2 with 30 kills
+	BUILD=$(BUILD) tests/crash/crash_test ROWS=0 KILLS=30 INTERVAL=2 OUT=$(BUILD)/crash-test-full

@@ -1,0 +1,295 @@
+/* Online detectors: reference lists, states, and the change point. */
+#include <check.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "drift/change.h"
+#include "drift/detector.h"
+#include "tests/unit/drift_goldens.h"
+
+static GHashTable *make_options(const gchar *first_key, ...)
+{
+  GHashTable *options = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+  va_list arguments;
+  va_start(arguments, first_key);
+  for (const gchar *key = first_key; key != NULL; key = va_arg(arguments, const gchar *))
+    g_hash_table_insert(options, g_strdup(key), g_strdup(va_arg(arguments, const gchar *)));
+  va_end(arguments);
+  return options;
+}
+
+static guint64 generator_state;
+static double next_uniform(void)
+{
+  generator_state = generator_state * G_GUINT64_CONSTANT(6364136223846793005) + G_GUINT64_CONSTANT(1442695040888963407);
+  return (double)(generator_state >> 11) / 9007199254740992.0;
+}
+
+START_TEST(every_type_passes_its_selftest)
+{
+  for (guint i = 0; drift_detector_types[i] != NULL; i++) {
+    g_autoptr(GError) error = NULL;
+    ck_assert_msg(drift_detector_types[i]->selftest(&error), "%s", error != NULL ? error->message : "");
+    ck_assert_ptr_eq(drift_detector_find(drift_detector_types[i]->name), drift_detector_types[i]);
+  }
+}
+END_TEST
+
+START_TEST(options_are_checked)
+{
+  const gchar *bad[][3] = {{"adwin", "nonsense", "1"},   {"adwin", "delta", "abc"},   {"adwin", "mode", "weka"},
+                           {"ddm", "warm_start", "2.5"}, {"glr", "threshold", "nan"}, {"glr", "window", "1e9"}};
+  for (guint i = 0; i < G_N_ELEMENTS(bad); i++) {
+    g_autoptr(GHashTable) options = make_options(bad[i][1], bad[i][2], NULL);
+    g_autoptr(GError) error = NULL;
+    ck_assert_ptr_null(drift_detector_new(bad[i][0], options, &error));
+    ck_assert(g_error_matches(error, DRIFT_ERROR, DRIFT_ERROR_INVALID));
+    ck_assert_ptr_nonnull(strstr(error->message, bad[i][1]));
+  }
+  g_autoptr(GError) error = NULL;
+  ck_assert_ptr_null(drift_detector_new("nothing", NULL, &error));
+  ck_assert_ptr_nonnull(strstr(error->message, "adwin"));
+}
+END_TEST
+
+START_TEST(odd_values_do_no_harm)
+{
+  const double odd[] = {NAN, INFINITY, -INFINITY, -1e308, 1e308, -0.0};
+  for (guint i = 0; drift_detector_types[i] != NULL; i++) {
+    g_autoptr(DriftDetector) detector = drift_detector_new(drift_detector_types[i]->name, NULL, NULL);
+    for (guint row = 0; row < 500; row++) drift_detector_update(detector, odd[row % G_N_ELEMENTS(odd)]);
+    g_autoptr(GBytes) bytes = drift_detector_to_bytes(detector);
+    ck_assert_uint_gt(g_bytes_get_size(bytes), 0);
+    drift_detector_reset(detector);
+    for (guint row = 0; row < 500; row++) ck_assert(drift_detector_update(detector, .5) != DRIFT_SIGNAL_DRIFT);
+    ck_assert_int_eq(drift_detector_get_change_point(detector), -1);
+  }
+}
+END_TEST
+
+/* A detector restored at any row tells what the unbroken one tells, and its bytes are the same. */
+START_TEST(restored_detectors_continue_identically)
+{
+  for (guint i = 0; drift_detector_types[i] != NULL; i++) {
+    g_autoptr(DriftDetector) whole = drift_detector_new(drift_detector_types[i]->name, NULL, NULL);
+    DriftDetector *broken = drift_detector_new(drift_detector_types[i]->name, NULL, NULL);
+    generator_state = 7;
+    for (guint row = 0; row < 6000; row++) {
+      double rate = row / 1500 % 2 == 0 ? .1 : .5;
+      double value = row % 97 == 0 ? NAN : next_uniform() < rate;
+      ck_assert_int_eq(drift_detector_update(whole, value), drift_detector_update(broken, value));
+      ck_assert_int_eq(drift_detector_get_change_point(whole), drift_detector_get_change_point(broken));
+      if (row % 41 != 0) continue;
+      g_autoptr(GBytes) bytes = drift_detector_to_bytes(broken);
+      g_autoptr(GBytes) same = drift_detector_to_bytes(whole);
+      ck_assert(g_bytes_equal(bytes, same));
+      drift_detector_free(broken);
+      broken = drift_detector_from_bytes(bytes, NULL);
+      ck_assert_ptr_nonnull(broken);
+    }
+    drift_detector_free(broken);
+  }
+}
+END_TEST
+
+START_TEST(damaged_states_are_refused)
+{
+  for (guint i = 0; drift_detector_types[i] != NULL; i++) {
+    g_autoptr(DriftDetector) detector = drift_detector_new(drift_detector_types[i]->name, NULL, NULL);
+    for (guint row = 0; row < 100; row++) drift_detector_update(detector, row % 3 == 0);
+    g_autoptr(GBytes) bytes = drift_detector_to_bytes(detector);
+    gsize length;
+    const guint8 *data = g_bytes_get_data(bytes, &length);
+    for (gsize cut = 0; cut < length; cut++) {
+      g_autoptr(GBytes) truncated = g_bytes_new(data, cut);
+      ck_assert_ptr_null(drift_detector_from_bytes(truncated, NULL));
+    }
+    for (gsize at = 0; at < length * 8; at++) {
+      g_autofree guint8 *flipped = g_memdup2(data, length);
+      flipped[at / 8] ^= (guint8)(1u << at % 8);
+      g_autoptr(GBytes) damaged = g_bytes_new(flipped, length);
+      g_autoptr(GError) error = NULL;
+      g_autoptr(DriftDetector) read = drift_detector_from_bytes(damaged, &error);
+      ck_assert((read == NULL) == (error != NULL));
+      if (read == NULL) continue;
+      g_autoptr(GBytes) again = drift_detector_to_bytes(read); /* a bit that zstd does not use: the same contents */
+      ck_assert(g_bytes_equal(again, bytes));
+    }
+  }
+}
+END_TEST
+
+static double kullback_leibler(double p, double q)
+{
+  double sum = 0;
+  if (p > 0) sum += p * log(p / q);
+  if (p < 1) sum += (1 - p) * log((1 - p) / (1 - q));
+  return sum;
+}
+
+/* The definition, split by split. */
+static double slow_glr(const guint8 *errors, guint n, guint side, gboolean rises_only, guint *split)
+{
+  double best = 0;
+  *split = 0;
+  for (guint k = side; k + side <= n; k++) {
+    double first = 0, second = 0;
+    for (guint i = 0; i < n; i++) *(i < k ? &first : &second) += errors[i];
+    double p1 = first / k, p2 = second / (n - k), p = (first + second) / n;
+    double statistic = k * kullback_leibler(p1, p) + (n - k) * kullback_leibler(p2, p);
+    if ((rises_only && p2 <= p1) || statistic <= best + 1e-9) continue;
+    best = statistic;
+    *split = k;
+  }
+  return best;
+}
+
+START_TEST(glr_is_its_definition)
+{
+  generator_state = 3;
+  for (guint trial = 0; trial < 60; trial++) {
+    guint8 errors[80];
+    guint n = 10 + trial % 70, split, slow_split;
+    for (guint i = 0; i < n; i++) errors[i] = next_uniform() < (i < n / 2 ? .2 : trial % 3 * .4);
+    double statistic, slow = slow_glr(errors, n, 3, trial % 2 == 0, &slow_split);
+    ck_assert(drift_glr(errors, n, 3, trial % 2 == 0, &statistic, &split));
+    ck_assert_double_eq_tol(statistic, slow, 1e-9);
+    ck_assert_uint_eq(split, slow_split);
+  }
+}
+END_TEST
+
+START_TEST(glr_edges)
+{
+  const guint8 step[] = {0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1}, flat[] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+  double statistic = -1;
+  guint split = 99;
+  ck_assert(!drift_glr(step, 9, 5, TRUE, &statistic, &split));
+  ck_assert(statistic == -1 && split == 99);
+  ck_assert(drift_glr(step, 12, 5, TRUE, &statistic, &split));
+  ck_assert_uint_eq(split, 6);
+  ck_assert_double_eq_tol(statistic, 12 * log(2), 1e-12);
+  ck_assert(drift_glr(flat, 10, 5, FALSE, &statistic, &split));
+  ck_assert(statistic == 0 && split == 0);
+  ck_assert(!drift_glr(flat, 0, 0, FALSE, &statistic, &split));
+  ck_assert(!drift_glr(flat, 1, 0, FALSE, &statistic, &split));
+}
+END_TEST
+
+START_TEST(glr_names_the_change_point)
+{
+  g_autoptr(GHashTable) options = make_options("every", "1", NULL);
+  g_autoptr(DriftDetector) detector = drift_detector_new("glr", options, NULL);
+  generator_state = 11;
+  guint alarms = 0;
+  for (guint row = 0; row < 8000; row++) {
+    double rate = row < 3000 ? .2 : row < 6000 ? .45 : .8;
+    if (drift_detector_update(detector, next_uniform() < rate) != DRIFT_SIGNAL_DRIFT) continue;
+    alarms++;
+    gint64 truth = row < 6000 ? 3000 : 6000;
+    ck_assert_int_lt(llabs(drift_detector_get_change_point(detector) - truth), 60);
+  }
+  ck_assert_uint_eq(alarms, 2);
+}
+END_TEST
+
+/* ---- reference lists of River and MOA ---- */
+
+static const struct {
+  const gchar *detector, *name, *variant, *mode;
+} peers[] = {{"ADWIN", "adwin", "river", "river"},
+             {"ADWIN", "adwin", "river_core_no_reset", "moa"},
+             {"DDM", "ddm", "river", NULL},
+             {"PageHinkley", "page-hinkley", "river", NULL}};
+
+static const gchar *our_key(const gchar *key)
+{
+  if (strcmp(key, "drift_threshold") == 0) return "drift";
+  return strcmp(key, "warning_threshold") == 0 ? "warning" : key;
+}
+
+static GHashTable *options_of(json_t *params)
+{
+  GHashTable *options = make_options(NULL);
+  const char *key;
+  json_t *value;
+  json_object_foreach (params, key, value) {
+    if (strcmp(key, "detector") == 0 || strcmp(key, "input") == 0) continue;
+    gchar *text =
+        json_is_string(value) ? g_strdup(json_string_value(value)) : g_strdup_printf("%.17g", json_number_value(value));
+    g_hash_table_insert(options, g_strdup(our_key(key)), text);
+  }
+  return options;
+}
+
+static void check_list(const gchar *id, DriftDetector *detector, const GArray *numbers, json_t *expected)
+{
+  gsize found = 0;
+  for (guint row = 0; row < numbers->len; row++) {
+    if (drift_detector_update(detector, g_array_index(numbers, double, row)) != DRIFT_SIGNAL_DRIFT) continue;
+    ck_assert_msg(json_integer_value(json_array_get(expected, found)) == row, "%s: detection %zu at %u", id, found,
+                  row);
+    found++;
+  }
+  ck_assert_msg(found == json_array_size(expected), "%s: %zu of %zu detections", id, found, json_array_size(expected));
+}
+
+static guint check_case(json_t *test)
+{
+  guint checked = 0;
+  const gchar *id = json_string_value(json_object_get(test, "id"));
+  json_t *params = json_object_get(test, "params"), *inputs = json_object_get(test, "inputs");
+  for (guint i = 0; i < G_N_ELEMENTS(peers); i++) {
+    if (strcmp(json_string_value(json_object_get(params, "detector")), peers[i].detector) != 0) continue;
+    json_t *variant = json_object_get(json_object_get(test, "expected"), peers[i].variant);
+    json_t *expected = json_object_get(variant, "detections");
+    if (!json_is_array(expected)) continue;
+    g_autoptr(GHashTable) options = options_of(params);
+    if (peers[i].mode != NULL) g_hash_table_insert(options, g_strdup("mode"), g_strdup(peers[i].mode));
+    g_autoptr(GError) error = NULL;
+    g_autoptr(DriftDetector) detector = drift_detector_new(peers[i].name, options, &error);
+    ck_assert_msg(detector != NULL, "%s: %s", id, error != NULL ? error->message : "");
+    g_autoptr(GArray) numbers = goldens_column(json_string_value(json_object_get(inputs, "stream")),
+                                               json_string_value(json_object_get(inputs, "column")));
+    check_list(id, detector, numbers, expected);
+    checked++;
+  }
+  return checked;
+}
+
+START_TEST(reference_lists_are_met)
+{
+  json_t *family = goldens_load("streaming.json");
+  if (family == NULL) return;
+  guint checked = 0;
+  size_t index;
+  json_t *test;
+  json_array_foreach (json_object_get(family, "cases"), index, test) checked += check_case(test);
+  ck_assert_uint_gt(checked, 100);
+  json_decref(family);
+}
+END_TEST
+
+int main(void)
+{
+  Suite *suite = suite_create("drift_detector");
+  TCase *tests = tcase_create("detector");
+  tcase_set_timeout(tests, 60);
+  tcase_add_test(tests, every_type_passes_its_selftest);
+  tcase_add_test(tests, options_are_checked);
+  tcase_add_test(tests, odd_values_do_no_harm);
+  tcase_add_test(tests, restored_detectors_continue_identically);
+  tcase_add_test(tests, damaged_states_are_refused);
+  tcase_add_test(tests, glr_is_its_definition);
+  tcase_add_test(tests, glr_edges);
+  tcase_add_test(tests, glr_names_the_change_point);
+  tcase_add_test(tests, reference_lists_are_met);
+  suite_add_tcase(suite, tests);
+  SRunner *runner = srunner_create(suite);
+  srunner_run_all(runner, CK_NORMAL);
+  int failed = srunner_ntests_failed(runner);
+  srunner_free(runner);
+  return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}

@@ -1,0 +1,418 @@
+/* retrain, refit and score from a claimed job to a registered version, on both stores. */
+#include <check.h>
+#include <jansson.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "deploy/gate.h"
+#include "drift/accumulator.h"
+#include "pipeline/data_range.h"
+#include "pipeline/job_internal.h"
+#include "pipeline/model_cache.h"
+#include "pipeline/trainer.h"
+#include "registry/model.h"
+#include "tests/support/job_fixture.h"
+
+/* --- helpers ------------------------------------------------------------------------------------------------------ */
+
+static DriftTable *read_table(JobFixture *fixture, gint64 first, gint64 next)
+{
+  json_t *spec = json_pack("{s:[{s:i, s:i, s:I, s:I}]}", "data", "partition", 0, "label_partition", 0, "first_row",
+                           (json_int_t)first, "next_row", (json_int_t)next);
+  g_autoptr(GArray) ranges = pipeline_data_ranges_parse(spec, "data", NULL);
+  json_decref(spec);
+  g_autoptr(PipelineDataSet) set = pipeline_data_set_new(fixture->schema);
+  g_autoptr(GError) error = NULL;
+  gboolean read =
+      pipeline_data_ranges_read(fixture->store, fixture->artifacts, "loan", fixture->schema, ranges, set, &error);
+  ck_assert_msg(read, "%s", error != NULL ? error->message : "");
+  return g_steal_pointer(&set->table);
+}
+
+/* Version 1: trained on 200 rows of the world as it was, with the grid of those rows. */
+static void register_first(JobFixture *fixture)
+{
+  g_autoptr(GError) error = NULL;
+  g_autoptr(DriftTable) table = read_table(fixture, 0, 200);
+  PipelineTrainOptions options;
+  pipeline_train_options_init(&options);
+  options.architecture = "mlp:8";
+  options.epochs = 30;
+  options.learning_rate = .02;
+  PipelineTrainResult trained = {0};
+  gboolean done = pipeline_train(table, fixture->schema, &options, NULL, NULL, &trained, &error);
+  ck_assert_msg(done, "%s", error != NULL ? error->message : "");
+  g_autoptr(DriftGrid) grid = drift_grid_new(fixture->schema, table, 0, &error);
+  ck_assert_msg(grid != NULL, "%s", error != NULL ? error->message : "");
+  g_autoptr(GBytes) grid_bytes = drift_grid_to_bytes(grid);
+  g_autofree gchar *onnx_digest = registry_artifacts_put(fixture->artifacts, trained.onnx, &error);
+  g_autofree gchar *grid_digest = registry_artifacts_put(fixture->artifacts, grid_bytes, &error);
+  RegistryVersion version = {
+      .model = (gchar *)"loan", .onnx_digest = onnx_digest, .grid_digest = grid_digest, .kind = (gchar *)"imported"};
+  ck_assert_int_eq(registry_version_create(fixture->store, &version, "test", &error), 1);
+  pipeline_train_result_clear(&trained);
+}
+
+/* The log holds 200 rows of the first world, then n of the second one. */
+static JobFixture *open_worlds(int index, gint64 n)
+{
+  JobFixture *fixture = job_fixture_open(index);
+  const JobRows rows = {.n_rows = 200 + n, .flipped_from = 200};
+  job_fixture_append(fixture, &rows);
+  register_first(fixture);
+  return fixture;
+}
+
+static gchar *retrain_spec(gint64 first, gint64 next, const gchar *more)
+{
+  return g_strdup_printf(
+      "{\"model\": \"loan\", \"data\": [{\"partition\": 0, \"label_partition\": 0, \"first_row\": %d,"
+      " \"next_row\": %d}], \"architecture\": \"mlp:8\", \"champion\": 1, \"epochs\": 30,"
+      " \"learning_rate\": 0.02, \"seed\": 3, \"gate\": {\"confidence\": 0.9}%s}",
+      (int)first, (int)next, more);
+}
+
+/* Claims and executes; the job as it is then. */
+static RegistryJob *execute(JobFixture *fixture, const gchar *id, const gchar *kind, const gchar *spec)
+{
+  g_autoptr(RegistryJob) job = job_fixture_job(fixture, id, kind, spec, TRUE);
+  PipelineJobContext context = {.store = fixture->store, .artifacts = fixture->artifacts, .job = job};
+  g_autoptr(GError) error = NULL;
+  gboolean done = pipeline_job_execute(&context, &error);
+  ck_assert_msg(done, "%s", error != NULL ? error->message : "");
+  return registry_job_get(fixture->store, id, NULL);
+}
+
+static json_t *result_of(const RegistryJob *job)
+{
+  ck_assert_msg(strcmp(job->state, "done") == 0, "%s: %s", job->state, job->error != NULL ? job->error : "");
+  json_t *result = json_loads(job->result, JSON_REJECT_DUPLICATES, NULL);
+  ck_assert_ptr_nonnull(result);
+  return result;
+}
+
+static double real_of(const json_t *object, const char *part, const char *name)
+{
+  const json_t *value = json_object_get(json_object_get(object, part), name);
+  ck_assert_msg(json_is_number(value), "%s.%s", part, name);
+  return json_number_value(value);
+}
+
+/* --- retrain ------------------------------------------------------------------------------------------------------ */
+
+START_TEST(a_retraining_registers_a_better_version)
+{
+  JobFixture *fixture = open_worlds(_i, 400);
+  g_autofree gchar *spec = retrain_spec(200, 600, ", \"incident\": \"i1\", \"holdout_fraction\": 0.25");
+  g_autoptr(RegistryJob) job = execute(fixture, "j", "retrain", spec);
+  json_t *result = result_of(job);
+  ck_assert_int_eq(json_integer_value(json_object_get(result, "version")), 2);
+  ck_assert_int_eq(json_integer_value(json_object_get(result, "rows")), 300);
+  ck_assert_int_eq(json_integer_value(json_object_get(result, "holdout")), 100);
+  ck_assert_double_gt(real_of(result, "comparison", "gain"), .5);
+  ck_assert_double_gt(real_of(result, "comparison", "low"), .4);
+  ck_assert_double_eq(real_of(result, "comparison", "n"), 100);
+  ck_assert_double_lt(real_of(result, "champion", "accuracy"), .3);
+  ck_assert_double_gt(real_of(result, "challenger", "accuracy"), .8);
+  ck_assert_double_gt(real_of(result, "challenger", "latency_p99_us"), 0);
+  ck_assert(json_is_null(json_object_get(json_object_get(result, "challenger"), "robust_accuracy")));
+  json_t *range = json_array_get(json_object_get(result, "data"), 0);
+  ck_assert_int_eq(json_integer_value(json_object_get(range, "last_label_offset")), 10599);
+  g_autoptr(RegistryVersion) version = registry_version_get(fixture->store, "loan", 2, NULL);
+  ck_assert_str_eq(version->job, "j");
+  ck_assert_str_eq(version->incident, "i1");
+  ck_assert_str_eq(version->kind, "retrain");
+  ck_assert_ptr_nonnull(strstr(version->data_set, json_string_value(json_object_get(range, "sha256"))));
+  json_decref(result);
+  g_autoptr(GHashTable) tags = registry_tag_list(fixture->store, "loan", 2, NULL);
+  ck_assert_ptr_nonnull(strstr(g_hash_table_lookup(tags, "signature"), "\"outputs\":[{\"name\":"));
+  job_fixture_close(fixture);
+}
+END_TEST
+
+START_TEST(the_profile_is_of_the_training_rows_on_the_models_grid)
+{
+  JobFixture *fixture = open_worlds(0, 400);
+  g_autofree gchar *spec = retrain_spec(200, 600, "");
+  g_autoptr(RegistryJob) job = execute(fixture, "j", "retrain", spec);
+  ck_assert_str_eq(job->state, "done");
+  g_autoptr(RegistryVersion) first = registry_version_get(fixture->store, "loan", 1, NULL);
+  g_autoptr(RegistryVersion) second = registry_version_get(fixture->store, "loan", 2, NULL);
+  ck_assert_str_eq(first->grid_digest, second->grid_digest);
+  g_autoptr(GBytes) grid_bytes = registry_artifacts_get(fixture->artifacts, second->grid_digest, NULL);
+  g_autoptr(DriftGrid) grid = drift_grid_from_bytes(grid_bytes, NULL);
+  g_autoptr(GBytes) bytes = registry_artifacts_get(fixture->artifacts, second->profile_digest, NULL);
+  g_autoptr(DriftAccumulator) profile = drift_accumulator_from_bytes(grid, bytes, NULL);
+  ck_assert_uint_eq(drift_accumulator_get_count(profile), 320);
+  DriftSummary prediction, score;
+  drift_accumulator_summarise(profile, 3, &prediction); /* after three features: prediction, score, latency */
+  drift_accumulator_summarise(profile, 4, &score);
+  ck_assert_uint_eq(prediction.n, 320);
+  ck_assert_uint_eq(score.n, 320);
+  job_fixture_close(fixture);
+}
+END_TEST
+
+/* Changing labels of held-out rows must not change a byte of the new version. */
+START_TEST(held_out_rows_are_never_trained_on)
+{
+  g_autofree gchar *first = NULL, *second = NULL;
+  gchar **const digests[] = {&first, &second};
+  for (int i = 0; i < 2; i++) {
+    JobFixture *fixture = job_fixture_open(0);
+    const JobRows rows = {.n_rows = 600, .flipped_from = i == 0 ? 520 : 600};
+    job_fixture_append(fixture, &rows);
+    register_first(fixture);
+    g_autofree gchar *spec = retrain_spec(200, 600, "");
+    g_autoptr(RegistryJob) job = execute(fixture, "j", "retrain", spec);
+    ck_assert_str_eq(job->state, "done");
+    g_autoptr(RegistryVersion) version = registry_version_get(fixture->store, "loan", 2, NULL);
+    *digests[i] = g_strdup(version->onnx_digest);
+    job_fixture_close(fixture);
+  }
+  ck_assert_str_eq(first, second);
+}
+END_TEST
+
+START_TEST(rehearsal_rows_train_and_are_not_held_out)
+{
+  JobFixture *fixture = open_worlds(0, 100);
+  g_autofree gchar *spec = retrain_spec(
+      200, 300, ", \"rehearsal\": [{\"partition\": 0, \"label_partition\": 0, \"first_row\": 0, \"next_row\": 50}]");
+  g_autoptr(RegistryJob) job = execute(fixture, "j", "retrain", spec);
+  json_t *result = result_of(job);
+  ck_assert_int_eq(json_integer_value(json_object_get(result, "rows")), 50 + 80);
+  ck_assert_int_eq(json_integer_value(json_object_get(result, "holdout")), 20);
+  ck_assert_uint_eq(json_array_size(json_object_get(result, "rehearsal")), 1);
+  json_decref(result);
+  job_fixture_close(fixture);
+}
+END_TEST
+
+START_TEST(a_job_registers_once)
+{
+  JobFixture *fixture = open_worlds(_i, 100);
+  g_autofree gchar *spec = retrain_spec(200, 300, "");
+  g_autoptr(RegistryJob) job = job_fixture_job(fixture, "j", "retrain", spec, TRUE);
+  PipelineJobContext context = {.store = fixture->store, .artifacts = fixture->artifacts, .job = job};
+  /* Rescued while it still computes: its result comes late, and neither it nor its version gets in. */
+  ck_assert(registry_job_rescue(fixture->store, "j", job->token, job->heartbeat, NULL));
+  g_autoptr(RegistryJob) second = registry_job_claim(fixture->store, "w2", NULL, NULL);
+  g_autoptr(GError) error = NULL;
+  ck_assert(!pipeline_job_execute(&context, &error));
+  ck_assert(g_error_matches(error, REGISTRY_ERROR, REGISTRY_ERROR_FENCED));
+  g_autoptr(GPtrArray) versions = registry_version_list(fixture->store, "loan", NULL);
+  ck_assert_uint_eq(versions->len, 1);
+  context.job = second;
+  ck_assert(pipeline_job_execute(&context, NULL));
+  g_autoptr(GPtrArray) after = registry_version_list(fixture->store, "loan", NULL);
+  ck_assert_uint_eq(after->len, 2);
+  job_fixture_close(fixture);
+}
+END_TEST
+
+START_TEST(the_same_job_gives_the_same_bytes)
+{
+  g_autofree gchar *first = NULL, *second = NULL;
+  gchar **const digests[] = {&first, &second};
+  for (int i = 0; i < 2; i++) {
+    JobFixture *fixture = open_worlds(0, 100);
+    g_autofree gchar *spec = retrain_spec(200, 300, "");
+    g_autoptr(RegistryJob) job = execute(fixture, "j", "retrain", spec);
+    ck_assert_str_eq(job->state, "done");
+    g_autoptr(RegistryVersion) version = registry_version_get(fixture->store, "loan", 2, NULL);
+    *digests[i] = g_strconcat(version->onnx_digest, version->profile_digest, NULL);
+    job_fixture_close(fixture);
+  }
+  ck_assert_str_eq(first, second);
+}
+END_TEST
+
+static void expect_failure(JobFixture *fixture, const gchar *id, const gchar *kind, const gchar *spec,
+                           const gchar *text)
+{
+  g_autoptr(RegistryJob) job = execute(fixture, id, kind, spec);
+  ck_assert_str_eq(job->state, "failed");
+  ck_assert_msg(strstr(job->error, text) != NULL, "%s", job->error);
+}
+
+START_TEST(what_cannot_be_learnt_from_fails_in_words)
+{
+  JobFixture *fixture = open_worlds(0, 100);
+  g_autofree gchar *few = retrain_spec(200, 219, ""), *none = retrain_spec(200, 200, "");
+  g_autofree gchar *absent = retrain_spec(200, 301, "");
+  g_autofree gchar *champion = retrain_spec(200, 300, ", \"from\": 9");
+  g_autofree gchar *bad = retrain_spec(200, 300, ", \"holdout_fraction\": 2");
+  expect_failure(fixture, "a", "retrain", few, "19 usable labelled rows are too few");
+  expect_failure(fixture, "b", "retrain", none, "0 usable labelled rows are too few");
+  expect_failure(fixture, "c", "retrain", absent, "row");
+  expect_failure(fixture, "d", "retrain", champion, "9");
+  expect_failure(fixture, "e", "retrain", bad, "holdout_fraction");
+  expect_failure(fixture, "f", "retrain", "[]", "not a JSON object");
+  expect_failure(fixture, "g", "refit", few, "19 usable labelled rows are too few");
+  g_autofree gchar *no_from = retrain_spec(200, 300, "");
+  expect_failure(fixture, "h", "refit", no_from, "needs \"from\"");
+  job_fixture_close(fixture);
+}
+END_TEST
+
+START_TEST(one_class_only_fails_in_words)
+{
+  JobFixture *fixture = job_fixture_open(0);
+  const JobRows rows = {.n_rows = 300, .one_class_from = 200};
+  job_fixture_append(fixture, &rows);
+  register_first(fixture);
+  g_autofree gchar *spec = retrain_spec(200, 300, "");
+  expect_failure(fixture, "a", "retrain", spec, "all 80 training rows have the label \"yes\"");
+  job_fixture_close(fixture);
+}
+END_TEST
+
+START_TEST(a_cancelled_job_ends_as_cancelled)
+{
+  JobFixture *fixture = open_worlds(_i, 100);
+  g_autofree gchar *spec = retrain_spec(200, 300, "");
+  g_autoptr(RegistryJob) job = job_fixture_job(fixture, "j", "retrain", spec, TRUE);
+  g_autoptr(GCancellable) cancel = g_cancellable_new();
+  g_cancellable_cancel(cancel);
+  PipelineJobContext context = {.store = fixture->store, .artifacts = fixture->artifacts, .job = job, .cancel = cancel};
+  g_autoptr(GError) error = NULL;
+  ck_assert(!pipeline_job_execute(&context, &error)); /* stopped, but nobody cancelled it: it goes back */
+  ck_assert(g_error_matches(error, PIPELINE_ERROR, PIPELINE_ERROR_CANCELLED));
+  ck_assert(registry_job_cancel(fixture->store, "j", "test", NULL));
+  ck_assert(pipeline_job_execute(&context, NULL));
+  g_autoptr(RegistryJob) after = registry_job_get(fixture->store, "j", NULL);
+  ck_assert_str_eq(after->state, "cancelled");
+  job_fixture_close(fixture);
+}
+END_TEST
+
+START_TEST(a_refit_is_a_version_too)
+{
+  JobFixture *fixture = open_worlds(_i, 400);
+  g_autofree gchar *spec = retrain_spec(200, 600, ", \"from\": 1, \"penalty\": 1");
+  g_autoptr(RegistryJob) job = execute(fixture, "j", "refit", spec);
+  json_t *result = result_of(job);
+  ck_assert_double_gt(real_of(result, "comparison", "gain"), .5);
+  json_decref(result);
+  g_autoptr(RegistryVersion) version = registry_version_get(fixture->store, "loan", 2, NULL);
+  ck_assert_str_eq(version->kind, "refit");
+  ck_assert_int_eq(version->parent, 1);
+  job_fixture_close(fixture);
+}
+END_TEST
+
+START_TEST(the_gate_judges_what_the_job_measured)
+{
+  JobFixture *fixture = open_worlds(0, 600);
+  g_autofree gchar *plain = retrain_spec(200, 800, "");
+  g_autoptr(GString) spec = g_string_new(plain);
+  g_string_replace(spec, "\"confidence\": 0.9", "\"robust_epsilon\": 0.05, \"robust_steps\": 3", 1);
+  g_autoptr(RegistryJob) job = execute(fixture, "j", "retrain", spec->str);
+  ck_assert_msg(strcmp(job->state, "done") == 0, "%s", job->error);
+  DeployGatePolicy policy;
+  deploy_gate_policy_init(&policy);
+  policy.require_significance = TRUE;
+  policy.minimum_holdout = 80;
+  policy.robust_accuracy_bound = .3;
+  policy.disparate_impact_bound = .1;
+  policy.latency_p99_bound_us = 1e9;
+  g_autoptr(DeployGateResult) result = deploy_gate_judge(&policy, job->result, NULL);
+  g_autofree gchar *text = deploy_gate_result_to_json(result);
+  ck_assert_msg(result->passed, "%s", text);
+  job_fixture_close(fixture);
+}
+END_TEST
+
+/* --- score -------------------------------------------------------------------------------------------------------- */
+
+static guint wrong_bits(const json_t *entry, gsize n)
+{
+  gsize length = 0;
+  g_autofree guchar *bits = g_base64_decode(json_string_value(json_object_get(entry, "errors")), &length);
+  ck_assert_uint_eq(length, (n + 7) / 8);
+  guint wrong = 0;
+  for (gsize row = 0; row < n; row++) wrong += bits[row / 8] >> (row % 8) & 1;
+  return wrong;
+}
+
+START_TEST(scores_are_those_of_the_models)
+{
+  JobFixture *fixture = open_worlds(_i, 203);
+  const gchar *spec = "{\"model\": \"loan\", \"data\": [{\"partition\": 0, \"label_partition\": 0, \"first_row\": 200,"
+                      " \"next_row\": 403}], \"versions\": [1, 7, 1]}";
+  g_autoptr(RegistryJob) job = execute(fixture, "j", "score", spec);
+  json_t *result = result_of(job), *versions = json_object_get(result, "versions");
+  ck_assert_int_eq(json_integer_value(json_object_get(result, "rows")), 203);
+  json_t *first = json_array_get(versions, 0), *missing = json_array_get(versions, 1);
+  double accuracy = json_number_value(json_object_get(first, "accuracy"));
+  guint wrong = wrong_bits(first, 203);
+  ck_assert_double_eq_tol(accuracy, 1 - wrong / 203.0, 1e-12);
+  ck_assert_double_lt(accuracy, .3); /* the world has turned round */
+  ck_assert_double_gt(json_number_value(json_object_get(first, "log_loss")), .6);
+  ck_assert_ptr_nonnull(strstr(json_string_value(json_object_get(missing, "error")), "7"));
+  ck_assert(json_equal(first, json_array_get(versions, 2)));
+  /* bit by bit against the model itself */
+  g_autoptr(PipelineModelCache) cache = pipeline_model_cache_new(1);
+  PipelineModel *model = pipeline_model_cache_get(cache, fixture->store, fixture->artifacts, "loan", 1, NULL);
+  g_autoptr(DriftTable) table = read_table(fixture, 200, 403);
+  float outputs[203 * 2];
+  ck_assert(pipeline_model_predict_table(model, table, outputs, NULL));
+  gsize length = 0;
+  g_autofree guchar *bits = g_base64_decode(json_string_value(json_object_get(first, "errors")), &length);
+  for (guint row = 0; row < 203; row++) {
+    DriftValue label = drift_column_get_value(drift_table_get_column(table, "repaid"), row);
+    gboolean is_wrong =
+        (gint)pipeline_model_decide(model, outputs + 2 * row) != drift_schema_class_of(fixture->schema, &label);
+    ck_assert_int_eq(bits[row / 8] >> (row % 8) & 1, is_wrong);
+  }
+  json_decref(result);
+  job_fixture_close(fixture);
+}
+END_TEST
+
+START_TEST(a_row_without_a_known_class_counts_as_wrong)
+{
+  JobFixture *fixture = job_fixture_open(0);
+  const JobRows rows = {.n_rows = 400, .unknown_each = 4};
+  job_fixture_append(fixture, &rows);
+  register_first(fixture);
+  const gchar *spec = "{\"model\": \"loan\", \"data\": [{\"partition\": 0, \"label_partition\": 0, \"first_row\": 200,"
+                      " \"next_row\": 400}], \"versions\": [1]}";
+  g_autoptr(RegistryJob) job = execute(fixture, "j", "score", spec);
+  json_t *result = result_of(job), *first = json_array_get(json_object_get(result, "versions"), 0);
+  gsize length = 0;
+  g_autofree guchar *bits = g_base64_decode(json_string_value(json_object_get(first, "errors")), &length);
+  for (guint row = 0; row < 200; row += 4) ck_assert(bits[row / 8] >> (row % 8) & 1);
+  json_decref(result);
+  job_fixture_close(fixture);
+}
+END_TEST
+
+int main(void)
+{
+  Suite *suite = suite_create("job_training");
+  TCase *tests = tcase_create("training");
+  int stores = test_stores_count();
+  tcase_set_timeout(tests, 120);
+  tcase_add_loop_test(tests, a_retraining_registers_a_better_version, 0, stores);
+  tcase_add_test(tests, the_profile_is_of_the_training_rows_on_the_models_grid);
+  tcase_add_test(tests, held_out_rows_are_never_trained_on);
+  tcase_add_test(tests, rehearsal_rows_train_and_are_not_held_out);
+  tcase_add_loop_test(tests, a_job_registers_once, 0, stores);
+  tcase_add_test(tests, the_same_job_gives_the_same_bytes);
+  tcase_add_test(tests, what_cannot_be_learnt_from_fails_in_words);
+  tcase_add_test(tests, one_class_only_fails_in_words);
+  tcase_add_loop_test(tests, a_cancelled_job_ends_as_cancelled, 0, stores);
+  tcase_add_loop_test(tests, a_refit_is_a_version_too, 0, stores);
+  tcase_add_test(tests, the_gate_judges_what_the_job_measured);
+  tcase_add_loop_test(tests, scores_are_those_of_the_models, 0, stores);
+  tcase_add_test(tests, a_row_without_a_known_class_counts_as_wrong);
+  suite_add_tcase(suite, tests);
+  SRunner *runner = srunner_create(suite);
+  srunner_run_all(runner, CK_NORMAL);
+  int failed = srunner_ntests_failed(runner);
+  srunner_free(runner);
+  return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
