@@ -6,6 +6,7 @@
 #include "daemon/command_store.h"
 #include "daemon/leader_internal.h"
 #include "daemon/simulate_feed.h"
+#include "daemon/simulate_story.h"
 #include "daemon/simulate_streams.h"
 #include "pipeline/csv.h"
 #include "pipeline/model_spec.h"
@@ -18,7 +19,7 @@ static const gint64 FIRST_TIME = G_GINT64_CONSTANT(1767225600) * G_USEC_PER_SEC;
 typedef struct {
   gchar *file, *csv, *model, *predictions, *summary, *brokers, *topic, *labels_topic;
   gint64 rows, skip, warm_up, delay, pane, seed;
-  gboolean shuffle;
+  gboolean shuffle, explain;
   double rate, timeout_s;
   gint poll_ms;
 } Options;
@@ -218,7 +219,12 @@ static gboolean conclude(const CommandCommon *common, const Options *options, co
   char *text = json_dumps(json, JSON_INDENT(2));
   gboolean good = !options->summary || g_file_set_contents(options->summary, text, -1, error);
   free(text);
-  if (good && !common->json && !common->quiet) print_summary(json, schema->task == DRIFT_TASK_REGRESSION);
+  g_autofree gchar *story = good && options->explain ? simulate_story(feed, result, error) : NULL;
+  good = good && (story || !options->explain);
+  if (story && !common->json)
+    fputs(story, stdout);
+  else if (good && !common->json && !common->quiet)
+    print_summary(json, result->regression);
   if (good && common->json)
     command_print_json(json);
   else
@@ -302,6 +308,7 @@ static int run_simulate(int argc, char **argv)
       {"poll-ms", 0, 0, G_OPTION_ARG_INT, &o.poll_ms, "milliseconds between looks at the store (5)", "MS"},
       {"predictions", 0, 0, G_OPTION_ARG_FILENAME, &o.predictions, "write row,prediction,version", "P.csv"},
       {"summary", 0, 0, G_OPTION_ARG_FILENAME, &o.summary, "write the summary as JSON", "S.json"},
+      {"explain", 0, 0, G_OPTION_ARG_NONE, &o.explain, "say in words what happened, instead of the summary", NULL},
       {"brokers", 0, 0, G_OPTION_ARG_STRING, &o.brokers, "instead of the settings' brokers", "HOST:PORT"},
       {"topic", 0, 0, G_OPTION_ARG_STRING, &o.topic, "instead of the model's traffic topic", "T"},
       {"labels-topic", 0, 0, G_OPTION_ARG_STRING, &o.labels_topic, "instead of the model's label topic", "T"},
@@ -319,7 +326,7 @@ static int run_simulate(int argc, char **argv)
 const Command command_simulate = {
     .name = "simulate",
     .arguments = "STREAM|--file D.csv [--rows N] [--seed S] [--shuffle] [--csv OUT.csv] [--model NAME [--warm-up N] "
-                 "[--delay ROWS] [--rate R] [--predictions P.csv] [--summary S.json]]",
+                 "[--delay ROWS] [--rate R] [--predictions P.csv] [--summary S.json] [--explain]]",
     .summary = "send a benchmark stream or a file as traffic with delayed labels, or write it as CSV",
     .help =
         "Streams: sea, agrawal (with a sensitive attribute), hyperplane, sine, mixed; the label is the column class. "

@@ -119,6 +119,7 @@ void decode_half_open(DecodeHalfReader *reader, GBytes *half)
 {
   gsize length;
   reader->at = g_bytes_get_data(half, &length);
+  if (reader->at == NULL) reader->at = (const guint8 *)""; /* empty bytes have none */
   reader->end = reader->at + length;
   reader->failed = FALSE;
   reader->time = get_i64(reader);

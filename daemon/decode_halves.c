@@ -208,6 +208,7 @@ gboolean decode_halves_restore(DecodeHalves *halves, GBytes *bytes, GError **err
 {
   gsize length;
   const guint8 *data = g_bytes_get_data(bytes, &length);
+  if (data == NULL) data = (const guint8 *)""; /* empty bytes have none */
   Reader reader = {data, data + length, FALSE};
   DecodeHalves *fresh = decode_halves_new(halves->wait, halves->limit);
   gboolean good = get(&reader, 1) == FORMAT;

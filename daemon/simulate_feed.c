@@ -247,7 +247,7 @@ static gboolean send_row(Feeder *feeder, guint64 position, GError **error)
   const SettingsFields *fields = &feeder->feed->model->traffic.fields;
   const float *outputs = outputs_of(feeder, position, error);
   if (!outputs) return FALSE;
-  SimulatePrediction p = {feeder->feed->order[position], feeder->champion, -1, NAN};
+  SimulatePrediction p = {feeder->feed->order[position], feeder->champion, -1, NAN, NAN, NAN};
   g_autofree gchar *id = g_strdup_printf("r%" G_GUINT64_FORMAT, p.row);
   json_t *json = json_pack("{s:s, s:I, s:s, s:I, s:o}", fields->request_id, id, fields->time,
                            (json_int_t)(time_of(feeder, position) / 1000), fields->model, feeder->feed->model->name,
@@ -263,10 +263,10 @@ static gboolean send_row(Feeder *feeder, guint64 position, GError **error)
                         json_string(g_ptr_array_index(feeder->schema->classes, p.predicted)));
     json_object_set_new(json, fields->score, json_real((double)outputs[shown]));
   }
+  p.merit = merit(feeder, feeder->scorer, outputs, position);
   g_array_append_val(feeder->result->predictions, p);
-  double m = merit(feeder, feeder->scorer, outputs, position);
-  if (!isnan(m)) feeder->served_sum += m;
-  if (!isnan(m)) feeder->result->n++;
+  if (!isnan(p.merit)) feeder->served_sum += p.merit;
+  if (!isnan(p.merit)) feeder->result->n++;
   feeder->n_sent++;
   return send(feeder, feeder->feed->model->traffic.topic, feeder->traffic, position, json, error);
 }
@@ -368,6 +368,7 @@ static gboolean score_static(Feeder *feeder, GError **error)
     for (guint64 i = from; i < to; i++) {
       double m = merit(feeder, feeder->first_scorer,
                        outputs + (i - from) * pipeline_model_get_n_outputs(feeder->first_scorer), i);
+      g_array_index(feeder->result->predictions, SimulatePrediction, i - feeder->feed->warm_up).static_merit = m;
       if (isnan(m)) continue;
       sum += m;
       n++;
@@ -384,6 +385,7 @@ gboolean simulate_feed(const SimulateFeed *feed, SimulateProgressFunc progress, 
   *result = (SimulateResult){.predictions = g_array_new(FALSE, FALSE, sizeof(SimulatePrediction))};
   gboolean good = open_model(&feeder, error) && open_source(&feeder, error) && follow_champion(&feeder, error) &&
                   feed_all(&feeder, progress, user_data, error) && score_static(&feeder, error);
+  result->regression = feeder.schema && feeder.schema->task == DRIFT_TASK_REGRESSION;
   result->served = result->n ? feeder.served_sum / (double)result->n : NAN;
   if (feeder.scorer == feeder.first_scorer) feeder.first_scorer = NULL;
   close_feeder(&feeder);
