@@ -22,3 +22,10 @@ check-two-daemons: all $(BUILD)/tests/crash/labelled_log ## two daemons share fo
 	BUILD=$(BUILD) tests/crash/two_daemons_test
 check-two-daemons-full: all $(BUILD)/tests/crash/labelled_log ## the same five times over
 	BUILD=$(BUILD) tests/crash/two_daemons_test ROUNDS=5
+
+SUITES += check-bad-input check-broken-parts
+.PHONY: check-bad-input check-broken-parts
+check-bad-input: all $(BUILD)/tests/crash/labelled_log ## one bad record in a hundred: counted, dead-lettered, the same verdicts
+	BUILD=$(BUILD) tests/crash/bad_input_test
+check-broken-parts: all $(BUILD)/tests/crash/labelled_log ## broken settings, models, broker, database, targets, full disk
+	BUILD=$(BUILD) tests/crash/broken_parts_test
