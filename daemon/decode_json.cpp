@@ -8,6 +8,7 @@
 
 #include <simdjson.h>
 
+#include <charconv>
 #include <cmath>
 #include <cstring>
 #include <memory>
@@ -25,9 +26,18 @@ enum Role { REQUEST_ID, TIME, MODEL, VERSION, FEATURES, PREDICTION, SCORE, LATEN
 struct Name {
   std::string text;
   std::string quoted; // text and the closing quote as they stand in a record; empty: needs escapes, never guessed
+  guint64 head = 0, mask = 0; // the first eight bytes of it, and which of them count
   Role role = FEATURE;
   guint feature = 0;
   Name *next = nullptr; // the name that came after this one last time
+
+  void quote()
+  {
+    quoted = text + '"';
+    size_t n = std::min(quoted.size(), sizeof head);
+    std::memset(&mask, 0xff, n);
+    std::memcpy(&head, quoted.data(), n);
+  }
 };
 
 // The names of one object.
@@ -39,7 +49,7 @@ public:
     if (text == nullptr || *text == '\0' || by_text.count(text) != 0) return; // roles are added first and win
     auto name = std::make_unique<Name>();
     name->text = text;
-    if (std::strpbrk(text, "\"\\") == nullptr) name->quoted = name->text + '"';
+    if (std::strpbrk(text, "\"\\") == nullptr) name->quote();
     name->role = role;
     name->feature = feature;
     (list.empty() ? start : *list.back()).next = name.get();
@@ -47,12 +57,18 @@ public:
     list.push_back(std::move(name));
   }
 
-  // The name that begins at `raw`, if it is the guessed one.
+  // The name that begins at `raw`, if it is the guessed one. Eight bytes are readable there: the record is padded.
   static Name *guess(const Name *previous, const char *raw, const char *end)
   {
     Name *name = previous->next;
-    if (name == nullptr || name->quoted.empty() || name->quoted.size() > static_cast<size_t>(end - raw)) return nullptr;
-    return std::memcmp(raw, name->quoted.data(), name->quoted.size()) == 0 ? name : nullptr;
+    if (name == nullptr || name->quoted.empty()) return nullptr;
+    guint64 word;
+    std::memcpy(&word, raw, sizeof word);
+    if ((word & name->mask) != name->head) return nullptr;
+    size_t size = name->quoted.size();
+    if (size <= sizeof word) return name;
+    if (size > static_cast<size_t>(end - raw)) return nullptr;
+    return std::memcmp(raw + sizeof word, name->quoted.data() + sizeof word, size - sizeof word) == 0 ? name : nullptr;
   }
 
   Name *find(std::string_view text) const
@@ -95,7 +111,7 @@ struct _DecodeJson {
   std::vector<guint8> buffer; // the record with simdjson's padding
   gsize length = 0;
   guint n_features = 0;
-  std::vector<bool> is_numeric;
+  std::vector<guint8> is_numeric;
   std::vector<std::string> feature_names;
   std::vector<DriftValue> features;
   Names root, nested, label_root;
@@ -148,6 +164,28 @@ DecodeReason refuse_number(_DecodeJson *json, const Name *name, std::string_view
   return refuse(json, DECODE_MALFORMED, name, token.data(), "not a JSON number");
 }
 
+// A text without a backslash is borrowed from the record as it stands; the first pass over the record has looked at its
+// UTF-8, its control characters and its quotes.
+simdjson::error_code read_text(ondemand::value &field, std::string_view token, std::string_view *text)
+{
+  ondemand::raw_json_string raw;
+  if (std::memchr(token.data(), '\\', token.size()) != nullptr) return field.get_string().get(*text);
+  simdjson::error_code code = field.get_raw_json_string().get(raw);
+  if (code) return code;
+  size_t close = token.rfind('"');
+  if (close == 0 || close == std::string_view::npos) return simdjson::STRING_ERROR;
+  *text = token.substr(1, close - 1);
+  return simdjson::SUCCESS;
+}
+
+// The whole number that `digits` are, in the spelling of JSON.
+bool read_whole(std::string_view digits, gint64 *whole)
+{
+  const char *end = digits.data() + digits.size();
+  auto [at, code] = std::from_chars(digits.data(), end, *whole);
+  return code == std::errc() && at == end;
+}
+
 // Reads a scalar; `token` gets its raw text, `value` a number or text (true and false as text).
 DecodeReason read_scalar(_DecodeJson *json, const Name *name, ondemand::value &field, Scalar *kind, DriftValue *value,
                          std::string_view *token)
@@ -157,7 +195,7 @@ DecodeReason read_scalar(_DecodeJson *json, const Name *name, ondemand::value &f
   *value = missing_value;
   if (first == '"') {
     std::string_view text;
-    simdjson::error_code code = field.get_string().get(text);
+    simdjson::error_code code = read_text(field, *token, &text);
     if (code) return refuse_parse(json, name, token->data(), code);
     *kind = Scalar::TEXT;
     *value = text_value(text);
@@ -189,11 +227,21 @@ DecodeReason read_scalar(_DecodeJson *json, const Name *name, ondemand::value &f
   return refuse(json, DECODE_MALFORMED, name, token->data(), "not a JSON value");
 }
 
-// The common case first: a number for a numeric feature.
+// The common case first: a number for a numeric feature. It is written member by member into its place: a value that is
+// copied as a whole right after its members were written costs a stall of the store buffer.
 DecodeReason read_feature(_DecodeJson *json, const Name *name, ondemand::value &field)
 {
   DriftValue *place = &json->features[name->feature];
-  bool is_numeric = json->is_numeric[name->feature];
+  bool is_numeric = json->is_numeric[name->feature] != 0;
+  double number;
+  char first = *field.raw_json_token().data();
+  if (is_numeric && (first == '-' || (first >= '0' && first <= '9')) && !field.get_double().get(number)) {
+    place->kind = DRIFT_VALUE_NUMBER;
+    place->length = 0;
+    place->number = number;
+    place->text = nullptr;
+    return DECODE_OK;
+  }
   std::string_view token;
   Scalar kind;
   DriftValue value;
@@ -243,9 +291,7 @@ DecodeReason read_time(_DecodeJson *json, const Name *name, ondemand::value &fie
                     "not a time as in RFC 3339 with a zone (2024-01-31T23:59:59Z)");
   } else if (kind == Scalar::NUMBER) {
     gint64 whole;
-    std::string digits(trim(token));
-    good = digits.find_first_of(".eE") == std::string::npos &&
-                   g_ascii_string_to_signed(digits.c_str(), 10, G_MININT64, G_MAXINT64, &whole, nullptr)
+    good = read_whole(trim(token), &whole)
                ? decode_time_from_integer(whole, &found->event.event_time)
                : decode_time_from_number(value.number, &found->event.event_time);
   }
@@ -263,6 +309,7 @@ DecodeReason read_version(_DecodeJson *json, const Name *name, ondemand::value &
   if (reason != DECODE_OK) return reason;
   *version = 0;
   if (kind == Scalar::NOTHING) return DECODE_OK;
+  if (kind == Scalar::NUMBER && read_whole(trim(token), version) && *version >= 0) return DECODE_OK;
   std::string digits = kind == Scalar::TEXT ? std::string(value.text, value.length) : std::string(trim(token));
   if (kind == Scalar::TEXT && digits.empty()) return DECODE_OK;
   if (kind == Scalar::TRUTH || !g_ascii_string_to_signed(digits.c_str(), 10, 0, G_MAXINT64, version, nullptr))
@@ -366,9 +413,9 @@ DecodeReason read_object(_DecodeJson *json, Names *names, ondemand::object &obje
   Name *previous = &names->start;
   guint n_fields = 0;
   for (auto item : object) {
-    ondemand::field field;
-    simdjson::error_code code = std::move(item).get(field);
+    simdjson::error_code code = item.error();
     if (code) return refuse_parse(json, nullptr, place, code);
+    ondemand::field &field = item.value_unsafe(); // not copied: see read_feature
     place = field.key().raw();
     if (++n_fields > DECODE_MAXIMUM_FIELDS)
       return refuse(json, DECODE_TOO_MANY, nullptr, place, "more than 20000 fields in one object");
