@@ -93,6 +93,12 @@ Adapt *adapt_new(gint64 champion, double promise, guint promise_rows)
   return adapt;
 }
 
+void adapt_begin_at(Adapt *adapt, gint64 row)
+{
+  adapt->rows = adapt->errors_since = row;
+  for (guint i = 0; i < adapt->pool->len; i++) ((PoolVersion *)g_ptr_array_index(adapt->pool, i))->first = row;
+}
+
 void adapt_free(Adapt *adapt)
 {
   if (!adapt) return;
@@ -493,7 +499,7 @@ static gboolean restore_member(Adapt *adapt, const json_t *json)
   const char *errors = NULL;
   if (json_unpack((json_t *)json, "{s:I, s:I, s:s}", "version", &version, "first", &first, "errors", &errors) != 0)
     return FALSE;
-  if (first < 0 || (first + (json_int_t)strlen(errors) != adapt->rows && errors[0])) return FALSE;
+  if (first < 0 || first + (json_int_t)strlen(errors) != adapt->rows) return FALSE;
   PoolVersion *member = add_member(adapt, version);
   member->first = first;
   for (const char *c = errors; *c; c++) {

@@ -50,6 +50,8 @@ typedef struct _Adapt Adapt;
 /* champion: the version serving now; promise: the error rate it promised, measured on promise_rows rows (NaN, 0: not
  * known; then the first ADAPT_LEVEL_ROWS rows are taken as the promise). */
 Adapt *adapt_new(gint64 champion, double promise, guint promise_rows);
+/* Before the first pane: rows below `row` were labelled before there was a champion. */
+void adapt_begin_at(Adapt *adapt, gint64 row);
 void adapt_free(Adapt *adapt);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Adapt, adapt_free)
 
