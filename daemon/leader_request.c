@@ -46,8 +46,9 @@ gboolean leader_request_score(LeaderModel *model, LeaderContext *context, const 
   for (guint i = 0; i < n_versions; i++) json_array_append_new(list, json_integer(versions[i]));
   g_autofree gchar *id = g_strdup_printf("%s/score/%s-%" G_GINT64_FORMAT "-%" G_GINT64_FORMAT, model->name, purpose,
                                          next, n_versions ? versions[n_versions - 1] : 0);
-  json_t *entry = json_pack("{s:s, s:s, s:O, s:I, s:I, s:O?}", "id", id, "purpose", purpose, "versions", list, "first",
-                            (json_int_t)first, "next", (json_int_t)next, "pane", extra);
+  json_t *entry = json_pack("{s:s, s:s, s:O, s:I, s:I, s:I, s:O?}", "id", id, "purpose", purpose, "versions", list,
+                            "champion", (json_int_t)adapt_get_champion(model->adapt), "first", (json_int_t)first, "next",
+                            (json_int_t)next, "pane", extra);
   json_array_append_new(model->pending, entry);
   json_t *spec = json_pack("{s:s, s:o, s:o}", "model", model->name, "data", leader_data_ranges(model, first, next),
                            "versions", list);
@@ -61,10 +62,10 @@ static gboolean may_train(LeaderModel *model, const SettingsPolicy *policy, gint
   size_t i;
   json_array_foreach(model->pending, i, entry) if (g_strcmp0(json_string_value(json_object_get(entry, "purpose")),
                                                               "train") == 0) return FALSE;
-  gint64 day = event_time / G_TIME_SPAN_DAY;
-  json_int_t trainings = json_integer_value(json_object_get(model->budget, "day")) == day
-                             ? json_integer_value(json_object_get(model->budget, "trainings"))
-                             : 0;
+  /* a pane of a partition that lags may lie in the day before: the budget does not begin anew with it */
+  gint64 day = event_time / G_TIME_SPAN_DAY, counted = json_integer_value(json_object_get(model->budget, "day"));
+  json_int_t trainings = day > counted ? 0 : json_integer_value(json_object_get(model->budget, "trainings"));
+  day = MAX(day, counted);
   if (policy->daily_budget > 0 && trainings >= policy->daily_budget) return FALSE;
   json_object_set_new(model->budget, "day", json_integer(day));
   json_object_set_new(model->budget, "trainings", json_integer(trainings + 1));

@@ -129,6 +129,7 @@ GBytes *leader_model_to_bytes(const LeaderModel *model)
   json_object_set(json, "pending", model->pending);
   json_object_set(json, "watch", model->watch);
   json_object_set(json, "budget", model->budget);
+  json_object_set_new(json, "waiting", json_integer(model->waiting));
   json_object_set_new(json, "counters", counters_to_json(&model->counters));
   gchar *text = verdict_dump(json);
   json_decref(json);
@@ -228,6 +229,7 @@ static gboolean restore(LeaderModel *model, GBytes *bytes, GError **error)
   } else {
     const json_t *adapt = json_object_get(json, "adapt");
     model->performance_panes = (guint)get_integer(json, "performance_panes");
+    model->waiting = get_integer(json, "waiting");
     restore_counters(model, json_object_get(json, "counters"));
     replace(&model->incidents, json, "incidents");
     replace(&model->pending, json, "pending");
@@ -257,8 +259,16 @@ static double promised_error(const gchar *metrics, guint *n)
   return error;
 }
 
-static gboolean begin_adaptation(LeaderModel *model, LeaderContext *context, GError **error)
+gint64 leader_model_next_row(const LeaderModel *model)
 {
+  if (model->rows->len == 0) return 0;
+  const LeaderRows *last = &g_array_index(model->rows, LeaderRows, model->rows->len - 1);
+  return last->start + last->next_row - last->first_row;
+}
+
+gboolean leader_model_begin_adaptation(LeaderModel *model, LeaderContext *context, gint64 row, GError **error)
+{
+  if (model->adapt || model->schema->task == DRIFT_TASK_REGRESSION) return TRUE;
   g_autoptr(GError) lookup = NULL;
   gint64 champion = registry_alias_get(context->store, model->name, "champion", &lookup);
   if (g_error_matches(lookup, REGISTRY_ERROR, REGISTRY_ERROR_NOT_FOUND)) return TRUE;
@@ -271,6 +281,7 @@ static gboolean begin_adaptation(LeaderModel *model, LeaderContext *context, GEr
   guint n = 0;
   double promise = promised_error(version->metrics, &n);
   model->adapt = adapt_new(champion, promise, n);
+  adapt_begin_at(model->adapt, row);
   return TRUE;
 }
 
@@ -293,10 +304,13 @@ gboolean leader_model_load(LeaderModel *model, LeaderContext *context, GError **
     return FALSE;
   }
   if (bytes && !restore(model, bytes, error)) return FALSE;
-  model->progress = registry_leader_progress_get(context->store, model->name, NULL);
-  if (!model->adapt && model->schema->task != DRIFT_TASK_REGRESSION && !begin_adaptation(model, context, error))
+  model->progress = registry_leader_progress_get(context->store, model->name, &local);
+  if (local) {
+    g_propagate_error(error, g_steal_pointer(&local));
     return FALSE;
-  return begin_detectors(model, error);
+  }
+  return leader_model_begin_adaptation(model, context, leader_model_next_row(model), error) &&
+         begin_detectors(model, error);
 }
 
 static GBytes *get_artifact(LeaderContext *context, const gchar *digest, GError **error)
@@ -304,19 +318,12 @@ static GBytes *get_artifact(LeaderContext *context, const gchar *digest, GError 
   return registry_artifacts_get(context->artifacts, digest, error);
 }
 
-gboolean leader_model_load_profile(LeaderModel *model, LeaderContext *context, const gchar **missing, GError **error)
+/* Version's grid and profile into the cache; *missing says why there are none. */
+static gboolean load_profile(LeaderModel *model, LeaderContext *context, gint64 number, const gchar **missing,
+                             GError **error)
 {
-  g_autoptr(GError) lookup = NULL;
-  *missing = NULL;
-  gint64 champion = registry_alias_get(context->store, model->name, "champion", &lookup);
-  if (champion == 0) {
-    *missing = "no version is champion: run `kedge promote`";
-    if (g_error_matches(lookup, REGISTRY_ERROR, REGISTRY_ERROR_NOT_FOUND)) return TRUE;
-    g_propagate_error(error, g_steal_pointer(&lookup));
-    return FALSE;
-  }
-  if (model->profile && model->profile_version == champion) return TRUE;
-  g_autoptr(RegistryVersion) version = registry_version_get(context->store, model->name, champion, error);
+  if (model->profile && model->profile_version == number) return TRUE;
+  g_autoptr(RegistryVersion) version = registry_version_get(context->store, model->name, number, error);
   if (!version) return FALSE;
   if (!version->grid_digest || !version->profile_digest) {
     *missing = "the champion has no profile: register it with `kedge model add --reference`";
@@ -331,10 +338,32 @@ gboolean leader_model_load_profile(LeaderModel *model, LeaderContext *context, c
   if (model->grid) drift_grid_unref(model->grid);
   model->profile = profile;
   model->grid = g_steal_pointer(&grid);
-  model->profile_version = champion;
+  model->profile_version = number;
   g_free(model->profile_digest);
   model->profile_digest = g_strdup(version->profile_digest);
   return TRUE;
+}
+
+gboolean leader_model_load_profile(LeaderModel *model, LeaderContext *context, const gchar **missing, GError **error)
+{
+  g_autoptr(GError) lookup = NULL;
+  *missing = NULL;
+  gint64 champion = registry_alias_get(context->store, model->name, "champion", &lookup);
+  if (champion > 0) return load_profile(model, context, champion, missing, error);
+  *missing = "no version is champion: run `kedge promote`";
+  if (g_error_matches(lookup, REGISTRY_ERROR, REGISTRY_ERROR_NOT_FOUND)) return TRUE;
+  g_propagate_error(error, g_steal_pointer(&lookup));
+  return FALSE;
+}
+
+gboolean leader_model_load_profile_of(LeaderModel *model, LeaderContext *context, gint64 version, GError **error)
+{
+  const gchar *missing = NULL;
+  g_autoptr(GError) local = NULL;
+  if (load_profile(model, context, version, &missing, &local)) return TRUE;
+  if (g_error_matches(local, REGISTRY_ERROR, REGISTRY_ERROR_NOT_FOUND)) return TRUE;
+  g_propagate_error(error, g_steal_pointer(&local));
+  return FALSE;
 }
 
 void leader_adapt_settings(const SettingsModel *settings, AdaptSettings *adapt)

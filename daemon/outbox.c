@@ -118,7 +118,8 @@ static gboolean send_rollout(Outbox *outbox, const RegistryOutboxItem *item, gbo
 static const struct {
   const gchar *kind;
   OutboxSend send;
-} senders[] = {{"webhook", send_webhook}, {"dead_letter", send_dead_letter}, {"rollout", send_rollout}};
+} senders[] = { /* rollouts first: a webhook that times out must not hold them up */
+    {"rollout", send_rollout}, {"dead_letter", send_dead_letter}, {"webhook", send_webhook}};
 
 Outbox *outbox_new(Settings *settings, Health *health, Metrics *metrics, GError **error)
 {
@@ -166,11 +167,11 @@ static gboolean pause_thread(Outbox *outbox, gint64 milliseconds)
 
 static gboolean open_store(Outbox *outbox, GError **error)
 {
-  if (outbox->store) return registry_store_reconnect(outbox->store, error);
-  outbox->store = registry_store_open(outbox->settings->store, error);
-  if (outbox->store && !outbox->artifacts)
+  if (outbox->store && !registry_store_reconnect(outbox->store, error)) return FALSE;
+  if (!outbox->store && !(outbox->store = registry_store_open(outbox->settings->store, error))) return FALSE;
+  if (!outbox->artifacts) /* the folder may have been away when the store was opened */
     outbox->artifacts = registry_artifacts_open(outbox->settings->artifacts, error);
-  return outbox->store && outbox->artifacts;
+  return outbox->artifacts != NULL;
 }
 
 /* Doubling from a second to an hour, with jitter, so that receivers are not met by all at once. */
@@ -185,7 +186,9 @@ static gboolean deliver(Outbox *outbox, OutboxSend send, const RegistryOutboxIte
   g_autoptr(GError) local = NULL;
   gboolean drop = FALSE;
   health_beat(outbox->health, "outbox");
-  if (send(outbox, item, &drop, &local) || drop) return registry_outbox_done(outbox->store, item->id, error);
+  gboolean sent = send(outbox, item, &drop, &local);
+  if (drop && local) g_warning("outbox: %s to %s is given up: %s", item->id, item->target, local->message);
+  if (sent || drop) return registry_outbox_done(outbox->store, item->id, error);
   const gchar *text = local ? local->message : "refused";
   g_message("outbox: %s to %s: %s; will be tried again", item->id, item->target, text);
   if (g_str_equal(item->kind, "dead_letter")) close_producer(outbox);
@@ -219,7 +222,7 @@ static gpointer run(gpointer data)
     if (pass(outbox, &n_items, &error)) {
       if (n_items == 0) health_set(outbox->health, "outbox", TRUE, NULL);
       retry = RETRY_FIRST_MS;
-      wait = n_items == BATCH ? 0 : outbox->settings->leader.poll_ms;
+      wait = n_items >= BATCH ? 0 : outbox->settings->leader.poll_ms;
       continue;
     }
     health_set(outbox->health, "outbox", FALSE, error->message);
