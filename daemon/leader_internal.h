@@ -53,7 +53,7 @@ typedef struct {
 } LeaderCursor;
 
 typedef struct {
-  gint64 windows, performance_windows, label_panes, verdicts;
+  gint64 windows, performance_windows, label_panes, label_verdicts, verdicts;
   gint64 retrainings, refits, training_failures, gate_refusals, promotions, rollbacks, incidents;
 } LeaderCounters;
 

@@ -9,10 +9,7 @@
 
 #define SECOND G_GINT64_CONSTANT(1000000)
 
-static void good(gboolean value, const GError *error)
-{
-  ck_assert_msg(value, "%s", error ? error->message : "no reason given");
-}
+#define good(value, error) ck_assert_msg(value, "%s: %s", #value, (error) ? (error)->message : "no reason given")
 
 /* --- model and settings ---------------------------------------------------------------------------------------------- */
 
