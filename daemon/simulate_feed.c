@@ -98,6 +98,13 @@ static gboolean open_model(Feeder *feeder, GError **error)
   feeder->schema = model ? pipeline_model_spec_parse(model->spec, error) : NULL;
   if (!feeder->schema) return FALSE;
   feeder->label = drift_table_get_column(feeder->feed->table, feeder->schema->label);
+  for (guint i = 0; i < drift_schema_n_features(feeder->schema); i++) {
+    const gchar *name = drift_schema_get_feature(feeder->schema, i)->name;
+    if (drift_table_get_column(feeder->feed->table, name)) continue;
+    g_set_error(error, DAEMON_ERROR, DAEMON_ERROR_SETTINGS, "the data have no column %s, a feature of model %s", name,
+                feeder->feed->model->name);
+    return FALSE;
+  }
   if (feeder->label) return TRUE;
   g_set_error(error, DAEMON_ERROR, DAEMON_ERROR_SETTINGS, "the data have no column %s, the label of model %s",
               feeder->schema->label, feeder->feed->model->name);
@@ -183,14 +190,15 @@ static const float *outputs_of(Feeder *feeder, guint64 position, GError **error)
   return feeder->outputs + (position - feeder->scored_from) * pipeline_model_get_n_outputs(feeder->scorer);
 }
 
-/* 1 right, 0 wrong; the absolute error for regression; NaN without a label. */
+/* 1 right, 0 wrong (a class that the model does not know cannot be right); the absolute error for regression; NaN
+ * without a label. */
 static double merit(const Feeder *feeder, PipelineModel *model, const float *outputs, guint64 position)
 {
   DriftValue label = drift_column_get_value(feeder->label, feeder->feed->order[position]);
   if (feeder->schema->task == DRIFT_TASK_REGRESSION)
     return label.kind == DRIFT_VALUE_NUMBER ? fabs((double)outputs[0] - label.number) : NAN;
-  gint class = drift_schema_class_of(feeder->schema, &label);
-  return class < 0 ? NAN : (gint)pipeline_model_decide(model, outputs) == class;
+  if (label.kind == DRIFT_VALUE_MISSING) return NAN;
+  return (gint)pipeline_model_decide(model, outputs) == drift_schema_class_of(feeder->schema, &label);
 }
 
 /* --- sending -------------------------------------------------------------------------------------------------------- */
