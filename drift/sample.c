@@ -48,22 +48,23 @@ static void add(Sum *sum, double value)
   sum->sum = total;
 }
 
-void drift_sample_moments(const DriftSample *sample, double *mean, double *squares)
+DriftMoments drift_sample_moments(const DriftSample *sample)
 {
-  *mean = *squares = NAN;
-  if (sample->n == 0 || sample->n_infinite > 0) return;
-  Sum sum = {0, 0}, deviations = {0, 0}, rest = {0, 0};
+  DriftMoments moments = {NAN, NAN, NAN};
+  if (sample->n == 0 || sample->n_infinite > 0) return moments;
+  Sum sum = {0, 0}, squares = {0, 0}, rest = {0, 0};
   for (gsize i = 0; i < sample->n; i++) add(&sum, sample->sorted[i]);
   double centre = (sum.sum + sum.correction) / (double)sample->n;
   for (gsize i = 0; i < sample->n; i++) {
     double deviation = sample->sorted[i] - centre;
-    add(&deviations, deviation * deviation);
+    add(&squares, deviation * deviation);
     add(&rest, deviation);
   }
   double left = rest.sum + rest.correction;
-  *mean = centre;
-  *squares = fmax(0, deviations.sum + deviations.correction - left * left / (double)sample->n);
-  if (!isfinite(centre) || !isfinite(*squares)) *mean = *squares = NAN;
+  double corrected = squares.sum + squares.correction - left * left / (double)sample->n;
+  if (isfinite(centre) && isfinite(corrected))
+    moments = (DriftMoments){centre, left / (double)sample->n, fmax(0, corrected)};
+  return moments;
 }
 
 double drift_sample_quantile(const DriftSample *sample, double probability)

@@ -20,8 +20,13 @@ DriftSample *drift_sample_new(const double *values, gsize n, GError **error);
 void drift_sample_free(DriftSample *sample);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(DriftSample, drift_sample_free)
 
-/* Mean and sum of squared deviations from it (two passes, compensated); NaN for an empty sample or with infinities. */
-void drift_sample_moments(const DriftSample *sample, double *mean, double *squares);
+/* Two passes, compensated; all NaN for an empty sample, with infinities, and when squares overflow. */
+typedef struct {
+  double mean;      /* rounded */
+  double mean_rest; /* what rounding took from it, so that a difference of means far from 0 keeps its digits */
+  double squares;   /* sum of squared deviations from the mean */
+} DriftMoments;
+DriftMoments drift_sample_moments(const DriftSample *sample);
 /* Quantile by linear interpolation between order statistics, numpy's default; NaN for an empty sample. */
 double drift_sample_quantile(const DriftSample *sample, double probability);
 

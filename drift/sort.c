@@ -67,8 +67,10 @@ gboolean drift_sort(double *values, gsize n)
   if (keys == NULL) return FALSE;
   memcpy(keys, values, n * sizeof *keys);
   for (gsize i = 0; i < n; i++) keys[i] = key_of(keys[i]);
-  if (n <= SMALL) insertion_sort(keys, n);
-  else radix_sort(keys, keys + n, n);
+  if (n <= SMALL)
+    insertion_sort(keys, n);
+  else
+    radix_sort(keys, keys + n, n);
   for (gsize i = 0; i < n; i++) keys[i] = bits_of(keys[i]);
   memcpy(values, keys, n * sizeof *keys);
   return TRUE;

@@ -26,12 +26,12 @@ typedef enum { DRIFT_TWO_SIDED, DRIFT_PLUS, DRIFT_MINUS } DriftAlternative;
 
 /* --- Kolmogorov-Smirnov, Kuiper ----------------------------------------------------------------------------------- */
 typedef struct {
-  guint64 n, m;           /* reference, current */
-  guint64 plus, minus;    /* D+ and D- times n m: whole numbers, so that ties of |F - G| compare exactly */
-  double distance;        /* D = max(D+, D-); NaN when a side is empty */
+  guint64 n, m;        /* reference, current */
+  guint64 plus, minus; /* D+ and D- times n m: whole numbers, so that ties of |F - G| compare exactly */
+  double distance;     /* D = max(D+, D-); NaN when a side is empty */
   double d_plus, d_minus;
-  double location;        /* where D is reached first, in ascending order */
-  gint sign;              /* 1: D is D+, -1: it is D- */
+  double location; /* where D is reached first, in ascending order */
+  gint sign;       /* 1: D is D+, -1: it is D- */
 } DriftKolmogorovSmirnov;
 void drift_ks_compute(const DriftSample *reference, const DriftSample *current, DriftKolmogorovSmirnov *ks);
 /* P(D at least as large) given that all orders of n + m distinct values are equally likely: paths on a lattice (Hodges
@@ -86,8 +86,10 @@ void drift_levene(const DriftSample *reference, const DriftSample *current, Drif
 void drift_epps_singleton(const DriftSample *reference, const DriftSample *current, DriftTestResult *result);
 
 /* --- Distances ---------------------------------------------------------------------------------------------------- */
-double drift_wasserstein(const DriftSample *reference, const DriftSample *current);     /* integral of |F - G| */
-double drift_energy_squared(const DriftSample *reference, const DriftSample *current);  /* 2 integral of (F - G)^2 */
+double drift_wasserstein(const DriftSample *reference, const DriftSample *current); /* integral of |F - G| */
+/* What evidently divides it by: the reference's standard deviation (divisor n), at least .001. */
+double drift_wasserstein_scale(const DriftSample *reference);
+double drift_energy_squared(const DriftSample *reference, const DriftSample *current); /* 2 integral of (F - G)^2 */
 typedef struct {
   guint permutations; /* at most; large samples get fewer, never below 99, so that a test stays within seconds */
   guint64 seed;
@@ -104,8 +106,8 @@ double drift_distance_permutation_p(const DriftSample *reference, const DriftSam
 void drift_chi_squared_test(const double *reference, const double *current, guint n_cells, DriftTestResult *result);
 void drift_g_test(const double *reference, const double *current, guint n_cells, DriftTestResult *result);
 /* 2 x 2 tables; other sizes are undefined. Yates: chi-squared with his continuity correction. z: pooled two-proportion
- * test of the second cell's share, reference less current, two-sided. Fisher: statistic is the sample odds ratio, p sums
- * all tables no likelier than this one. */
+ * test of the second cell's share, reference less current, two-sided. Fisher: statistic is the sample odds ratio, p
+ * sums all tables no likelier than this one. */
 void drift_yates_test(const double *reference, const double *current, guint n_cells, DriftTestResult *result);
 void drift_two_proportion_z(const double *reference, const double *current, guint n_cells, DriftTestResult *result);
 void drift_fisher_exact(const double *reference, const double *current, guint n_cells, DriftTestResult *result);
