@@ -6,12 +6,12 @@
 
 #define RAW_AND_BINNED(X)                                                                                              \
   X(two_sample_numeric)                                                                                                \
-  X(binned_numeric) X(two_sample_categorical) X(counts) X(adjust_p) X(univariate_chunked) X(data_quality_chunked)      \
-      X(peer_end_to_end)
+  X(binned_numeric)                                                                                                    \
+  X(two_sample_categorical) X(counts) X(adjust_p) X(univariate_chunked) X(data_quality_chunked) X(peer_end_to_end)
 
 #define STREAMING(X)
 
-#define MULTIVARIATE_AND_LABEL_FREE(X)
+#define MULTIVARIATE_AND_LABEL_FREE(X) X(cbpe_binary) X(cbpe_formula) X(cbpe_multiclass)
 
 #define FAIRNESS_AND_SKETCHES(X)
 

@@ -1,0 +1,157 @@
+/* When a model's probabilities are worth calibrating: nannyml's rule with its own splits (scikit-learn's
+ * StratifiedShuffleSplit(10, test_size=.1, random_state=42), so that both decide alike; the generator is GLib's
+ * MT19937, seeded alike). */
+#include <math.h>
+
+#include "drift/cbpe_internal.h"
+#include "drift/order.h"
+
+#define SPLITS 10
+#define BINS 10
+#define PERFECT_AUC .999
+
+/* Uniform in [0, highest] by rejection on the bits that highest needs, as numpy's legacy generator does. */
+static guint32 random_up_to(GRand *random, guint32 highest)
+{
+  guint32 mask = highest, value;
+  for (guint shift = 1; shift < 32; shift *= 2) mask |= mask >> shift;
+  do value = g_rand_int(random) & mask;
+  while (value > highest);
+  return value;
+}
+
+static void shuffle(GRand *random, guint32 *rows, gsize n)
+{
+  for (gsize i = n; i-- > 1;) {
+    guint32 j = random_up_to(random, (guint32)i), row = rows[i];
+    rows[i] = rows[j];
+    rows[j] = row;
+  }
+}
+
+/* How many of `drawn` rows come from each of two classes: their shares, the row left over to the larger remainder, by
+ * lot when they are equal. */
+static void apportion(GRand *random, const gsize counts[2], gsize drawn, gsize parts[2])
+{
+  double total = (double)(counts[0] + counts[1]), remainders[2];
+  gsize left = drawn;
+  for (guint c = 0; c < 2; c++) {
+    double exact = (double)counts[c] / total * (double)drawn;
+    parts[c] = (gsize)floor(exact);
+    remainders[c] = exact - floor(exact);
+    left -= MIN(left, parts[c]);
+  }
+  guint32 lots[2] = {0, 1};
+  gboolean tie = remainders[0] == remainders[1];
+  if (left > 0 && tie) shuffle(random, lots, 2);
+  if (left > 0 && !tie) lots[0] = remainders[0] > remainders[1] ? 0 : 1;
+  for (guint i = 0; i < left && i < 2; i++) parts[i == 0 ? lots[0] : 1 - lots[0]]++;
+}
+
+typedef struct {
+  const double *scores, *outcomes;
+  gsize n, n_train, n_test, counts[2];
+  guint32 *of_class[2], *order; /* rows of each class, and room to shuffle */
+  guint32 *train, *test;
+  double *x, *y;                          /* of the training rows */
+  double *scored, *calibrated, *observed; /* the test rows of all splits */
+} Splits;
+
+static void split(Splits *splits, GRand *random)
+{
+  gsize train[2], rest[2], test[2], at_train = 0, at_test = 0;
+  apportion(random, splits->counts, splits->n_train, train);
+  for (guint c = 0; c < 2; c++) rest[c] = splits->counts[c] - MIN(splits->counts[c], train[c]);
+  apportion(random, rest, splits->n_test, test);
+  for (guint c = 0; c < 2; c++) {
+    for (gsize i = 0; i < splits->counts[c]; i++) splits->order[i] = (guint32)i;
+    shuffle(random, splits->order, splits->counts[c]);
+    for (gsize i = 0; i < train[c] && i < splits->counts[c]; i++)
+      splits->train[at_train++] = splits->of_class[c][splits->order[i]];
+    for (gsize i = train[c]; i < train[c] + test[c] && i < splits->counts[c]; i++)
+      splits->test[at_test++] = splits->of_class[c][splits->order[i]];
+  }
+  shuffle(random, splits->train, at_train); /* so that the next split draws the same numbers */
+  shuffle(random, splits->test, at_test);
+}
+
+/* Sum over equal-count bins of the sorted probabilities of share times |mean probability - mean outcome|. */
+static double calibration_error(const double *p, const double *outcomes, gsize n, guint32 *order)
+{
+  gsize bins = n <= 2 * BINS ? n / 2 : BINS;
+  gsize width = bins > 0 ? n / bins : n;
+  double error = 0;
+  if (!drift_order(p, n, order)) return NAN;
+  for (gsize begin = 0; begin + width <= n; begin += width) {
+    gsize end = begin + 2 * width > n ? n : begin + width;
+    double difference = 0;
+    for (gsize i = begin; i < end; i++) difference += p[order[i]] - outcomes[order[i]];
+    error += fabs(difference) / (double)n;
+  }
+  return error;
+}
+
+static gboolean run_splits(Splits *splits)
+{
+  GRand *random = g_rand_new_with_seed(42);
+  gsize at = 0;
+  gboolean fitted = TRUE;
+  for (guint s = 0; fitted && s < SPLITS; s++) {
+    split(splits, random);
+    for (gsize i = 0; i < splits->n_train; i++) {
+      splits->x[i] = splits->scores[splits->train[i]];
+      splits->y[i] = splits->outcomes[splits->train[i]];
+    }
+    g_autoptr(DriftIsotonic) isotonic = drift_isotonic_fit(splits->x, splits->y, splits->n_train, NULL);
+    for (gsize i = 0; isotonic != NULL && i < splits->n_test; i++, at++) {
+      splits->scored[at] = splits->scores[splits->test[i]];
+      splits->observed[at] = splits->outcomes[splits->test[i]];
+      drift_isotonic_apply(isotonic, &splits->scored[at], 1, &splits->calibrated[at]);
+    }
+    fitted = isotonic != NULL;
+  }
+  g_rand_free(random);
+  return fitted;
+}
+
+static gboolean splits_init(Splits *splits, const double *scores, const double *outcomes, gsize n)
+{
+  *splits = (Splits){.scores = scores, .outcomes = outcomes, .n = n};
+  for (gsize i = 0; i < n; i++) splits->counts[outcomes[i] > 0 ? 1 : 0]++;
+  splits->n_test = (gsize)ceil(.1 * (double)n);
+  splits->n_train = n - splits->n_test;
+  if (splits->counts[0] < 2 || splits->counts[1] < 2 || splits->n_test < 2) return FALSE;
+  for (guint c = 0; c < 2; c++) splits->of_class[c] = g_new(guint32, splits->counts[c]);
+  gsize at[2] = {0, 0};
+  for (gsize i = 0; i < n; i++) splits->of_class[outcomes[i] > 0][at[outcomes[i] > 0]++] = (guint32)i;
+  splits->order = g_new(guint32, MAX(n, SPLITS * splits->n_test));
+  splits->train = g_new(guint32, n);
+  splits->test = g_new(guint32, n);
+  splits->x = g_new(double, n);
+  splits->y = g_new(double, n);
+  splits->scored = g_new(double, SPLITS * splits->n_test);
+  splits->calibrated = g_new(double, SPLITS * splits->n_test);
+  splits->observed = g_new(double, SPLITS * splits->n_test);
+  return TRUE;
+}
+
+static void splits_clear(Splits *splits)
+{
+  gpointer all[] = {splits->of_class[0], splits->of_class[1], splits->order,      splits->train,    splits->test,
+                    splits->x,           splits->y,           splits->calibrated, splits->observed, splits->scored};
+  for (guint i = 0; i < G_N_ELEMENTS(all); i++) g_free(all[i]);
+}
+
+gboolean cbpe_needs_calibration(const double *scores, const double *outcomes, gsize n)
+{
+  Splits splits;
+  gboolean needed = FALSE;
+  if (splits_init(&splits, scores, outcomes, n) && drift_order(scores, n, splits.order) &&
+      !(drift_expected_roc_auc(outcomes, scores, splits.order, n) > PERFECT_AUC) && run_splits(&splits)) {
+    gsize tested = SPLITS * splits.n_test;
+    needed = calibration_error(splits.scored, splits.observed, tested, splits.order) >
+             calibration_error(splits.calibrated, splits.observed, tested, splits.order);
+  }
+  splits_clear(&splits);
+  return needed;
+}

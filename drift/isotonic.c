@@ -1,0 +1,108 @@
+#include "drift/isotonic.h"
+
+#include <math.h>
+
+#include "drift/order.h"
+#include "drift/schema.h"
+
+/* A run of neighbouring scores with one fitted value. */
+typedef struct {
+  double first, last; /* scores */
+  double sum, weight;
+} Pool;
+
+static double value_of(const Pool *pool)
+{
+  return pool->sum / pool->weight;
+}
+
+/* Adds a score and pools backwards while the value before is not below. */
+static gsize push(Pool *pools, gsize n_pools, Pool pool)
+{
+  while (n_pools > 0 && value_of(&pools[n_pools - 1]) >= value_of(&pool)) {
+    const Pool *before = &pools[--n_pools];
+    pool = (Pool){before->first, pool.last, before->sum + pool.sum, before->weight + pool.weight};
+  }
+  pools[n_pools] = pool;
+  return n_pools + 1;
+}
+
+static gsize pool_violators(const double *scores, const double *outcomes, const guint32 *order, gsize n, Pool *pools)
+{
+  gsize n_pools = 0;
+  for (gsize i = 0; i < n;) {
+    Pool pool = {scores[order[i]], scores[order[i]], 0, 0};
+    for (; i < n && scores[order[i]] == pool.first; i++) {
+      pool.sum += outcomes[order[i]];
+      pool.weight++;
+    }
+    n_pools = push(pools, n_pools, pool);
+  }
+  return n_pools;
+}
+
+static DriftIsotonic *knots_of(const Pool *pools, gsize n_pools)
+{
+  DriftIsotonic *isotonic = g_new0(DriftIsotonic, 1);
+  isotonic->x = g_new(double, 2 * n_pools);
+  isotonic->y = g_new(double, 2 * n_pools);
+  for (gsize i = 0; i < n_pools; i++)
+    for (guint end = 0; end < (pools[i].last > pools[i].first ? 2u : 1u); end++) {
+      isotonic->x[isotonic->n_knots] = end == 0 ? pools[i].first : pools[i].last;
+      isotonic->y[isotonic->n_knots++] = value_of(&pools[i]);
+    }
+  return isotonic;
+}
+
+DriftIsotonic *drift_isotonic_fit(const double *scores, const double *outcomes, gsize n, GError **error)
+{
+  g_autofree double *x = g_try_new(double, n + 1), *y = g_try_new(double, n + 1);
+  g_autofree guint32 *order = g_try_new(guint32, n + 1);
+  g_autofree Pool *pools = g_try_new(Pool, n + 1);
+  gsize kept = 0;
+  for (gsize i = 0; x != NULL && y != NULL && i < n; i++) {
+    if (isnan(scores[i]) || isnan(outcomes[i])) continue;
+    x[kept] = scores[i];
+    y[kept++] = outcomes[i];
+  }
+  if (x == NULL || y == NULL || order == NULL || pools == NULL || !drift_order(x, kept, order)) {
+    g_set_error(error, DRIFT_ERROR, DRIFT_ERROR_LIMIT, "no memory to calibrate on %zu rows", n);
+    return NULL;
+  }
+  if (kept == 0) {
+    g_set_error(error, DRIFT_ERROR, DRIFT_ERROR_UNDEFINED, "no row has both a score and an outcome to calibrate on");
+    return NULL;
+  }
+  return knots_of(pools, pool_violators(x, y, order, kept, pools));
+}
+
+static double apply(const DriftIsotonic *isotonic, double score)
+{
+  gsize low = 0, high = isotonic->n_knots - 1;
+  const double *x = isotonic->x, *y = isotonic->y;
+  if (isnan(score)) return NAN;
+  if (score <= x[0]) return y[0];
+  if (score >= x[high]) return y[high];
+  while (high - low > 1) {
+    gsize middle = low + (high - low) / 2;
+    if (x[middle] <= score)
+      low = middle;
+    else
+      high = middle;
+  }
+  if (y[low] == y[high]) return y[low];
+  return y[low] + (y[high] - y[low]) * ((score - x[low]) / (x[high] - x[low]));
+}
+
+void drift_isotonic_apply(const DriftIsotonic *isotonic, const double *scores, gsize n, double *calibrated)
+{
+  for (gsize i = 0; i < n; i++) calibrated[i] = apply(isotonic, scores[i]);
+}
+
+void drift_isotonic_free(DriftIsotonic *isotonic)
+{
+  if (isotonic == NULL) return;
+  g_free(isotonic->x);
+  g_free(isotonic->y);
+  g_free(isotonic);
+}
