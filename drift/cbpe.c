@@ -53,7 +53,6 @@ static void settings_copy(CbpeSettings *copy, const DriftCbpeSettings *settings,
   *copy = (CbpeSettings){.chunk_size = settings->chunk_size,
                          .n_scores = n_scores,
                          .n_classes = k,
-                         .calibration = settings->calibration,
                          .confusion_scale = settings->confusion_scale,
                          .business_value_per_prediction = settings->business_value_per_prediction,
                          .seed = settings->seed};
@@ -67,9 +66,10 @@ static void settings_copy(CbpeSettings *copy, const DriftCbpeSettings *settings,
 
 /* --- the reference ------------------------------------------------------------------------------------------------ */
 
-static gboolean fit_calibration(DriftCbpe *cbpe, const DriftCbpeRows *reference, GError **error)
+static gboolean fit_calibration(DriftCbpe *cbpe, const DriftCbpeRows *reference, const DriftCbpeSettings *settings,
+                                GError **error)
 {
-  if (reference->truth == NULL || cbpe->settings.calibration == DRIFT_CALIBRATE_NEVER) return TRUE;
+  if (reference->truth == NULL) return TRUE;
   g_autofree double *scores = g_try_new(double, reference->n + 1), *outcomes = g_try_new(double, reference->n + 1);
   if (scores == NULL || outcomes == NULL) {
     g_set_error(error, DRIFT_ERROR, DRIFT_ERROR_LIMIT, "no memory for %zu rows", reference->n);
@@ -78,12 +78,15 @@ static gboolean fit_calibration(DriftCbpe *cbpe, const DriftCbpeRows *reference,
   for (guint s = 0; s < reference->n_scores; s++) {
     guint32 positive = reference->n_scores == 1 ? 1 : s;
     gsize n = 0;
+    DriftCalibrationRule rule =
+        settings->calibration_by_score != NULL ? settings->calibration_by_score[s] : settings->calibration;
+    if (rule == DRIFT_CALIBRATE_NEVER) continue;
     for (gsize i = 0; i < reference->n; i++) {
       if (isnan(reference->scores[s][i]) || reference->truth[i] == DRIFT_CODE_MISSING) continue;
       scores[n] = reference->scores[s][i];
       outcomes[n++] = reference->truth[i] == positive ? 1 : 0;
     }
-    if (cbpe->settings.calibration == DRIFT_CALIBRATE_AUTO && !cbpe_needs_calibration(scores, outcomes, n)) continue;
+    if (rule == DRIFT_CALIBRATE_AUTO && !cbpe_needs_calibration(scores, outcomes, n)) continue;
     cbpe->calibration[s] = drift_isotonic_fit(scores, outcomes, n, error);
     if (cbpe->calibration[s] == NULL) return FALSE;
   }
@@ -167,7 +170,7 @@ DriftCbpe *drift_cbpe_new(const DriftCbpeRows *reference, const DriftCbpeSetting
   cbpe->metrics = reference->n_scores == 1 ? cbpe_binary_metrics : cbpe_multiclass_metrics;
   cbpe->calibration = g_new0(DriftIsotonic *, reference->n_scores);
   cbpe->fitted = g_ptr_array_new_with_free_func(fitted_free);
-  if (!fit_calibration(cbpe, reference, error)) return NULL;
+  if (!fit_calibration(cbpe, reference, settings, error)) return NULL;
   for (const CbpeMetric *metric = cbpe->metrics; metric->name != NULL; metric++)
     g_ptr_array_add(cbpe->fitted, fit_metric(cbpe, metric, reference));
   return g_steal_pointer(&cbpe);

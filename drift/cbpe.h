@@ -40,6 +40,7 @@ typedef enum {
 typedef struct {
   gsize chunk_size; /* rows; the last chunk holds the remainder */
   DriftCalibrationRule calibration;
+  const DriftCalibrationRule *calibration_by_score; /* [n_scores], instead of calibration; NULL: the one for all */
   DriftConfusionScale confusion_scale;
   const gchar *const *class_names; /* [n_classes], for the names of confusion elements; NULL: numbers */
   const double *business_value;    /* [n_classes][n_classes] by truth, prediction; NULL: no business_value */

@@ -1,5 +1,6 @@
 /* When a model's probabilities are worth calibrating: nannyml's rule with its own splits (scikit-learn's
- * StratifiedShuffleSplit(10, test_size=.1, random_state=42), so that both decide alike; the generator is GLib's
+ * StratifiedShuffleSplit(10, test_size=.1, random_state=42), so that both decide alike,
+ * except where nannyml's choice hangs on how its sort orders equal scores at a bin's edge; the generator is GLib's
  * MT19937, seeded alike). */
 #include <math.h>
 
@@ -75,13 +76,27 @@ static void split(Splits *splits, GRand *random)
   shuffle(random, splits->test, at_test);
 }
 
+/* Rows of equal probability share their mean outcome, so that a bin's edge among them means nothing. */
+static void share_outcomes(const double *p, double *outcomes, const guint32 *order, gsize n)
+{
+  for (gsize i = 0; i < n;) {
+    gsize end = i;
+    double sum = 0;
+    for (; end < n && p[order[end]] == p[order[i]]; end++) sum += outcomes[order[end]];
+    double mean = sum / (double)(end - i);
+    for (; i < end; i++) outcomes[order[i]] = mean;
+  }
+}
+
 /* Sum over equal-count bins of the sorted probabilities of share times |mean probability - mean outcome|. */
-static double calibration_error(const double *p, const double *outcomes, gsize n, guint32 *order)
+static double calibration_error(const double *p, const double *observed, gsize n, guint32 *order)
 {
   gsize bins = n <= 2 * BINS ? n / 2 : BINS;
   gsize width = bins > 0 ? n / bins : n;
   double error = 0;
+  g_autofree double *outcomes = g_memdup2(observed, n * sizeof *observed);
   if (!drift_order(p, n, order)) return NAN;
+  share_outcomes(p, outcomes, order, n);
   for (gsize begin = 0; begin + width <= n; begin += width) {
     gsize end = begin + 2 * width > n ? n : begin + width;
     double difference = 0;

@@ -32,7 +32,6 @@ const guint32 *cbpe_view_order(CbpeView *view, guint score);
 typedef struct {
   gsize chunk_size;
   guint n_scores, n_classes;
-  DriftCalibrationRule calibration;
   DriftConfusionScale confusion_scale;
   gchar **class_names; /* NULL: numbers */
   double *business_value;
