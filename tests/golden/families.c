@@ -11,7 +11,8 @@
 
 #define STREAMING(X)
 
-#define MULTIVARIATE_AND_LABEL_FREE(X) X(cbpe_binary) X(cbpe_formula) X(cbpe_multiclass)
+#define MULTIVARIATE_AND_LABEL_FREE(X)                                                                                 \
+  X(cbpe_binary) X(cbpe_formula) X(cbpe_multiclass) X(two_sample_multivariate) X(pca_reconstruction_chunked)
 
 #define FAIRNESS_AND_SKETCHES(X)
 
