@@ -100,7 +100,7 @@ static void compare_covariances(GoldenContext *context, const json_t *expected, 
   golden_compare(context, of_mahalanobis, "cur_mean", mean_of(distances, current->n));
 }
 
-/* The classifier on the rows it was fitted to. */
+/* The classifier on the rows it was fitted to, standardised by the reference. */
 static double insample_auc(const DriftMatrix *reference, const DriftMatrix *current)
 {
   gsize n = reference->n + current->n;
@@ -111,11 +111,9 @@ static double insample_auc(const DriftMatrix *reference, const DriftMatrix *curr
   memcpy(rows, reference->values, reference->n * d * sizeof(double));
   memcpy(rows + reference->n * d, current->values, current->n * d * sizeof(double));
   const DriftMatrix pooled = {rows, n, d};
-  for (gsize i = 0; i < n; i++) {
-    sides[i] = i < reference->n ? 0 : 1;
-    for (guint k = 0; k < d; k++) means[k] += rows[i * d + k] / (double)n;
-  }
-  drift_matrix_scales(&pooled, means, scales);
+  for (gsize i = 0; i < reference->n * d; i++) means[i % d] += rows[i] / (double)reference->n;
+  for (gsize i = 0; i < n; i++) sides[i] = i < reference->n ? 0 : 1;
+  drift_matrix_scales(reference, means, scales);
   for (gsize i = 0; i < n * d; i++) rows[i] = (rows[i] - means[i % d]) / scales[i % d];
   gpointer model = drift_learner_logistic.fit(&pooled, sides, DRIFT_GOAL_PROBABILITY, 0, NULL);
   if (model == NULL || !drift_learner_logistic.predict(model, &pooled, scores, NULL)) return NAN;
