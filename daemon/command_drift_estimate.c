@@ -161,14 +161,14 @@ static json_t *estimate_classes(const EstimateArguments *a, const Classification
                                 .class_names = (const gchar *const *)rows->schema->classes->pdata,
                                 .business_value = business_value,
                                 .business_value_per_prediction = a->per_prediction,
+                                .metrics = (const gchar *const *)a->metrics,
                                 .seed = (guint64)a->seed};
   for (guint i = 0; i < G_N_ELEMENTS(calibrations); i++)
     if (g_strcmp0(a->calibrate, calibrations[i].name) == 0) settings.calibration = calibrations[i].rule;
   for (guint i = 0; i < G_N_ELEMENTS(scales); i++)
     if (g_strcmp0(a->normalize, scales[i].name) == 0) settings.confusion_scale = scales[i].scale;
   g_autoptr(DriftCbpe) cbpe = drift_cbpe_new(&rows->reference, &settings, error);
-  g_autoptr(GPtrArray) estimate =
-      cbpe != NULL ? drift_cbpe_estimate(cbpe, &rows->current, (const gchar *const *)a->metrics, error) : NULL;
+  g_autoptr(GPtrArray) estimate = cbpe != NULL ? drift_cbpe_estimate(cbpe, &rows->current, error) : NULL;
   if (estimate == NULL) return NULL;
   json_t *report = describe("cbpe", estimate, rows->reference.n, rows->current.n, settings.chunk_size);
   describe_calibration(report, cbpe, rows);

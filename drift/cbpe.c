@@ -8,12 +8,12 @@
 struct _DriftCbpe {
   CbpeSettings settings;
   DriftIsotonic **calibration; /* [n_scores]; NULL where the score is used as it is */
-  const CbpeMetric *metrics;
-  GPtrArray *fitted; /* of Fitted*, one a metric */
+  GPtrArray *fitted;           /* of Fitted*, one a metric asked for */
 };
 
 /* What the reference says about one metric: per element the sampling error and the realised chunks. */
 typedef struct {
+  const CbpeMetric *metric;
   guint n_elements;
   double *coefficients; /* [n_elements] */
   GArray **realized;    /* [n_elements] of double, by chunk */
@@ -134,10 +134,11 @@ static Fitted *fit_metric(const DriftCbpe *cbpe, const CbpeMetric *metric, const
 {
   const CbpeSettings *settings = &cbpe->settings;
   Fitted *fitted = g_new0(Fitted, 1);
+  fitted->metric = metric;
   fitted->n_elements = metric->n_elements != NULL ? metric->n_elements(settings) : 1;
   fitted->coefficients = g_new(double, fitted->n_elements);
   fitted->realized = g_new0(GArray *, fitted->n_elements);
-  gboolean known = reference->truth != NULL && is_possible(metric, settings, reference);
+  gboolean known = reference->truth != NULL;
   g_autoptr(CbpeView) whole = known ? cbpe_view_new(reference, 0, reference->n, realized_needs(metric), NULL) : NULL;
   for (guint e = 0; e < fitted->n_elements; e++) {
     fitted->coefficients[e] = known && whole->n > 0 ? metric->error_coefficient(whole, settings, e) : NAN;
@@ -154,6 +155,35 @@ static Fitted *fit_metric(const DriftCbpe *cbpe, const CbpeMetric *metric, const
   return fitted;
 }
 
+static const CbpeMetric *find_metric(const CbpeMetric *metrics, const gchar *name)
+{
+  while (metrics->name != NULL && strcmp(metrics->name, name) != 0) metrics++;
+  return metrics->name != NULL ? metrics : NULL;
+}
+
+static gboolean fit_named(DriftCbpe *cbpe, const CbpeMetric *metrics, const DriftCbpeRows *reference,
+                          const gchar *const *names, GError **error)
+{
+  for (guint i = 0; names[i] != NULL; i++) {
+    const CbpeMetric *metric = find_metric(metrics, names[i]);
+    if (metric == NULL) {
+      g_autofree gchar *known = g_strjoinv(", ", (gchar **)drift_cbpe_metric_names);
+      g_set_error(error, DRIFT_ERROR, DRIFT_ERROR_INVALID, "no metric \"%s\" of a classifier; there are %s", names[i],
+                  known);
+      return FALSE;
+    }
+    if (!is_possible(metric, &cbpe->settings, reference)) {
+      g_set_error(error, DRIFT_ERROR, DRIFT_ERROR_INVALID, "metric \"%s\" needs %s", names[i],
+                  reference->predicted == NULL ? "the predictions" : "a business value matrix");
+      return FALSE;
+    }
+    gboolean repeated = FALSE;
+    for (guint f = 0; f < cbpe->fitted->len; f++) repeated |= ((Fitted *)cbpe->fitted->pdata[f])->metric == metric;
+    if (!repeated) g_ptr_array_add(cbpe->fitted, fit_metric(cbpe, metric, reference));
+  }
+  return TRUE;
+}
+
 DriftCbpe *drift_cbpe_new(const DriftCbpeRows *reference, const DriftCbpeSettings *settings, GError **error)
 {
   if (reference->n == 0 || reference->n > G_MAXUINT32 / 16 || reference->n_scores == 0 ||
@@ -167,12 +197,14 @@ DriftCbpe *drift_cbpe_new(const DriftCbpeRows *reference, const DriftCbpeSetting
   if (!check_rows(reference, "the reference", error)) return NULL;
   g_autoptr(DriftCbpe) cbpe = g_new0(DriftCbpe, 1);
   settings_copy(&cbpe->settings, settings, reference->n_scores);
-  cbpe->metrics = reference->n_scores == 1 ? cbpe_binary_metrics : cbpe_multiclass_metrics;
   cbpe->calibration = g_new0(DriftIsotonic *, reference->n_scores);
   cbpe->fitted = g_ptr_array_new_with_free_func(fitted_free);
   if (!fit_calibration(cbpe, reference, settings, error)) return NULL;
-  for (const CbpeMetric *metric = cbpe->metrics; metric->name != NULL; metric++)
-    g_ptr_array_add(cbpe->fitted, fit_metric(cbpe, metric, reference));
+  const CbpeMetric *metrics = reference->n_scores == 1 ? cbpe_binary_metrics : cbpe_multiclass_metrics;
+  if (settings->metrics != NULL && !fit_named(cbpe, metrics, reference, settings->metrics, error)) return NULL;
+  for (; settings->metrics == NULL && metrics->name != NULL; metrics++)
+    if (is_possible(metrics, &cbpe->settings, reference))
+      g_ptr_array_add(cbpe->fitted, fit_metric(cbpe, metrics, reference));
   return g_steal_pointer(&cbpe);
 }
 
@@ -236,12 +268,11 @@ static double range_high(const CbpeMetric *metric, const CbpeSettings *settings)
   return is_share ? 1 : metric->high;
 }
 
-static void estimate_chunk(const DriftCbpe *cbpe, guint index, const DriftCbpeRows *rows, double *const *calibrated,
-                           gsize first, DriftMetricSeries **series)
+static void estimate_chunk(const DriftCbpe *cbpe, const Fitted *fitted, const DriftCbpeRows *rows,
+                           double *const *calibrated, gsize first, DriftMetricSeries **series)
 {
-  const CbpeMetric *metric = &cbpe->metrics[index];
+  const CbpeMetric *metric = fitted->metric;
   const CbpeSettings *settings = &cbpe->settings;
-  const Fitted *fitted = cbpe->fitted->pdata[index];
   gsize n = MIN(settings->chunk_size, rows->n - first);
   g_autoptr(CbpeView) view = cbpe_view_new(rows, first, n, metric->needs, calibrated);
   g_autoptr(CbpeView) known = rows->truth != NULL ? cbpe_view_new(rows, first, n, realized_needs(metric), NULL) : NULL;
@@ -260,11 +291,10 @@ static void estimate_chunk(const DriftCbpe *cbpe, guint index, const DriftCbpeRo
   }
 }
 
-static void estimate_metric(const DriftCbpe *cbpe, guint index, const DriftCbpeRows *rows, double *const *calibrated,
-                            DriftEstimate *estimate)
+static void estimate_metric(const DriftCbpe *cbpe, const Fitted *fitted, const DriftCbpeRows *rows,
+                            double *const *calibrated, DriftEstimate *estimate)
 {
-  const CbpeMetric *metric = &cbpe->metrics[index];
-  const Fitted *fitted = cbpe->fitted->pdata[index];
+  const CbpeMetric *metric = fitted->metric;
   g_autofree DriftMetricSeries **series = g_new0(DriftMetricSeries *, fitted->n_elements);
   for (guint e = 0; e < fitted->n_elements; e++) {
     series[e] = drift_estimate_add(estimate, metric->element_name != NULL ? metric->element_name(&cbpe->settings, e)
@@ -273,35 +303,17 @@ static void estimate_metric(const DriftCbpe *cbpe, guint index, const DriftCbpeR
                                 fitted->realized[e]->len, metric->low, range_high(metric, &cbpe->settings));
   }
   for (gsize first = 0; first < rows->n; first += cbpe->settings.chunk_size)
-    estimate_chunk(cbpe, index, rows, calibrated, first, series);
+    estimate_chunk(cbpe, fitted, rows, calibrated, first, series);
 }
 
-static gint find_metric(const DriftCbpe *cbpe, const gchar *name)
+static gboolean needs_prediction(const DriftCbpe *cbpe)
 {
-  for (guint m = 0; cbpe->metrics[m].name != NULL; m++)
-    if (g_strcmp0(cbpe->metrics[m].name, name) == 0) return (gint)m;
-  return -1;
+  for (guint i = 0; i < cbpe->fitted->len; i++)
+    if (((Fitted *)cbpe->fitted->pdata[i])->metric->needs & CBPE_NEEDS_PREDICTION) return TRUE;
+  return FALSE;
 }
 
-static gboolean check_metrics(const DriftCbpe *cbpe, const DriftCbpeRows *rows, const gchar *const *metrics,
-                              GError **error)
-{
-  for (guint i = 0; metrics != NULL && metrics[i] != NULL; i++) {
-    gint index = find_metric(cbpe, metrics[i]);
-    if (index >= 0 && is_possible(&cbpe->metrics[index], &cbpe->settings, rows)) continue;
-    g_autofree gchar *known = g_strjoinv(", ", (gchar **)drift_cbpe_metric_names);
-    if (index < 0)
-      g_set_error(error, DRIFT_ERROR, DRIFT_ERROR_INVALID, "no metric \"%s\"; there are %s", metrics[i], known);
-    else
-      g_set_error(error, DRIFT_ERROR, DRIFT_ERROR_INVALID, "metric \"%s\" needs %s", metrics[i],
-                  rows->predicted == NULL ? "the predictions" : "a business value matrix");
-    return FALSE;
-  }
-  return TRUE;
-}
-
-DriftEstimate *drift_cbpe_estimate(const DriftCbpe *cbpe, const DriftCbpeRows *analysis, const gchar *const *metrics,
-                                   GError **error)
+DriftEstimate *drift_cbpe_estimate(const DriftCbpe *cbpe, const DriftCbpeRows *analysis, GError **error)
 {
   if (analysis->n_scores != cbpe->settings.n_scores || analysis->n > G_MAXUINT32 / 16) {
     g_set_error(error, DRIFT_ERROR, DRIFT_ERROR_MISMATCH,
@@ -309,16 +321,16 @@ DriftEstimate *drift_cbpe_estimate(const DriftCbpe *cbpe, const DriftCbpeRows *a
                 analysis->n_scores, cbpe->settings.n_scores);
     return NULL;
   }
-  if (!check_rows(analysis, "the rows to estimate", error) || !check_metrics(cbpe, analysis, metrics, error))
+  if (analysis->predicted == NULL && needs_prediction(cbpe)) {
+    g_set_error(error, DRIFT_ERROR, DRIFT_ERROR_MISMATCH, "the rows to estimate have no predictions");
     return NULL;
+  }
+  if (!check_rows(analysis, "the rows to estimate", error)) return NULL;
   double **calibrated = drift_cbpe_calibrate(cbpe, analysis, error);
   if (calibrated == NULL) return NULL;
   DriftEstimate *estimate = drift_estimate_new();
-  for (guint i = 0; metrics != NULL && metrics[i] != NULL; i++)
-    estimate_metric(cbpe, (guint)find_metric(cbpe, metrics[i]), analysis, calibrated, estimate);
-  for (guint m = 0; metrics == NULL && cbpe->metrics[m].name != NULL; m++)
-    if (is_possible(&cbpe->metrics[m], &cbpe->settings, analysis))
-      estimate_metric(cbpe, m, analysis, calibrated, estimate);
+  for (guint i = 0; i < cbpe->fitted->len; i++)
+    estimate_metric(cbpe, cbpe->fitted->pdata[i], analysis, calibrated, estimate);
   columns_free(calibrated, cbpe->settings.n_scores);
   return estimate;
 }

@@ -45,7 +45,8 @@ typedef struct {
   const gchar *const *class_names; /* [n_classes], for the names of confusion elements; NULL: numbers */
   const double *business_value;    /* [n_classes][n_classes] by truth, prediction; NULL: no business_value */
   gboolean business_value_per_prediction;
-  guint64 seed; /* of average precision's resampling */
+  const gchar *const *metrics; /* NULL-terminated; NULL: all that the reference and the settings allow */
+  guint64 seed;                /* of average precision's resampling */
 } DriftCbpeSettings;
 
 typedef struct _DriftCbpe DriftCbpe;
@@ -69,9 +70,8 @@ double **drift_cbpe_calibrate(const DriftCbpe *cbpe, const DriftCbpeRows *rows, 
  * rest; undefined when one of them is. */
 extern const gchar *const drift_cbpe_metric_names[];
 
-/* metrics: NULL-terminated; NULL: all that the rows and settings allow. */
-DriftEstimate *drift_cbpe_estimate(const DriftCbpe *cbpe, const DriftCbpeRows *analysis, const gchar *const *metrics,
-                                   GError **error);
+/* The series of every metric. MISMATCH when the rows lack a column that the reference has, but for the truth. */
+DriftEstimate *drift_cbpe_estimate(const DriftCbpe *cbpe, const DriftCbpeRows *analysis, GError **error);
 
 /* Expected confusion matrix of one class against the rest. */
 typedef struct {

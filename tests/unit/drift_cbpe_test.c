@@ -37,7 +37,7 @@ static DriftEstimate *estimate_with(const DriftCbpeRows *reference, const DriftC
   g_autoptr(GError) error = NULL;
   g_autoptr(DriftCbpe) cbpe = drift_cbpe_new(reference, settings, &error);
   ck_assert_msg(cbpe != NULL, "%s", error ? error->message : "");
-  DriftEstimate *estimate = drift_cbpe_estimate(cbpe, analysis, NULL, &error);
+  DriftEstimate *estimate = drift_cbpe_estimate(cbpe, analysis, &error);
   ck_assert_msg(estimate != NULL, "%s", error ? error->message : "");
   return estimate;
 }
@@ -221,13 +221,15 @@ START_TEST(bad_input_is_refused)
   g_clear_error(&error);
   g_autoptr(DriftCbpe) cbpe = drift_cbpe_new(&binary->rows, &settings, NULL);
   const gchar *const unknown[] = {"roc", NULL}, *const value[] = {"business_value", NULL};
-  ck_assert_ptr_null(drift_cbpe_estimate(cbpe, &binary->rows, unknown, &error));
+  const DriftCbpeSettings asks_unknown = {.chunk_size = 100, .metrics = unknown};
+  const DriftCbpeSettings asks_value = {.chunk_size = 100, .metrics = value};
+  ck_assert_ptr_null(drift_cbpe_new(&binary->rows, &asks_unknown, &error));
   ck_assert_ptr_nonnull(g_strstr_len(error->message, -1, "average_precision"));
   g_clear_error(&error);
-  ck_assert_ptr_null(drift_cbpe_estimate(cbpe, &binary->rows, value, &error));
+  ck_assert_ptr_null(drift_cbpe_new(&binary->rows, &asks_value, &error));
   g_clear_error(&error);
   binary->predicted[6] = 2;
-  ck_assert_ptr_null(drift_cbpe_estimate(cbpe, &binary->rows, NULL, &error));
+  ck_assert_ptr_null(drift_cbpe_estimate(cbpe, &binary->rows, &error));
   ck_assert_ptr_nonnull(g_strstr_len(error->message, -1, "row 7"));
   g_clear_error(&error);
   binary->scores[2] = 1.5;
