@@ -203,7 +203,9 @@ static gchar **split_probabilities(gchar **given)
 static json_t *estimate(const EstimateArguments *a, GError **error)
 {
   g_auto(GStrv) probabilities = split_probabilities(a->probabilities), features = command_split_names(a->features);
-  const EstimateColumns columns = {.probabilities = (const gchar *const *)probabilities,
+  const EstimateColumns columns = {.reference_name = a->reference,
+                                   .current_name = a->current,
+                                   .probabilities = (const gchar *const *)probabilities,
                                    .prediction = a->prediction,
                                    .label = a->label,
                                    .positive = a->positive,

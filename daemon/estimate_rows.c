@@ -3,9 +3,6 @@
 #include <math.h>
 #include <string.h>
 
-#define REFERENCE "the reference"
-#define CURRENT "the current data"
-
 static const DriftColumn *find_column(const DriftTable *table, const gchar *name, const gchar *what, GError **error)
 {
   const DriftColumn *column = drift_table_get_column(table, name);
@@ -18,9 +15,19 @@ static const double *find_numbers(const DriftTable *table, const gchar *name, co
   const DriftColumn *column = find_column(table, name, what, error);
   if (column == NULL) return NULL;
   if (column->kind == DRIFT_NUMERIC) return (const double *)(gpointer)column->numbers->data;
-  g_set_error(error, DRIFT_ERROR, DRIFT_ERROR_INVALID,
-              "%s: column \"%s\" has cells that are not numbers, such as \"%s\"", what, name,
-              column->dictionary->len > 0 ? (const gchar *)column->dictionary->pdata[0] : "");
+  for (guint64 i = 0; i < table->n_rows; i++) {
+    DriftValue value = drift_column_get_value(column, i);
+    if (value.kind == DRIFT_VALUE_MISSING) continue;
+    g_autofree gchar *text = g_strndup(value.text, value.length);
+    gchar *end;
+    g_ascii_strtod(text, &end);
+    if (end > text && *end == '\0') continue;
+    g_set_error(error, DRIFT_ERROR, DRIFT_ERROR_INVALID,
+                "%s:%" G_GUINT64_FORMAT ": column \"%s\": \"%.*s\" is not a number", what, i + 2, name,
+                (int)value.length, value.text);
+    return NULL;
+  }
+  g_set_error(error, DRIFT_ERROR, DRIFT_ERROR_INVALID, "%s: column \"%s\" is not numeric", what, name);
   return NULL;
 }
 
@@ -74,7 +81,7 @@ static gboolean find_binary_classes(DriftSchema *schema, const DriftTable *refer
     drift_schema_add_class(schema, "1");
     return TRUE;
   }
-  const DriftColumn *column = find_column(reference, name, REFERENCE, error);
+  const DriftColumn *column = find_column(reference, name, columns->reference_name, error);
   if (column == NULL) return FALSE;
   g_autoptr(GPtrArray) values = distinct_values(column, reference->n_rows);
   gboolean guess = columns->positive == NULL && values->len > 0 && values->len < 3;
@@ -143,8 +150,8 @@ static guint32 *class_column(const DriftSchema *schema, const DriftTable *table,
     if (class >= 0 || value.kind == DRIFT_VALUE_MISSING) continue;
     const gchar *text = drift_value_to_text(&value, buffer, &length);
     g_set_error(error, DRIFT_ERROR, DRIFT_ERROR_INVALID,
-                "%s, row %" G_GUINT64_FORMAT ": \"%.*s\" in column \"%s\" is none of the classes", what, i + 1,
-                (int)length, text, name);
+                "%s:%" G_GUINT64_FORMAT ": \"%.*s\" in column \"%s\" is none of the classes", what, i + 2, (int)length,
+                text, name);
     g_clear_pointer(&classes, g_free);
   }
   return classes;
@@ -187,8 +194,8 @@ gboolean classification_rows_init(ClassificationRows *rows, const DriftTable *re
                                   columns->label != NULL ? columns->label : "label");
   return (k == 1 ? find_binary_classes(rows->schema, reference, columns, error)
                  : find_named_classes(rows->schema, columns, error)) &&
-         fill_side(rows, &rows->reference, reference, REFERENCE, TRUE, columns, error) &&
-         fill_side(rows, &rows->current, current, CURRENT, FALSE, columns, error);
+         fill_side(rows, &rows->reference, reference, columns->reference_name, TRUE, columns, error) &&
+         fill_side(rows, &rows->current, current, columns->current_name, FALSE, columns, error);
 }
 
 void classification_rows_clear(ClassificationRows *rows)
@@ -203,8 +210,8 @@ static gboolean choose_features(RegressionRows *rows, const DriftTable *referenc
                                 const EstimateColumns *columns, GError **error)
 {
   for (guint i = 0; columns->features != NULL && columns->features[i] != NULL; i++) {
-    if (find_column(reference, columns->features[i], REFERENCE, error) == NULL ||
-        find_column(current, columns->features[i], CURRENT, error) == NULL)
+    if (find_column(reference, columns->features[i], columns->reference_name, error) == NULL ||
+        find_column(current, columns->features[i], columns->current_name, error) == NULL)
       return FALSE;
     g_ptr_array_add(rows->names, g_strdup(columns->features[i]));
   }
@@ -258,17 +265,18 @@ gboolean regression_rows_init(RegressionRows *rows, const DriftTable *reference,
   *rows = (RegressionRows){.names = g_ptr_array_new_with_free_func(g_free),
                            .owned = g_ptr_array_new_with_free_func(g_free)};
   if (!choose_features(rows, reference, current, columns, error) ||
-      !fill_features(rows, &rows->reference, reference, reference, REFERENCE, error) ||
-      !fill_features(rows, &rows->current, reference, current, CURRENT, error))
+      !fill_features(rows, &rows->reference, reference, reference, columns->reference_name, error) ||
+      !fill_features(rows, &rows->current, reference, current, columns->current_name, error))
     return FALSE;
-  rows->reference.predicted = find_numbers(reference, columns->prediction, REFERENCE, error);
-  rows->reference.truth =
-      rows->reference.predicted != NULL ? find_numbers(reference, columns->label, REFERENCE, error) : NULL;
+  rows->reference.predicted = find_numbers(reference, columns->prediction, columns->reference_name, error);
+  rows->reference.truth = rows->reference.predicted != NULL
+                              ? find_numbers(reference, columns->label, columns->reference_name, error)
+                              : NULL;
   if (rows->reference.truth == NULL) return FALSE;
-  rows->current.predicted = find_numbers(current, columns->prediction, CURRENT, error);
+  rows->current.predicted = find_numbers(current, columns->prediction, columns->current_name, error);
   if (rows->current.predicted == NULL) return FALSE;
   if (drift_table_get_column(current, columns->label) == NULL) return TRUE;
-  rows->current.truth = find_numbers(current, columns->label, CURRENT, error);
+  rows->current.truth = find_numbers(current, columns->label, columns->current_name, error);
   return rows->current.truth != NULL;
 }
 

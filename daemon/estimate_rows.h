@@ -8,6 +8,7 @@ G_BEGIN_DECLS
 
 /* What the user named; borrowed. */
 typedef struct {
+  const gchar *reference_name, *current_name; /* of the files, for messages */
   const gchar *const *probabilities; /* NULL-terminated: COLUMN, or CLASS=COLUMN one a class; empty: a regression */
   const gchar *prediction;           /* NULL: none */
   const gchar *label;                /* NULL: none */

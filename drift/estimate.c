@@ -61,7 +61,7 @@ void drift_series_set_thresholds(DriftMetricSeries *series, const double *realiz
   for (gsize i = 0; i < n; i++)
     if (!isnan(realized[i])) values[kept++] = realized[i];
   double mean, deviation = drift_deviation(values, kept, &mean);
-  if (kept == 0) return;
+  if (kept < 2) return; /* one chunk has no spread */
   series->threshold_low = MAX(low, mean - DRIFT_BAND_ERRORS * deviation);
   series->threshold_high = MIN(high, mean + DRIFT_BAND_ERRORS * deviation);
 }

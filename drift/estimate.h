@@ -19,7 +19,8 @@ typedef struct {
 typedef struct {
   gchar *name;
   double threshold_low, threshold_high; /* mean -+ 3 standard deviations (divisor n) of the realised metric over the
-                                         * reference's chunks, within the metric's range; NaN: no truth there */
+                                         * reference's chunks, within the metric's range; NaN: no truth
+                                         * there, or fewer than two chunks have the metric */
   GArray *chunks;                       /* of DriftChunkEstimate */
 } DriftMetricSeries;
 

@@ -1,8 +1,8 @@
 /* Distances by a covariance. */
-#include <lapacke.h>
 #include <math.h>
 
 #include "drift/distributions.h"
+#include "drift/linear_internal.h"
 #include "drift/multivariate.h"
 
 /* Cholesky factor in place, and whether the matrix has full rank to the accuracy of its entries. */
@@ -10,7 +10,7 @@ static gboolean factorise(double *covariance, guint d)
 {
   g_autofree double *diagonal = g_new(double, d);
   for (guint k = 0; k < d; k++) diagonal[k] = covariance[k * d + k];
-  if (LAPACKE_dpotrf(LAPACK_ROW_MAJOR, 'L', (lapack_int)d, covariance, (lapack_int)d) != 0) return FALSE;
+  if (!drift_cholesky(covariance, d)) return FALSE;
   /* what is left of a column's variance when the columns before it are known */
   for (guint k = 0; k < d; k++)
     if (!(covariance[k * d + k] * covariance[k * d + k] > 1e-12 * diagonal[k])) return FALSE;

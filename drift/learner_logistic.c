@@ -1,8 +1,8 @@
-#include <lapacke.h>
 #include <math.h>
 #include <string.h>
 
 #include "drift/learner.h"
+#include "drift/linear_internal.h"
 
 #define STEPS 100
 #define HALVINGS 40
@@ -71,8 +71,8 @@ static gboolean newton_step(const DriftMatrix *features, const double *targets, 
   for (guint k = 0; k < size; k++) largest = fmax(largest, fabs(gradient[k]));
   if (largest < 1e-10 * (double)features->n) return FALSE;
   hessian[(gsize)size * size - 1] += 1e-12 * (double)features->n; /* rows told apart perfectly leave none */
-  if (LAPACKE_dposv(LAPACK_ROW_MAJOR, 'L', (lapack_int)size, 1, hessian, (lapack_int)size, gradient, 1) != 0)
-    return FALSE;
+  if (!drift_cholesky(hessian, size)) return FALSE;
+  drift_cholesky_solve(hessian, size, gradient);
   double step = 1;
   for (guint halving = 0; halving < HALVINGS; halving++, step /= 2) {
     for (guint k = 0; k < size; k++) trial[k] = weights[k] - step * gradient[k];

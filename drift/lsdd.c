@@ -1,10 +1,10 @@
 /* Least-squares density difference. With bumps exp(-|x - c|^2 / 2 sigma^2) the inner products of two bumps are
  * (pi sigma^2)^(d/2) exp(-|c - c'|^2 / 4 sigma^2); divided by that factor, which overflows in high dimension, the
  * system has a unit diagonal. */
-#include <lapacke.h>
 #include <math.h>
 #include <string.h>
 
+#include "drift/linear_internal.h"
 #include "drift/pairs_internal.h"
 #include "drift/two_sample_internal.h"
 
@@ -41,6 +41,13 @@ static void draw_centres(gsize total, guint b, guint64 seed, gsize *centres)
     if (drift_random_uniform(&state) * (double)(total - i) < (double)(b - taken)) centres[taken++] = i;
 }
 
+/* The penalty keeps the system definite but for values that are not numbers. */
+static gboolean singular(GError **error)
+{
+  g_set_error(error, DRIFT_ERROR, DRIFT_ERROR_UNDEFINED, "the system of the density difference is singular");
+  return FALSE;
+}
+
 static gboolean lsdd_init(Lsdd *lsdd, const DriftMatrix *reference, const DriftMatrix *current, double sigma,
                           guint64 seed, GError **error)
 {
@@ -70,7 +77,7 @@ static gboolean lsdd_init(Lsdd *lsdd, const DriftMatrix *reference, const DriftM
       lsdd->inner[c * b + e] = exp(-squared / (4 * sigma * sigma));
       lsdd->solve[c * b + e] = lsdd->inner[c * b + e] + (c == e ? PENALTY : 0);
     }
-  return LAPACKE_dpotrf(LAPACK_ROW_MAJOR, 'L', (lapack_int)b, lsdd->solve, (lapack_int)b) == 0;
+  return drift_cholesky(lsdd->solve, b) || singular(error);
 }
 
 /* From the sums of bumps over the reference's rows. */
@@ -79,7 +86,7 @@ static double statistic_of(Lsdd *lsdd, const double *sums)
   guint b = lsdd->b;
   double n = (double)lsdd->n, m = (double)(lsdd->total - lsdd->n), value = 0;
   for (guint c = 0; c < b; c++) lsdd->theta[c] = lsdd->h[c] = sums[c] / n - (lsdd->all[c] - sums[c]) / m;
-  LAPACKE_dpotrs(LAPACK_ROW_MAJOR, 'L', (lapack_int)b, 1, lsdd->solve, (lapack_int)b, lsdd->theta, 1);
+  drift_cholesky_solve(lsdd->solve, b, lsdd->theta);
   for (guint c = 0; c < b; c++) {
     double product = 0;
     for (guint e = 0; e < b; e++) product += lsdd->inner[c * b + e] * lsdd->theta[e];

@@ -1,8 +1,8 @@
 /* Rows rebuilt from the reference's principal components (nannyml's data reconstruction). */
-#include <lapacke.h>
 #include <math.h>
 
 #include "drift/estimate_internal.h"
+#include "drift/linear_internal.h"
 #include "drift/multivariate.h"
 
 struct _DriftPca {
@@ -35,8 +35,7 @@ static gboolean decompose(DriftPca *pca, const DriftMatrix *reference, GError **
   drift_matrix_scales(reference, pca->means, pca->scales);
   for (guint j = 0; j < d; j++)
     for (guint k = 0; k < d; k++) covariance[j * d + k] /= pca->scales[j] * pca->scales[k];
-  if (LAPACKE_dsyev(LAPACK_ROW_MAJOR, 'V', 'L', (lapack_int)d, covariance, (lapack_int)d, values) != 0 ||
-      !(values[d - 1] > 0)) {
+  if (!drift_symmetric_eigen(covariance, d, values) || !(values[d - 1] > 0)) {
     g_set_error(error, DRIFT_ERROR, DRIFT_ERROR_UNDEFINED, "the reference's columns have no spread");
     return FALSE;
   }
