@@ -110,7 +110,7 @@ static double permutation_p(Lsdd *lsdd, double observed, const DriftPermutationS
       for (guint c = 0; c < lsdd->b; c++) sums[c] += lsdd->bumps[i * lsdd->b + c];
     }
     draws++;
-    if (statistic_of(lsdd, sums) >= observed * (1 - 1e-12)) extreme++;
+    if (statistic_of(lsdd, sums) >= observed - 1e-13) extreme++;
   }
   return drift_permutation_p(extreme, draws);
 }

@@ -127,7 +127,7 @@ gboolean drift_mmd_features(const DriftMatrix *reference, const DriftMatrix *cur
     accumulate(&features, seed);
     double observed = discrepancy(&features, features.sums, TRUE, &ignored);
     for (guint p = 1; p <= features.permutations; p++)
-      if (discrepancy(&features, features.sums + p * width, TRUE, &ignored) >= observed) extreme++;
+      if (discrepancy(&features, features.sums + p * width, TRUE, &ignored) >= observed - 1e-12) extreme++;
     result->sigma = used;
     result->unbiased = observed;
     result->biased = discrepancy(&features, features.sums, FALSE, &deviation);
