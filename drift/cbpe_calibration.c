@@ -3,6 +3,7 @@
  * except where nannyml's choice hangs on how its sort orders equal scores at a bin's edge; the generator is GLib's
  * MT19937, seeded alike). */
 #include <math.h>
+#include <string.h>
 
 #include "drift/cbpe_internal.h"
 #include "drift/order.h"
@@ -30,6 +31,12 @@ static void shuffle(GRand *random, guint32 *rows, gsize n)
   }
 }
 
+/* Draws what a shuffle of n rows would, where their order does not matter. */
+static void skip_shuffle(GRand *random, gsize n)
+{
+  for (gsize i = n; i-- > 1;) random_up_to(random, (guint32)i);
+}
+
 /* How many of `drawn` rows come from each of two classes: their shares, the row left over to the larger remainder, by
  * lot when they are equal. */
 static void apportion(GRand *random, const gsize counts[2], gsize drawn, gsize parts[2])
@@ -49,31 +56,32 @@ static void apportion(GRand *random, const gsize counts[2], gsize drawn, gsize p
   for (guint i = 0; i < left && i < 2; i++) parts[i == 0 ? lots[0] : 1 - lots[0]]++;
 }
 
+/* Rows are numbered by ascending score, so that no split has to sort. */
 typedef struct {
-  const double *scores, *outcomes;
   gsize n, n_train, n_test, counts[2];
-  guint32 *of_class[2], *order; /* rows of each class, and room to shuffle */
-  guint32 *train, *test;
-  double *x, *y;                          /* of the training rows */
+  double *scores, *outcomes;              /* [n] */
+  guint32 *of_class[2];                   /* rows of each class, in the order of the data */
+  guint32 *order;                         /* room for an order, and to shuffle */
+  guint8 *trains, *tests;                 /* [n] whether the split at hand trains or tests on the row */
   double *scored, *calibrated, *observed; /* the test rows of all splits */
 } Splits;
 
 static void split(Splits *splits, GRand *random)
 {
-  gsize train[2], rest[2], test[2], at_train = 0, at_test = 0;
+  gsize train[2], rest[2], test[2];
   apportion(random, splits->counts, splits->n_train, train);
   for (guint c = 0; c < 2; c++) rest[c] = splits->counts[c] - MIN(splits->counts[c], train[c]);
   apportion(random, rest, splits->n_test, test);
+  memset(splits->trains, 0, splits->n);
+  memset(splits->tests, 0, splits->n);
   for (guint c = 0; c < 2; c++) {
-    for (gsize i = 0; i < splits->counts[c]; i++) splits->order[i] = (guint32)i;
+    memcpy(splits->order, splits->of_class[c], splits->counts[c] * sizeof *splits->order);
     shuffle(random, splits->order, splits->counts[c]);
-    for (gsize i = 0; i < train[c] && i < splits->counts[c]; i++)
-      splits->train[at_train++] = splits->of_class[c][splits->order[i]];
-    for (gsize i = train[c]; i < train[c] + test[c] && i < splits->counts[c]; i++)
-      splits->test[at_test++] = splits->of_class[c][splits->order[i]];
+    for (gsize i = 0; i < splits->counts[c] && i < train[c]; i++) splits->trains[splits->order[i]] = 1;
+    for (gsize i = train[c]; i < splits->counts[c] && i < train[c] + test[c]; i++) splits->tests[splits->order[i]] = 1;
   }
-  shuffle(random, splits->train, at_train); /* so that the next split draws the same numbers */
-  shuffle(random, splits->test, at_test);
+  skip_shuffle(random, splits->n_train);
+  skip_shuffle(random, splits->n_test);
 }
 
 /* Rows of equal probability share their mean outcome, so that a bin's edge among them means nothing. */
@@ -106,54 +114,61 @@ static double calibration_error(const double *p, const double *observed, gsize n
   return error;
 }
 
-static gboolean run_splits(Splits *splits)
+/* Returns how many rows were tested. */
+static gsize run_splits(Splits *splits)
 {
   GRand *random = g_rand_new_with_seed(42);
   gsize at = 0;
-  gboolean fitted = TRUE;
-  for (guint s = 0; fitted && s < SPLITS; s++) {
+  for (guint s = 0; s < SPLITS; s++) {
     split(splits, random);
-    for (gsize i = 0; i < splits->n_train; i++) {
-      splits->x[i] = splits->scores[splits->train[i]];
-      splits->y[i] = splits->outcomes[splits->train[i]];
+    g_autoptr(DriftIsotonic) isotonic =
+        drift_isotonic_fit_sorted(splits->scores, splits->outcomes, splits->trains, splits->n);
+    gsize first = at;
+    for (gsize i = 0; isotonic != NULL && i < splits->n; i++) {
+      if (!splits->tests[i]) continue;
+      splits->scored[at] = splits->scores[i];
+      splits->observed[at++] = splits->outcomes[i];
     }
-    g_autoptr(DriftIsotonic) isotonic = drift_isotonic_fit(splits->x, splits->y, splits->n_train, NULL);
-    for (gsize i = 0; isotonic != NULL && i < splits->n_test; i++, at++) {
-      splits->scored[at] = splits->scores[splits->test[i]];
-      splits->observed[at] = splits->outcomes[splits->test[i]];
-      drift_isotonic_apply(isotonic, &splits->scored[at], 1, &splits->calibrated[at]);
-    }
-    fitted = isotonic != NULL;
+    if (isotonic != NULL)
+      drift_isotonic_apply(isotonic, splits->scored + first, at - first, splits->calibrated + first);
   }
   g_rand_free(random);
-  return fitted;
+  return at;
 }
 
+/* FALSE: too few rows of a class to split, scores that tell the classes apart, or no memory; clear either way. */
 static gboolean splits_init(Splits *splits, const double *scores, const double *outcomes, gsize n)
 {
-  *splits = (Splits){.scores = scores, .outcomes = outcomes, .n = n};
+  *splits = (Splits){.n = n};
   for (gsize i = 0; i < n; i++) splits->counts[outcomes[i] > 0 ? 1 : 0]++;
   splits->n_test = (gsize)ceil(.1 * (double)n);
   splits->n_train = n - splits->n_test;
   if (splits->counts[0] < 2 || splits->counts[1] < 2 || splits->n_test < 2) return FALSE;
+  gsize tested = SPLITS * splits->n_test, at[2] = {0, 0};
   for (guint c = 0; c < 2; c++) splits->of_class[c] = g_new(guint32, splits->counts[c]);
-  gsize at[2] = {0, 0};
-  for (gsize i = 0; i < n; i++) splits->of_class[outcomes[i] > 0][at[outcomes[i] > 0]++] = (guint32)i;
-  splits->order = g_new(guint32, MAX(n, SPLITS * splits->n_test));
-  splits->train = g_new(guint32, n);
-  splits->test = g_new(guint32, n);
-  splits->x = g_new(double, n);
-  splits->y = g_new(double, n);
-  splits->scored = g_new(double, SPLITS * splits->n_test);
-  splits->calibrated = g_new(double, SPLITS * splits->n_test);
-  splits->observed = g_new(double, SPLITS * splits->n_test);
-  return TRUE;
+  splits->order = g_new(guint32, MAX(n, tested));
+  splits->trains = g_new(guint8, n);
+  splits->tests = g_new(guint8, n);
+  splits->scores = g_new(double, n);
+  splits->outcomes = g_new(double, n);
+  splits->scored = g_new(double, tested);
+  splits->calibrated = g_new(double, tested);
+  splits->observed = g_new(double, tested);
+  if (!drift_order(scores, n, splits->order)) return FALSE;
+  g_autofree guint32 *ranks = g_new(guint32, n);
+  for (gsize i = 0; i < n; i++) {
+    ranks[splits->order[i]] = (guint32)i;
+    splits->scores[i] = scores[splits->order[i]];
+    splits->outcomes[i] = outcomes[splits->order[i]];
+  }
+  for (gsize i = 0; i < n; i++) splits->of_class[outcomes[i] > 0][at[outcomes[i] > 0]++] = ranks[i];
+  return !(drift_expected_roc_auc(outcomes, scores, splits->order, n) > PERFECT_AUC);
 }
 
 static void splits_clear(Splits *splits)
 {
-  gpointer all[] = {splits->of_class[0], splits->of_class[1], splits->order,      splits->train,    splits->test,
-                    splits->x,           splits->y,           splits->calibrated, splits->observed, splits->scored};
+  gpointer all[] = {splits->of_class[0], splits->of_class[1], splits->order,      splits->trains,   splits->tests,
+                    splits->scores,      splits->outcomes,    splits->calibrated, splits->observed, splits->scored};
   for (guint i = 0; i < G_N_ELEMENTS(all); i++) g_free(all[i]);
 }
 
@@ -161,9 +176,8 @@ gboolean cbpe_needs_calibration(const double *scores, const double *outcomes, gs
 {
   Splits splits;
   gboolean needed = FALSE;
-  if (splits_init(&splits, scores, outcomes, n) && drift_order(scores, n, splits.order) &&
-      !(drift_expected_roc_auc(outcomes, scores, splits.order, n) > PERFECT_AUC) && run_splits(&splits)) {
-    gsize tested = SPLITS * splits.n_test;
+  if (splits_init(&splits, scores, outcomes, n)) {
+    gsize tested = run_splits(&splits);
     needed = calibration_error(splits.scored, splits.observed, tested, splits.order) >
              calibration_error(splits.calibrated, splits.observed, tested, splits.order);
   }

@@ -54,6 +54,22 @@ static DriftIsotonic *knots_of(const Pool *pools, gsize n_pools)
   return isotonic;
 }
 
+DriftIsotonic *drift_isotonic_fit_sorted(const double *scores, const double *outcomes, const guint8 *take, gsize n)
+{
+  g_autofree Pool *pools = g_new(Pool, n + 1);
+  gsize n_pools = 0;
+  for (gsize i = 0; i < n;) {
+    Pool pool = {scores[i], scores[i], 0, 0};
+    for (; i < n && scores[i] == pool.first; i++)
+      if (take[i]) {
+        pool.sum += outcomes[i];
+        pool.weight++;
+      }
+    if (pool.weight > 0) n_pools = push(pools, n_pools, pool);
+  }
+  return n_pools > 0 ? knots_of(pools, n_pools) : NULL;
+}
+
 DriftIsotonic *drift_isotonic_fit(const double *scores, const double *outcomes, gsize n, GError **error)
 {
   g_autofree double *x = g_try_new(double, n + 1), *y = g_try_new(double, n + 1);

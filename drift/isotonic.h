@@ -16,6 +16,8 @@ typedef struct {
 /* Equal scores count as one with their mean outcome. Rows with NaN on either side are left out. UNDEFINED when none is
  * left, LIMIT when memory is short. Time of a sort. */
 DriftIsotonic *drift_isotonic_fit(const double *scores, const double *outcomes, gsize n, GError **error);
+/* The same of the rows with take[i] != 0, scores ascending and nothing NaN; NULL when there is none. No sort. */
+DriftIsotonic *drift_isotonic_fit_sorted(const double *scores, const double *outcomes, const guint8 *take, gsize n);
 /* NaN stays NaN. calibrated may be scores. */
 void drift_isotonic_apply(const DriftIsotonic *isotonic, const double *scores, gsize n, double *calibrated);
 void drift_isotonic_free(DriftIsotonic *isotonic);
