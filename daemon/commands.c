@@ -22,6 +22,7 @@
   X(incidents)                                                                                                         \
   X(why)                                                                                                               \
   X(replay)                                                                                                            \
+  X(drift_test)                                                                                                        \
   X(simulate)                                                                                                          \
   X(job_list)                                                                                                          \
   X(job_show)                                                                                                          \
