@@ -23,6 +23,7 @@
   X(why)                                                                                                               \
   X(replay)                                                                                                            \
   X(drift_test)                                                                                                        \
+  X(profile)                                                                                                           \
   X(simulate)                                                                                                          \
   X(job_list)                                                                                                          \
   X(job_show)                                                                                                          \

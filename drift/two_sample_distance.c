@@ -1,18 +1,46 @@
 /* Wasserstein and energy distance of raw samples, and their permutation test. */
 #include "drift/two_sample_internal.h"
 
-/* The pooled values as steps: where each distinct one is reached, and the gap to the next. */
+/* F - G times n m between neighbours of the pooled values: one step a value without a branch that depends on the data.
+ * Ties make steps of length 0. */
+typedef struct {
+  double area, squares; /* integrals of |F - G| and (F - G)^2, times n m and its square */
+} Integrals;
+
+static Integrals integrate(const DriftSample *reference, const DriftSample *current)
+{
+  const double *a = reference->sorted, *b = current->sorted;
+  gsize n = reference->n, m = current->n, i = 0, j = 0;
+  double before = a[0] < b[0] ? a[0] : b[0], level = 0, up = (double)m, down = (double)n;
+  Integrals sums = {0, 0};
+  while (i < n && j < m) {
+    gboolean from_a = a[i] <= b[j];
+    double x = from_a ? a[i] : b[j], length = x - before;
+    sums.area += fabs(level) * length;
+    sums.squares += level * level * length;
+    level += from_a ? up : -down;
+    before = x;
+    i += from_a != 0;
+    j += from_a == 0;
+  }
+  for (; i < n || j < m; before = i < n ? a[i++] : b[j++]) {
+    double length = (i < n ? a[i] : b[j]) - before;
+    sums.area += fabs(level) * length;
+    sums.squares += level * level * length;
+    level += i < n ? up : -down;
+  }
+  return sums;
+}
+
+static gboolean is_defined(const DriftSample *reference, const DriftSample *current)
+{
+  return reference->n > 0 && current->n > 0 && reference->n_infinite + current->n_infinite == 0;
+}
+
 double drift_wasserstein(const DriftSample *reference, const DriftSample *current)
 {
-  if (reference->n == 0 || current->n == 0 || reference->n_infinite + current->n_infinite > 0) return NAN;
-  DriftPooled pooled = {.reference = reference, .current = current};
-  double n = (double)reference->n, m = (double)current->n, sum = 0, before = 0, level = 0;
-  while (drift_pooled_next(&pooled)) {
-    sum += fabs(level) * (pooled.value - before);
-    before = pooled.value;
-    level = (double)(pooled.i + pooled.n_here) / n - (double)(pooled.j + pooled.m_here) / m;
-  }
-  return sum;
+  if (!is_defined(reference, current)) return NAN;
+  return integrate(reference, current).area / ((double)reference->n * (double)current->n);
 }
 
 double drift_wasserstein_scale(const DriftSample *reference)
@@ -23,15 +51,9 @@ double drift_wasserstein_scale(const DriftSample *reference)
 
 double drift_energy_squared(const DriftSample *reference, const DriftSample *current)
 {
-  if (reference->n == 0 || current->n == 0 || reference->n_infinite + current->n_infinite > 0) return NAN;
-  DriftPooled pooled = {.reference = reference, .current = current};
-  double n = (double)reference->n, m = (double)current->n, sum = 0, before = 0, level = 0;
-  while (drift_pooled_next(&pooled)) {
-    sum += level * level * (pooled.value - before);
-    before = pooled.value;
-    level = (double)(pooled.i + pooled.n_here) / n - (double)(pooled.j + pooled.m_here) / m;
-  }
-  return 2 * sum;
+  if (!is_defined(reference, current)) return NAN;
+  double scale = (double)reference->n * (double)current->n;
+  return 2 * integrate(reference, current).squares / scale / scale;
 }
 
 /* Steps of all draws together, so that a test takes about a second at most. */
@@ -80,10 +102,11 @@ double drift_distance_permutation_p(const DriftSample *reference, const DriftSam
                                     const DriftPermutationSettings *settings)
 {
   double n = (double)reference->n, m = (double)current->n;
-  double observed = distance == DRIFT_DISTANCE_ENERGY ? drift_energy_squared(reference, current) / 2 * (n * m) * (n * m)
-                                                      : drift_wasserstein(reference, current) * n * m;
   Relabelling labels = {.state = settings->seed};
-  if (isnan(observed) || !relabelling_init(&labels, reference, current)) return NAN;
+  if (!is_defined(reference, current) || settings->permutations == 0 || !relabelling_init(&labels, reference, current))
+    return NAN;
+  Integrals sums = integrate(reference, current);
+  double observed = distance == DRIFT_DISTANCE_ENERGY ? sums.squares : sums.area;
   guint extreme = 0, draws = 0, most = (guint)CLAMP(MAX_STEPS / (n + m), FEWEST_DRAWS, 1e9);
   for (guint limit = MIN(settings->permutations, most); draws < limit && extreme < DRIFT_ENOUGH_EXTREME; draws++)
     /* Equal splits give equal sums up to rounding: those are as extreme. */
