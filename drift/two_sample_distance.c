@@ -1,4 +1,5 @@
 /* Wasserstein and energy distance of raw samples, and their permutation test. */
+#include "drift/binned.h"
 #include "drift/two_sample_internal.h"
 
 /* F - G times n m between neighbours of the pooled values: one step a value without a branch that depends on the data.
@@ -60,6 +61,13 @@ double drift_energy_squared(const DriftSample *reference, const DriftSample *cur
 #define MAX_STEPS 2e8
 #define FEWEST_DRAWS 99
 
+static guint draws_for(const DriftSample *reference, const DriftSample *current,
+                       const DriftPermutationSettings *settings)
+{
+  double most = CLAMP(MAX_STEPS / (double)(reference->n + current->n), FEWEST_DRAWS, 1e9);
+  return MIN(settings->permutations, (guint)most);
+}
+
 typedef struct {
   double *gaps; /* [n_pooled] from each pooled value to the next; 0 between ties */
   gsize n, m;
@@ -101,16 +109,88 @@ static double draw_distance(Relabelling *labels, DriftDistance distance)
 double drift_distance_permutation_p(const DriftSample *reference, const DriftSample *current, DriftDistance distance,
                                     const DriftPermutationSettings *settings)
 {
-  double n = (double)reference->n, m = (double)current->n;
   Relabelling labels = {.state = settings->seed};
   if (!is_defined(reference, current) || settings->permutations == 0 || !relabelling_init(&labels, reference, current))
     return NAN;
   Integrals sums = integrate(reference, current);
   double observed = distance == DRIFT_DISTANCE_ENERGY ? sums.squares : sums.area;
-  guint extreme = 0, draws = 0, most = (guint)CLAMP(MAX_STEPS / (n + m), FEWEST_DRAWS, 1e9);
-  for (guint limit = MIN(settings->permutations, most); draws < limit && extreme < DRIFT_ENOUGH_EXTREME; draws++)
+  guint extreme = 0, draws = 0;
+  for (guint limit = draws_for(reference, current, settings); draws < limit && extreme < DRIFT_ENOUGH_EXTREME; draws++)
     /* Equal splits give equal sums up to rounding: those are as extreme. */
     if (draw_distance(&labels, distance) >= observed * (1 - 1e-12)) extreme++;
   g_free(labels.gaps);
   return draws > 0 ? drift_permutation_p(extreme, draws) : NAN;
+}
+
+/* --- numbers in cells --------------------------------------------------------------------------------------------- */
+
+typedef struct {
+  const double *pooled; /* [n + m] ascending */
+  DriftSample reference, current;
+  double *edges, *counts; /* counts: of the reference's cells, then of the current side's */
+  guint n_cells;
+} Redrawn;
+
+/* Deals the pooled values to the two sides, each ascending. */
+static void deal(Redrawn *redrawn, guint64 *state)
+{
+  gsize i = 0, j = 0;
+  guint64 reference_left = redrawn->reference.n, left = redrawn->reference.n + redrawn->current.n;
+  for (const double *value = redrawn->pooled; left > 0; left--, value++) {
+    gboolean is_reference = ((drift_random_next(state) >> 32) * left) >> 32 < reference_left;
+    reference_left -= is_reference != 0;
+    if (is_reference)
+      redrawn->reference.sorted[i++] = *value;
+    else
+      redrawn->current.sorted[j++] = *value;
+  }
+}
+
+static double binned_statistic(const Redrawn *redrawn, DriftCountStatistic statistic)
+{
+  guint n_edges = drift_quantile_edges(&redrawn->reference, redrawn->n_cells, redrawn->edges);
+  double *current = redrawn->counts + redrawn->n_cells;
+  drift_bin_sample(&redrawn->reference, redrawn->edges, n_edges, redrawn->counts);
+  drift_bin_sample(&redrawn->current, redrawn->edges, n_edges, current);
+  return statistic(redrawn->counts, current, n_edges + 1);
+}
+
+static guint count_extreme(Redrawn *redrawn, DriftCountStatistic statistic, double observed, guint limit, guint64 state,
+                           guint *draws)
+{
+  guint extreme = 0;
+  for (*draws = 0; *draws < limit && extreme < DRIFT_ENOUGH_EXTREME; (*draws)++) {
+    deal(redrawn, &state);
+    double drawn = binned_statistic(redrawn, statistic);
+    /* A draw without a statistic (one cell, of ties) counts as extreme: never in favour of drift. */
+    if (isnan(drawn) || drawn >= observed * (1 - 1e-12)) extreme++;
+  }
+  return extreme;
+}
+
+double drift_binned_permutation_p(const DriftSample *reference, const DriftSample *current, guint n_cells,
+                                  DriftCountStatistic statistic, const DriftPermutationSettings *settings)
+{
+  gsize n = reference->n, m = current->n;
+  if (n == 0 || m == 0 || n_cells < 2 || settings->permutations == 0) return NAN;
+  g_autofree double *values = g_try_new(double, 2 * (n + m));
+  g_autofree double *cells = g_new(double, 3 * (gsize)n_cells);
+  if (values == NULL) return NAN;
+  double *pooled = values, *dealt = values + n + m;
+  for (gsize i = 0, j = 0; i + j < n + m;) {
+    gboolean first = j >= m || (i < n && reference->sorted[i] <= current->sorted[j]);
+    pooled[i + j] = first ? reference->sorted[i] : current->sorted[j];
+    i += first != 0;
+    j += first == 0;
+  }
+  Redrawn redrawn = {.pooled = pooled, .edges = cells, .counts = cells + n_cells, .n_cells = n_cells};
+  redrawn.reference = *reference;
+  redrawn.current = *current;
+  double observed = binned_statistic(&redrawn, statistic);
+  redrawn.reference.sorted = dealt;
+  redrawn.current.sorted = dealt + n;
+  if (isnan(observed)) return NAN;
+  guint draws, limit = draws_for(reference, current, settings);
+  guint extreme = count_extreme(&redrawn, statistic, observed, limit, settings->seed, &draws);
+  return drift_permutation_p(extreme, draws);
 }
