@@ -22,6 +22,19 @@ static const gchar *const count_help[] = {PERMUTATION_HELP, BINS_HELP, NULL};
 static const gchar *const bins_help[] = {BINS_HELP, NULL};
 static const gchar *const no_help[] = {NULL};
 
+/* For methods that have none. */
+static gboolean refuse_options(const DriftTwoSampleMethod *method, GHashTable *options, GError **error)
+{
+  GHashTableIter iter;
+  gpointer key;
+  if (options == NULL) return TRUE;
+  g_hash_table_iter_init(&iter, options);
+  if (!g_hash_table_iter_next(&iter, &key, NULL)) return TRUE;
+  g_set_error(error, DRIFT_ERROR, DRIFT_ERROR_INVALID, "%s has no option \"%s\"; it has none", method->name,
+              (const gchar *)key);
+  return FALSE;
+}
+
 static gboolean has_ties(const DriftTwoSampleData *data)
 {
   DriftPooled pooled = {.reference = data->reference, .current = data->current};
@@ -79,7 +92,7 @@ static gboolean run_ks(const DriftTwoSampleMethod *method, const DriftTwoSampleD
 static gboolean run_kuiper(const DriftTwoSampleMethod *method, const DriftTwoSampleData *data, GHashTable *options,
                            DriftTestResult *result, GError **error)
 {
-  if (!drift_options_read(method->name, options, NULL, 0, NULL, error)) return FALSE;
+  if (!refuse_options(method, options, error)) return FALSE;
   if (!takes(data, TRUE, result)) return TRUE;
   DriftKolmogorovSmirnov ks;
   drift_ks_compute(data->reference, data->current, &ks);
@@ -154,7 +167,7 @@ static gboolean run_anderson_darling(const DriftTwoSampleMethod *method, const D
 static gboolean run_sample_test(const DriftTwoSampleMethod *method, const DriftTwoSampleData *data, GHashTable *options,
                                 DriftTestResult *result, GError **error)
 {
-  if (!drift_options_read(method->name, options, NULL, 0, NULL, error)) return FALSE;
+  if (!refuse_options(method, options, error)) return FALSE;
   if (takes(data, TRUE, result)) method->sample_test(data->reference, data->current, result);
   return TRUE;
 }
@@ -227,8 +240,9 @@ static gboolean run_count_test(const DriftTwoSampleMethod *method, const DriftTw
                                DriftTestResult *result, GError **error)
 {
   double bins = 2;
-  if (!drift_options_read(method->name, options, &count_specs[BINS], method->numeric ? 1 : 0, &bins, error))
-    return FALSE;
+  gboolean fine = method->numeric ? drift_options_read(method->name, options, &count_specs[BINS], 1, &bins, error)
+                                  : refuse_options(method, options, error);
+  if (!fine) return FALSE;
   if (!method->numeric && !takes(data, FALSE, result)) return TRUE;
   Cells cells;
   cells_init(&cells, data, (guint)bins);
