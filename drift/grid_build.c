@@ -20,15 +20,22 @@ static gint compare_doubles(gconstpointer a, gconstpointer b)
 static GArray *sorted_numbers(const DriftColumn *column, guint64 n_rows)
 {
   GArray *numbers = g_array_new(FALSE, FALSE, sizeof(double));
+  gsize kept = 0;
+  g_array_set_size(numbers, (guint)n_rows);
+  double *values = (double *)(gpointer)numbers->data;
   for (guint64 row = 0; row < n_rows; row++) {
-    DriftValue value = drift_column_get_value(column, row);
     double number;
-    if (!drift_value_to_number(&value, &number) || !isfinite(number)) continue;
-    number += 0.0; /* -0 becomes 0 */
-    g_array_append_val(numbers, number);
+    if (column->kind == DRIFT_NUMERIC) {
+      number = g_array_index(column->numbers, double, row);
+    } else {
+      DriftValue value = drift_column_get_value(column, row);
+      if (!drift_value_to_number(&value, &number)) continue;
+    }
+    if (isfinite(number)) values[kept++] = number + 0.0; /* -0 becomes 0 */
   }
+  g_array_set_size(numbers, (guint)kept);
   /* Linear time; where its second array does not fit, the slower sort in place. */
-  if (!drift_sort((double *)(gpointer)numbers->data, numbers->len)) g_array_sort(numbers, compare_doubles);
+  if (!drift_sort(values, kept)) g_array_sort(numbers, compare_doubles);
   return numbers;
 }
 

@@ -77,7 +77,7 @@ static gboolean describe_numbers(const DriftColumn *column, DriftColumnProfile *
     if (i == 0 || value != sample->sorted[i - 1]) out->n_distinct++;
     if (isinf(value) || value != floor(value)) out->whole = FALSE;
   }
-  DriftMoments moments = drift_sample_moments(sample);
+  DriftSampleMoments moments = drift_sample_moments(sample);
   out->minimum = sample->sorted[0];
   out->maximum = sample->sorted[sample->n - 1];
   out->mean = moments.mean;

@@ -12,22 +12,23 @@ static Integrals integrate(const DriftSample *reference, const DriftSample *curr
 {
   const double *a = reference->sorted, *b = current->sorted;
   gsize n = reference->n, m = current->n, i = 0, j = 0;
-  double before = a[0] < b[0] ? a[0] : b[0], level = 0, up = (double)m, down = (double)n;
+  double before = a[0] < b[0] ? a[0] : b[0];
+  gint64 level = 0, up = (gint64)m, down = (gint64)n;
   Integrals sums = {0, 0};
   while (i < n && j < m) {
-    gboolean from_a = a[i] <= b[j];
-    double x = from_a ? a[i] : b[j], length = x - before;
-    sums.area += fabs(level) * length;
-    sums.squares += level * level * length;
-    level += from_a ? up : -down;
+    gint64 from_a = a[i] <= b[j];
+    double x = from_a ? a[i] : b[j], length = x - before, height = (double)level;
+    sums.area += fabs(height) * length;
+    sums.squares += height * height * length;
+    level += (up & -from_a) - (down & (from_a - 1));
     before = x;
-    i += from_a != 0;
-    j += from_a == 0;
+    i += (gsize)from_a;
+    j += (gsize)!from_a;
   }
   for (; i < n || j < m; before = i < n ? a[i++] : b[j++]) {
-    double length = (i < n ? a[i] : b[j]) - before;
-    sums.area += fabs(level) * length;
-    sums.squares += level * level * length;
+    double length = (i < n ? a[i] : b[j]) - before, height = (double)level;
+    sums.area += fabs(height) * length;
+    sums.squares += height * height * length;
     level += i < n ? up : -down;
   }
   return sums;
@@ -46,7 +47,7 @@ double drift_wasserstein(const DriftSample *reference, const DriftSample *curren
 
 double drift_wasserstein_scale(const DriftSample *reference)
 {
-  DriftMoments moments = drift_sample_moments(reference);
+  DriftSampleMoments moments = drift_sample_moments(reference);
   return isnan(moments.squares) ? NAN : fmax(.001, sqrt(moments.squares / (double)reference->n));
 }
 
