@@ -218,3 +218,18 @@ DriftTable *simulate_stream_generate(const SimulateStream *stream, guint64 rows,
   table->n_rows = rows;
   return table;
 }
+
+guint64 *simulate_order(guint64 n, gboolean shuffle, guint32 seed)
+{
+  guint64 *order = g_new(guint64, MAX(n, 1));
+  for (guint64 i = 0; i < n; i++) order[i] = i;
+  if (!shuffle) return order;
+  GRand *random = g_rand_new_with_seed(seed);
+  for (guint64 i = n; i > 1; i--) { /* Fisher–Yates; tables have fewer than 2^31 rows */
+    guint64 j = (guint64)g_rand_int_range(random, 0, (gint32)MIN(i, G_MAXINT32)), swap = order[i - 1];
+    order[i - 1] = order[j];
+    order[j] = swap;
+  }
+  g_rand_free(random);
+  return order;
+}

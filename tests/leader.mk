@@ -8,3 +8,8 @@ check-leader-postgres: $(LEADER_TESTS) ## the leader's tests on SQLite and on a 
 	@set -e; uri=$$(tests/support/postgres start $(BUILD)/postgres-leader); \
 	trap 'tests/support/postgres stop $(BUILD)/postgres-leader' EXIT; \
 	KEDGE_TEST_POSTGRES="$$uri" tests/support/run-unit $(LEADER_TESTS)
+
+SUITES += check-loop-csv
+.PHONY: check-loop-csv
+check-loop-csv: all ## the loop on small CSVs of every kind (embedded parts)
+	BUILD=$(BUILD) tests/loop/csv_test

@@ -128,6 +128,26 @@ START_TEST(what_cannot_be_made_is_said)
 }
 END_TEST
 
+START_TEST(a_shuffle_is_a_permutation_of_the_seed)
+{
+  enum { N = 1000 };
+  g_autofree guint64 *plain = simulate_order(N, FALSE, 1), *one = simulate_order(N, TRUE, 1), *again = simulate_order(N, TRUE, 1),
+                    *two = simulate_order(N, TRUE, 2);
+  gboolean seen[N] = {FALSE};
+  guint moved = 0;
+  for (guint i = 0; i < N; i++) {
+    ck_assert_uint_eq(plain[i], i);
+    ck_assert_uint_lt(one[i], N);
+    ck_assert(!seen[one[i]]);
+    seen[one[i]] = TRUE;
+    moved += one[i] != i;
+  }
+  ck_assert_uint_gt(moved, N - 20);
+  ck_assert_mem_eq(one, again, N * sizeof *one);
+  ck_assert_mem_ne(one, two, N * sizeof *one);
+}
+END_TEST
+
 int main(void)
 {
   Suite *suite = suite_create("simulate_streams");
@@ -139,6 +159,7 @@ int main(void)
   tcase_add_test(tcase, sea_changes_its_threshold_in_each_quarter);
   tcase_add_test(tcase, agrawal_denies_some_women);
   tcase_add_test(tcase, what_cannot_be_made_is_said);
+  tcase_add_test(tcase, a_shuffle_is_a_permutation_of_the_seed);
   suite_add_tcase(suite, tcase);
   SRunner *runner = srunner_create(suite);
   srunner_run_all(runner, CK_NORMAL);
