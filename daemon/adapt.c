@@ -173,6 +173,13 @@ static double mean_error(const guint8 *errors, guint n)
   return n ? sum / (double)n : NAN;
 }
 
+double adapt_get_autocorrelation(const Adapt *adapt)
+{
+  guint n = 0;
+  const guint8 *errors = known_errors(adapt, find_member(adapt, adapt->champion), adapt->rows - ADAPT_HISTORY, &n);
+  return adapt_autocorrelation(errors, n);
+}
+
 /* Mean of champion's minus challenger's errors and its standard error, the larger of the independent and of the
  * block estimate. */
 static double paired_gain(const guint8 *champion, const guint8 *challenger, guint n, double *standard_error)
@@ -195,6 +202,17 @@ static double paired_gain(const guint8 *champion, const guint8 *challenger, guin
   if (n_blocks >= 4) variance = MAX(variance, differences / (n_blocks - 1) / 2 / n_blocks);
   *standard_error = sqrt(variance);
   return mean;
+}
+
+gboolean adapt_compare(const Adapt *adapt, gint64 other, guint n, double *gain, double *standard_error)
+{
+  guint ours = 0, theirs = 0;
+  const PoolVersion *member = find_member(adapt, other);
+  const guint8 *a = known_errors(adapt, find_member(adapt, adapt->champion), adapt->rows - n, &ours);
+  const guint8 *b = member ? known_errors(adapt, member, adapt->rows - n, &theirs) : NULL;
+  if (n == 0 || ours != n || theirs != n) return FALSE;
+  *gain = paired_gain(a, b, n, standard_error);
+  return TRUE;
 }
 
 /* The pool's best member on the rows since `first` (at least `minimum` of them known for it and for the champion). */

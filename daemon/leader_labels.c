@@ -202,7 +202,7 @@ gboolean leader_decide_pane(LeaderModel *model, LeaderContext *context, const gu
   good = good && follow_performance(model, context, &step, id, number, time, error);
   if (good && promotes) good = promote_from_pool(model, context, settings, &step, champion, time, error);
   if (good && step.training && act && settings->policy.retrain)
-    good = leader_request_training(model, context, &step, "performance", time, error);
+    good = leader_request_training(model, context, &step, -1, "performance", time, error);
   return good;
 }
 

@@ -6,7 +6,7 @@
 #include "deploy/rollout.h"
 
 enum { WATCH_LOOKS = 20, ROLLOUT_CLEAR_PANES = 10 };
-static const double WATCH_ALPHA = .01, WATCH_TAU = 2;
+static const double WATCH_ALPHA = .01, WATCH_TAU = 2, WATCH_Z = 2;
 
 /* Rows in one stretch depend on each other: both counts are divided by the autocorrelation factor. */
 json_t *leader_watch_look(const json_t *watch, double margin, const gchar *served)
@@ -15,16 +15,16 @@ json_t *leader_watch_look(const json_t *watch, double margin, const gchar *serve
   for (const gchar *c = served; *c; c++)
     if (*c != '2') g_string_append_c(seen, *c);
   const json_t *promised = json_object_get(watch, "promised");
-  g_autofree guint8 *bits = g_malloc(seen->len + 1);
   guint64 errors = 0;
-  for (gsize i = 0; i < seen->len; i++) errors += bits[i] = (guint8)(seen->str[i] - '0');
+  for (gsize i = 0; i < seen->len; i++) errors += seen->str[i] == '1';
   gboolean disappoints = FALSE;
   double p_value = NAN;
   if (json_is_number(promised) && seen->len > 0) {
-    double tau = adapt_autocorrelation(bits, (guint)seen->len);
-    if (isnan(tau)) tau = WATCH_TAU;
+    const json_t *known = json_object_get(watch, "autocorrelation");
+    double tau = json_is_number(known) ? json_number_value(known) : WATCH_TAU;
     disappoints = deploy_watch_disappoints((guint64)((double)errors / tau), (guint64)((double)seen->len / tau),
-                                           json_number_value(promised), margin, WATCH_ALPHA / WATCH_LOOKS, &p_value);
+                                           json_number_value(promised), margin, WATCH_ALPHA / WATCH_LOOKS, &p_value) &&
+                  !json_is_false(json_object_get(watch, "previous_better"));
   }
   json_t *look = json_pack("{s:O, s:I, s:I, s:o, s:f, s:o, s:b, s:s}", "version", json_object_get(watch, "version"),
                            "rows", (json_int_t)seen->len, "errors", (json_int_t)errors, "promised",
@@ -32,6 +32,25 @@ json_t *leader_watch_look(const json_t *watch, double margin, const gchar *serve
                            "p", verdict_number(p_value), "disappoints", disappoints, "seen", seen->str);
   g_string_free(seen, TRUE);
   return look;
+}
+
+/* Going back helps only when the version before would have done better on the same rows, beyond chance: when it errs as
+ * much, the world has moved, and the adaptation policy answers that. Not known: the promise alone decides. */
+static gboolean previous_is_better(const LeaderModel *model)
+{
+  double gain = 0, standard_error = 0;
+  gint64 previous = json_integer_value(json_object_get(model->watch, "previous"));
+  guint n = (guint)json_integer_value(json_object_get(model->watch, "rows"));
+  if (!model->adapt || !adapt_compare(model->adapt, previous, n, &gain, &standard_error)) return TRUE;
+  return gain > WATCH_Z * standard_error;
+}
+
+/* What the look takes from the policy, as part of the watch: with it the look is a function of the watch and the rows. */
+static void prepare_look(LeaderModel *model)
+{
+  double tau = model->adapt ? adapt_get_autocorrelation(model->adapt) : NAN;
+  json_object_set_new(model->watch, "autocorrelation", verdict_number(tau));
+  json_object_set_new(model->watch, "previous_better", json_boolean(previous_is_better(model)));
 }
 
 static void end_watch(LeaderModel *model)
@@ -104,6 +123,7 @@ gboolean leader_watch_rollout(LeaderModel *model, LeaderContext *context, const 
   }
   gint64 version = json_integer_value(json_object_get(model->watch, "version"));
   g_autofree gchar *served = leader_served_errors(model->schema, rows, n, version);
+  prepare_look(model);
   json_t *look = leader_watch_look(model->watch, settings->rollout.watch_margin, served);
   json_object_set_new(pane, "watch_before", json_copy(model->watch)); /* for replay */
   static const gchar *const kept[] = {"rows", "errors", "seen"};

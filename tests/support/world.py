@@ -51,7 +51,7 @@ def until(condition, seconds, step=0.05):
 
 class World:
     def __init__(self, out, store="sqlite", broker="kafka", partitions=1, port=19792, settings="", model_settings="",
-                 kafka=None, topic="m", artifacts=None, sqlite_path=None):
+                 kafka=None, topic="m", artifacts=None, sqlite_path=None, topic_settings=()):
         self.build = os.path.abspath(os.environ.get("BUILD", f"{ROOT}/build"))
         self.out = os.path.abspath(out)
         subprocess.run(["rm", "-rf", self.out], check=True)
@@ -62,6 +62,7 @@ class World:
         self.settings, self.model_settings = settings, model_settings
         self.artifacts = artifacts or f"{self.out}/artifacts"
         self.sqlite_path = sqlite_path or f"{self.out}/kedge.db"
+        self.topic_settings = topic_settings
         self.daemons, self.http, self.children = {}, {}, []
         self.sent = {}  # (topic, partition) → next offset
         self.environment = dict(os.environ, KEDGE_ALLOW_ROOT="1")
@@ -79,8 +80,10 @@ class World:
             else:
                 run(f"{SUPPORT}/kafka", "install")
                 self.brokers = run(f"{SUPPORT}/kafka", "start", self.kafka, str(self.port)).strip()
-            run(f"{SUPPORT}/kafka", "create-topics", self.kafka, f"{self.topic}.traffic:{self.partitions}",
-                f"{self.topic}.labels:{self.partitions}", f"kedge.dead-letter.{self.topic}:1")
+            run(f"{SUPPORT}/kafka", "create-topic", self.kafka, f"{self.topic}.traffic", str(self.partitions),
+                *self.topic_settings)
+            run(f"{SUPPORT}/kafka", "create-topics", self.kafka, f"{self.topic}.labels:{self.partitions}",
+                f"kedge.dead-letter.{self.topic}:1")
         else:
             self.brokers = self.start_mock()
         self.write_config("default")

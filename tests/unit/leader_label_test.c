@@ -332,7 +332,7 @@ START_TEST(the_daily_budget_bounds_trainings)
   ck_assert(leader_begin(&world->context, NULL));
   world->model->counters.verdicts++;
   AdaptStep step = {.training = ADAPT_TRAIN_RETRAIN, .training_first = 4000, .training_next = 4500};
-  ck_assert(leader_request_training(world->model, &world->context, &step, bias.kind, G_TIME_SPAN_DAY - 1, NULL));
+  ck_assert(leader_request_training(world->model, &world->context, &step, -1, bias.kind, G_TIME_SPAN_DAY - 1, NULL));
   ck_assert(leader_commit(world->model, &world->context, NULL));
   ck_assert_int_eq(count("SELECT count(*) FROM job"), 1);
   end();
