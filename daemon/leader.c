@@ -153,6 +153,12 @@ static gboolean write_progress(LeaderModel *model, LeaderContext *context, const
   }
   g_free(model->progress);
   model->progress = text;
+  if (context->metrics) {
+    g_autofree gchar *labels = metrics_label("model", model->name, NULL);
+    gint64 open = registry_job_count_open(context->store, model->name, error);
+    if (open < 0) return FALSE;
+    metrics_set(context->metrics, "kedge_jobs_open", labels, (double)open);
+  }
   return leader_begin(context, error) && leader_commit(model, context, error);
 }
 

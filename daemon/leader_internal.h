@@ -53,7 +53,7 @@ typedef struct {
 } LeaderCursor;
 
 typedef struct {
-  gint64 windows, performance_windows, label_panes, verdicts;
+  gint64 windows, performance_windows, label_panes, label_verdicts, verdicts;
   gint64 retrainings, refits, training_failures, gate_refusals, promotions, rollbacks, incidents;
 } LeaderCounters;
 
@@ -174,9 +174,11 @@ gboolean leader_detectors_from_json(LeaderModel *model, const json_t *json, GErr
 json_t *leader_data_ranges(const LeaderModel *model, gint64 first, gint64 next);
 gboolean leader_request_score(LeaderModel *model, LeaderContext *context, const gchar *purpose, const gint64 *versions,
                               guint n_versions, gint64 first, gint64 next, json_t *extra, GError **error);
-/* `cause`: the kind of the incident that asks for it. */
-gboolean leader_request_training(LeaderModel *model, LeaderContext *context, const AdaptStep *step, const gchar *cause,
-                                 gint64 event_time, GError **error);
+/* `cause`: the kind of the incident that asks for it. rehearsal_first >= 0: rows from there to the step's first train too. */
+gboolean leader_request_training(LeaderModel *model, LeaderContext *context, const AdaptStep *step,
+                                 gint64 rehearsal_first, const gchar *cause, gint64 event_time, GError **error);
+/* The gate refused what was trained on the rows since the change alone: once more, rehearsing the rows before it. */
+gboolean leader_request_rehearsal(LeaderModel *model, LeaderContext *context, const json_t *entry, GError **error);
 /* An incident of that kind has just opened: where the policy acts on it, a training on the newest labelled rows. */
 gboolean leader_act_on_incident(LeaderModel *model, LeaderContext *context, const gchar *kind, gint64 event_time,
                                 GError **error);

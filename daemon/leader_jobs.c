@@ -112,7 +112,8 @@ static gboolean follow_gate(LeaderModel *model, LeaderContext *context, const js
   if (!gate->passed) {
     model->counters.gate_refusals++;
     return leader_note_incident(model, context, cause, time, job->id, error,
-                                "gate refused version %" G_GINT64_FORMAT ": %s", version, findings);
+                                "gate refused version %" G_GINT64_FORMAT ": %s", version, findings) &&
+           leader_request_rehearsal(model, context, entry, error);
   }
   if (champion != adapt_get_champion(model->adapt)) {
     model->counters.gate_refusals++;

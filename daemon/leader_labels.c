@@ -202,7 +202,7 @@ gboolean leader_decide_pane(LeaderModel *model, LeaderContext *context, const gu
   good = good && follow_performance(model, context, &step, id, number, time, error);
   if (good && promotes) good = promote_from_pool(model, context, settings, &step, champion, time, error);
   if (good && step.training && act && settings->policy.retrain)
-    good = leader_request_training(model, context, &step, "performance", time, error);
+    good = leader_request_training(model, context, &step, -1, "performance", time, error);
   return good;
 }
 
@@ -230,13 +230,16 @@ static gboolean judge_pane(LeaderModel *model, LeaderContext *context, const Set
                            const DriftLabelRow *rows, guint n, gint64 time, GError **error)
 {
   gint64 first = g_array_index(model->rows, LeaderRows, model->rows->len - 1).start;
-  json_t *pane = json_pack("{s:I, s:I, s:I}", "number", (json_int_t)model->counters.label_panes++, "time",
+  if (!leader_model_begin_adaptation(model, context, first, error) || !leader_follow_champion(model, context, error))
+    return FALSE;
+  /* verdicts are numbered without gaps: a pane without one (no champion yet, regression) takes no number */
+  json_t *pane = json_pack("{s:I, s:I, s:I}", "number", (json_int_t)model->counters.label_verdicts, "time",
                            (json_int_t)time, "first_row", (json_int_t)first);
   json_object_set_new(pane, "detectors", leader_detectors_to_json(model)); /* before this pane: for replay */
   leader_feed_detectors(model, rows, n, pane);
-  gboolean good = leader_model_begin_adaptation(model, context, first, error) &&
-                  leader_follow_champion(model, context, error) &&
-                  leader_watch_rollout(model, context, settings, rows, n, pane, error);
+  model->counters.label_panes++;
+  if (model->adapt) model->counters.label_verdicts++;
+  gboolean good = leader_watch_rollout(model, context, settings, rows, n, pane, error);
   if (good && model->adapt) good = decide_or_score(model, context, rows, n, pane, error);
   json_decref(pane);
   return good && leader_judge_performance(model, context, settings, error);

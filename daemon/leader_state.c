@@ -106,9 +106,9 @@ static json_t *rows_to_json(const LeaderModel *model)
 
 static json_t *counters_to_json(const LeaderCounters *c)
 {
-  return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "windows", (json_int_t)c->windows,
+  return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "windows", (json_int_t)c->windows,
                    "performance_windows", (json_int_t)c->performance_windows, "label_panes",
-                   (json_int_t)c->label_panes, "verdicts", (json_int_t)c->verdicts, "retrainings",
+                   (json_int_t)c->label_panes, "label_verdicts", (json_int_t)c->label_verdicts, "verdicts", (json_int_t)c->verdicts, "retrainings",
                    (json_int_t)c->retrainings, "refits", (json_int_t)c->refits, "training_failures",
                    (json_int_t)c->training_failures, "gate_refusals", (json_int_t)c->gate_refusals, "promotions",
                    (json_int_t)c->promotions, "rollbacks", (json_int_t)c->rollbacks, "incidents",
@@ -181,6 +181,7 @@ static void restore_counters(LeaderModel *model, const json_t *json)
   model->counters = (LeaderCounters){.windows = get_integer(json, "windows"),
                                      .performance_windows = get_integer(json, "performance_windows"),
                                      .label_panes = get_integer(json, "label_panes"),
+                                     .label_verdicts = get_integer(json, "label_verdicts"),
                                      .verdicts = get_integer(json, "verdicts"),
                                      .retrainings = get_integer(json, "retrainings"),
                                      .refits = get_integer(json, "refits"),

@@ -59,9 +59,11 @@ static void end_watch(LeaderModel *model)
   model->watch = json_null();
 }
 
-static gboolean roll_back(LeaderModel *model, LeaderContext *context, const AdaptSettings *settings, gint64 time,
+static gboolean roll_back(LeaderModel *model, LeaderContext *context, const SettingsModel *settings, const json_t *pane,
                           const gchar *why, GError **error)
 {
+  AdaptSettings adapt_settings;
+  leader_adapt_settings(settings, &adapt_settings);
   gint64 version = json_integer_value(json_object_get(model->watch, "version")), restored = 0;
   if (!deploy_rollback(context->store, model->name, "kedged", why, &restored, error)) return FALSE;
   model->counters.rollbacks++;
@@ -70,34 +72,37 @@ static gboolean roll_back(LeaderModel *model, LeaderContext *context, const Adap
     metrics_add(context->metrics, "kedge_rollbacks_total", labels, 1);
   }
   end_watch(model);
-  if (model->adapt) adapt_set_champion(model->adapt, settings, restored);
+  if (model->adapt) adapt_set_champion(model->adapt, &adapt_settings, restored);
   g_autofree gchar *summary =
       g_strdup_printf("version %" G_GINT64_FORMAT " rolled back to %" G_GINT64_FORMAT ": %s", version, restored, why);
-  /* of the pane that is being judged: its number has been given */
-  g_autofree gchar *verdict =
-      g_strdup_printf("%s/label/%" G_GINT64_FORMAT, model->name, model->counters.label_panes - 1);
-  LeaderFinding finding = {"rollout", summary, verdict, TRUE, ROLLOUT_CLEAR_PANES, model->counters.rollbacks, time};
+  g_autofree gchar *verdict = g_strdup_printf("%s/label/%" G_GINT64_FORMAT, model->name,
+                                              (gint64)json_integer_value(json_object_get(pane, "number")));
+  LeaderFinding finding = {.kind = "rollout",
+                           .summary = summary,
+                           .verdict = verdict,
+                           .found = TRUE,
+                           .clear_after = ROLLOUT_CLEAR_PANES,
+                           .number = model->counters.rollbacks,
+                           .event_time = json_integer_value(json_object_get(pane, "time"))};
   return leader_follow_incident(
       model, context, &finding,
       json_pack("{s:I, s:I}", "version", (json_int_t)version, "restored", (json_int_t)restored), error);
 }
 
 static gboolean judge_look(LeaderModel *model, LeaderContext *context, const SettingsModel *settings, const json_t *look,
-                           gint64 time, GError **error)
+                           const json_t *pane, GError **error)
 {
   double rows = json_number_value(json_object_get(look, "rows"));
   if (!json_is_true(json_object_get(look, "disappoints"))) {
     if (rows >= settings->rollout.watch_rows) end_watch(model);
     return TRUE;
   }
-  AdaptSettings adapt_settings;
-  leader_adapt_settings(settings, &adapt_settings);
   g_autofree gchar *why = g_strdup_printf(
       "live error %.3f over %.0f rows against a promised %.3f + %.3f (p = %.2g)",
       json_number_value(json_object_get(look, "errors")) / rows, rows,
       json_number_value(json_object_get(look, "promised")), json_number_value(json_object_get(look, "margin")),
       json_number_value(json_object_get(look, "p")));
-  return roll_back(model, context, &adapt_settings, time, why, error);
+  return roll_back(model, context, settings, pane, why, error);
 }
 
 /* A rollback's incident closes by itself after some panes without another. */
@@ -110,8 +115,7 @@ static gboolean close_rollout(LeaderModel *model, LeaderContext *context, gint64
 gboolean leader_watch_rollout(LeaderModel *model, LeaderContext *context, const SettingsModel *settings,
                               const DriftLabelRow *rows, guint n, json_t *pane, GError **error)
 {
-  gint64 time = json_integer_value(json_object_get(pane, "time"));
-  if (!close_rollout(model, context, time, error)) return FALSE;
+  if (!close_rollout(model, context, json_integer_value(json_object_get(pane, "time")), error)) return FALSE;
   if (!json_is_object(model->watch)) return TRUE;
   if (settings->rollout.watch_rows == 0) {
     end_watch(model);
@@ -127,5 +131,5 @@ gboolean leader_watch_rollout(LeaderModel *model, LeaderContext *context, const 
     json_object_set(model->watch, kept[i], json_object_get(look, kept[i]));
   json_object_del(look, "seen");
   json_object_set_new(pane, "watch", look);
-  return judge_look(model, context, settings, look, time, error);
+  return judge_look(model, context, settings, look, pane, error);
 }

@@ -346,6 +346,13 @@ static void show_performance(const LeaderModel *model, LeaderContext *context, c
   metrics_add(context->metrics, "kedge_verdicts_total", labels, 1);
   if (!isnan(verdict->performance.accuracy))
     metrics_set(context->metrics, "kedge_accuracy", labels, verdict->performance.accuracy);
+  for (guint i = 0; i < verdict->bias_verdicts->len; i++) {
+    const DriftBiasVerdict *bias = g_ptr_array_index(verdict->bias_verdicts, i);
+    if (!g_str_equal(bias->metric, "disparate_impact") || isnan(bias->value)) continue;
+    g_autofree gchar *pair =
+        metrics_label("model", model->name, "attribute", bias->attribute, "group", bias->group, NULL);
+    metrics_set(context->metrics, "kedge_disparate_impact", pair, bias->value);
+  }
 }
 
 gboolean leader_judge_performance(LeaderModel *model, LeaderContext *context, const SettingsModel *settings,

@@ -10,7 +10,7 @@ json_t *verdict_number(double value)
 
 gchar *verdict_dump(const json_t *json)
 {
-  char *text = json_dumps(json, JSON_COMPACT | JSON_REAL_PRECISION(17));
+  char *text = json_dumps(json, JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(17));
   gchar *copy = g_strdup(text);
   free(text);
   return copy;
