@@ -93,6 +93,12 @@ Adapt *adapt_new(gint64 champion, double promise, guint promise_rows)
   return adapt;
 }
 
+void adapt_begin_at(Adapt *adapt, gint64 row)
+{
+  adapt->rows = adapt->errors_since = row;
+  for (guint i = 0; i < adapt->pool->len; i++) ((PoolVersion *)g_ptr_array_index(adapt->pool, i))->first = row;
+}
+
 void adapt_free(Adapt *adapt)
 {
   if (!adapt) return;
@@ -167,6 +173,13 @@ static double mean_error(const guint8 *errors, guint n)
   return n ? sum / (double)n : NAN;
 }
 
+double adapt_get_autocorrelation(const Adapt *adapt)
+{
+  guint n = 0;
+  const guint8 *errors = known_errors(adapt, find_member(adapt, adapt->champion), adapt->rows - ADAPT_HISTORY, &n);
+  return adapt_autocorrelation(errors, n);
+}
+
 /* Mean of champion's minus challenger's errors and its standard error, the larger of the independent and of the
  * block estimate. */
 static double paired_gain(const guint8 *champion, const guint8 *challenger, guint n, double *standard_error)
@@ -189,6 +202,17 @@ static double paired_gain(const guint8 *champion, const guint8 *challenger, guin
   if (n_blocks >= 4) variance = MAX(variance, differences / (n_blocks - 1) / 2 / n_blocks);
   *standard_error = sqrt(variance);
   return mean;
+}
+
+gboolean adapt_compare(const Adapt *adapt, gint64 other, guint n, double *gain, double *standard_error)
+{
+  guint ours = 0, theirs = 0;
+  const PoolVersion *member = find_member(adapt, other);
+  const guint8 *a = known_errors(adapt, find_member(adapt, adapt->champion), adapt->rows - n, &ours);
+  const guint8 *b = member ? known_errors(adapt, member, adapt->rows - n, &theirs) : NULL;
+  if (n == 0 || ours != n || theirs != n) return FALSE;
+  *gain = paired_gain(a, b, n, standard_error);
+  return TRUE;
 }
 
 /* The pool's best member on the rows since `first` (at least `minimum` of them known for it and for the champion). */
@@ -475,7 +499,7 @@ static gboolean restore_member(Adapt *adapt, const json_t *json)
   const char *errors = NULL;
   if (json_unpack((json_t *)json, "{s:I, s:I, s:s}", "version", &version, "first", &first, "errors", &errors) != 0)
     return FALSE;
-  if (first < 0 || (first + (json_int_t)strlen(errors) != adapt->rows && errors[0])) return FALSE;
+  if (first < 0 || first + (json_int_t)strlen(errors) != adapt->rows) return FALSE;
   PoolVersion *member = add_member(adapt, version);
   member->first = first;
   for (const char *c = errors; *c; c++) {

@@ -30,14 +30,14 @@ typedef struct {
   double promise_margin;          /* .03: a loss smaller than this is not worth an incident */
   double level_z;                 /* 4 standard errors beyond promise + margin */
   double recall_slack;            /* .05: an older version takes over when it is within this of the error before */
-  double pool_margin, pool_z;     /* .05 and 3 standard errors: when the pool's best replaces the champion */
+  double pool_margin, pool_z;     /* .05 and 4 standard errors: when the pool's best replaces the champion */
   guint pool_rows;                /* 200: rows on which the pool is compared */
   guint pool;                     /* 12 versions; 0: no pool */
   guint steps[ADAPT_MAXIMUM_STEPS]; /* rows since the change at which a model is trained; 0 ends the list */
   guint refit_until;              /* steps up to here refit the last layer, later ones train the whole model */
   double retrain_need;            /* .03: a full training only while the error exceeds the promise by this */
   guint refresh_rows;             /* 1000: distance of refreshes while a slow loss lasts; 0: none */
-  guint refresh_window;           /* 2000 rows a refresh trains on */
+  guint refresh_window;           /* 1500 rows a refresh trains on */
   guint maximum_rows;             /* 4000 rows a training uses at the most */
   guint minimum_rows;             /* 50: no training on fewer */
   double holdout_fraction;        /* .2: the newest rows, for the gate */
@@ -50,6 +50,8 @@ typedef struct _Adapt Adapt;
 /* champion: the version serving now; promise: the error rate it promised, measured on promise_rows rows (NaN, 0: not
  * known; then the first ADAPT_LEVEL_ROWS rows are taken as the promise). */
 Adapt *adapt_new(gint64 champion, double promise, guint promise_rows);
+/* Before the first pane: rows below `row` were labelled before there was a champion. */
+void adapt_begin_at(Adapt *adapt, gint64 row);
 void adapt_free(Adapt *adapt);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Adapt, adapt_free)
 
@@ -92,6 +94,11 @@ void adapt_set_champion(Adapt *adapt, const AdaptSettings *settings, gint64 vers
 json_t *adapt_to_json(const Adapt *adapt);
 Adapt *adapt_from_json(const json_t *json, GError **error);
 
+/* The champion's minus the other version's error rate on the newest n rows, and its standard error (blocks of 25 rows).
+ * FALSE: one of them is not in the pool, or some of the rows are not known; outputs untouched. */
+gboolean adapt_compare(const Adapt *adapt, gint64 other, guint n, double *gain, double *standard_error);
+/* That of the champion's known errors; NaN with fewer than 200 of them. */
+double adapt_get_autocorrelation(const Adapt *adapt);
 /* Variance inflation of block means by autocorrelation, in [1, 20]; NaN with fewer than 200 known errors. */
 double adapt_autocorrelation(const guint8 *errors, guint n);
 

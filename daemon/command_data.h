@@ -7,6 +7,9 @@
 
 G_BEGIN_DECLS
 
+/* Metadata key of a trained model: {"accuracy", "n"} on the rows it was not fitted to. */
+#define COMMAND_VALIDATION_KEY "kedge.validation"
+
 /* A model as the user names it, with the schema of its rows. */
 typedef struct {
   GBytes *onnx;

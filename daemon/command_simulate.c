@@ -6,6 +6,7 @@
 #include "daemon/command_store.h"
 #include "daemon/leader_internal.h"
 #include "daemon/simulate_feed.h"
+#include "daemon/simulate_story.h"
 #include "daemon/simulate_streams.h"
 #include "pipeline/csv.h"
 #include "pipeline/model_spec.h"
@@ -15,16 +16,17 @@ extern const Command command_simulate;
 /* Event time of the first row sent: 2026-01-01T00:00:00Z, a row a second from there. */
 static const gint64 FIRST_TIME = G_GINT64_CONSTANT(1767225600) * G_USEC_PER_SEC;
 
+static const gint64 MAXIMUM_DELAY = 100000000;
+
 typedef struct {
   gchar *file, *csv, *model, *predictions, *summary, *brokers, *topic, *labels_topic;
   gint64 rows, skip, warm_up, delay, pane, seed;
-  gboolean shuffle;
+  gboolean shuffle, explain;
   double rate, timeout_s;
   gint poll_ms;
 } Options;
 
-/* --- the table ------------------------------------------------------------------------------------------------------
- */
+/* --- the table --- */
 
 static DriftTable *load_table(const gchar *name, const Options *options, GError **error)
 {
@@ -62,21 +64,27 @@ static gboolean write_csv(const Options *options, const DriftTable *table, const
   return pipeline_csv_write(options->csv, selected, error);
 }
 
-/* --- what is left behind
- * ------------------------------------------------------------------------------------------------ */
+/* --- what is left behind --- */
 
 static gboolean write_predictions(const gchar *path, const SimulateResult *result, const DriftSchema *schema,
                                   GError **error)
 {
-  g_autoptr(GString) text = g_string_new("row,prediction,version\n");
-  gchar number[G_ASCII_DTOSTR_BUF_SIZE];
+  g_autoptr(DriftTable) table = drift_table_new();
+  DriftColumn *row = drift_table_add_column(table, "row", DRIFT_NUMERIC);
+  DriftColumn *prediction =
+      drift_table_add_column(table, "prediction", result->regression ? DRIFT_NUMERIC : DRIFT_CATEGORICAL);
+  DriftColumn *version = drift_table_add_column(table, "version", DRIFT_NUMERIC);
   for (guint i = 0; i < result->predictions->len; i++) {
     const SimulatePrediction *p = &g_array_index(result->predictions, SimulatePrediction, i);
-    const gchar *prediction = p->predicted >= 0 ? g_ptr_array_index(schema->classes, p->predicted)
-                                                : g_ascii_dtostr(number, sizeof number, p->value);
-    g_string_append_printf(text, "%" G_GUINT64_FORMAT ",%s,%" G_GINT64_FORMAT "\n", p->row, prediction, p->version);
+    drift_column_append_number(row, (double)p->row);
+    drift_column_append_number(version, (double)p->version);
+    if (result->regression)
+      drift_column_append_number(prediction, p->value);
+    else
+      drift_column_append_text(prediction, g_ptr_array_index(schema->classes, p->predicted), -1);
   }
-  return g_file_set_contents(path, text->str, (gssize)text->len, error);
+  table->n_rows = result->predictions->len;
+  return pipeline_csv_write(path, table, error);
 }
 
 /* Seconds that the model's jobs took, by stage. */
@@ -152,17 +160,22 @@ static json_t *summarise(const SimulateFeed *feed, const SimulateResult *result,
   return json;
 }
 
+static gchar *merit_text(const json_t *json, const gchar *key)
+{
+  const json_t *value = json_object_get(json, key);
+  return json_is_number(value) ? g_strdup_printf("%.4f", json_number_value(value)) : g_strdup("undefined: no labels");
+}
+
 static void print_summary(const json_t *json, gboolean regression)
 {
   static const struct {
     const gchar *key, *label;
   } counts[] = {{"rows", "rows served"},         {"incidents", "incidents"},         {"retrainings", "retrainings"},
                 {"refits", "last-layer refits"}, {"gate_refusals", "gate refusals"}, {"promotions", "promotions"},
-                {"rollbacks", "rollbacks"}};
+                {"rollbacks", "rollbacks"},     {"training_failures", "failed trainings"}};
   const gchar *unit = regression ? "mean absolute error" : "accuracy";
   CommandTable *table = command_table_new((const gchar *const[]){"", ">value", NULL});
-  g_autofree gchar *served = g_strdup_printf("%.4f", json_number_value(json_object_get(json, "served_accuracy")));
-  g_autofree gchar *kept = g_strdup_printf("%.4f", json_number_value(json_object_get(json, "static_accuracy")));
+  g_autofree gchar *served = merit_text(json, "served_accuracy"), *kept = merit_text(json, "static_accuracy");
   g_autofree gchar *served_label = g_strdup_printf("%s served", unit),
                    *kept_label = g_strdup_printf("%s of the first version kept", unit);
   command_table_add(table, served_label, served, NULL);
@@ -177,8 +190,7 @@ static void print_summary(const json_t *json, gboolean regression)
   command_table_print(table);
 }
 
-/* --- feeding
- * -------------------------------------------------------------------------------------------------------------- */
+/* --- feeding --- */
 
 static gboolean show_progress(const SimulateProgress *progress, gpointer user_data)
 {
@@ -218,7 +230,12 @@ static gboolean conclude(const CommandCommon *common, const Options *options, co
   char *text = json_dumps(json, JSON_INDENT(2));
   gboolean good = !options->summary || g_file_set_contents(options->summary, text, -1, error);
   free(text);
-  if (good && !common->json && !common->quiet) print_summary(json, schema->task == DRIFT_TASK_REGRESSION);
+  g_autofree gchar *story = good && options->explain ? simulate_story(feed, result, error) : NULL;
+  good = good && (story || !options->explain);
+  if (story && !common->json)
+    fputs(story, stdout);
+  else if (good && !common->json && !common->quiet)
+    print_summary(json, result->regression);
   if (good && common->json)
     command_print_json(json);
   else
@@ -279,6 +296,7 @@ static const gchar *usage_error(const Options *options, int argc)
   if (!options->csv && !options->model) return "give --csv OUT.csv, --model NAME, or both";
   if (options->rows < 0 || options->skip < 0 || options->warm_up < 0 || options->delay < 1 || options->pane < 1)
     return "--rows, --skip, --warm-up must not be negative, --delay and --pane must be at least 1";
+  if (options->delay > MAXIMUM_DELAY) return "--delay must be at most 100,000,000 rows";
   if (options->poll_ms < 2 || options->timeout_s <= 0) return "--poll-ms must be at least 2, --timeout positive";
   return NULL;
 }
@@ -302,6 +320,7 @@ static int run_simulate(int argc, char **argv)
       {"poll-ms", 0, 0, G_OPTION_ARG_INT, &o.poll_ms, "milliseconds between looks at the store (5)", "MS"},
       {"predictions", 0, 0, G_OPTION_ARG_FILENAME, &o.predictions, "write row,prediction,version", "P.csv"},
       {"summary", 0, 0, G_OPTION_ARG_FILENAME, &o.summary, "write the summary as JSON", "S.json"},
+      {"explain", 0, 0, G_OPTION_ARG_NONE, &o.explain, "say in words what happened, instead of the summary", NULL},
       {"brokers", 0, 0, G_OPTION_ARG_STRING, &o.brokers, "instead of the settings' brokers", "HOST:PORT"},
       {"topic", 0, 0, G_OPTION_ARG_STRING, &o.topic, "instead of the model's traffic topic", "T"},
       {"labels-topic", 0, 0, G_OPTION_ARG_STRING, &o.labels_topic, "instead of the model's label topic", "T"},
@@ -319,7 +338,7 @@ static int run_simulate(int argc, char **argv)
 const Command command_simulate = {
     .name = "simulate",
     .arguments = "STREAM|--file D.csv [--rows N] [--seed S] [--shuffle] [--csv OUT.csv] [--model NAME [--warm-up N] "
-                 "[--delay ROWS] [--rate R] [--predictions P.csv] [--summary S.json]]",
+                 "[--delay ROWS] [--rate R] [--predictions P.csv] [--summary S.json] [--explain]]",
     .summary = "send a benchmark stream or a file as traffic with delayed labels, or write it as CSV",
     .help =
         "Streams: sea, agrawal (with a sensitive attribute), hyperplane, sine, mixed; the label is the column class. "

@@ -114,8 +114,26 @@ static void fill_options(const TrainArguments *arguments, GBytes *from, Pipeline
   options->checkpoint = arguments->checkpoint;
 }
 
-static gboolean write_model(const gchar *path, GBytes *onnx, GError **error)
+/* What the model promises: its accuracy on the rows it was not fitted to, as metadata of the file. `kedge model add`
+ * takes it over, and the leader measures a loss against it. */
+static GBytes *add_promise(const PipelineTrainResult *result, GError **error)
 {
+  if (result->n_validation == 0 || !isfinite(result->validation_metric) || result->validation_metric < 0)
+    return g_bytes_ref(result->onnx); /* none, or a regression's -rmse */
+  g_autoptr(OnnxGraph) graph = onnx_graph_from_bytes(result->onnx, error);
+  if (!graph) return NULL;
+  json_t *json = json_pack("{s:f, s:I}", "accuracy", result->validation_metric, "n", (json_int_t)result->n_validation);
+  char *text = json_dumps(json, JSON_COMPACT | JSON_REAL_PRECISION(17));
+  onnx_graph_set_metadata(graph, COMMAND_VALIDATION_KEY, text);
+  free(text);
+  json_decref(json);
+  return onnx_graph_to_bytes(graph, error);
+}
+
+static gboolean write_model(const gchar *path, const PipelineTrainResult *result, GError **error)
+{
+  g_autoptr(GBytes) onnx = add_promise(result, error);
+  if (!onnx) return FALSE;
   gsize length = 0;
   const gchar *bytes = g_bytes_get_data(onnx, &length);
   return g_file_set_contents(path, bytes, (gssize)length, error);
@@ -137,7 +155,7 @@ static json_t *train(const CommandCommon *common, const TrainArguments *argument
   CommandProgress *progress = command_progress_new(common, "training");
   gboolean done = pipeline_train(table, start.schema, &options, show_progress, progress, &result, error);
   command_progress_finish(progress, done ? "done" : "failed");
-  if (done && write_model(arguments->output, result.onnx, error)) report = describe_result(arguments, &result);
+  if (done && write_model(arguments->output, &result, error)) report = describe_result(arguments, &result);
   pipeline_train_result_clear(&result);
   command_model_clear(&start);
   return report;

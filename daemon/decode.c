@@ -2,8 +2,8 @@
 
 #include <string.h>
 
-extern const DecoderType decoder_json;
-const DecoderType *const decoder_types[] = {&decoder_json, NULL};
+extern const DecoderType decoder_json, decoder_cloudevents;
+const DecoderType *const decoder_types[] = {&decoder_json, &decoder_cloudevents, NULL};
 
 const DecoderType *decoder_type_find(const gchar *format)
 {

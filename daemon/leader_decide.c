@@ -179,6 +179,25 @@ gboolean leader_note_incident(LeaderModel *model, LeaderContext *context, const 
   return store_incident(context, incident, body, error);
 }
 
+gboolean leader_follow_champion(LeaderModel *model, LeaderContext *context, GError **error)
+{
+  if (!model->adapt) return TRUE;
+  g_autoptr(GError) lookup = NULL;
+  gint64 champion = registry_alias_get(context->store, model->name, "champion", &lookup);
+  if (champion == 0 && !g_error_matches(lookup, REGISTRY_ERROR, REGISTRY_ERROR_NOT_FOUND)) {
+    g_propagate_error(error, g_steal_pointer(&lookup));
+    return FALSE;
+  }
+  if (champion == 0 || champion == adapt_get_champion(model->adapt)) return TRUE;
+  AdaptSettings settings;
+  leader_adapt_settings(settings_find_model(context->settings, model->name), &settings);
+  adapt_set_champion(model->adapt, &settings, champion);
+  json_decref(model->watch);
+  model->watch = json_null();
+  model->waiting = 0;
+  return TRUE;
+}
+
 gboolean leader_promote(LeaderModel *model, LeaderContext *context, gint64 version, gint64 expected, double promised_error,
                         const gchar *reason, GError **error)
 {
@@ -186,6 +205,7 @@ gboolean leader_promote(LeaderModel *model, LeaderContext *context, gint64 versi
   json_decref(model->watch);
   model->watch = json_pack("{s:I, s:I, s:o, s:i, s:i}", "version", (json_int_t)version, "previous",
                            (json_int_t)expected, "promised", verdict_number(promised_error), "rows", 0, "errors", 0);
+  model->waiting = 0;
   model->counters.promotions++;
   if (context->metrics) {
     g_autofree gchar *labels = metrics_label("model", model->name, NULL);

@@ -2,7 +2,7 @@
  * watermark that an active stream still stands at. So a second leader, or the same after a crash, takes them alike. */
 #include "daemon/leader_internal.h"
 
-enum { BATCH = 32 };
+enum { BATCH = 32, SILENT = -2 };
 
 /* One partition's traffic, or one (partition, label partition). */
 typedef struct {
@@ -54,13 +54,15 @@ static Stream *add_stream(GPtrArray *streams, const RegistryShardStatus *shard, 
   return stream;
 }
 
-/* A shard's label streams, from its consumed JSON: {"labels": {"0": next}, "label_watermarks": {"0": µs}}. */
+/* A shard's label streams, from its consumed JSON: {"labels": {"0": next}, "label_watermarks": {"0": µs}}. A shard that
+ * has not said yet which label partitions it follows holds back all others. */
 static void add_label_streams(GPtrArray *streams, const RegistryShardStatus *shard)
 {
   json_t *consumed = shard->consumed ? json_loads(shard->consumed, 0, NULL) : NULL;
   const json_t *marks = json_object_get(consumed, "label_watermarks");
   const char *key;
   json_t *value;
+  if (!consumed) add_stream(streams, shard, SILENT, G_MININT64);
   json_object_foreach(json_object_get(consumed, "labels"), key, value)
   {
     const json_t *mark = json_object_get(marks, key);
@@ -73,6 +75,10 @@ static void add_label_streams(GPtrArray *streams, const RegistryShardStatus *sha
 
 static gboolean fill(LeaderModel *model, LeaderContext *context, Stream *stream, gboolean label, GError **error)
 {
+  if (stream->label_partition == SILENT) {
+    stream->panes = g_ptr_array_new();
+    return TRUE;
+  }
   gint64 from = *leader_model_cursor(model, stream->partition, label ? stream->label_partition : -1);
   stream->panes = label ? registry_label_pane_list(context->store, model->name, stream->partition,
                                                    stream->label_partition, from, BATCH, TRUE, error)

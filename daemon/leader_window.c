@@ -140,8 +140,8 @@ static gboolean follow_window(LeaderModel *model, LeaderContext *context, const 
     const gchar *kind, *flag;
     gboolean found;
   } kinds[] = {{"drift", "drift", verdict->drift}, {"quality", "quality", verdict->quality}};
-  g_autofree gchar *summary = verdict_window_summary(verdict);
   for (guint i = 0; i < G_N_ELEMENTS(kinds); i++) {
+    g_autofree gchar *summary = verdict_window_summary(verdict, g_str_equal(kinds[i].kind, "quality"));
     LeaderFinding finding = {kinds[i].kind, summary, id, kinds[i].found, CLEAR_AFTER, number, event_time};
     json_t *incident = json_pack("{s:o, s:{s:I, s:I}, s:o}", "causes", causes_of(body, kinds[i].flag), "change_point",
                                  "window", (json_int_t)number, "time", (json_int_t)first_time, "evidence_log",
@@ -151,41 +151,78 @@ static gboolean follow_window(LeaderModel *model, LeaderContext *context, const 
   return TRUE;
 }
 
-/* Judges the window that is full and keeps what the next one shares with it. */
-static gboolean close_window(LeaderModel *model, LeaderContext *context, const SettingsModel *settings, guint64 count,
-                             GError **error)
+/* The version that served most of the window (the newer of two alike); 0: the events do not say. */
+static gint64 serving_version(const DriftAccumulator *sum)
+{
+  DriftVersionCount most = {0}, count;
+  for (guint i = 0; i < drift_accumulator_n_versions(sum); i++) {
+    drift_accumulator_get_version(sum, i, &count);
+    if (count.version > 0 && count.n >= most.n) most = count;
+  }
+  return most.version;
+}
+
+/* Events that a window has and the one before it has not: the share of the alarm budget is theirs. */
+static double fresh_events(const SettingsWindow *window, guint64 count)
+{
+  if (window->events > 0)
+    return window->slide_events > 0 ? MIN((double)window->slide_events, (double)count) : (double)count;
+  return window->slide_ms > 0 ? (double)count * (double)window->slide_ms / (double)window->duration_ms : (double)count;
+}
+
+/* The window's sum with the profile it is judged by in the cache: that of the version that served it, so that the verdict
+ * does not depend on how soon after the window another version was promoted. NULL with *missing: not judged. */
+static DriftAccumulator *sum_window(LeaderModel *model, LeaderContext *context, const gchar **missing, GError **error)
+{
+  if (!leader_model_load_profile(model, context, missing, error) || *missing) return NULL;
+  g_autoptr(DriftAccumulator) sum = window_sum(context->store, model->name, model->grid,
+                                               (const LeaderPane *)(void *)model->window->data, model->window->len, error);
+  gint64 version = sum ? serving_version(sum) : 0;
+  if (version > 0 && !leader_model_load_profile_of(model, context, version, error)) return NULL;
+  return g_steal_pointer(&sum);
+}
+
+static gboolean judge_window(LeaderModel *model, LeaderContext *context, const DriftWindowVerdict *verdict,
+                             const DriftWindowSettings *settings, guint64 count, GError **error)
 {
   const LeaderPane *panes = (const LeaderPane *)(void *)model->window->data;
   guint n = model->window->len;
-  const gchar *missing = NULL;
-  if (!leader_model_load_profile(model, context, &missing, error)) return FALSE;
-  if (missing) {
-    g_message("model %s: window not judged: %s", model->name, missing);
-    return TRUE;
-  }
-  DriftWindowSettings window_settings;
-  window_settings_for(settings, (double)count, &window_settings);
-  g_autoptr(DriftAccumulator) sum = window_sum(context->store, model->name, model->grid, panes, n, error);
-  g_autoptr(DriftWindowVerdict) verdict =
-      sum ? drift_window_evaluate(model->profile, sum, NULL, 0, &window_settings, error) : NULL;
-  if (!verdict) return FALSE;
   gint64 first_time = panes[0].first_time, last_time = panes[0].last_time, number = model->counters.windows++;
   for (guint i = 1; i < n; i++) {
     first_time = MIN(first_time, panes[i].first_time);
     last_time = MAX(last_time, panes[i].last_time);
   }
-  json_t *body = window_body(verdict, &window_settings, count, first_time, FALSE);
-  g_autofree gchar *inputs = verdict_inputs(model, &window_settings), *id = NULL;
-  gboolean good = leader_begin(context, error);
-  if (good) {
-    good = put_verdict(model, context, "window", number, last_time, verdict->drift, window_panes_to_json(panes, n),
-                       inputs, body, &id, error) &&
-           follow_window(model, context, verdict, body, id, number, first_time, last_time, error);
-    if (!good) registry_store_rollback(context->store);
-  }
+  json_t *body = window_body(verdict, settings, count, first_time, FALSE);
+  g_autofree gchar *inputs = verdict_inputs(model, settings), *id = NULL;
+  gboolean good = put_verdict(model, context, "window", number, last_time, verdict->drift,
+                              window_panes_to_json(panes, n), inputs, body, &id, error) &&
+                  follow_window(model, context, verdict, body, id, number, first_time, last_time, error);
   json_decref(body);
-  if (good) show_window(model, context, verdict);
   return good;
+}
+
+/* Judges the window that is full. *judged: a decision transaction is open, to be committed by the caller. */
+static gboolean close_window(LeaderModel *model, LeaderContext *context, const SettingsModel *settings, guint64 count,
+                             gboolean *judged, GError **error)
+{
+  const gchar *missing = NULL;
+  g_autoptr(DriftAccumulator) sum = sum_window(model, context, &missing, error);
+  if (missing) {
+    g_message("model %s: window not judged: %s", model->name, missing);
+    return TRUE;
+  }
+  DriftWindowSettings window_settings;
+  window_settings_for(settings, fresh_events(&settings->window, count), &window_settings);
+  g_autoptr(DriftWindowVerdict) verdict =
+      sum ? drift_window_evaluate(model->profile, sum, NULL, 0, &window_settings, error) : NULL;
+  if (!verdict || !leader_begin(context, error)) return FALSE;
+  if (!judge_window(model, context, verdict, &window_settings, count, error)) {
+    registry_store_rollback(context->store);
+    return FALSE;
+  }
+  show_window(model, context, verdict);
+  *judged = TRUE;
+  return TRUE;
 }
 
 static guint64 window_count(const LeaderModel *model)
@@ -225,11 +262,11 @@ static gboolean window_is_full(const LeaderModel *model, const SettingsWindow *w
 static gboolean judge(LeaderModel *model, LeaderContext *context, const SettingsModel *settings, GError **error)
 {
   guint64 count = window_count(model);
-  if (count > 0 && !close_window(model, context, settings, count, error)) return FALSE;
+  gboolean judged = FALSE; /* FALSE: no profile, or empty */
+  if (count > 0 && !close_window(model, context, settings, count, &judged, error)) return FALSE;
   slide(model, &settings->window);
   model->changed = TRUE;
-  if (!registry_store_in_transaction(context->store)) return TRUE; /* not judged: no profile, or empty */
-  return leader_commit(model, context, error);
+  return !judged || leader_commit(model, context, error);
 }
 
 gboolean leader_step_windows(LeaderModel *model, LeaderContext *context, const GPtrArray *shards, gboolean *worked,
@@ -309,6 +346,13 @@ static void show_performance(const LeaderModel *model, LeaderContext *context, c
   metrics_add(context->metrics, "kedge_verdicts_total", labels, 1);
   if (!isnan(verdict->performance.accuracy))
     metrics_set(context->metrics, "kedge_accuracy", labels, verdict->performance.accuracy);
+  for (guint i = 0; i < verdict->bias_verdicts->len; i++) {
+    const DriftBiasVerdict *bias = g_ptr_array_index(verdict->bias_verdicts, i);
+    if (!g_str_equal(bias->metric, "disparate_impact") || isnan(bias->value)) continue;
+    g_autofree gchar *pair =
+        metrics_label("model", model->name, "attribute", bias->attribute, "group", bias->group, NULL);
+    metrics_set(context->metrics, "kedge_disparate_impact", pair, bias->value);
+  }
 }
 
 gboolean leader_judge_performance(LeaderModel *model, LeaderContext *context, const SettingsModel *settings,

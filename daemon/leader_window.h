@@ -5,7 +5,8 @@
 
 G_BEGIN_DECLS
 
-/* The settings a window verdict of `events` events or rows is judged by: the level is the alarm budget's share. */
+/* The settings a window verdict is judged by: the level is the share of the alarm budget of `events` events or rows, those
+ * that no window before it has judged. */
 void window_settings_for(const SettingsModel *settings, double events, DriftWindowSettings *out);
 /* Sum of the panes named (LeaderPane: partition, number); NULL with error. */
 DriftAccumulator *window_sum(RegistryStore *store, const gchar *model, DriftGrid *grid, const LeaderPane *panes, guint n,

@@ -6,6 +6,8 @@
 
 #include "daemon/command_store.h"
 #include "deploy/rollout.h"
+#include "daemon/command_data.h"
+#include "onnx/graph.h"
 #include "drift/accumulator.h"
 #include "pipeline/csv.h"
 #include "pipeline/evaluate.h"
@@ -146,11 +148,25 @@ static gboolean put_profile(RegistryArtifacts *artifacts, const DriftSchema *sch
   return version->profile_digest != NULL;
 }
 
+/* {"accuracy", "n"} that `kedge train` left in the file; NULL: none. */
+static json_t *get_promise(GBytes *onnx)
+{
+  g_autoptr(OnnxGraph) graph = onnx_graph_from_bytes(onnx, NULL);
+  const gchar *text = graph ? onnx_graph_get_metadata(graph, COMMAND_VALIDATION_KEY) : NULL;
+  json_t *promise = text ? json_loads(text, JSON_REJECT_DUPLICATES, NULL) : NULL;
+  if (json_is_number(json_object_get(promise, "accuracy")) && json_is_integer(json_object_get(promise, "n")))
+    return promise;
+  json_decref(promise);
+  return NULL;
+}
+
 static gboolean measure(PipelineModel *model, const DriftTable *table, RegistryVersion *version, GError **error)
 {
   PipelineEvaluation evaluation = {0};
   if (!pipeline_evaluate(model, table, &evaluation, error)) return FALSE;
   json_t *metrics = json_pack("{s:o}", "reference", evaluation_to_json(&evaluation));
+  json_t *promise = get_promise(pipeline_model_get_onnx(model));
+  if (promise) json_object_set_new(metrics, "holdout", promise);
   gchar *text = json_dumps(metrics, JSON_COMPACT | JSON_REAL_PRECISION(17));
   version->metrics = g_strdup(text);
   free(text);

@@ -10,6 +10,7 @@
 #include "registry/decision.h"
 
 enum { BATCH = 50, RETRY_FIRST_MS = 200, RETRY_LAST_MS = 5000, ITEM_RETRY_LAST_S = 3600, WEBHOOK_ATTEMPTS = 60 };
+#define FAILURE_LOOK_US 500000
 
 struct _Outbox {
   GThread *thread;
@@ -23,6 +24,8 @@ struct _Outbox {
   RegistryStore *store;
   RegistryArtifacts *artifacts;
   Source *producer;    /* for dead letters; opened when the first one is due */
+  gchar *failure;      /* what failed last and may still wait for another try; NULL: nothing */
+  gint64 failure_at;   /* monotonic: when to look whether it still does */
 };
 
 /* Sends one item. FALSE with error: try again later; *drop: never again (gone, unknown target). */
@@ -118,7 +121,8 @@ static gboolean send_rollout(Outbox *outbox, const RegistryOutboxItem *item, gbo
 static const struct {
   const gchar *kind;
   OutboxSend send;
-} senders[] = {{"webhook", send_webhook}, {"dead_letter", send_dead_letter}, {"rollout", send_rollout}};
+} senders[] = { /* rollouts first: a webhook that times out must not hold them up */
+    {"rollout", send_rollout}, {"dead_letter", send_dead_letter}, {"webhook", send_webhook}};
 
 Outbox *outbox_new(Settings *settings, Health *health, Metrics *metrics, GError **error)
 {
@@ -129,6 +133,7 @@ Outbox *outbox_new(Settings *settings, Health *health, Metrics *metrics, GError 
   outbox->settings = settings_ref(settings);
   outbox->health = health;
   outbox->metrics = metrics;
+  outbox->failure = g_strdup("an item failed before this daemon started and waits for another try");
   return outbox;
 }
 
@@ -137,6 +142,7 @@ void outbox_free(Outbox *outbox)
   if (!outbox) return;
   g_clear_pointer(&outbox->next, settings_unref);
   settings_unref(outbox->settings);
+  g_free(outbox->failure);
   g_mutex_clear(&outbox->lock);
   g_cond_clear(&outbox->wake);
   g_free(outbox);
@@ -166,11 +172,11 @@ static gboolean pause_thread(Outbox *outbox, gint64 milliseconds)
 
 static gboolean open_store(Outbox *outbox, GError **error)
 {
-  if (outbox->store) return registry_store_reconnect(outbox->store, error);
-  outbox->store = registry_store_open(outbox->settings->store, error);
-  if (outbox->store && !outbox->artifacts)
+  if (outbox->store && !registry_store_reconnect(outbox->store, error)) return FALSE;
+  if (!outbox->store && !(outbox->store = registry_store_open(outbox->settings->store, error))) return FALSE;
+  if (!outbox->artifacts) /* the folder may have been away when the store was opened */
     outbox->artifacts = registry_artifacts_open(outbox->settings->artifacts, error);
-  return outbox->store && outbox->artifacts;
+  return outbox->artifacts != NULL;
 }
 
 /* Doubling from a second to an hour, with jitter, so that receivers are not met by all at once. */
@@ -185,13 +191,36 @@ static gboolean deliver(Outbox *outbox, OutboxSend send, const RegistryOutboxIte
   g_autoptr(GError) local = NULL;
   gboolean drop = FALSE;
   health_beat(outbox->health, "outbox");
-  if (send(outbox, item, &drop, &local) || drop) return registry_outbox_done(outbox->store, item->id, error);
+  gboolean sent = send(outbox, item, &drop, &local);
+  if (drop && local) g_warning("outbox: %s to %s is given up: %s", item->id, item->target, local->message);
+  if (sent || drop) return registry_outbox_done(outbox->store, item->id, error);
   const gchar *text = local ? local->message : "refused";
   g_message("outbox: %s to %s: %s; will be tried again", item->id, item->target, text);
   if (g_str_equal(item->kind, "dead_letter")) close_producer(outbox);
-  g_autofree gchar *why = g_strdup_printf("%s to %s: %s", item->kind, item->target, text);
-  health_set(outbox->health, "outbox", FALSE, why);
+  g_free(outbox->failure);
+  outbox->failure = g_strdup_printf("%s to %s: %s", item->kind, item->target, text);
+  outbox->failure_at = g_get_monotonic_time() + FAILURE_LOOK_US;
+  health_set(outbox->health, "outbox", FALSE, outbox->failure);
   return registry_outbox_retry(outbox->store, item->id, next_attempt(item->attempts), text, error);
+}
+
+/* Ready again only when nothing that failed waits any more, whoever delivered it: between two tries nothing is due. */
+static gboolean tell_health(Outbox *outbox, GError **error)
+{
+  if (!outbox->failure) {
+    health_set(outbox->health, "outbox", TRUE, NULL);
+    return TRUE;
+  }
+  if (g_get_monotonic_time() < outbox->failure_at) return TRUE;
+  outbox->failure_at = g_get_monotonic_time() + FAILURE_LOOK_US;
+  g_autoptr(GPtrArray) items = registry_outbox_due(outbox->store, NULL, G_MAXINT64, BATCH, error);
+  if (!items) return FALSE;
+  gboolean waits = items->len == BATCH;
+  for (guint i = 0; i < items->len; i++)
+    waits = waits || ((RegistryOutboxItem *)g_ptr_array_index(items, i))->attempts > 0;
+  if (!waits) g_clear_pointer(&outbox->failure, g_free);
+  health_set(outbox->health, "outbox", !waits, outbox->failure);
+  return TRUE;
 }
 
 static gboolean pass(Outbox *outbox, guint *n_items, GError **error)
@@ -205,7 +234,7 @@ static gboolean pass(Outbox *outbox, guint *n_items, GError **error)
     *n_items += items->len;
   }
   metrics_set(outbox->metrics, "kedge_outbox_pending", NULL, *n_items);
-  return TRUE;
+  return *n_items > 0 || tell_health(outbox, error);
 }
 
 static gpointer run(gpointer data)
@@ -217,9 +246,8 @@ static gpointer run(gpointer data)
     guint n_items = 0;
     health_beat(outbox->health, "outbox");
     if (pass(outbox, &n_items, &error)) {
-      if (n_items == 0) health_set(outbox->health, "outbox", TRUE, NULL);
       retry = RETRY_FIRST_MS;
-      wait = n_items == BATCH ? 0 : outbox->settings->leader.poll_ms;
+      wait = n_items >= BATCH ? 0 : outbox->settings->leader.poll_ms;
       continue;
     }
     health_set(outbox->health, "outbox", FALSE, error->message);

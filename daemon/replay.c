@@ -172,6 +172,19 @@ static gboolean served_rows_agree(const Adapt *adapt, const DriftSchema *schema,
   return TRUE;
 }
 
+/* The look that the rollout's watch took at this pane, when there was one. */
+static void replay_watch(const Replay *r, const DriftSchema *schema, const GArray *rows, json_t *pane)
+{
+  const json_t *watch = json_object_get(r->inputs, "watch");
+  if (!json_is_object(watch)) return;
+  double margin = json_number_value(json_object_get(json_object_get(r->body, "watch"), "margin"));
+  g_autofree gchar *served = leader_served_errors(schema, (const DriftLabelRow *)(void *)rows->data, rows->len,
+                                                  json_integer_value(json_object_get(watch, "version")));
+  json_t *look = leader_watch_look(watch, margin, served);
+  json_object_del(look, "seen");
+  json_object_set_new(pane, "watch", look);
+}
+
 static json_t *replay_label(const Replay *r, GError **error)
 {
   g_autoptr(LeaderModel) model = leader_model_new(r->verdict->model);
@@ -183,6 +196,10 @@ static json_t *replay_label(const Replay *r, GError **error)
                                         error)
                     : NULL;
   if (!rows) return NULL;
+  if (rows->len == 0) {
+    fail(error, r, "its pane holds no rows");
+    return NULL;
+  }
   AdaptSettings settings;
   AdaptStep step;
   g_autoptr(GPtrArray) errors = g_ptr_array_new_with_free_func(g_free);
@@ -210,6 +227,7 @@ static json_t *replay_label(const Replay *r, GError **error)
   for (guint i = 0; i < G_N_ELEMENTS(kept); i++)
     if (json_object_get(r->body, kept[i])) json_object_set(pane, kept[i], json_object_get(r->body, kept[i]));
   leader_feed_detectors(model, (const DriftLabelRow *)(void *)rows->data, rows->len, pane);
+  replay_watch(r, model->schema, rows, pane);
   json_t *body = leader_label_body(&step, pane);
   json_decref(pane);
   return body;
@@ -222,6 +240,17 @@ static const struct {
 
 /* --- comparing ----------------------------------------------------------------------------------------------------------- */
 
+/* A value as text of at most 200 bytes that is still UTF-8; new. */
+static gchar *shortened(const json_t *value)
+{
+  enum { SHOWN = 200 };
+  if (!value) return g_strdup("absent");
+  g_autofree gchar *text = verdict_dump(value);
+  if (strlen(text) <= SHOWN) return g_steal_pointer(&text);
+  *g_utf8_find_prev_char(text, text + SHOWN + 1) = '\0';
+  return g_strconcat(text, "…", NULL);
+}
+
 /* The first field of the stored body that the recomputed one does not repeat exactly; new text, NULL: none. */
 static gchar *first_difference(const json_t *stored, json_t *again)
 {
@@ -231,8 +260,8 @@ static gchar *first_difference(const json_t *stored, json_t *again)
   {
     json_t *other = json_object_get(again, key);
     if (other && json_equal(value, other)) continue;
-    g_autofree gchar *was = verdict_dump(value), *is = other ? verdict_dump(other) : g_strdup("absent");
-    return g_strdup_printf("%s: stored %.200s, recomputed %.200s", key, was, is);
+    g_autofree gchar *was = shortened(value), *is = shortened(other);
+    return g_strdup_printf("%s: stored %s, recomputed %s", key, was, is);
   }
   return json_object_size(stored) == json_object_size(again) ? NULL : g_strdup("fields that the stored verdict has not");
 }
@@ -241,7 +270,12 @@ static RegistryVerdict *find_verdict(RegistryStore *store, const gchar *id, GErr
 {
   g_autoptr(GError) local = NULL;
   g_autoptr(RegistryIncident) incident = registry_incident_get(store, id, &local);
-  if (incident) return registry_verdict_get(store, incident->verdict ? incident->verdict : "", error);
+  if (incident && (!incident->verdict || !*incident->verdict)) {
+    g_set_error(error, DAEMON_ERROR, DAEMON_ERROR_STATE,
+                "incident %s was opened by no verdict (%s): there is nothing to recompute", id, incident->summary);
+    return NULL;
+  }
+  if (incident) return registry_verdict_get(store, incident->verdict, error);
   if (!g_error_matches(local, REGISTRY_ERROR, REGISTRY_ERROR_NOT_FOUND)) {
     g_propagate_error(error, g_steal_pointer(&local));
     return NULL;

@@ -236,6 +236,12 @@ void shard_set_next_offset(Shard *shard, gint64 offset)
   shard->news = TRUE;
 }
 
+void shard_cut_pane(Shard *shard)
+{
+  if (shard->pane.records > 0) shard_pane_close(shard, shard->next_offset);
+  shard->news = TRUE;
+}
+
 const ShardAnchor *shard_get_anchor(const Shard *shard, gint32 label_partition)
 {
   if (label_partition == SHARD_TRAFFIC) return &shard->anchor;

@@ -70,17 +70,33 @@ static gint64 drop_dead_chunks(Shard *shard)
   return shard->chunks->len == 0 ? shard->next_chunk : g_array_index(shard->chunks, ShardChunk, 0).number;
 }
 
-static gchar *consumed_json(const Shard *shard)
+/* No later label pane of the track closes below it: what orders label panes of several partitions. An idle time-out
+ * lifts it, so that a silent label partition does not hold back the others. */
+static gint64 label_mark(const ShardTrack *track)
 {
-  GString *json = g_string_new(NULL);
-  g_string_printf(json, "{\"traffic\":%" G_GINT64_FORMAT ",\"labels\":{", MAX(shard->next_offset, 0));
+  return label_queue_get_length(track->queue) == 0 ? track->watermark : track->resolved;
+}
+
+static void append_labels(const Shard *shard, GString *json, gboolean marks)
+{
   const gchar *comma = "";
   for (guint k = 0; k < shard->tracks->len; k++) {
     const ShardTrack *track = shard->tracks->pdata[k];
     if (track == NULL || !shard_follows(shard, track->partition)) continue;
-    g_string_append_printf(json, "%s\"%u\":%" G_GINT64_FORMAT, comma, k, MAX(track->next, 0));
+    g_string_append_printf(json, "%s\"%u\":%" G_GINT64_FORMAT, comma, k,
+                           marks ? label_mark(track) : MAX(track->next, 0));
     comma = ",";
   }
+}
+
+/* {"traffic": N, "labels": {"0": N}, "label_watermarks": {"0": microseconds}} */
+static gchar *consumed_json(const Shard *shard)
+{
+  GString *json = g_string_new(NULL);
+  g_string_printf(json, "{\"traffic\":%" G_GINT64_FORMAT ",\"labels\":{", MAX(shard->next_offset, 0));
+  append_labels(shard, json, FALSE);
+  g_string_append(json, "},\"label_watermarks\":{");
+  append_labels(shard, json, TRUE);
   g_string_append(json, "}}");
   return g_string_free(json, FALSE);
 }

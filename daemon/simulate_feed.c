@@ -98,6 +98,13 @@ static gboolean open_model(Feeder *feeder, GError **error)
   feeder->schema = model ? pipeline_model_spec_parse(model->spec, error) : NULL;
   if (!feeder->schema) return FALSE;
   feeder->label = drift_table_get_column(feeder->feed->table, feeder->schema->label);
+  for (guint i = 0; i < drift_schema_n_features(feeder->schema); i++) {
+    const gchar *name = drift_schema_get_feature(feeder->schema, i)->name;
+    if (drift_table_get_column(feeder->feed->table, name)) continue;
+    g_set_error(error, DAEMON_ERROR, DAEMON_ERROR_SETTINGS, "the data have no column %s, a feature of model %s", name,
+                feeder->feed->model->name);
+    return FALSE;
+  }
   if (feeder->label) return TRUE;
   g_set_error(error, DAEMON_ERROR, DAEMON_ERROR_SETTINGS, "the data have no column %s, the label of model %s",
               feeder->schema->label, feeder->feed->model->name);
@@ -183,14 +190,15 @@ static const float *outputs_of(Feeder *feeder, guint64 position, GError **error)
   return feeder->outputs + (position - feeder->scored_from) * pipeline_model_get_n_outputs(feeder->scorer);
 }
 
-/* 1 right, 0 wrong; the absolute error for regression; NaN without a label. */
+/* 1 right, 0 wrong (a class that the model does not know cannot be right); the absolute error for regression; NaN
+ * without a label. */
 static double merit(const Feeder *feeder, PipelineModel *model, const float *outputs, guint64 position)
 {
   DriftValue label = drift_column_get_value(feeder->label, feeder->feed->order[position]);
   if (feeder->schema->task == DRIFT_TASK_REGRESSION)
     return label.kind == DRIFT_VALUE_NUMBER ? fabs((double)outputs[0] - label.number) : NAN;
-  gint class = drift_schema_class_of(feeder->schema, &label);
-  return class < 0 ? NAN : (gint)pipeline_model_decide(model, outputs) == class;
+  if (label.kind == DRIFT_VALUE_MISSING) return NAN;
+  return (gint)pipeline_model_decide(model, outputs) == drift_schema_class_of(feeder->schema, &label);
 }
 
 /* --- sending -------------------------------------------------------------------------------------------------------- */
@@ -247,7 +255,7 @@ static gboolean send_row(Feeder *feeder, guint64 position, GError **error)
   const SettingsFields *fields = &feeder->feed->model->traffic.fields;
   const float *outputs = outputs_of(feeder, position, error);
   if (!outputs) return FALSE;
-  SimulatePrediction p = {feeder->feed->order[position], feeder->champion, -1, NAN};
+  SimulatePrediction p = {feeder->feed->order[position], feeder->champion, -1, NAN, NAN, NAN};
   g_autofree gchar *id = g_strdup_printf("r%" G_GUINT64_FORMAT, p.row);
   json_t *json = json_pack("{s:s, s:I, s:s, s:I, s:o}", fields->request_id, id, fields->time,
                            (json_int_t)(time_of(feeder, position) / 1000), fields->model, feeder->feed->model->name,
@@ -263,10 +271,10 @@ static gboolean send_row(Feeder *feeder, guint64 position, GError **error)
                         json_string(g_ptr_array_index(feeder->schema->classes, p.predicted)));
     json_object_set_new(json, fields->score, json_real((double)outputs[shown]));
   }
+  p.merit = merit(feeder, feeder->scorer, outputs, position);
   g_array_append_val(feeder->result->predictions, p);
-  double m = merit(feeder, feeder->scorer, outputs, position);
-  if (!isnan(m)) feeder->served_sum += m;
-  if (!isnan(m)) feeder->result->n++;
+  if (!isnan(p.merit)) feeder->served_sum += p.merit;
+  if (!isnan(p.merit)) feeder->result->n++;
   feeder->n_sent++;
   return send(feeder, feeder->feed->model->traffic.topic, feeder->traffic, position, json, error);
 }
@@ -368,6 +376,7 @@ static gboolean score_static(Feeder *feeder, GError **error)
     for (guint64 i = from; i < to; i++) {
       double m = merit(feeder, feeder->first_scorer,
                        outputs + (i - from) * pipeline_model_get_n_outputs(feeder->first_scorer), i);
+      g_array_index(feeder->result->predictions, SimulatePrediction, i - feeder->feed->warm_up).static_merit = m;
       if (isnan(m)) continue;
       sum += m;
       n++;
@@ -384,6 +393,7 @@ gboolean simulate_feed(const SimulateFeed *feed, SimulateProgressFunc progress, 
   *result = (SimulateResult){.predictions = g_array_new(FALSE, FALSE, sizeof(SimulatePrediction))};
   gboolean good = open_model(&feeder, error) && open_source(&feeder, error) && follow_champion(&feeder, error) &&
                   feed_all(&feeder, progress, user_data, error) && score_static(&feeder, error);
+  result->regression = feeder.schema && feeder.schema->task == DRIFT_TASK_REGRESSION;
   result->served = result->n ? feeder.served_sum / (double)result->n : NAN;
   if (feeder.scorer == feeder.first_scorer) feeder.first_scorer = NULL;
   close_feeder(&feeder);

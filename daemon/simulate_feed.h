@@ -15,6 +15,8 @@ typedef struct {
   gint64 version;   /* that predicted it */
   gint32 predicted; /* class; -1 for regression */
   double value;     /* regression; NaN otherwise */
+  double merit;     /* 1 right, 0 wrong, or the absolute error of a regression; NaN without a label */
+  double static_merit; /* the same of the first version */
 } SimulatePrediction;
 
 typedef struct {
@@ -44,6 +46,7 @@ typedef struct {
   GArray *predictions;            /* of SimulatePrediction, in the order sent */
   double served, static_served;   /* accuracy (or mean absolute error) as served, and of the first version kept */
   guint64 n;                      /* rows with a label that both are measured on */
+  gboolean regression;
   double wait_seconds, score_seconds, send_seconds;
 } SimulateResult;
 void simulate_result_clear(SimulateResult *result);

@@ -128,7 +128,7 @@ static void generate_hyperplane(DriftTable *table, guint64 rows, GRand *random)
     put(table, N, positive);
     for (guint i = 0; i < DRIFTING; i++) {
       weights[i] += directions[i] * .001;
-      if (g_rand_double(random) < .01) directions[i] = -directions[i];
+      if (g_rand_double(random) < .1) directions[i] = -directions[i];
     }
   }
 }

@@ -10,7 +10,8 @@ G_BEGIN_DECLS
 typedef struct _Source Source;
 
 /* One record; everything borrowed until the next poll. */
-typedef struct {
+typedef struct _SourceRecord SourceRecord;
+struct _SourceRecord {
   const gchar *topic;
   gint32 partition;
   gint64 offset;
@@ -18,7 +19,9 @@ typedef struct {
   const guint8 *key, *value;
   gsize key_length, value_length;
   gpointer native;         /* for header look-up */
-} SourceRecord;
+  /* The last header of that name, not NUL-terminated; NULL: absent. The same as SourceType's; NULL: no headers at all. */
+  const gchar *(*get_header)(const SourceRecord *record, const gchar *name, gsize *length);
+};
 
 /* Called from poll, in the consumer thread. */
 typedef struct {

@@ -242,6 +242,17 @@ static void report_failure(FileSource *self, Partition *partition, const GError 
     self->callbacks.failed(self->user_data, partition->topic, partition->partition, error);
 }
 
+static const gchar *get_header(const SourceRecord *record, const gchar *name, gsize *length)
+{
+  const SourceFileLine *line = record->native;
+  if (line == NULL) return NULL;
+  const gchar *found = NULL;
+  for (gchar **header = line->headers; header != NULL && header[0] != NULL; header += 2)
+    if (strcmp(header[0], name) == 0) found = header[1];
+  if (found != NULL) *length = strlen(found);
+  return found;
+}
+
 /* TRUE: a record of this partition. */
 static gboolean poll_partition(FileSource *self, Partition *partition, SourceRecord *record)
 {
@@ -270,7 +281,8 @@ static gboolean poll_partition(FileSource *self, Partition *partition, SourceRec
                            .key_length = self->line.key == NULL ? 0 : strlen(self->line.key),
                            .value = self->line.value,
                            .value_length = self->line.value_length,
-                           .native = &self->line};
+                           .native = &self->line,
+                           .get_header = get_header};
   return TRUE;
 }
 
@@ -312,17 +324,6 @@ static gboolean poll_source(Source *source, guint timeout_ms, SourceRecord *reco
     if (left <= 0) return FALSE;
     wait_for_change(self, left);
   }
-}
-
-static const gchar *get_header(const SourceRecord *record, const gchar *name, gsize *length)
-{
-  const SourceFileLine *line = record->native;
-  if (line == NULL) return NULL;
-  const gchar *found = NULL;
-  for (gchar **header = line->headers; header != NULL && header[0] != NULL; header += 2)
-    if (strcmp(header[0], name) == 0) found = header[1];
-  if (found != NULL) *length = strlen(found);
-  return found;
 }
 
 static void commit(Source *source G_GNUC_UNUSED, const gchar *topic G_GNUC_UNUSED, gint32 partition G_GNUC_UNUSED,

@@ -246,6 +246,18 @@ static KafkaPosition *position_of(KafkaSource *self, const rd_kafka_message_t *m
   return self->last = position;
 }
 
+static const gchar *get_header(const SourceRecord *record, const gchar *name, gsize *length)
+{
+  rd_kafka_headers_t *headers;
+  gconstpointer value;
+  size_t size;
+  if (record->native == NULL || rd_kafka_message_headers(record->native, &headers) != RD_KAFKA_RESP_ERR_NO_ERROR ||
+      rd_kafka_header_get_last(headers, name, &value, &size) != RD_KAFKA_RESP_ERR_NO_ERROR || value == NULL)
+    return NULL;
+  *length = size;
+  return value;
+}
+
 /* FALSE: not wanted (any more). */
 static gboolean accept_record(KafkaSource *self, rd_kafka_message_t *message, SourceRecord *record)
 {
@@ -264,7 +276,8 @@ static gboolean accept_record(KafkaSource *self, rd_kafka_message_t *message, So
                            .key_length = message->key_len,
                            .value = message->payload,
                            .value_length = message->len,
-                           .native = message};
+                           .native = message,
+                           .get_header = get_header};
   kafka_marks_note_record(self->marks);
   return TRUE;
 }
@@ -317,18 +330,6 @@ static gboolean poll_source(Source *source, guint timeout_ms, SourceRecord *reco
     else if (idle)
       wait_for_records(self, 1); /* a seek is refused while a partition is being started */
   }
-}
-
-static const gchar *get_header(const SourceRecord *record, const gchar *name, gsize *length)
-{
-  rd_kafka_headers_t *headers;
-  gconstpointer value;
-  size_t size;
-  if (record->native == NULL || rd_kafka_message_headers(record->native, &headers) != RD_KAFKA_RESP_ERR_NO_ERROR ||
-      rd_kafka_header_get_last(headers, name, &value, &size) != RD_KAFKA_RESP_ERR_NO_ERROR || value == NULL)
-    return NULL;
-  *length = size;
-  return value;
 }
 
 static void commit(Source *source, const gchar *topic, gint32 partition, gint64 next_offset)

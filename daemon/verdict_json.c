@@ -10,7 +10,7 @@ json_t *verdict_number(double value)
 
 gchar *verdict_dump(const json_t *json)
 {
-  char *text = json_dumps(json, JSON_COMPACT | JSON_REAL_PRECISION(17));
+  char *text = json_dumps(json, JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(17));
   gchar *copy = g_strdup(text);
   free(text);
   return copy;
@@ -158,22 +158,23 @@ json_t *verdict_step_to_json(const AdaptStep *step)
   return json;
 }
 
-gchar *verdict_window_summary(const DriftWindowVerdict *verdict)
+gchar *verdict_window_summary(const DriftWindowVerdict *verdict, gboolean quality)
 {
   GString *text = g_string_new(NULL);
   guint n = 0, shown = 0;
   for (guint i = 0; i < verdict->features->len; i++) {
     const DriftFeatureVerdict *f = g_ptr_array_index(verdict->features, i);
-    if (!f->drift && !f->quality) continue;
+    if (quality ? !f->quality : !f->drift) continue;
     n++;
     if (shown >= 3) continue;
-    if (f->drift)
-      g_string_append_printf(text, "%s%s (%s, effect %.3f, adjusted p %.2g, n = %" G_GUINT64_FORMAT ")",
-                             shown ? ", " : "", f->feature, f->test, f->effect, f->p_adjusted, f->n_window);
-    else
-      g_string_append_printf(text, "%s%s (missing %.1f%%, unseen %.1f%%, out of range %.1f%%, n = %" G_GUINT64_FORMAT ")",
-                             shown ? ", " : "", f->feature, 100 * f->missing_window, 100 * f->unseen_window,
+    const gchar *comma = shown ? ", " : "";
+    if (quality)
+      g_string_append_printf(text, "%s%s (missing %.1f %%, unseen %.1f %%, out of range %.1f %%, n = %" G_GUINT64_FORMAT ")",
+                             comma, f->feature, 100 * f->missing_window, 100 * f->unseen_window,
                              100 * f->out_of_range_window, f->n_window);
+    else
+      g_string_append_printf(text, "%s%s (effect %.3f, adjusted p %.2g by %s, n = %" G_GUINT64_FORMAT ")", comma,
+                             f->feature, f->effect, f->p_adjusted, f->test, f->n_window);
     shown++;
   }
   if (n > shown) g_string_append_printf(text, " and %u more", n - shown);

@@ -8,21 +8,21 @@
 G_BEGIN_DECLS
 
 typedef struct {
-  double minimum_gain;            /* of the mean paired gain; default 0 */
-  gboolean require_significance;  /* the interval's lower end must be >= minimum_gain */
-  double maximum_loss;            /* the interval's lower end must be > -maximum_loss; 0: no bound */
-  double disparate_impact_bound;  /* challenger's worst ratio must be >= this; 0: no bound */
-  double robust_accuracy_bound;   /* challenger's robust accuracy must be >= this; 0: no bound */
-  double latency_p99_bound_us;    /* 0: no bound */
-  guint64 minimum_holdout;        /* rows */
+  double minimum_gain;           /* of the mean paired gain; default 0 */
+  gboolean require_significance; /* the interval's lower end must be >= minimum_gain */
+  double maximum_loss;           /* the interval's lower end must be > -maximum_loss; 0: no bound */
+  double disparate_impact_bound; /* challenger's worst ratio must be >= this; 0: no bound */
+  double robust_accuracy_bound;  /* challenger's robust accuracy must be >= this; 0: no bound */
+  double latency_p99_bound_us;   /* 0: no bound */
+  guint64 minimum_holdout;       /* rows */
 } DeployGatePolicy;
 void deploy_gate_policy_init(DeployGatePolicy *policy);
 
 typedef struct {
-  const gchar *rule;   /* static */
+  const gchar *rule; /* static */
   gboolean passed;
   gboolean applies;
-  gchar *text;         /* "disparate impact .61 (race=African-American vs Caucasian) is below the bound .80, n = 1,204" */
+  gchar *text; /* "disparate impact .61 (race=African-American vs Caucasian) is below the bound .80, n = 1,204" */
 } DeployGateFinding;
 
 typedef struct {

@@ -1,5 +1,6 @@
 /* Promotion and rollback: an alias change and the outbox item that carries it to the targets, in one transaction.
- * The outbox item is {"kind": "rollout", "id": "rollout/MODEL/REVISION", "target": MODEL, "body": {"version": N, …}}. */
+ * The outbox item is {"kind": "rollout", "id": "rollout/MODEL/REVISION", "target": MODEL, "body": {"version": N, …}}.
+ */
 #pragma once
 
 #include "deploy/target.h"
@@ -25,9 +26,9 @@ gboolean deploy_rollout_apply(RegistryStore *store, RegistryArtifacts *artifacts
                               const DeployTargetSettings *targets, guint n_targets, gint64 *applied, GError **error);
 
 /* The watch after a rollout: is the live error significantly worse than the promise? One-sided exact binomial test of
- * `errors` in `rows` against promised + margin at level alpha; FALSE while rows is too small to say. The level holds for
- * one look: a caller that looks again and again divides alpha by its number of looks. *p_value (may be NULL) is NaN when
- * undefined (promise not in [0, 1], more errors than rows). */
+ * `errors` in `rows` against promised + margin at level alpha; FALSE while rows is too small to say. The level holds
+ * for one look: a caller that looks again and again divides alpha by its number of looks. *p_value (may be NULL) is NaN
+ * when undefined (promise not in [0, 1], more errors than rows). */
 gboolean deploy_watch_disappoints(guint64 errors, guint64 rows, double promised_error, double margin, double alpha,
                                   double *p_value);
 

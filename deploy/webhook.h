@@ -1,4 +1,5 @@
-/* Standard Webhooks: signed with HMAC-SHA256 over id.timestamp.body, sent with the SSRF guards of the security notes. */
+/* Standard Webhooks: signed with HMAC-SHA256 over id.timestamp.body, sent with the SSRF guards of the security notes.
+ */
 #pragma once
 
 #include <glib.h>
@@ -16,8 +17,8 @@ typedef struct {
 } DeployWebhookSettings;
 
 /* TRUE on 2xx. *gone is set on 410 (disable). timestamp: seconds, injectable. */
-gboolean deploy_webhook_send(const DeployWebhookSettings *settings, const gchar *id, gint64 timestamp, const gchar *body,
-                             gboolean *gone, GError **error);
+gboolean deploy_webhook_send(const DeployWebhookSettings *settings, const gchar *id, gint64 timestamp,
+                             const gchar *body, gboolean *gone, GError **error);
 /* "v1,BASE64" for one secret. */
 gchar *deploy_webhook_sign(const guint8 *secret, gsize length, const gchar *id, gint64 timestamp, const gchar *body);
 

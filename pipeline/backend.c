@@ -4,6 +4,7 @@
 #include <string.h>
 
 const PipelineBackend *const pipeline_backends[] = {
+    &pipeline_backend_onednn,
     &pipeline_backend_reference,
     NULL,
 };

@@ -34,7 +34,7 @@ typedef struct {
 
 /* NULL-terminated. */
 extern const PipelineBackend *const pipeline_backends[];
-extern const PipelineBackend pipeline_backend_reference;
+extern const PipelineBackend pipeline_backend_reference, pipeline_backend_onednn;
 /* By name; NULL name: the highest rank that is available, for prediction only row_exact ones (`row_exact` TRUE). NULL
  * with INVALID (unknown name: the error lists the known ones) or UNSUPPORTED (not available here: why). */
 const PipelineBackend *pipeline_backend_find(const gchar *name, gboolean row_exact, GError **error);

@@ -32,7 +32,7 @@ struct _PipelineTraining {
   double seconds_load, seconds_train, seconds_evaluate;
 };
 
-/* The job from beginning to end with that learner; `kind` is what the version says it was made by. */
+/* The job from beginning to end with that learner. */
 gboolean pipeline_training_run(PipelineJobContext *context, PipelineLearner learner, GError **error);
 
 /* The stages: job_training_load.c, job_training_judge.c, job_training_register.c. */

@@ -39,6 +39,7 @@ struct _PipelineModel {
   GPtrArray *inputs; /* of PipelineModelInput* */
   PipelineModelOutput output;
   guint n_outputs;
+  gboolean row_exact;     /* of the backend */
   guint fixed_batch;      /* the number of rows that the graph insists on, or 0 */
   GStringChunk *texts;    /* numbers written as texts, of one batch */
   DriftValue *row_values; /* rows of a table on their way: [PIPELINE_MODEL_BATCH * n_features] */

@@ -18,14 +18,16 @@ G_BEGIN_DECLS
  */
 
 typedef struct {
-  const gchar *op_type;    /* ONNX operator of the default domain */
-  const gchar *alpha_name; /* its attribute, or NULL */
+  const gchar *op_type;     /* ONNX operator of the default domain */
+  const gchar *approximate; /* value of the attribute of that name that this row computes, or NULL: it has none */
+  const gchar *alpha_name;  /* its attribute, or NULL */
   float alpha_default;
   double (*value)(double x, double alpha);                /* the specification */
   double (*derivative)(double x, double y, double alpha); /* at x, where y = value(x) */
 } PipelineActivation;
-extern const PipelineActivation pipeline_activations[];                   /* ends with op_type NULL */
-const PipelineActivation *pipeline_activation_find(const gchar *op_type); /* NULL: none */
+extern const PipelineActivation pipeline_activations[]; /* ends with op_type NULL */
+/* approximate NULL: exact. NULL: none. */
+const PipelineActivation *pipeline_activation_find(const gchar *op_type, const gchar *approximate);
 
 /* --- layers ------------------------------------------------------------------------------------------------------- */
 

@@ -72,19 +72,42 @@ static double gelu_derivative(double x, double y, double alpha)
   return 0.5 * (1 + erf(x * G_SQRT2 / 2)) + x * exp(-x * x / 2) / sqrt(2 * G_PI);
 }
 
+#define GELU_CUBIC 0.044715
+
+static double gelu_inner(double x)
+{
+  return sqrt(2 / G_PI) * (x + GELU_CUBIC * x * x * x);
+}
+
+static double gelu_tanh(double x, double alpha)
+{
+  (void)alpha;
+  return 0.5 * x * (1 + tanh(gelu_inner(x)));
+}
+
+static double gelu_tanh_derivative(double x, double y, double alpha)
+{
+  double t = tanh(gelu_inner(x));
+  (void)y, (void)alpha;
+  return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * sqrt(2 / G_PI) * (1 + 3 * GELU_CUBIC * x * x);
+}
+
 const PipelineActivation pipeline_activations[] = {
-    {"Relu", NULL, 0, relu, relu_derivative},
-    {"LeakyRelu", "alpha", 0.01f, leaky_relu, leaky_relu_derivative},
-    {"Sigmoid", NULL, 0, sigmoid, sigmoid_derivative},
-    {"Tanh", NULL, 0, hyperbolic_tangent, hyperbolic_tangent_derivative},
-    {"Elu", "alpha", 1.0f, elu, elu_derivative},
-    {"Gelu", NULL, 0, gelu, gelu_derivative},
-    {NULL, NULL, 0, NULL, NULL},
+    {"Relu", NULL, NULL, 0, relu, relu_derivative},
+    {"LeakyRelu", NULL, "alpha", 0.01f, leaky_relu, leaky_relu_derivative},
+    {"Sigmoid", NULL, NULL, 0, sigmoid, sigmoid_derivative},
+    {"Tanh", NULL, NULL, 0, hyperbolic_tangent, hyperbolic_tangent_derivative},
+    {"Elu", NULL, "alpha", 1.0f, elu, elu_derivative},
+    {"Gelu", "none", NULL, 0, gelu, gelu_derivative},
+    {"Gelu", "tanh", NULL, 0, gelu_tanh, gelu_tanh_derivative},
+    {NULL, NULL, NULL, 0, NULL, NULL},
 };
 
-const PipelineActivation *pipeline_activation_find(const gchar *op_type)
+const PipelineActivation *pipeline_activation_find(const gchar *op_type, const gchar *approximate)
 {
   for (const PipelineActivation *activation = pipeline_activations; activation->op_type; activation++)
-    if (g_str_equal(activation->op_type, op_type)) return activation;
+    if (g_str_equal(activation->op_type, op_type) &&
+        (!activation->approximate || g_str_equal(activation->approximate, approximate ? approximate : "none")))
+      return activation;
   return NULL;
 }

@@ -82,6 +82,16 @@ static gint last_dense(const OnnxGraph *graph)
   return -1;
 }
 
+/* The walk has come to a node that is no link: fine in front of the first layer, else it is what cannot be trained. */
+static gboolean check_end(const PipelineGraphReading *reading, guint end, GError **error)
+{
+  const OnnxGraph *graph = reading->self->graph;
+  for (guint i = 0; i < end; i++)
+    if (pipeline_graph_is_dense(graph, g_ptr_array_index(graph->nodes, i)))
+      return pipeline_graph_fail(reading, end, "cannot be trained through, and there are layers before it", error);
+  return TRUE;
+}
+
 /* Fills chain with the nodes from the first dense layer to the last one. */
 static gboolean walk_back(PipelineGraphReading *reading, GError **error)
 {
@@ -99,6 +109,7 @@ static gboolean walk_back(PipelineGraphReading *reading, GError **error)
   while (index >= 0) {
     const OnnxNode *node = g_ptr_array_index(graph->nodes, index);
     const gchar *input = pipeline_graph_chain_input(graph, node);
+    if (!input && !check_end(reading, (guint)index, error)) return FALSE;
     if (!input) break;
     guint at = (guint)index;
     g_array_append_val(reading->chain, at);

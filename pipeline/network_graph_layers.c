@@ -43,12 +43,17 @@ gboolean pipeline_graph_is_pass_through(const OnnxNode *node)
          pipeline_graph_is_op(node, "Reshape");
 }
 
+static const PipelineActivation *find_activation(const OnnxNode *node)
+{
+  g_autofree gchar *approximate = onnx_node_copy_string(node, "approximate", "none");
+  return node->domain[0] == '\0' ? pipeline_activation_find(node->op_type, approximate) : NULL;
+}
+
 /* The value that a chain node transforms, or NULL when the node is none (merges two values, is of another kind). */
 const gchar *pipeline_graph_chain_input(const OnnxGraph *graph, const OnnxNode *node)
 {
   if (pipeline_graph_is_dense(graph, node) || pipeline_graph_is_pass_through(node) ||
-      pipeline_graph_is_op(node, "BatchNormalization") ||
-      (node->domain[0] == '\0' && pipeline_activation_find(node->op_type)))
+      pipeline_graph_is_op(node, "BatchNormalization") || find_activation(node))
     return onnx_node_get_input(node, 0);
   if (!is_elementwise(node)) return NULL;
   gboolean first = input_tensor(graph, node, 0) != NULL, second = input_tensor(graph, node, 1) != NULL;
@@ -185,6 +190,7 @@ static gboolean add_elementwise(PipelineGraphReading *reading, guint index, Onnx
   return TRUE;
 }
 
+/* Frozen, also when it was exported in training mode: its statistics are the model's. */
 static gboolean add_batch_normalization(PipelineGraphReading *reading, guint index, const OnnxNode *node,
                                         GError **error)
 {
@@ -192,7 +198,7 @@ static gboolean add_batch_normalization(PipelineGraphReading *reading, guint ind
   guint width = pipeline_network_get_width(network);
   float epsilon = onnx_node_get_float(node, "epsilon", 1e-5f);
   float *parts[4] = {NULL};
-  gboolean fits = onnx_node_get_int(node, "training_mode", 0) == 0;
+  gboolean fits = TRUE;
   for (guint i = 0; fits && i < 4; i++) {
     const OnnxTensor *tensor = input_tensor(reading->self->graph, node, i + 1);
     fits = tensor && onnx_tensor_get_n_elements(tensor) == width && (parts[i] = broadcast_floats(tensor, width));
@@ -208,8 +214,7 @@ static gboolean add_batch_normalization(PipelineGraphReading *reading, guint ind
   }
   for (guint i = 0; i < 4; i++) g_free(parts[i]);
   return fits ||
-         pipeline_graph_fail(reading, index,
-                             "is in training mode or its statistics are not one float32 number per column", error);
+         pipeline_graph_fail(reading, index, "has statistics that are not one float32 number per column", error);
 }
 
 /* Reshape and Flatten must leave [N, width] as it is; Cast must go to float32. */
@@ -237,10 +242,7 @@ gboolean pipeline_graph_add_node(PipelineGraphReading *reading, guint index, GEr
   if (is_elementwise(node)) return add_elementwise(reading, index, node, error);
   if (pipeline_graph_is_op(node, "BatchNormalization")) return add_batch_normalization(reading, index, node, error);
   if (pipeline_graph_is_pass_through(node)) return pipeline_graph_check_pass_through(reading, index, node, error);
-  const PipelineActivation *activation = pipeline_activation_find(node->op_type);
-  g_autofree gchar *approximation = onnx_node_copy_string(node, "approximate", "none");
-  if (!g_str_equal(approximation, "none"))
-    return pipeline_graph_fail(reading, index, "approximates Gelu by tanh", error);
+  const PipelineActivation *activation = find_activation(node);
   float alpha =
       activation->alpha_name ? onnx_node_get_float(node, activation->alpha_name, activation->alpha_default) : 0;
   pipeline_network_add_activation(reading->self->network, activation, alpha);

@@ -226,10 +226,24 @@ static gboolean dense_backward(gpointer state, const PipelineLayer *layer, guint
 /* --- activations -------------------------------------------------------------------------------------------------- */
 
 static const struct {
-  const gchar *op_type;
+  const gchar *op_type, *approximate;
   dnnl_alg_kind_t algorithm;
-} algorithms[] = {{"Relu", dnnl_eltwise_relu}, {"LeakyRelu", dnnl_eltwise_relu}, {"Sigmoid", dnnl_eltwise_logistic},
-                  {"Tanh", dnnl_eltwise_tanh}, {"Elu", dnnl_eltwise_elu},        {"Gelu", dnnl_eltwise_gelu_erf}};
+} algorithms[] = {{"Relu", NULL, dnnl_eltwise_relu},        {"LeakyRelu", NULL, dnnl_eltwise_relu},
+                  {"Sigmoid", NULL, dnnl_eltwise_logistic}, {"Tanh", NULL, dnnl_eltwise_tanh},
+                  {"Elu", NULL, dnnl_eltwise_elu},          {"Gelu", "none", dnnl_eltwise_gelu_erf},
+                  {"Gelu", "tanh", dnnl_eltwise_gelu_tanh}};
+
+static gboolean find_algorithm(const PipelineActivation *activation, dnnl_alg_kind_t *algorithm)
+{
+  for (guint i = 0; i < G_N_ELEMENTS(algorithms); i++) {
+    if (!g_str_equal(algorithms[i].op_type, activation->op_type) ||
+        g_strcmp0(algorithms[i].approximate, activation->approximate) != 0)
+      continue;
+    *algorithm = algorithms[i].algorithm;
+    return TRUE;
+  }
+  return FALSE;
+}
 
 typedef struct {
   dnnl_primitive_t forward, backward;
@@ -276,16 +290,15 @@ static Eltwise *eltwise_new(const Onednn *onednn, const PipelineLayer *layer, gu
 {
   const dnnl_dims_t dims = {n, layer->n_out};
   dnnl_memory_desc_t shape;
-  guint i = 0;
-  while (i < G_N_ELEMENTS(algorithms) && !g_str_equal(algorithms[i].op_type, layer->activation->op_type)) i++;
-  if (i == G_N_ELEMENTS(algorithms)) {
+  dnnl_alg_kind_t algorithm;
+  if (!find_algorithm(layer->activation, &algorithm)) {
     g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_UNSUPPORTED, "oneDNN has no activation %s; use \"reference\"",
                 layer->activation->op_type);
     return NULL;
   }
   Eltwise *eltwise = g_new0(Eltwise, 1);
   if (check(dnnl_memory_desc_init_by_tag(&shape, 2, dims, dnnl_f32, dnnl_ab), "describe rows", error) &&
-      create_eltwise(onednn, eltwise, algorithms[i].algorithm, layer->alpha, &shape, error))
+      create_eltwise(onednn, eltwise, algorithm, layer->alpha, &shape, error))
     return eltwise;
   eltwise_free(eltwise);
   return NULL;

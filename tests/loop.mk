@@ -1,6 +1,12 @@
 # make loop DATA=F.csv LABEL=COLUMN …: the whole loop on a file (tests/loop/README.md).
 LOOP_SETTINGS := DATA LABEL WARMUP DELAY STORE BROKER SENSITIVE EXCLUDE SHUFFLE PARTITIONS SEED OUT GATE_DISPARATE_IMPACT MODEL \
-                 KAFKA_PORT WEBHOOK HTTP_PORT PANE
+                 KAFKA_PORT WEBHOOK HTTP_PORT PANE DUMP THEN KAFKA TOPIC FIRST RATE
 .PHONY: loop
 loop: all ## the whole loop on a file: DATA=F.csv LABEL=COLUMN [STORE=postgres] [BROKER=kafka] …
 	@BUILD=$(BUILD) tests/loop/run $(foreach s,$(LOOP_SETTINGS),$(if $($(s)),$(s)='$($(s))'))
+
+# The short version of Elec2 with a change turned in; CI runs it on all four combinations of store and broker.
+SUITES += check-loop
+.PHONY: check-loop
+check-loop: all $(BUILD)/tests/crash/labelled_log ## the loop on SQLite and PostgreSQL, embedded broker and Kafka: equal to the bit
+	BUILD=$(BUILD) tests/loop/loop_test

@@ -1,5 +1,5 @@
-// Topics for the tests: java -cp 'JARS/*' KafkaAdmin.java BROKER create NAME PARTITIONS [KEY=VALUE]... | delete NAME |
-// delete-records NAME PARTITION OFFSET. A deletion returns when the topic is gone.
+// Topics for the tests: java -cp 'JARS/*' KafkaAdmin.java BROKER create NAME PARTITIONS [KEY=VALUE]... |
+// create-all NAME:PARTITIONS... | delete NAME | delete-records NAME PARTITION OFFSET. A deletion returns when the topic is gone.
 import java.util.*;
 import java.util.concurrent.ExecutionException;
 import org.apache.kafka.clients.admin.*;
@@ -34,6 +34,10 @@ public class KafkaAdmin {
     properties.put("default.api.timeout.ms", "30000");
     try (Admin admin = Admin.create(properties)) {
       switch (a[1]) {
+        case "create-all" -> {
+          for (String topic : Arrays.asList(a).subList(2, a.length))
+            create(admin, topic.split(":")[0], Integer.parseInt(topic.split(":")[1]), List.of());
+        }
         case "create" -> create(admin, a[2], Integer.parseInt(a[3]), Arrays.asList(a).subList(4, a.length));
         case "delete" -> delete(admin, a[2]);
         case "delete-records" ->

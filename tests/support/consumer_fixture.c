@@ -13,8 +13,8 @@
 
 static RegistryStore *open_store(const Settings *settings, gpointer user_data, GError **error)
 {
-  (void)user_data;
-  return registry_store_open(settings->store, error);
+  (void)settings;
+  return registry_store_open(((ConsumerFixture *)user_data)->test->uri, error);
 }
 
 static Source *open_source(const Settings *settings, const SourceCallbacks *callbacks, gpointer consumer,
@@ -60,8 +60,9 @@ void consumer_fixture_crash(ConsumerFixture *fixture)
 /* --- fixture ---------------------------------------------------------------------------------------------------------
  */
 
-static const gchar settings_text[] = "store: sqlite:%s/kedge.db\n"
-                                     "artifacts: %s/artifacts\n"
+static const gchar settings_text[] = "store: sqlite:/nowhere.db\n"
+                                     "artifacts: \"%s/artifacts\"\n"
+                                     "single_host: true\n"
                                      "checkpoint:\n  events: 64\n  milliseconds: 1000\n"
                                      "broker:\n  session_timeout_ms: 6000\n"
                                      "models:\n- name: m\n"
@@ -73,7 +74,7 @@ void consumer_fixture_load_settings(ConsumerFixture *fixture, const gchar *start
 {
   GError *error = NULL;
   G_GNUC_BEGIN_IGNORE_DEPRECATIONS
-  g_autofree gchar *text = g_strdup_printf(settings_text, fixture->directory, fixture->directory, start);
+  g_autofree gchar *text = g_strdup_printf(settings_text, fixture->directory, start);
   G_GNUC_END_IGNORE_DEPRECATIONS
   fixture->settings = settings_parse("test.yaml", text, strlen(text), &error);
   g_assert_no_error(error);
@@ -97,18 +98,18 @@ void consumer_fixture_register_model(ConsumerFixture *fixture)
   g_assert_no_error(error);
 }
 
-ConsumerFixture *consumer_fixture_new(const gchar *start, gboolean registered)
+ConsumerFixture *consumer_fixture_new(int store, const gchar *start, gboolean registered)
 {
   ConsumerFixture *fixture = g_new0(ConsumerFixture, 1);
-  const gchar *fast = g_file_test("/dev/shm", G_FILE_TEST_IS_DIR) ? "/dev/shm" : g_get_tmp_dir();
-  g_autofree gchar *template = g_build_filename(fast, "kedge-consumer-XXXXXX", NULL);
-  GError *error = NULL;
-  fixture->directory = g_strdup(g_mkdtemp(template));
+  /* Most tests do not need a real disk, and every checkpoint syncs. */
+  if (g_file_test("/dev/shm", G_FILE_TEST_IS_DIR)) g_setenv("TMPDIR", "/dev/shm", TRUE);
+  fixture->test = test_store_open(store);
+  g_log_set_always_fatal(G_LOG_LEVEL_CRITICAL | G_LOG_FATAL_MASK); /* outages are warned of */
+  fixture->directory = fixture->test->directory;
+  fixture->store = fixture->test->store;
   g_autofree gchar *artifacts = g_build_filename(fixture->directory, "artifacts", NULL);
   g_mkdir(artifacts, 0700);
   consumer_fixture_load_settings(fixture, start);
-  fixture->store = registry_store_open(fixture->settings->store, &error);
-  g_assert_no_error(error);
   fixture->broker = memory_broker_new("cluster-one", 3);
   memory_broker_create(fixture->broker, "traffic", N_TRAFFIC);
   memory_broker_create(fixture->broker, "labels", N_LABELS);
@@ -120,30 +121,14 @@ ConsumerFixture *consumer_fixture_new(const gchar *start, gboolean registered)
   return fixture;
 }
 
-static void remove_folder(const gchar *path)
-{
-  GDir *directory = g_dir_open(path, 0, NULL);
-  for (const gchar *name = g_dir_read_name(directory); name != NULL; name = g_dir_read_name(directory)) {
-    g_autofree gchar *child = g_build_filename(path, name, NULL);
-    if (g_file_test(child, G_FILE_TEST_IS_DIR))
-      remove_folder(child);
-    else
-      g_unlink(child);
-  }
-  g_dir_close(directory);
-  g_rmdir(path);
-}
-
 void consumer_fixture_free(ConsumerFixture *fixture)
 {
   consumer_fixture_close(fixture);
-  registry_store_close(fixture->store);
   memory_broker_free(fixture->broker);
   metrics_free(fixture->metrics);
   health_free(fixture->health);
   settings_unref(fixture->settings);
-  remove_folder(fixture->directory);
-  g_free(fixture->directory);
+  test_store_close(fixture->test);
   g_free(fixture);
 }
 

@@ -4,6 +4,7 @@
 
 #include "daemon/consumer_internal.h"
 #include "tests/support/memory_source.h"
+#include "tests/support/postgres_store.h"
 
 #define SECOND G_GINT64_CONSTANT(1000000)
 #define START (G_GINT64_CONSTANT(1700000000) * SECOND)
@@ -11,9 +12,10 @@
 #define N_LABELS 3
 
 typedef struct {
-  gchar *directory;
+  TestStore *test;
+  const gchar *directory; /* borrowed from it */
   Settings *settings;
-  RegistryStore *store; /* the test's own */
+  RegistryStore *store; /* the test's own; borrowed */
   MemoryBroker *broker;
   Health *health;
   Metrics *metrics;
@@ -29,8 +31,8 @@ void consumer_fixture_close(ConsumerFixture *fixture);
 void consumer_fixture_crash(ConsumerFixture *fixture);
 void consumer_fixture_load_settings(ConsumerFixture *fixture, const gchar *start);
 void consumer_fixture_register_model(ConsumerFixture *fixture);
-/* SQLite in a temporary folder, a broker in memory: "traffic" with 2 partitions, "labels" with 3, model "m". */
-ConsumerFixture *consumer_fixture_new(const gchar *start, gboolean registered);
+/* store: as for test_store_open; a broker in memory: "traffic" with 2 partitions, "labels" with 3, model "m". */
+ConsumerFixture *consumer_fixture_new(int store, const gchar *start, gboolean registered);
 void consumer_fixture_free(ConsumerFixture *fixture);
 /* n events, numbered on, each with the label of the 20th before it. */
 void consumer_fixture_send(ConsumerFixture *fixture, guint n);

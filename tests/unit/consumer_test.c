@@ -1,15 +1,17 @@
 /* The consumer against an in-memory source and a real SQLite store: what broker, store and owner can do to it, and
  * nothing lost or counted twice. */
 #include <check.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 
 #include "registry/decision.h"
 #include "tests/support/consumer_fixture.h"
 
 START_TEST(an_unregistered_model_says_what_to_run)
 {
-  ConsumerFixture *fixture = consumer_fixture_new("earliest", FALSE);
+  ConsumerFixture *fixture = consumer_fixture_new(_i, "earliest", FALSE);
   consumer_fixture_send(fixture, 40);
   consumer_fixture_step(fixture, 3);
   ck_assert(consumer_fixture_not_ready(fixture, "kedge model add m"));
@@ -23,7 +25,7 @@ END_TEST
 
 START_TEST(events_and_labels_are_counted_once_over_restarts_and_crashes)
 {
-  ConsumerFixture *fixture = consumer_fixture_new("earliest", TRUE);
+  ConsumerFixture *fixture = consumer_fixture_new(_i, "earliest", TRUE);
   for (guint round = 0; round < 30; round++) {
     consumer_fixture_send(fixture, 40);
     consumer_fixture_step(fixture, 1 + round % 3);
@@ -44,7 +46,7 @@ END_TEST
 
 START_TEST(bad_records_go_to_the_outbox_with_their_offset)
 {
-  ConsumerFixture *fixture = consumer_fixture_new("earliest", TRUE);
+  ConsumerFixture *fixture = consumer_fixture_new(_i, "earliest", TRUE);
   memory_broker_append(fixture->broker, "traffic", 0, NULL, "{\"request_id\":", 1);
   memory_broker_append(fixture->broker, "labels", 1, NULL, "[]", 1);
   consumer_fixture_step(fixture, 6);
@@ -68,7 +70,7 @@ static void limit_pages(ConsumerFixture *fixture, gint64 pages)
 
 START_TEST(a_full_disk_pauses_and_nothing_is_lost)
 {
-  ConsumerFixture *fixture = consumer_fixture_new("earliest", TRUE);
+  ConsumerFixture *fixture = consumer_fixture_new(_i, "earliest", TRUE);
   consumer_fixture_send(fixture, 100);
   consumer_fixture_step(fixture, 4);
   ck_assert(consumer_fixture_is_ready(fixture));
@@ -93,9 +95,40 @@ START_TEST(a_full_disk_pauses_and_nothing_is_lost)
 }
 END_TEST
 
+/* The database crashes at any moment, in the middle of a commit too: what is not known to be written is read back. */
+START_TEST(a_crashing_database_loses_nothing)
+{
+  const gchar *directory = g_getenv("KEDGE_TEST_POSTGRES_DIRECTORY");
+  if (directory == NULL || test_stores_count() < 2) {
+    fprintf(stderr, "SKIPPED: restarts of PostgreSQL (set KEDGE_TEST_POSTGRES_DIRECTORY)\n");
+    return;
+  }
+  ConsumerFixture *fixture = consumer_fixture_new(1, "earliest", TRUE);
+  g_autofree gchar *command = g_strdup_printf("tests/support/postgres restart %s immediate", directory);
+  for (guint round = 0; round < 4; round++) {
+    gint status = -1;
+    GPid pid;
+    gchar *argv[] = {(gchar *)"/bin/sh", (gchar *)"-c", command, NULL};
+    ck_assert(g_spawn_async(NULL, argv, NULL, G_SPAWN_DO_NOT_REAP_CHILD | G_SPAWN_STDOUT_TO_DEV_NULL, NULL, NULL, &pid,
+                            NULL));
+    while (waitpid(pid, &status, WNOHANG) == 0) {
+      if (fixture->n_events < (round + 1) * 2000) consumer_fixture_send(fixture, 20);
+      consumer_fixture_step(fixture, 1);
+    }
+    ck_assert_int_eq(status, 0);
+    consumer_fixture_step(fixture, 80); /* past the longest back-off */
+  }
+  consumer_fixture_settle(fixture);
+  ck_assert(consumer_fixture_is_ready(fixture));
+  ck_assert(registry_store_reconnect(fixture->store, NULL));
+  consumer_fixture_check_all_stored(fixture);
+  consumer_fixture_free(fixture);
+}
+END_TEST
+
 START_TEST(a_fenced_shard_is_dropped_and_taken_back_after_a_heartbeat)
 {
-  ConsumerFixture *fixture = consumer_fixture_new("earliest", TRUE);
+  ConsumerFixture *fixture = consumer_fixture_new(_i, "earliest", TRUE);
   consumer_fixture_send(fixture, 100);
   consumer_fixture_settle(fixture);
   g_autoptr(RegistryShard) thief = registry_shard_acquire(fixture->store, "m", 0, "another daemon", NULL);
@@ -114,7 +147,7 @@ END_TEST
 
 START_TEST(revoked_partitions_are_written_lost_ones_are_not)
 {
-  ConsumerFixture *fixture = consumer_fixture_new("earliest", TRUE);
+  ConsumerFixture *fixture = consumer_fixture_new(_i, "earliest", TRUE);
   consumer_fixture_send(fixture, 40);
   consumer_fixture_step(fixture, 4);
   fixture->clock -= SECOND; /* nothing is due by time */
@@ -137,7 +170,7 @@ END_TEST
 
 START_TEST(idleness_is_recorded_but_not_while_the_broker_is_away)
 {
-  ConsumerFixture *fixture = consumer_fixture_new("earliest", TRUE);
+  ConsumerFixture *fixture = consumer_fixture_new(_i, "earliest", TRUE);
   gboolean idle = FALSE;
   consumer_fixture_send(fixture, 40);
   consumer_fixture_step(fixture, 4);
@@ -165,7 +198,7 @@ END_TEST
 
 START_TEST(latest_skips_what_was_there_and_is_pinned_at_once)
 {
-  ConsumerFixture *fixture = consumer_fixture_new("latest", TRUE);
+  ConsumerFixture *fixture = consumer_fixture_new(_i, "latest", TRUE);
   consumer_fixture_send(fixture, 60);
   consumer_fixture_step(fixture, 1);
   consumer_fixture_step(fixture, 1);
@@ -184,7 +217,7 @@ END_TEST
 
 START_TEST(reloaded_settings_are_taken_over_between_two_records)
 {
-  ConsumerFixture *fixture = consumer_fixture_new("earliest", TRUE);
+  ConsumerFixture *fixture = consumer_fixture_new(_i, "earliest", TRUE);
   consumer_fixture_send(fixture, 100);
   consumer_fixture_step(fixture, 2);
   for (guint i = 0; i < 20; i++) {
@@ -203,7 +236,7 @@ END_TEST
 
 START_TEST(label_partitions_that_are_added_later_are_followed)
 {
-  ConsumerFixture *fixture = consumer_fixture_new("earliest", TRUE);
+  ConsumerFixture *fixture = consumer_fixture_new(_i, "earliest", TRUE);
   consumer_fixture_send(fixture, 100);
   consumer_fixture_settle(fixture);
   memory_broker_add_partition(fixture->broker, "labels");
@@ -219,7 +252,7 @@ END_TEST
 
 START_TEST(the_thread_starts_and_stops)
 {
-  ConsumerFixture *fixture = consumer_fixture_new("earliest", TRUE);
+  ConsumerFixture *fixture = consumer_fixture_new(_i, "earliest", TRUE);
   consumer_fixture_send(fixture, 100);
   consumer_start(fixture->consumer);
   consumer_stop(fixture->consumer);
@@ -236,17 +269,18 @@ int main(void)
   Suite *suite = suite_create("consumer");
   TCase *tests = tcase_create("consumer");
   tcase_set_timeout(tests, 60);
-  tcase_add_test(tests, an_unregistered_model_says_what_to_run);
-  tcase_add_test(tests, events_and_labels_are_counted_once_over_restarts_and_crashes);
-  tcase_add_test(tests, bad_records_go_to_the_outbox_with_their_offset);
+  tcase_add_loop_test(tests, an_unregistered_model_says_what_to_run, 0, test_stores_count());
+  tcase_add_loop_test(tests, events_and_labels_are_counted_once_over_restarts_and_crashes, 0, test_stores_count());
+  tcase_add_loop_test(tests, bad_records_go_to_the_outbox_with_their_offset, 0, test_stores_count());
+  tcase_add_test(tests, a_crashing_database_loses_nothing);
   tcase_add_test(tests, a_full_disk_pauses_and_nothing_is_lost);
-  tcase_add_test(tests, a_fenced_shard_is_dropped_and_taken_back_after_a_heartbeat);
-  tcase_add_test(tests, revoked_partitions_are_written_lost_ones_are_not);
-  tcase_add_test(tests, idleness_is_recorded_but_not_while_the_broker_is_away);
-  tcase_add_test(tests, latest_skips_what_was_there_and_is_pinned_at_once);
-  tcase_add_test(tests, reloaded_settings_are_taken_over_between_two_records);
-  tcase_add_test(tests, label_partitions_that_are_added_later_are_followed);
-  tcase_add_test(tests, the_thread_starts_and_stops);
+  tcase_add_loop_test(tests, a_fenced_shard_is_dropped_and_taken_back_after_a_heartbeat, 0, test_stores_count());
+  tcase_add_loop_test(tests, revoked_partitions_are_written_lost_ones_are_not, 0, test_stores_count());
+  tcase_add_loop_test(tests, idleness_is_recorded_but_not_while_the_broker_is_away, 0, test_stores_count());
+  tcase_add_loop_test(tests, latest_skips_what_was_there_and_is_pinned_at_once, 0, test_stores_count());
+  tcase_add_loop_test(tests, reloaded_settings_are_taken_over_between_two_records, 0, test_stores_count());
+  tcase_add_loop_test(tests, label_partitions_that_are_added_later_are_followed, 0, test_stores_count());
+  tcase_add_loop_test(tests, the_thread_starts_and_stops, 0, test_stores_count());
   suite_add_tcase(suite, tests);
   SRunner *runner = srunner_create(suite);
   srunner_run_all(runner, CK_NORMAL);

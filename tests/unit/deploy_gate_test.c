@@ -162,6 +162,7 @@ int main(void)
 {
   Suite *suite = suite_create("deploy_gate");
   TCase *tests = tcase_create("rules");
+  tcase_set_timeout(tests, 60);
   tcase_add_test(tests, all_rules_pass);
   tcase_add_test(tests, each_rule_refuses_with_figures);
   tcase_add_test(tests, maximum_loss_looks_at_the_lower_end);

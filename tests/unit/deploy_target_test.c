@@ -337,6 +337,7 @@ int main(void)
 {
   Suite *suite = suite_create("deploy_target");
   TCase *tests = tcase_create("targets");
+  tcase_set_timeout(tests, 120); /* many fsyncs: slow disks */
   tcase_add_checked_fixture(tests, setup, teardown);
   tcase_add_test(tests, triton_repository);
   tcase_add_test(tests, config_escapes_names_and_refuses_unknown_types);

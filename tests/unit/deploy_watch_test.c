@@ -57,6 +57,7 @@ int main(void)
 {
   Suite *suite = suite_create("deploy_watch");
   TCase *tests = tcase_create("watch");
+  tcase_set_timeout(tests, 60);
   tcase_add_test(tests, exact_tail);
   tcase_add_test(tests, verdict_at_the_level);
   tcase_add_test(tests, edges);

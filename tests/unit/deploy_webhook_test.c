@@ -136,9 +136,9 @@ START_TEST(one_secret_one_signature_two_secrets_two)
   ck_assert_ptr_nonnull(strstr(request, "webhook-timestamp: 1614265330\r\n"));
   ck_assert_ptr_nonnull(strstr(request, "\r\n\r\n{\"test\": 1}"));
   gsize length = 0;
-  g_autofree guchar *one = g_base64_decode(FIRST + 6, &length);
+  g_autofree guchar *one = g_base64_decode(&FIRST[6], &length);
   g_autofree gchar *first = deploy_webhook_sign(one, length, "msg_1", 1614265330, "{\"test\": 1}");
-  g_autofree guchar *two = g_base64_decode(SECOND + 6, &length);
+  g_autofree guchar *two = g_base64_decode(&SECOND[6], &length);
   g_autofree gchar *second = deploy_webhook_sign(two, length, "msg_1", 1614265330, "{\"test\": 1}");
   g_autofree gchar *single = g_strdup_printf("webhook-signature: %s\r\n", first);
   g_autofree gchar *pair = g_strdup_printf("webhook-signature: %s %s\r\n", first, second);
@@ -282,6 +282,7 @@ int main(void)
 {
   Suite *suite = suite_create("deploy_webhook");
   TCase *tests = tcase_create("webhook");
+  tcase_set_timeout(tests, 60);
   tcase_add_test(tests, known_signature);
   tcase_add_test(tests, one_secret_one_signature_two_secrets_two);
   tcase_add_test(tests, bad_secret_files_are_refused);

@@ -130,11 +130,10 @@ START_TEST(a_killed_training_resumes_with_the_same_result)
 {
   g_autofree gchar *record = NULL, *pid = NULL;
   JobFixture *fixture = open_with_job(_i, &record);
-  {
-    g_autoptr(PipelineChild) worker = start_worker(fixture);
-    wait_for_epoch(fixture, 5);
-    ck_assert_uint_eq(count_checkpoints(fixture), 1);
-  } /* killed here, without a word */
+  PipelineChild *worker = start_worker(fixture);
+  wait_for_epoch(fixture, 5);
+  ck_assert_uint_eq(count_checkpoints(fixture), 1);
+  pipeline_child_free(worker); /* killed, without a word */
   ck_assert(g_file_get_contents(record, &pid, NULL, NULL));
   gint64 end = g_get_monotonic_time() + WAIT_US;
   while (kill(-atoi(pid), 0) == 0 || errno != ESRCH) ck_assert(g_get_monotonic_time() < end); /* died with its worker */

@@ -220,6 +220,7 @@ START_TEST(the_same_job_gives_the_same_bytes)
     JobFixture *fixture = open_worlds(0, 100);
     g_autofree gchar *spec = retrain_spec(200, 300, "");
     g_autoptr(RegistryJob) job = execute(fixture, "j", "retrain", spec);
+    ck_assert_str_eq(job->state, "done");
     g_autoptr(RegistryVersion) version = registry_version_get(fixture->store, "loan", 2, NULL);
     *digests[i] = g_strconcat(version->onnx_digest, version->profile_digest, NULL);
     job_fixture_close(fixture);

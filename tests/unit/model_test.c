@@ -158,20 +158,20 @@ START_TEST(test_inputs_by_name)
   g_autoptr(DriftSchema) schema = make_schema(DRIFT_TASK_REGRESSION, 0, 0);
   drift_schema_add_feature(schema, "hair colour", DRIFT_CATEGORICAL, FALSE, TRUE);
   drift_schema_add_feature(schema, "note", DRIFT_CATEGORICAL, TRUE, FALSE);
-  drift_schema_add_feature(schema, "age", DRIFT_NUMERIC, FALSE, TRUE);
-  drift_schema_add_feature(schema, "pay", DRIFT_NUMERIC, FALSE, TRUE);
+  drift_schema_add_feature(schema, "my age", DRIFT_NUMERIC, FALSE, TRUE);
+  drift_schema_add_feature(schema, "my pay", DRIFT_NUMERIC, FALSE, TRUE);
   OnnxGraph *graph = onnx_graph_new("named");
   onnx_graph_set_opset(graph, "", 17);
   onnx_graph_set_opset(graph, "ai.onnx.ml", 3);
-  onnx_graph_add_input(graph, "pay", ONNX_TYPE_FLOAT, "N,1");
+  onnx_graph_add_input(graph, "my_pay", ONNX_TYPE_FLOAT, "N,1");
   onnx_graph_add_input(graph, "hair_colour", ONNX_TYPE_STRING, "N,1");
-  onnx_graph_add_input(graph, "age", ONNX_TYPE_INT64, "N,1");
+  onnx_graph_add_input(graph, "my_age", ONNX_TYPE_INT64, "N,1");
   onnx_graph_take_initialiser(graph, onnx_tensor_new("w", ONNX_TYPE_FLOAT, 2, (gint64[]){4, 1}, weights));
-  onnx_node_set_int(onnx_graph_add_node(graph, "", "Cast", "age", "years"), "to", 1);
+  onnx_node_set_int(onnx_graph_add_node(graph, "", "Cast", "my_age", "years"), "to", 1);
   onnx_node_set_strings(onnx_graph_add_node(graph, "ai.onnx.ml", "OneHotEncoder", "hair_colour", "hot"), "cats_strings",
                         (const gchar *const[]){"red", "7"}, 2);
   onnx_graph_add_node(graph, "", "Flatten", "hot", "flat");
-  onnx_node_set_int(onnx_graph_add_node(graph, "", "Concat", "flat,years,pay", "x"), "axis", 1);
+  onnx_node_set_int(onnx_graph_add_node(graph, "", "Concat", "flat,years,my_pay", "x"), "axis", 1);
   onnx_graph_add_node(graph, "", "MatMul", "x,w", "value");
   onnx_graph_add_output(graph, "value", ONNX_TYPE_FLOAT, "N,1");
   g_autoptr(PipelineModel) model = load_well(graph, schema);
@@ -200,7 +200,7 @@ START_TEST(test_inputs_by_name)
   ck_assert_float_eq(outputs[3], 1000);
   rows[6] = missing;
   ck_assert(!pipeline_model_predict(model, rows, 4, outputs, &error));
-  assert_error(error, PIPELINE_ERROR_DATA, "row 1, feature 'age'");
+  assert_error(error, PIPELINE_ERROR_DATA, "row 1, feature 'my age'");
   ck_assert_float_eq(outputs[0], 3201); /* untouched */
 }
 END_TEST
@@ -278,6 +278,13 @@ START_TEST(test_backend_names)
   g_autoptr(GBytes) bytes = onnx_graph_to_bytes(graph, &error);
   g_autoptr(PipelineModel) model = pipeline_model_load(bytes, schema, "reference", &error);
   ck_assert_ptr_nonnull(model);
+  g_autoptr(PipelineModel) other = pipeline_model_load(bytes, schema, "onednn", &error);
+  ck_assert_msg(other != NULL, "%s", error != NULL ? error->message : "");
+  DriftValue row[2] = {drift_value_number(.5), drift_value_number(-2)};
+  float expected[3], actual[3];
+  ck_assert(pipeline_model_predict(model, row, 1, expected, &error));
+  ck_assert(pipeline_model_predict(other, row, 1, actual, &error));
+  for (guint i = 0; i < 3; i++) ck_assert_float_eq_tol(actual[i], expected[i], 1e-6f);
   ck_assert_ptr_eq(pipeline_model_load(bytes, schema, "abacus", &error), NULL);
   assert_error(error, PIPELINE_ERROR_INVALID, "abacus");
 }

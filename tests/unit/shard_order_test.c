@@ -1,5 +1,6 @@
 /* The order in which traffic and label partitions are polled, and where checkpoints are cut, change nothing. */
 #include <check.h>
+#include <jansson.h>
 #include <stdlib.h>
 
 #include "tests/support/shard_world.h"
@@ -19,9 +20,30 @@ static void begin(const World *world, Shard *shard)
   for (guint k = 0; k < world->labels->len; k++) shard_set_next_label(shard, (gint32)k, 5);
 }
 
+/* The leader orders label panes by these marks: no pane may close below one that was given out. */
+static void check_marks(const ShardCheckpoint *checkpoint, gint64 *marks)
+{
+  json_t *consumed = json_loads(checkpoint->consumed, 0, NULL), *value;
+  const char *key;
+  ck_assert(consumed != NULL);
+  for (guint i = 0; i < checkpoint->content.label_panes->len; i++) {
+    const RegistryLabelPane *pane = checkpoint->content.label_panes->pdata[i];
+    ck_assert_int_ge(pane->watermark, marks[pane->label_partition]);
+  }
+  json_object_foreach (json_object_get(consumed, "label_watermarks"), key, value) {
+    gint64 mark = json_integer_value(value), *known = &marks[atoi(key)];
+    ck_assert_int_ge(mark, *known);
+    *known = mark;
+  }
+  json_decref(consumed);
+}
+
+static gint64 marks_seen[N_STREAMS_MAX];
+
 static void hand_over(Shard *shard, Recorder *recorder)
 {
   g_autoptr(ShardCheckpoint) checkpoint = shard_take_checkpoint(shard);
+  check_marks(checkpoint, marks_seen);
   recorder_add(recorder, checkpoint);
 }
 
@@ -50,6 +72,7 @@ static Outcome run(const World *world, guint32 order, double fraction)
   g_autoptr(GRand) random = g_rand_new_with_seed(order);
   g_autoptr(Shard) shard = shard_new(&world->settings, world->grid);
   Recorder *recorder = recorder_new();
+  for (guint k = 0; k < N_STREAMS_MAX; k++) marks_seen[k] = G_MININT64;
   begin(world, shard);
   const double shares[] = {.5, .02, .98, .25, .75};
   feed_all(world, shard, recorder, random, shares[order % 5], 0, fraction);

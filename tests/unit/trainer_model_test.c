@@ -101,7 +101,7 @@ static void check_prediction(GBytes *onnx, const DriftTable *table, const DriftS
       const float *z = outputs + row * width;
       double expected = z[0], sum = 0;
       guint column = graph->column_of ? graph->column_of[k] : 0;
-      for (guint c = 0; c < width; c++) sum += exp(z[c] - z[column]);
+      for (guint c = 0; c < width && width > 1; c++) sum += exp(z[c] - z[column]);
       if (graph->network->loss.kind == PIPELINE_LOSS_SOFTMAX) expected = 1 / sum;
       if (graph->network->loss.kind == PIPELINE_LOSS_SIGMOID) expected = 1 / (1 + exp(column == 1 ? -z[0] : z[0]));
       ck_assert_double_eq_tol(predicted[row * n_classes + k], expected, 1e-5 * fmax(1, fabs(expected)));
@@ -545,13 +545,13 @@ START_TEST(graphs_that_are_no_chain_are_refused_by_name)
   onnx_graph_add_node(skip, "", "Add", "a,b", "c");
   onnx_graph_add_node(skip, "", "MatMul", "c,w2", "d");
   onnx_graph_add_output(skip, "d", ONNX_TYPE_FLOAT, "N,2");
-  refuse(skip, "MatMul");
+  refuse(skip, "Add");
 
   onnx_graph_add_node(erf, "", "MatMul", "x,w1", "a");
   onnx_graph_add_node(erf, "", "Erf", "a", "b");
   onnx_graph_add_node(erf, "", "MatMul", "b,w2", "d");
   onnx_graph_add_output(erf, "d", ONNX_TYPE_FLOAT, "N,2");
-  refuse(erf, "MatMul");
+  refuse(erf, "Erf");
 
   onnx_graph_add_node(around, "", "MatMul", "x,w2", "a");
   onnx_graph_add_node(around, "", "MatMul", "x,w1", "b");

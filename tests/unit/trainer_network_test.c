@@ -29,7 +29,8 @@ static void add_random_dense(PipelineNetwork *network, PipelineRandom *random, g
 }
 
 /* dense → affine → activation → dense: every kind of layer, with and without bias. */
-static PipelineNetwork *new_network(const gchar *activation, PipelineLossKind kind, guint n_outputs)
+static PipelineNetwork *new_network(const gchar *activation, const gchar *approximate, PipelineLossKind kind,
+                                    guint n_outputs)
 {
   PipelineRandom random;
   pipeline_random_seed(&random, 7);
@@ -37,7 +38,7 @@ static PipelineNetwork *new_network(const gchar *activation, PipelineLossKind ki
   add_random_dense(network, &random, 19, TRUE);
   g_autofree float *scale = random_floats(&random, 19, 2), *shift = random_floats(&random, 19, 1);
   pipeline_network_add_affine(network, scale, shift);
-  const PipelineActivation *found = pipeline_activation_find(activation);
+  const PipelineActivation *found = pipeline_activation_find(activation, approximate);
   pipeline_network_add_activation(network, found, found->alpha_default);
   add_random_dense(network, &random, n_outputs, kind != PIPELINE_LOSS_SIGMOID);
   network->loss = (PipelineLoss){.kind = kind, .n_outputs = n_outputs, .target_scale = 0.7};
@@ -53,12 +54,13 @@ static float *random_targets(PipelineRandom *random, const PipelineLoss *loss, g
 }
 
 static const struct {
-  const gchar *activation;
+  const gchar *activation, *approximate;
   PipelineLossKind kind;
   guint n_outputs;
-} shapes[] = {{"Relu", PIPELINE_LOSS_SOFTMAX, 3}, {"Sigmoid", PIPELINE_LOSS_SIGMOID, 1},
-              {"Tanh", PIPELINE_LOSS_SQUARED, 1}, {"LeakyRelu", PIPELINE_LOSS_SOFTMAX, 2},
-              {"Elu", PIPELINE_LOSS_SQUARED, 1},  {"Gelu", PIPELINE_LOSS_SOFTMAX, 4}};
+} shapes[] = {{"Relu", NULL, PIPELINE_LOSS_SOFTMAX, 3},  {"Sigmoid", NULL, PIPELINE_LOSS_SIGMOID, 1},
+              {"Tanh", NULL, PIPELINE_LOSS_SQUARED, 1},  {"LeakyRelu", NULL, PIPELINE_LOSS_SOFTMAX, 2},
+              {"Elu", NULL, PIPELINE_LOSS_SQUARED, 1},   {"Gelu", "none", PIPELINE_LOSS_SOFTMAX, 4},
+              {"Gelu", "tanh", PIPELINE_LOSS_SOFTMAX, 2}};
 
 /* Outputs and gradients of one pass. */
 typedef struct {
@@ -109,7 +111,8 @@ static void check_close(const gchar *what, const float *a, const float *b, gsize
 /* Stated bound: 2e-5 of the largest element, for outputs and for every gradient. */
 START_TEST(backends_agree)
 {
-  g_autoptr(PipelineNetwork) network = new_network(shapes[_i].activation, shapes[_i].kind, shapes[_i].n_outputs);
+  g_autoptr(PipelineNetwork) network =
+      new_network(shapes[_i].activation, shapes[_i].approximate, shapes[_i].kind, shapes[_i].n_outputs);
   PipelineRandom random;
   pipeline_random_seed(&random, 3);
   g_autofree float *x = random_floats(&random, ROWS * 5, 2), *targets = random_targets(&random, &network->loss, ROWS);
@@ -156,7 +159,8 @@ static void check_gradient(const gchar *what, const PipelineNetwork *network, fl
 
 START_TEST(gradients_match_differences)
 {
-  g_autoptr(PipelineNetwork) network = new_network(shapes[_i].activation, shapes[_i].kind, shapes[_i].n_outputs);
+  g_autoptr(PipelineNetwork) network =
+      new_network(shapes[_i].activation, shapes[_i].approximate, shapes[_i].kind, shapes[_i].n_outputs);
   PipelineRandom random;
   pipeline_random_seed(&random, 5);
   g_autofree float *x = random_floats(&random, ROWS * 5, 2), *targets = random_targets(&random, &network->loss, ROWS);
@@ -213,7 +217,7 @@ static PipelineNetwork *circle_network(void)
   pipeline_random_seed(&random, 13);
   PipelineNetwork *network = pipeline_network_new(2);
   add_random_dense(network, &random, 24, TRUE);
-  pipeline_network_add_activation(network, pipeline_activation_find("Relu"), 0);
+  pipeline_network_add_activation(network, pipeline_activation_find("Relu", NULL), 0);
   add_random_dense(network, &random, 2, TRUE);
   network->loss = (PipelineLoss){.kind = PIPELINE_LOSS_SOFTMAX, .n_outputs = 2, .target_scale = 1};
   return network;
