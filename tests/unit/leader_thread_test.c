@@ -40,7 +40,7 @@ static Settings *real_settings(const gchar *artifacts, const gchar *models)
   g_autoptr(GError) error = NULL;
   g_autofree gchar *text = g_strdup_printf(
       "store: \"%s\"\nartifacts: \"%s\"\nsingle_host: true\nleader: {poll_ms: 2}\nmodels:\n%s  - name: m\n    traffic: {topic: t}\n"
-      "    labels: {topic: l}\n",
+      "    labels: {topic: l}\n    policy: {minimum_rows: 200}\n",
       world->test->uri, artifacts, models);
   Settings *settings = settings_parse("test.yaml", text, strlen(text), &error);
   ck_assert_msg(settings != NULL, "%s", error ? error->message : "");
