@@ -258,7 +258,7 @@ END_TEST
 /* The profile is that of the version that served the window, however late the leader comes to it. */
 START_TEST(a_promotion_after_the_window_does_not_change_its_verdict)
 {
-  g_autofree gchar *texts[2] = {NULL, NULL};
+  gchar *texts[2] = {NULL, NULL};
   for (guint late = 0; late < 2; late++) {
     begin(_i, NULL);
     leader_world_add_version(world, NULL);
@@ -272,6 +272,8 @@ START_TEST(a_promotion_after_the_window_does_not_change_its_verdict)
   }
   ck_assert_ptr_nonnull(strstr(texts[0], "\"version\":1"));
   ck_assert_str_eq(texts[0], texts[1]);
+  g_free(texts[0]);
+  g_free(texts[1]);
 }
 END_TEST
 
