@@ -154,9 +154,14 @@ static void print_summary(const json_t *json, gboolean regression)
 {
   static const struct {
     const gchar *key, *label;
-  } counts[] = {{"rows", "rows served"},         {"incidents", "incidents"},         {"retrainings", "retrainings"},
-                {"refits", "last-layer refits"}, {"gate_refusals", "gate refusals"}, {"promotions", "promotions"},
-                {"rollbacks", "rollbacks"},     {"training_failures", "failed trainings"}};
+  } counts[] = {{"rows", "rows served"},
+                {"incidents", "incidents"},
+                {"retrainings", "retrainings"},
+                {"refits", "last-layer refits"},
+                {"gate_refusals", "gate refusals"},
+                {"promotions", "promotions"},
+                {"rollbacks", "rollbacks"},
+                {"training_failures", "failed trainings"}};
   const gchar *unit = regression ? "mean absolute error" : "accuracy";
   CommandTable *table = command_table_new((const gchar *const[]){"", ">value", NULL});
   g_autofree gchar *served = merit_text(json, "served_accuracy"), *kept = merit_text(json, "static_accuracy");

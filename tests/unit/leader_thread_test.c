@@ -1,5 +1,5 @@
-/* The leader's thread: what `kedge wait` sees of it, one model's trouble, and a folder that comes back. Every wait is for
- * a condition, with a long deadline. */
+/* The leader's thread: what `kedge wait` sees of it, one model's trouble, and a folder that comes back. Every wait is
+ * for a condition, with a long deadline. */
 #include <check.h>
 #include <glib/gstdio.h>
 #include <stdlib.h>
@@ -28,7 +28,7 @@ static void begin(int store)
 {
   world = leader_world_new(store, NULL);
   world->errors = changing;
-  test_store_sql(world->store, "UPDATE lease SET owner = ''"); /* the thread leads, not the world */
+  test_store_sql(world->store, "UPDATE lease SET owner = ''");     /* the thread leads, not the world */
   g_log_set_always_fatal(G_LOG_FATAL_MASK | G_LOG_LEVEL_CRITICAL); /* warnings are what two of these tests are about */
   health = health_new();
   metrics = metrics_new();
@@ -38,10 +38,10 @@ static void begin(int store)
 static Settings *real_settings(const gchar *artifacts, const gchar *models)
 {
   g_autoptr(GError) error = NULL;
-  g_autofree gchar *text = g_strdup_printf(
-      "store: \"%s\"\nartifacts: \"%s\"\nsingle_host: true\nleader: {poll_ms: 2}\nmodels:\n%s  - name: m\n    traffic: {topic: t}\n"
-      "    labels: {topic: l}\n",
-      world->test->uri, artifacts, models);
+  g_autofree gchar *text = g_strdup_printf("store: \"%s\"\nartifacts: \"%s\"\nsingle_host: true\nleader: {poll_ms: "
+                                           "2}\nmodels:\n%s  - name: m\n    traffic: {topic: t}\n"
+                                           "    labels: {topic: l}\n    policy: {minimum_rows: 200}\n",
+                                           world->test->uri, artifacts, models);
   Settings *settings = settings_parse("test.yaml", text, strlen(text), &error);
   ck_assert_msg(settings != NULL, "%s", error ? error->message : "");
   return settings;
@@ -107,7 +107,8 @@ START_TEST(wait_sees_what_was_decided_and_what_is_open)
   ck_assert_int_eq(leader_world_count(world, "SELECT count(*) FROM incident WHERE body LIKE '%refit failed%'"), 1);
   g_autofree gchar *text = registry_leader_progress_get(world->store, "m", NULL);
   ck_assert_msg(strstr(text, "\"settled\":true") && strstr(text, "\"label_panes\":24") &&
-                    strstr(text, "\"training_failures\":1"), "%s", text);
+                    strstr(text, "\"training_failures\":1"),
+                "%s", text);
   end();
 }
 END_TEST

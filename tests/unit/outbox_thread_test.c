@@ -26,9 +26,10 @@ static void begin(int store)
 static Settings *make_settings(const gchar *artifacts, const gchar *more)
 {
   g_autoptr(GError) error = NULL;
-  g_autofree gchar *text = g_strdup_printf(
-      "store: \"%s\"\nartifacts: \"%s\"\nsingle_host: true\nleader: {poll_ms: 2}\nmodels:\n  - name: m\n    traffic: {topic: t}\n"
-      "broker: {source: file, directory: \"%s/topics\"}\n%s", test->uri, artifacts, test->directory, more);
+  g_autofree gchar *text = g_strdup_printf("store: \"%s\"\nartifacts: \"%s\"\nsingle_host: true\nleader: {poll_ms: "
+                                           "2}\nmodels:\n  - name: m\n    traffic: {topic: t}\n"
+                                           "broker: {source: file, directory: \"%s/topics\"}\n%s",
+                                           test->uri, artifacts, test->directory, more);
   Settings *settings = settings_parse("test.yaml", text, strlen(text), &error);
   ck_assert_msg(settings != NULL, "%s", error ? error->message : "");
   return settings;
@@ -55,8 +56,8 @@ static void put(const gchar *id, const gchar *kind, const gchar *target, const g
 {
   g_autoptr(GError) error = NULL;
   g_autoptr(GBytes) payload = g_str_equal(kind, "dead_letter") ? g_bytes_new_static("bad", 3) : NULL;
-  const RegistryOutboxItem item = {.id = (gchar *)id, .kind = (gchar *)kind, .target = (gchar *)target,
-                                   .body = (gchar *)body, .payload = payload};
+  const RegistryOutboxItem item = {
+      .id = (gchar *)id, .kind = (gchar *)kind, .target = (gchar *)target, .body = (gchar *)body, .payload = payload};
   ck_assert_msg(registry_outbox_put(test->store, &item, &error), "%s", error ? error->message : "");
 }
 
@@ -115,8 +116,10 @@ START_TEST(a_failure_does_not_hold_up_the_rest)
   g_autofree gchar *secret = g_build_filename(test->directory, "secret", NULL);
   ck_assert(g_file_set_contents(secret, "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=", -1, NULL));
   ck_assert_int_eq(g_chmod(secret, 0600), 0);
-  g_autofree gchar *more = g_strdup_printf("webhooks:\n  - {name: away, url: \"http://127.0.0.1:1/\", secret_file: \"%s\", "
-                                           "allow_plain_http: true, allow_private_address: true, timeout_ms: 1000}\n", secret);
+  g_autofree gchar *more =
+      g_strdup_printf("webhooks:\n  - {name: away, url: \"http://127.0.0.1:1/\", secret_file: \"%s\", "
+                      "allow_plain_http: true, allow_private_address: true, timeout_ms: 1000}\n",
+                      secret);
   for (guint i = 0; i < 3; i++) {
     g_autofree gchar *id = g_strdup_printf("n%u", i);
     put(id, "webhook", "away", "{}");
@@ -139,7 +142,8 @@ END_TEST
 START_TEST(artifacts_may_come_after_the_store)
 {
   begin(_i);
-  g_autofree gchar *away = g_build_filename(test->directory, "mount", NULL), *inside = g_build_filename(away, "artifacts", NULL);
+  g_autofree gchar *away = g_build_filename(test->directory, "mount", NULL),
+                   *inside = g_build_filename(away, "artifacts", NULL);
   ck_assert(g_file_set_contents(away, "in the way", -1, NULL));
   put("rollout/m/1", "rollout", "m", "{}");
   start(inside, "");

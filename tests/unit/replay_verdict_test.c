@@ -29,7 +29,8 @@ static void begin(int store)
     g_autoptr(RegistryJob) job = leader_world_find_job(world, "refit");
     gboolean first = leader_world_count(world, "SELECT count(*) FROM version") == 1;
     if (!job) continue;
-    g_autofree gchar *result = first ? leader_world_trained(leader_world_add_version(world, job->id), .1, .95, 1) : NULL;
+    g_autofree gchar *result =
+        first ? leader_world_trained(leader_world_add_version(world, job->id), .1, .95, 1) : NULL;
     leader_world_finish_job(world, job->id, first ? "done" : "failed", result);
     leader_world_settle(world);
   }

@@ -34,7 +34,8 @@ static void good(gboolean value, const GError *error)
 static void make_table(gboolean regression)
 {
   table = drift_table_new();
-  DriftColumn *a = drift_table_add_column(table, "größe, a", DRIFT_NUMERIC), *b = drift_table_add_column(table, "b", DRIFT_CATEGORICAL),
+  DriftColumn *a = drift_table_add_column(table, "größe, a", DRIFT_NUMERIC),
+              *b = drift_table_add_column(table, "b", DRIFT_CATEGORICAL),
               *y = drift_table_add_column(table, "y", regression ? DRIFT_NUMERIC : DRIFT_CATEGORICAL);
   for (guint i = 0; i < ROWS; i++) {
     drift_column_append_number(a, i % 7 == 0 ? NAN : i % 10 / 10.);
@@ -81,8 +82,12 @@ static void play_daemon(void)
   g_autoptr(RegistryShard) shard = registry_shard_acquire(test->store, "m", 0, "test", &error);
   good(shard != NULL, error);
   g_autoptr(GBytes) state = g_bytes_new_static("s", 1);
-  const RegistryCheckpoint one = {.model = "m", .epoch = shard->epoch, .base_offset = -1, .next_offset = 1000000,
-                                  .state = state, .consumed = consumed};
+  const RegistryCheckpoint one = {.model = "m",
+                                  .epoch = shard->epoch,
+                                  .base_offset = -1,
+                                  .next_offset = 1000000,
+                                  .state = state,
+                                  .consumed = consumed};
   good(registry_shard_checkpoint(test->store, &one, &error), error);
   g_autofree gchar *progress = g_strdup_printf("{\"seen\": {\"0\": %s}, \"settled\": true}", consumed);
   good(registry_leader_state_put(test->store, "m", state, progress, &error), error);
@@ -105,7 +110,8 @@ static void begin(gboolean regression)
   good(artifacts != NULL, error);
   g_autofree gchar *text = g_strdup_printf(
       "store: \"%s\"\nartifacts: \"%s\"\nsingle_host: true\nbroker: {source: file, directory: \"%s/topics\"}\nmodels:\n"
-      "  - name: m\n    traffic: {topic: t}\n    labels: {topic: l}\n", test->uri, path, test->directory);
+      "  - name: m\n    traffic: {topic: t}\n    labels: {topic: l}\n",
+      test->uri, path, test->directory);
   settings = settings_parse("test.yaml", text, strlen(text), &error);
   good(settings != NULL, error);
   make_topic("t");
@@ -113,7 +119,8 @@ static void begin(gboolean regression)
   make_table(regression);
   register_model();
   play_daemon();
-  for (guint i = 0; i < ROWS; i++) order[i] = i < WARM_UP ? i : WARM_UP + ROWS - 1 - i; /* backwards: not the file's order */
+  for (guint i = 0; i < ROWS; i++)
+    order[i] = i < WARM_UP ? i : WARM_UP + ROWS - 1 - i; /* backwards: not the file's order */
 }
 
 static void end(void)
@@ -127,10 +134,20 @@ static void end(void)
 
 static gboolean feed(SimulateResult *result, GError **error)
 {
-  const SimulateFeed options = {.settings = settings, .model = settings_find_model(settings, "m"), .store = test->store,
-                                .artifacts = artifacts, .table = table, .order = order, .n_rows = ROWS, .warm_up = WARM_UP,
-                                .delay = DELAY, .pane = 10, .first_time = 1000 * SECOND, .interval_us = SECOND,
-                                .timeout_us = 30 * SECOND, .poll_ms = 2};
+  const SimulateFeed options = {.settings = settings,
+                                .model = settings_find_model(settings, "m"),
+                                .store = test->store,
+                                .artifacts = artifacts,
+                                .table = table,
+                                .order = order,
+                                .n_rows = ROWS,
+                                .warm_up = WARM_UP,
+                                .delay = DELAY,
+                                .pane = 10,
+                                .first_time = 1000 * SECOND,
+                                .interval_us = SECOND,
+                                .timeout_us = 30 * SECOND,
+                                .poll_ms = 2};
   return simulate_feed(&options, NULL, NULL, result, error);
 }
 
@@ -193,7 +210,8 @@ START_TEST(what_is_sent_is_the_table_and_the_champions_answer)
     const json_t *row = g_ptr_array_index(rows, i), *features = json_object_get(row, "features");
     ck_assert_uint_eq(p->row, order[WARM_UP + i]);
     ck_assert_int_eq(p->version, 1);
-    ck_assert_str_eq(json_string_value(json_object_get(row, "prediction")), g_ptr_array_index(schema->classes, p->predicted));
+    ck_assert_str_eq(json_string_value(json_object_get(row, "prediction")),
+                     g_ptr_array_index(schema->classes, p->predicted));
     const json_t *a = json_object_get(features, "größe, a"), *b = json_object_get(features, "b");
     ck_assert(p->row % 7 == 0 ? json_is_null(a) : fabs(json_number_value(a) - p->row % 10 / 10.) < 1e-12);
     ck_assert_str_eq(json_string_value(b), p->row % 3 ? "x \"1\"" : "y");
@@ -224,7 +242,8 @@ START_TEST(a_regression_is_measured_by_its_absolute_error)
   for (guint i = 0; i < rows->len; i++) {
     const SimulatePrediction *p = &g_array_index(result.predictions, SimulatePrediction, i);
     ck_assert_int_eq(p->predicted, -1);
-    ck_assert_double_eq_tol(json_number_value(json_object_get(g_ptr_array_index(rows, i), "prediction")), p->value, 1e-12);
+    ck_assert_double_eq_tol(json_number_value(json_object_get(g_ptr_array_index(rows, i), "prediction")), p->value,
+                            1e-12);
     if (p->row % 10) ck_assert_double_eq_tol(p->merit, fabs(p->value - (p->row % 10 + 100.5)), 1e-9);
   }
   simulate_result_clear(&result);

@@ -27,7 +27,8 @@ static gboolean same(const DriftTable *a, const DriftTable *b)
 {
   for (guint c = 0; c < a->columns->len; c++) {
     const DriftColumn *x = g_ptr_array_index(a->columns, c), *y = g_ptr_array_index(b->columns, c);
-    const GArray *p = x->kind == DRIFT_NUMERIC ? x->numbers : x->codes, *q = y->kind == DRIFT_NUMERIC ? y->numbers : y->codes;
+    const GArray *p = x->kind == DRIFT_NUMERIC ? x->numbers : x->codes,
+                 *q = y->kind == DRIFT_NUMERIC ? y->numbers : y->codes;
     if (p->len != q->len || memcmp(p->data, q->data, p->len * g_array_get_element_size((GArray *)p)) != 0) return FALSE;
   }
   return TRUE;
@@ -37,7 +38,8 @@ START_TEST(a_seed_gives_one_stream)
 {
   for (guint i = 0; simulate_streams[i]; i++) {
     const gchar *name = simulate_streams[i]->name;
-    g_autoptr(DriftTable) first = generate(name, 500, 7), again = generate(name, 500, 7), other = generate(name, 500, 8);
+    g_autoptr(DriftTable) first = generate(name, 500, 7), again = generate(name, 500, 7),
+                          other = generate(name, 500, 8);
     ck_assert_uint_eq(first->n_rows, 500);
     ck_assert_msg(same(first, again), "%s differs from itself", name);
     ck_assert_msg(!same(first, other), "%s does not heed the seed", name);
@@ -53,10 +55,14 @@ END_TEST
 static gboolean sine(guint function, double x1, double x2)
 {
   switch (function) {
-  case 0: return x1 < sin(x2);
-  case 1: return !(x1 < sin(x2));
-  case 2: return x1 < .5 + .3 * sin(3 * G_PI * x2);
-  default: return !(x1 < .5 + .3 * sin(3 * G_PI * x2));
+  case 0:
+    return x1 < sin(x2);
+  case 1:
+    return !(x1 < sin(x2));
+  case 2:
+    return x1 < .5 + .3 * sin(3 * G_PI * x2);
+  default:
+    return !(x1 < .5 + .3 * sin(3 * G_PI * x2));
   }
 }
 
@@ -70,7 +76,8 @@ START_TEST(sine_switches_every_ten_thousand_rows)
     ck_assert_msg(label == sine((guint)(row / 10000), x1, x2), "row %llu", (unsigned long long)row);
     ones[row / 10000] += label > 0;
   }
-  for (guint i = 0; i < 4; i++) ck_assert_msg(llabs((gint64)ones[i] - 5000) < 250, "concept %u: %llu ones", i, (unsigned long long)ones[i]);
+  for (guint i = 0; i < 4; i++)
+    ck_assert_msg(llabs((gint64)ones[i] - 5000) < 250, "concept %u: %llu ones", i, (unsigned long long)ones[i]);
 }
 END_TEST
 
@@ -98,7 +105,8 @@ START_TEST(sea_changes_its_threshold_in_each_quarter)
   for (guint64 row = 0; row < 40000; row++)
     flipped[row / 10000] +=
         cell(table, "class", row) != (cell(table, "x1", row) + cell(table, "x2", row) > thresholds[row / 10000]);
-  for (guint i = 0; i < 4; i++) ck_assert_msg(llabs((gint64)flipped[i] - 1000) < 150, "quarter %u: %llu", i, (unsigned long long)flipped[i]);
+  for (guint i = 0; i < 4; i++)
+    ck_assert_msg(llabs((gint64)flipped[i] - 1000) < 150, "quarter %u: %llu", i, (unsigned long long)flipped[i]);
 }
 END_TEST
 
@@ -131,8 +139,8 @@ END_TEST
 START_TEST(a_shuffle_is_a_permutation_of_the_seed)
 {
   enum { N = 1000 };
-  g_autofree guint64 *plain = simulate_order(N, FALSE, 1), *one = simulate_order(N, TRUE, 1), *again = simulate_order(N, TRUE, 1),
-                    *two = simulate_order(N, TRUE, 2);
+  g_autofree guint64 *plain = simulate_order(N, FALSE, 1), *one = simulate_order(N, TRUE, 1),
+                     *again = simulate_order(N, TRUE, 1), *two = simulate_order(N, TRUE, 2);
   gboolean seen[N] = {FALSE};
   guint moved = 0;
   for (guint i = 0; i < N; i++) {
