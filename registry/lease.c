@@ -35,7 +35,8 @@ static gint64 take_over(RegistryStore *store, const gchar *name, const gchar *me
   return observed->term;
 }
 
-/* term, counter, owner. Read first: an INSERT would wait for the leader's open transaction, even for a stopped leader's. */
+/* term, counter, owner. Read first: an INSERT would wait for the leader's open transaction, even for a stopped
+ * leader's. */
 static RegistryRows *look(RegistryStore *store, const gchar *name, GError **error)
 {
   static const gchar select[] = "SELECT term, counter, owner FROM lease WHERE name = $1";
