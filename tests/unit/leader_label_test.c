@@ -400,7 +400,7 @@ END_TEST
 START_TEST(a_training_takes_effect_before_the_next_pane)
 {
   begin(_i, NULL);
-  g_autoptr(RegistryJob) job = feed_to_job("refit", 3500);
+  registry_job_free(feed_to_job("refit", 3500));
   gint64 decided = count("SELECT count(*) FROM verdict WHERE kind = 'label'");
   for (guint i = 0; i < 5; i++) leader_world_labels(world, 0, 100, 1, world->shards[0].row / 100);
   leader_world_settle(world);
