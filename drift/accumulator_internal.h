@@ -27,10 +27,18 @@ typedef struct {
   DriftCounts predictions, scores;
 } DriftVersionTally;
 
+/* Where a value belongs. */
+typedef struct {
+  guint cell;
+  double number; /* for the moments; not finite: none */
+} DriftPlace;
+
 struct _DriftAccumulator {
   DriftGrid *grid;
   guint64 n_events;
   DriftTally *tallies; /* [grid->n_quantities] */
+  DriftPlace *places;  /* [grid->n_quantities] of the event located last */
+  gint64 located_version;
   GArray *versions;    /* of DriftVersionTally, ascending by version */
   guint last_version;  /* index found last: a cache, not contents */
 };

@@ -145,7 +145,7 @@ static const struct {
     {"http:\n  listen: '[::]:9464'\n", "k.yaml:2: http.listen: ", "not a loopback address"},
     {"http:\n  listen: example.net:9464\n", "k.yaml:2: http.listen: ", "not a loopback address"},
     {"http:\n  listen: 9464\n", "k.yaml:2: http.listen: ", "not ADDRESS:PORT"},
-    {"store: mysql:x\n", "k.yaml:1: store: ", "neither sqlite:PATH nor postgresql://"},
+    {"store: mysql:x\n", "k.yaml:1: store: ", "neither sqlite:PATH nor postgresql:"},
     {"store: postgresql://h/d\nartifacts: /a\n", "k.yaml:2: artifacts: ", "artifacts_shared: true"},
     {"\nstore: postgresql://h/d\n", "k.yaml:2: store: ", "single_host: true"},
     {"broker:\n  properties:\n  - enable.auto.commit=true\n", "k.yaml:3: broker.properties[0]: ", "cannot be set"},
