@@ -62,7 +62,7 @@ json_t *profile_to_json(const DriftProfile *profile)
       describe_categories(column, json);
     json_array_append_new(columns, json);
   }
-  return json_pack("{s:i, s:I, s:I, s:f, s:o}", "kedge_profile", FORMAT_VERSION, "rows", (json_int_t)profile->n_rows,
+  return json_pack("{s:i, s:I, s:I, s:f, s:o}", "profile_version", FORMAT_VERSION, "rows", (json_int_t)profile->n_rows,
                    "duplicates", (json_int_t)profile->n_duplicates, "duplicate_limit", profile->duplicate_limit,
                    "columns", columns);
 }
@@ -172,8 +172,8 @@ DriftProfile *profile_from_json(const json_t *json, GError **error)
   const json_t *columns = json_object_get(json, "columns");
   Reader reader = {json, "the profile", error, FALSE};
   g_autoptr(DriftProfile) profile = drift_profile_new_empty();
-  if (json_integer_value(json_object_get(json, "kedge_profile")) != FORMAT_VERSION)
-    fail(&reader, "kedge_profile", "1 (the version of the format)");
+  if (json_integer_value(json_object_get(json, "profile_version")) != FORMAT_VERSION)
+    fail(&reader, "profile_version", "1 (the version of the format)");
   profile->n_rows = read_count(&reader, "rows");
   profile->n_duplicates = read_count(&reader, "duplicates");
   profile->duplicate_limit = read_share(&reader, "duplicate_limit");

@@ -6,8 +6,8 @@
 
 #define RAW_AND_BINNED(X)                                                                                              \
   X(two_sample_numeric)                                                                                                \
-  X(binned_numeric) X(two_sample_categorical) X(counts) X(adjust_p) X(univariate_chunked) X(data_quality_chunked)      \
-      X(peer_end_to_end)
+  X(binned_numeric)                                                                                                    \
+  X(two_sample_categorical) X(counts) X(adjust_p) X(univariate_chunked) X(data_quality_chunked) X(peer_end_to_end)
 
 #define STREAMING(X)
 

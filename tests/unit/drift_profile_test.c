@@ -190,9 +190,9 @@ START_TEST(damaged_profiles_are_refused)
   static const gchar *const texts[] = {"{}",
                                        "[]",
                                        "3",
-                                       "{\"kedge_profile\":1}",
-                                       "{\"kedge_profile\":2,\"rows\":0}",
-                                       "{\"kedge_profile\":1,\"rows\":1,\"duplicates\":0,\"duplicate_limit\":7}"};
+                                       "{\"profile_version\":1}",
+                                       "{\"profile_version\":2,\"rows\":0}",
+                                       "{\"profile_version\":1,\"rows\":1,\"duplicates\":0,\"duplicate_limit\":7}"};
   for (guint i = 0; i < G_N_ELEMENTS(texts); i++) {
     g_autoptr(GError) error = NULL;
     json = json_loads(texts[i], JSON_DECODE_ANY, NULL);
