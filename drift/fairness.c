@@ -145,13 +145,13 @@ static void count_rows(DriftFairness *fairness)
   const DriftFairnessRows *rows = fairness->rows;
   for (guint64 i = 0; i < rows->n; i++) {
     guint32 code = fairness->grouping->group[i];
-    if (code == DRIFT_GROUP_NONE || rows->label[i] < 0 || rows->prediction[i] < 0) {
+    if (code == DRIFT_GROUP_NONE || rows->label[i] < 0 || drift_fairness_rows_prediction(rows, i) < 0) {
       fairness->n_left_out++;
       continue;
     }
     DriftConfusion *group = &fairness->groups[code];
-    guint64 *cell =
-        rows->prediction[i] ? (rows->label[i] ? &group->tp : &group->fp) : (rows->label[i] ? &group->fn : &group->tn);
+    guint64 *cell = drift_fairness_rows_prediction(rows, i) ? (rows->label[i] ? &group->tp : &group->fp)
+                                                            : (rows->label[i] ? &group->fn : &group->tn);
     (*cell)++;
   }
 }

@@ -10,7 +10,7 @@
 #define MAGIC "KFAU"
 #define VERSION 1
 /* Step of the online Newton method, 2 / (2 - ln 3). */
-static const double newton_step = 2.2188010178165287;
+static const double newton_step = 2.218801049600289;
 
 /* Wealth that bets on d > margin (or, with the sign turned, on d < -margin). */
 typedef struct {
@@ -182,7 +182,9 @@ GBytes *drift_fairness_audit_to_bytes(const DriftFairnessAudit *audit)
 
 static gboolean get_bet(DriftReader *reader, Bet *bet)
 {
-  *bet = (Bet){drift_get_double(reader), drift_get_double(reader), drift_get_double(reader)};
+  bet->log_wealth = drift_get_double(reader);
+  bet->bet = drift_get_double(reader);
+  bet->squares = drift_get_double(reader);
   return isfinite(bet->log_wealth) && bet->bet >= 0 && bet->bet <= .5 && bet->squares >= 1 && isfinite(bet->squares);
 }
 
@@ -206,8 +208,11 @@ static gboolean get_pair(DriftReader *reader, Pair *pair)
 
 static DriftFairnessAudit *read_audit(DriftReader *reader)
 {
-  DriftFairnessAuditSettings settings = {drift_get_double(reader), drift_get_double(reader), drift_get_u32(reader),
-                                         drift_get_u32(reader)};
+  DriftFairnessAuditSettings settings;
+  settings.alpha = drift_get_double(reader);
+  settings.margin = drift_get_double(reader);
+  settings.n_groups = drift_get_u32(reader);
+  settings.reference = drift_get_u32(reader);
   g_autoptr(DriftFairnessAudit) audit = reader->failed ? NULL : drift_fairness_audit_new(&settings, NULL);
   if (audit == NULL) return NULL;
   audit->skipped = drift_get_u64(reader);

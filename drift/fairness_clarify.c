@@ -86,12 +86,14 @@ void drift_fairness_conditional_disparity(const DriftFairness *fairness, guint g
                                           DriftFairnessValue *value)
 {
   const DriftFairnessRows *rows = fairness->rows;
-  const gint8 *outcome = predicted ? rows->prediction : rows->label;
+  const gint8 *outcome = predicted && rows->prediction != NULL ? rows->prediction : rows->label;
   guint n_strata = rows->stratum != NULL ? rows->n_strata : 1;
   g_autofree Stratum *strata = g_new0(Stratum, n_strata + 1);
   for (guint64 i = 0; i < rows->n; i++) {
     guint32 code = fairness->grouping->group[i], stratum = rows->stratum != NULL ? rows->stratum[i] : 0;
-    if (code == DRIFT_GROUP_NONE || stratum >= n_strata || rows->label[i] < 0 || rows->prediction[i] < 0) continue;
+    if (code == DRIFT_GROUP_NONE || stratum >= n_strata || rows->label[i] < 0 ||
+        drift_fairness_rows_prediction(rows, i) < 0)
+      continue;
     Stratum *s = &strata[stratum];
     *(outcome[i] == 1 ? &s->accepted : &s->rejected) += 1;
     if (code == group) *(outcome[i] == 1 ? &s->group_accepted : &s->group_rejected) += 1;

@@ -8,6 +8,11 @@
 /* A number with more distinct values is cut into quarters: age 0 … 90 makes four groups, a code 1 … 9 makes nine. */
 #define MAX_DISTINCT_NUMBERS 12u
 
+gint8 drift_fairness_rows_prediction(const DriftFairnessRows *rows, guint64 row)
+{
+  return rows->prediction != NULL ? rows->prediction[row] : rows->label[row];
+}
+
 typedef struct {
   guint32 *code;    /* [n_rows] into names; DRIFT_GROUP_NONE */
   GPtrArray *names; /* of gchar* */

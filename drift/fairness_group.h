@@ -15,11 +15,13 @@ G_BEGIN_DECLS
 typedef struct {
   guint64 n;
   const gint8 *label;      /* 1 favourable, 0 not, DRIFT_FAIRNESS_NONE missing */
-  const gint8 *prediction; /* the same */
+  const gint8 *prediction; /* the same; NULL before there is a model: labels stand for it, metrics of labels only */
   const double *score;     /* of the favourable outcome; NaN: missing; NULL: no scores */
   const guint32 *stratum;  /* of conditional disparity; DRIFT_GROUP_NONE: left out of it; NULL: one stratum */
   guint n_strata;
 } DriftFairnessRows;
+/* The row's outcome by its prediction, or its label where there are no predictions. */
+gint8 drift_fairness_rows_prediction(const DriftFairnessRows *rows, guint64 row);
 
 /* Groups in order of their names (as bytes). */
 typedef struct {

@@ -22,7 +22,7 @@ void drift_reweighing_apply(const DriftFairness *fairness, double *row_weights)
   drift_reweighing_weights(fairness, weights);
   for (guint64 i = 0; i < rows->n; i++) {
     guint32 group = fairness->grouping->group[i];
-    gboolean kept = group != DRIFT_GROUP_NONE && rows->label[i] >= 0 && rows->prediction[i] >= 0;
+    gboolean kept = group != DRIFT_GROUP_NONE && rows->label[i] >= 0 && drift_fairness_rows_prediction(rows, i) >= 0;
     row_weights[i] = kept ? weights[2 * group + (guint)rows->label[i]] : 0;
   }
 }

@@ -126,8 +126,8 @@ static void measure_group(Scored *rows, guint64 n, double confidence, DriftGroup
 static gboolean is_scored(const DriftFairness *fairness, guint64 row)
 {
   const DriftFairnessRows *rows = fairness->rows;
-  return fairness->grouping->group[row] != DRIFT_GROUP_NONE && rows->label[row] >= 0 && rows->prediction[row] >= 0 &&
-         !isnan(rows->score[row]);
+  return fairness->grouping->group[row] != DRIFT_GROUP_NONE && rows->label[row] >= 0 &&
+         drift_fairness_rows_prediction(rows, row) >= 0 && !isnan(rows->score[row]);
 }
 
 static DriftGroupScores *measure_all(const DriftFairness *fairness, double confidence)
