@@ -133,8 +133,9 @@ struct _DriftFairnessMetric {
   void (*compute)(const DriftFairnessMetric *metric, const DriftFairness *fairness, DriftFairnessValue *value);
   guint parameter; /* a rate, or what compute says */
 };
-extern const DriftFairnessMetric drift_fairness_metrics[];                /* ends with a NULL name */
-const DriftFairnessMetric *drift_fairness_metric_find(const gchar *name); /* NULL: none */
+extern const DriftFairnessMetric drift_fairness_metrics[]; /* ends with a NULL name */
+const DriftFairnessMetric *
+drift_fairness_metric_find(const gchar *name); /* also by an alias ("tpr_ratio", …); NULL: none */
 void drift_fairness_metric_compute(const DriftFairnessMetric *metric, const DriftFairness *fairness,
                                    DriftFairnessValue *value);
 /* Is the value beyond the bound? Difference, index: |value| > bound. Ratio: below min(bound, 1/bound) or above its

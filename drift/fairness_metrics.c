@@ -220,13 +220,10 @@ const DriftFairnessMetric drift_fairness_metrics[] = {
     BETWEEN("predictive_parity", "precision", DRIFT_RATE_PRECISION),
     BETWEEN("accuracy", "accuracy", DRIFT_RATE_ACCURACY),
     BETWEEN("error_rate", "error rates", DRIFT_RATE_ERROR),
-    BETWEEN("tpr", "true positive rates", DRIFT_RATE_TRUE_POSITIVE),
     BETWEEN("fpr", "false positive rates", DRIFT_RATE_FALSE_POSITIVE),
     BETWEEN("fnr", "false negative rates", DRIFT_RATE_FALSE_NEGATIVE),
     BETWEEN("tnr", "true negative rates", DRIFT_RATE_TRUE_NEGATIVE),
-    BETWEEN("precision", "precision", DRIFT_RATE_PRECISION),
     BETWEEN("base_rate", "rates of favourable labels", DRIFT_RATE_BASE),
-    BETWEEN("selection_rate", "selection rates", DRIFT_RATE_SELECTION),
     {"calibration_difference", "mean(label - score)", DRIFT_METRIC_DIFFERENCE, DRIFT_CONVENTION_BETWEEN,
      calibration_difference, 0},
     REFERENCE("statistical_parity_difference", "selection rates", DIFFERENCE, reference_difference,
@@ -283,8 +280,20 @@ const gchar *drift_metric_convention_text(DriftMetricConvention convention)
   return convention_texts[convention];
 }
 
+/* Other names of the same figure. */
+static const struct {
+  const gchar *alias, *name;
+} aliases[] = {{"tpr_difference", "equal_opportunity_difference"},
+               {"tpr_ratio", "equal_opportunity_ratio"},
+               {"precision_difference", "predictive_parity_difference"},
+               {"precision_ratio", "predictive_parity_ratio"},
+               {"selection_rate_difference", "demographic_parity_difference"},
+               {"selection_rate_ratio", "demographic_parity_ratio"}};
+
 const DriftFairnessMetric *drift_fairness_metric_find(const gchar *name)
 {
+  for (guint i = 0; i < G_N_ELEMENTS(aliases); i++)
+    if (strcmp(aliases[i].alias, name) == 0) name = aliases[i].name;
   for (const DriftFairnessMetric *metric = drift_fairness_metrics; metric->name != NULL; metric++)
     if (strcmp(metric->name, name) == 0) return metric;
   return NULL;
