@@ -167,9 +167,6 @@ static void choose_reference(DriftFairness *fairness)
     if (drift_confusion_total(&fairness->groups[i]) > drift_confusion_total(&fairness->groups[fairness->reference]))
       fairness->reference = i;
   if (fairness->settings.reference >= 0) fairness->reference = (guint)fairness->settings.reference;
-  for (guint i = 0; i < fairness->n_groups; i++)
-    if (i != fairness->reference && drift_fairness_is_compared(fairness, i))
-      drift_confusion_add(&fairness->others, &fairness->groups[i]);
 }
 
 DriftFairness *drift_fairness_new(const DriftFairnessRows *rows, const DriftGrouping *grouping,

@@ -1,12 +1,13 @@
 /* Fairness of binary decisions over groups of people: rates by group, what differs between groups, with intervals.
  *
- * Words. The favourable outcome is 1. A rate is a share of cells of the group's confusion table. Two conventions of a
- * difference are in use and both are here by name:
- *   between groups (fairlearn): the highest less the lowest group, never negative; ratio lowest over highest, at most
- * 1; to a reference group (aif360): the others less the reference (privileged) group, signed; ratio others over
- * reference. A rate whose denominator is empty is undefined: NaN with the reason in words. It takes no part in a
- * comparison, and the comparison counts it (n_left_out); fewer than two groups left: the comparison is undefined. Rows
- * are taken as independent. Formulas, intervals and their assumptions: drift/README.md, "Fairness". */
+ * The favourable outcome is 1. A rate is a share of cells of the group's confusion table. Two conventions of a
+ * difference are in use and both are here by name. Between groups (fairlearn's): the highest less the lowest group,
+ * never negative; ratio lowest over highest. To a reference group (aif360's): a group less the reference (privileged)
+ * group, signed; ratio group over reference.
+ *
+ * A rate whose denominator is empty is undefined: NaN with the reason in words. It takes no part in a comparison, and
+ * the comparison counts it (n_left_out); fewer than two groups left: the comparison is undefined. Rows are taken as
+ * independent. Formulas, intervals and their assumptions: drift/README.md, "Fairness". */
 #pragma once
 
 #include <glib.h>
@@ -86,7 +87,6 @@ typedef struct {
   DriftConfusion overall; /* all groups together */
   guint64 n_left_out;     /* rows without label, prediction or group */
   guint reference;        /* group index; the settings' or the largest */
-  DriftConfusion others;  /* the compared groups but the reference */
 } DriftFairness;
 
 /* INVALID for settings out of range, UNDEFINED when no row is left. O(rows). */
@@ -119,7 +119,8 @@ typedef enum {
 } DriftMetricForm;
 typedef enum {
   DRIFT_CONVENTION_BETWEEN,   /* highest less lowest group */
-  DRIFT_CONVENTION_REFERENCE, /* others less the reference group */
+  DRIFT_CONVENTION_REFERENCE, /* group less the reference group, the group farthest from equal; intervals hold for all
+                                of them at once */
   DRIFT_CONVENTION_FACET,     /* SageMaker Clarify: the rest less the group, the group farthest from equal */
   DRIFT_CONVENTION_ROWS       /* of rows, not of groups */
 } DriftMetricConvention;

@@ -70,50 +70,81 @@ static void calibration_difference(const DriftFairnessMetric *metric, const Drif
   drift_fairness_calibration_difference(fairness, value);
 }
 
+/* --- the group farthest from equal ---------------------------------------------------------------------------------
+ */
+
+static double distance_from_equal(const DriftFairnessMetric *metric, double value)
+{
+  return metric->form == DRIFT_METRIC_RATIO ? fabs(log(value)) : fabs(value);
+}
+
+/* A value takes the place of an undefined one; among undefined the first group's reason stays. */
+static void keep_farthest(const DriftFairnessMetric *metric, DriftFairnessValue *farthest,
+                          const DriftFairnessValue *value)
+{
+  gboolean better = value->undefined != NULL ? farthest->undefined == drift_fairness_too_few
+                    : farthest->undefined != NULL
+                        ? TRUE
+                        : distance_from_equal(metric, value->value) > distance_from_equal(metric, farthest->value);
+  if (better) *farthest = *value;
+}
+
 /* --- to the reference group --------------------------------------------------------------------------------------- */
 
-/* Why there is no comparison with the reference, or NULL. */
-static const gchar *reference_missing(const DriftFairness *fairness)
+typedef void (*Comparison)(const DriftFairnessMetric *metric, const DriftConfusion *group,
+                           const DriftConfusion *reference, const DriftFairnessSettings *settings,
+                           DriftFairnessValue *value);
+
+/* Each other group against the reference at a confidence that pays for choosing the farthest. */
+static void farthest_from_reference(const DriftFairnessMetric *metric, const DriftFairness *fairness,
+                                    Comparison compare, DriftFairnessValue *value)
 {
-  if (!drift_fairness_is_compared(fairness, fairness->reference)) return "the reference group is too small";
-  return drift_confusion_total(&fairness->others) == 0 ? drift_fairness_too_few : NULL;
+  guint n_compared = 0;
+  DriftFairnessSettings settings = fairness->settings;
+  *value = drift_fairness_undefined(drift_fairness_too_few, 0);
+  if (!drift_fairness_is_compared(fairness, fairness->reference)) {
+    value->undefined = "the reference group is too small";
+    return;
+  }
+  for (guint i = 0; i < fairness->n_groups; i++)
+    n_compared += i != fairness->reference && drift_fairness_is_compared(fairness, i);
+  settings.confidence = 1 - (1 - settings.confidence) / MAX(n_compared, 1);
+  for (guint i = 0; i < fairness->n_groups; i++) {
+    DriftFairnessValue one;
+    if (i == fairness->reference || !drift_fairness_is_compared(fairness, i)) continue;
+    compare(metric, &fairness->groups[i], &fairness->groups[fairness->reference], &settings, &one);
+    keep_farthest(metric, value, &one);
+  }
 }
 
-static void reference_difference(const DriftFairnessMetric *metric, const DriftFairness *fairness,
-                                 DriftFairnessValue *value)
+static void compare_difference(const DriftFairnessMetric *metric, const DriftConfusion *group,
+                               const DriftConfusion *reference, const DriftFairnessSettings *settings,
+                               DriftFairnessValue *value)
 {
-  const gchar *reason = reference_missing(fairness);
-  if (reason != NULL)
-    *value = drift_fairness_undefined(reason, 0);
-  else
-    drift_fairness_difference(&fairness->others, &fairness->groups[fairness->reference], metric->parameter,
-                              &fairness->settings, value);
+  drift_fairness_difference(group, reference, metric->parameter, settings, value);
 }
 
-static void reference_ratio(const DriftFairnessMetric *metric, const DriftFairness *fairness, DriftFairnessValue *value)
+static void compare_ratio(const DriftFairnessMetric *metric, const DriftConfusion *group,
+                          const DriftConfusion *reference, const DriftFairnessSettings *settings,
+                          DriftFairnessValue *value)
 {
-  const gchar *reason = reference_missing(fairness);
-  if (reason != NULL)
-    *value = drift_fairness_undefined(reason, 0);
-  else
-    drift_fairness_ratio(&fairness->others, &fairness->groups[fairness->reference], metric->parameter,
-                         &fairness->settings, value);
+  drift_fairness_ratio(group, reference, metric->parameter, settings, value);
 }
 
 typedef enum { ODDS_SIGNED, ODDS_ABSOLUTE } AverageForm;
 
 /* Half the sum of two differences of disjoint rows: MOVER for the signed one, Bonferroni for the absolute one. */
-static void average_odds(const DriftFairnessMetric *metric, const DriftFairness *fairness, DriftFairnessValue *value)
+static void compare_odds(const DriftFairnessMetric *metric, const DriftConfusion *group,
+                         const DriftConfusion *reference, const DriftFairnessSettings *settings,
+                         DriftFairnessValue *value)
 {
-  const gchar *reason = reference_missing(fairness);
   DriftFairnessValue tpr, fpr;
-  DriftFairnessSettings settings = fairness->settings;
-  const DriftConfusion *reference = &fairness->groups[fairness->reference];
+  DriftFairnessSettings own = *settings;
   gboolean absolute = metric->parameter == ODDS_ABSOLUTE;
-  if (absolute) settings.confidence = 1 - (1 - settings.confidence) / 2;
-  drift_fairness_difference(&fairness->others, reference, DRIFT_RATE_TRUE_POSITIVE, &settings, &tpr);
-  drift_fairness_difference(&fairness->others, reference, DRIFT_RATE_FALSE_POSITIVE, &settings, &fpr);
-  if (reason == NULL) reason = tpr.undefined != NULL ? tpr.undefined : fpr.undefined;
+  if (absolute) own.confidence = 1 - (1 - own.confidence) / 2;
+  drift_fairness_difference(group, reference, DRIFT_RATE_TRUE_POSITIVE, &own, &tpr);
+  drift_fairness_difference(group, reference, DRIFT_RATE_FALSE_POSITIVE, &own, &fpr);
+  const gchar *reason = tpr.undefined != NULL ? tpr.undefined : fpr.undefined;
   *value = drift_fairness_undefined(reason, tpr.n + fpr.n);
   if (reason != NULL) return;
   if (absolute) {
@@ -126,6 +157,22 @@ static void average_odds(const DriftFairnessMetric *metric, const DriftFairness 
   if (absolute) return;
   value->low = value->value - hypot(tpr.value - tpr.low, fpr.value - fpr.low) / 2;
   value->high = value->value + hypot(tpr.high - tpr.value, fpr.high - fpr.value) / 2;
+}
+
+static void reference_difference(const DriftFairnessMetric *metric, const DriftFairness *fairness,
+                                 DriftFairnessValue *value)
+{
+  farthest_from_reference(metric, fairness, compare_difference, value);
+}
+
+static void reference_ratio(const DriftFairnessMetric *metric, const DriftFairness *fairness, DriftFairnessValue *value)
+{
+  farthest_from_reference(metric, fairness, compare_ratio, value);
+}
+
+static void average_odds(const DriftFairnessMetric *metric, const DriftFairness *fairness, DriftFairnessValue *value)
+{
+  farthest_from_reference(metric, fairness, compare_odds, value);
 }
 
 /* --- of rows ------------------------------------------------------------------------------------------------------ */
@@ -151,16 +198,7 @@ static void between_group_entropy(const DriftFairnessMetric *metric, const Drift
   drift_between_group_entropy(fairness->groups, fairness->n_groups, metric->parameter, value);
 }
 
-/* --- Clarify: the group that is farthest from equal ------------------------------------------------------------- */
-
-static void keep_farthest(DriftFairnessValue *farthest, const DriftFairnessValue *value)
-{
-  if (value->undefined != NULL) {
-    if (farthest->undefined == drift_fairness_too_few) *farthest = *value;
-  } else if (farthest->undefined != NULL || fabs(value->value) > fabs(farthest->value)) {
-    *farthest = *value;
-  }
-}
+/* --- Clarify ---------------------------------------------------------------------------------------------------- */
 
 static void clarify(const DriftFairnessMetric *metric, const DriftFairness *fairness, DriftFairnessValue *value)
 {
@@ -169,7 +207,7 @@ static void clarify(const DriftFairnessMetric *metric, const DriftFairness *fair
     DriftFairnessValue values[DRIFT_N_CLARIFY];
     if (!drift_fairness_is_compared(fairness, i)) continue;
     drift_fairness_clarify(fairness, i, values);
-    keep_farthest(value, &values[metric->parameter]);
+    keep_farthest(metric, value, &values[metric->parameter]);
   }
 }
 
@@ -181,7 +219,7 @@ static void conditional_disparity(const DriftFairnessMetric *metric, const Drift
     DriftFairnessValue one;
     if (!drift_fairness_is_compared(fairness, i)) continue;
     drift_fairness_conditional_disparity(fairness, i, metric->parameter != 0, &one);
-    keep_farthest(value, &one);
+    keep_farthest(metric, value, &one);
   }
 }
 
@@ -270,8 +308,8 @@ const DriftFairnessMetric drift_fairness_metrics[] = {
 
 static const gchar *const convention_texts[] = {
     [DRIFT_CONVENTION_BETWEEN] = "highest - lowest group (fairlearn)",
-    [DRIFT_CONVENTION_REFERENCE] = "others - reference group (aif360)",
-    [DRIFT_CONVENTION_FACET] = "rest - group, the farthest group (Clarify)",
+    [DRIFT_CONVENTION_REFERENCE] = "group - reference group (aif360), the farthest group",
+    [DRIFT_CONVENTION_FACET] = "rest - group (Clarify), the farthest group",
     [DRIFT_CONVENTION_ROWS] = "over all rows",
 };
 
