@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "drift/bytes_internal.h"
 #include "drift/frequent.h"
 #include "drift/hyperloglog.h"
 #include "drift/kll.h"
@@ -239,28 +240,56 @@ static GBytes *frequent_bytes(void)
   return drift_frequent_to_bytes(sketch);
 }
 
+/* Reads, and if that gives a sketch, uses it in every way: whatever the bytes were, it has to hold its invariants. */
 static gboolean kll_reads(GBytes *bytes, GError **error)
 {
-  g_autoptr(DriftKll) sketch = drift_kll_from_bytes(bytes, error);
-  return sketch != NULL;
+  g_autoptr(DriftKll) sketch = drift_kll_from_bytes(bytes, error), own = sketch_of(0, 500, 16, 3);
+  if (sketch == NULL) return FALSE;
+  g_autoptr(GBytes) again = drift_kll_to_bytes(sketch);
+  g_autoptr(DriftKll) twin = drift_kll_from_bytes(again, NULL);
+  ck_assert_ptr_nonnull(twin);
+  for (guint i = 0; i < 500; i++) drift_kll_update(sketch, i);
+  if (drift_kll_merge(sketch, twin, NULL)) ck_assert(drift_kll_merge(sketch, own, NULL));
+  g_autoptr(DriftKllView) view = drift_kll_view_new(sketch);
+  ck_assert(!isnan(drift_kll_view_quantile(view, .5)));
+  ck_assert_double_eq(drift_kll_view_rank(view, INFINITY, TRUE), 1);
+  return TRUE;
 }
 
 static gboolean hyperloglog_reads(GBytes *bytes, GError **error)
 {
   g_autoptr(DriftHyperLogLog) sketch = drift_hyperloglog_from_bytes(bytes, error);
-  return sketch != NULL;
+  if (sketch == NULL) return FALSE;
+  drift_hyperloglog_update_number(sketch, 1);
+  ck_assert(drift_hyperloglog_merge(sketch, sketch, NULL));
+  ck_assert(drift_hyperloglog_estimate(sketch) > 0);
+  return TRUE;
 }
 
 static gboolean frequent_reads(GBytes *bytes, GError **error)
 {
   g_autoptr(DriftFrequent) sketch = drift_frequent_from_bytes(bytes, error);
-  return sketch != NULL;
+  if (sketch == NULL) return FALSE;
+  for (guint i = 0; i < 500; i++) {
+    gchar text[3] = {(gchar)('a' + i % 26), (gchar)('a' + i / 26), '\0'};
+    drift_frequent_update(sketch, text, 2, 1 + i);
+  }
+  g_autoptr(GBytes) again = drift_frequent_to_bytes(sketch);
+  g_autoptr(DriftFrequent) twin = drift_frequent_from_bytes(again, NULL);
+  ck_assert_ptr_nonnull(twin);
+  drift_frequent_merge(sketch, twin, NULL);
+  g_autoptr(GPtrArray) items = drift_frequent_get_items(sketch);
+  ck_assert_uint_gt(items->len, 0);
+  return TRUE;
 }
 
 static const struct {
   GBytes *(*make)(void);
   gboolean (*read)(GBytes *bytes, GError **error);
-} formats[] = {{kll_bytes, kll_reads}, {hyperloglog_bytes, hyperloglog_reads}, {frequent_bytes, frequent_reads}};
+  const gchar *magic;
+} formats[] = {{kll_bytes, kll_reads, "KKLL"},
+               {hyperloglog_bytes, hyperloglog_reads, "KHLL"},
+               {frequent_bytes, frequent_reads, "KFRQ"}};
 
 START_TEST(damaged_bytes_are_refused)
 {
@@ -285,6 +314,35 @@ START_TEST(damaged_bytes_are_refused)
 }
 END_TEST
 
+/* The digest guards against damage, not against malice: bytes with a right digest and wrong contents. */
+START_TEST(hostile_contents_are_refused_or_harmless)
+{
+  g_autoptr(GRand) random = g_rand_new_with_seed(6);
+  g_autoptr(GBytes) bytes = formats[_i].make();
+  g_autoptr(GBytes) raw = drift_frame_unpack(formats[_i].magic, 1, 1 << 20, "test", bytes, NULL);
+  gsize length;
+  const guint8 *data = g_bytes_get_data(raw, &length);
+  guint refused = 0;
+  for (guint round = 0; round < 4000; round++) {
+    g_autoptr(GByteArray) hostile = g_byte_array_new();
+    g_byte_array_append(hostile, data, (guint)length);
+    guint changes = 1 + (guint)g_rand_int_range(random, 0, 3);
+    for (guint c = 0; c < changes; c++) {
+      gsize within = g_rand_boolean(random) ? MIN(length, 64) : length;
+      hostile->data[g_rand_int_range(random, 0, (gint)within)] = (guint8)g_rand_int_range(random, 0, 256);
+    }
+    if (g_rand_int_range(random, 0, 4) == 0)
+      g_byte_array_set_size(hostile, (guint)g_rand_int_range(random, 0, (gint)length));
+    g_autoptr(GBytes) frame = drift_frame_pack(formats[_i].magic, 1, hostile);
+    g_autoptr(GError) error = NULL;
+    gboolean read = formats[_i].read(frame, &error);
+    ck_assert(read == (error == NULL));
+    refused += !read;
+  }
+  ck_assert_uint_gt(refused, 1000);
+}
+END_TEST
+
 int main(void)
 {
   Suite *suite = suite_create("drift_sketch");
@@ -298,6 +356,7 @@ int main(void)
   tcase_add_test(tests, frequent_items_keep_their_bound_and_merging_keeps_it);
   tcase_add_test(tests, frequent_items_merge_commutes_and_long_texts_stay_apart);
   tcase_add_loop_test(tests, damaged_bytes_are_refused, 0, G_N_ELEMENTS(formats));
+  tcase_add_loop_test(tests, hostile_contents_are_refused_or_harmless, 0, G_N_ELEMENTS(formats));
   suite_add_tcase(suite, tests);
   SRunner *runner = srunner_create(suite);
   srunner_run_all(runner, CK_ENV);
