@@ -167,6 +167,10 @@ START_TEST(the_reference_metrics_name_the_worst_group)
   gboolean certain;
   ck_assert(drift_fairness_metric_breaches(drift_fairness_metric_find("disparate_impact"), &value, .8, &certain));
   ck_assert(certain);
+  /* Choosing the worst of two comparisons is paid for by a wider interval. */
+  DriftFairnessValue single;
+  drift_fairness_ratio(&fairness->groups[2], &fairness->groups[0], DRIFT_RATE_SELECTION, &settings, &single);
+  ck_assert(value.low < single.low && single.high < value.high);
   world_clear(&world);
 }
 END_TEST
@@ -213,6 +217,9 @@ START_TEST(scores_by_group)
   g_autoptr(DriftFairness) fairness = drift_fairness_new(&rows, grouping, &settings, NULL);
   g_autofree DriftGroupScores *scores = drift_fairness_scores(fairness);
   ck_assert_double_eq(scores[0].auc.value, .75);
+  /* DeLong by hand: placements 1/2, 1 and 1, 1/2, each with the variance 1/8. */
+  ck_assert_double_eq_tol(scores[0].auc.low, .75 - 1.959963984540054 * sqrt(.125), 1e-12);
+  ck_assert_double_eq(scores[0].auc.high, 1);
   ck_assert_double_eq(scores[1].auc.value, .5); /* a tie is half a win */
   ck_assert_double_eq_tol(scores[0].gap.value, .0875, 1e-12);
   ck_assert_uint_eq(scores[0].bins[3].n, 1);
@@ -298,8 +305,8 @@ END_TEST
 START_TEST(inequality_intervals_cover)
 {
   const guint runs = 300, n = 400;
-  const double p[3] = {.1, .8, .1}, mean = 1; /* missed, right, favoured wrongly */
-  const double theil = p[2] * 2 / mean * log(2 / mean);
+  const double p[3] = {.3, .6, .1}, mean = .8; /* missed, right, favoured wrongly */
+  const double theil = p[1] / mean * log(1 / mean) + p[2] * 2 / mean * log(2 / mean);
   g_autoptr(GRand) random = g_rand_new_with_seed(11);
   guint covered = 0;
   for (guint run = 0; run < runs; run++) {

@@ -118,6 +118,27 @@ START_TEST(thresholds_make_the_rates_equal)
 }
 END_TEST
 
+/* By hand: group a's curve of (selected, accuracy) has a dent at .25 that two thresholds together avoid. */
+START_TEST(thresholds_mix_where_no_single_one_is_best)
+{
+  gint8 label[] = {0, 1, 1, 0, 1, 0, 0, 0};
+  double score[] = {.9, .6, .6, .1, .9, .6, .5, .1};
+  const gchar *names[] = {"a", "a", "a", "a", "b", "b", "b", "b"};
+  DriftFairnessRows rows = {.n = 8, .label = label, .score = score};
+  DriftFairnessSettings settings;
+  drift_fairness_settings_init(&settings);
+  g_autoptr(DriftGrouping) grouping = drift_grouping_from_texts("g", names, 8, NULL);
+  g_autoptr(DriftFairness) fairness = drift_fairness_new(&rows, grouping, &settings, NULL);
+  g_autoptr(DriftThresholds) rules = drift_thresholds_fit(fairness, DRIFT_PARITY_SELECTION, TRUE, NULL);
+  ck_assert_double_eq(rules->constraint, .25);
+  ck_assert_double_eq_tol(rules->accuracy, (.5 + .25 / 3 + 1) / 2, 1e-12);
+  ck_assert_double_eq_tol(drift_thresholds_probability(rules, 0, .9), 1 / 3.0, 1e-12);
+  ck_assert_double_eq_tol(drift_thresholds_probability(rules, 0, .6), 1 / 3.0, 1e-12);
+  ck_assert_double_eq(drift_thresholds_probability(rules, 1, .9), 1);
+  ck_assert_double_eq(drift_thresholds_probability(rules, 1, .6), 0);
+}
+END_TEST
+
 START_TEST(thresholds_need_both_labels)
 {
   World world = world_new(200, 6);
@@ -149,6 +170,8 @@ START_TEST(repair_makes_the_groups_alike_and_keeps_the_order)
   }
   ck_assert_double_gt(fabs(before[0] / n[0] - before[1] / n[1]), .1);
   ck_assert_double_lt(fabs(mean[0] / n[0] - mean[1] / n[1]), .005);
+  /* The median of two groups is their middle. */
+  ck_assert_double_eq_tol(mean[0] / n[0], (before[0] / n[0] + before[1] / n[1]) / 2, .005);
   double last = -1;
   for (double x = -.1; x <= 1.1; x += .01) {
     double y = drift_repair_apply(repair, 1, x, 1);
@@ -273,6 +296,7 @@ int main(void)
   tcase_set_timeout(tests, 60);
   tcase_add_test(tests, reweighing_makes_label_and_group_independent);
   tcase_add_test(tests, thresholds_make_the_rates_equal);
+  tcase_add_test(tests, thresholds_mix_where_no_single_one_is_best);
   tcase_add_test(tests, thresholds_need_both_labels);
   tcase_add_test(tests, repair_makes_the_groups_alike_and_keeps_the_order);
   tcase_add_test(tests, false_alarms_ever_stay_below_alpha);
