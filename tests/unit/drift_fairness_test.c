@@ -305,7 +305,7 @@ END_TEST
 START_TEST(inequality_intervals_cover)
 {
   const guint runs = 300, n = 400;
-  const double p[3] = {.3, .6, .1}, mean = .8; /* missed, right, favoured wrongly */
+  const double p[3] = {.05, .65, .3}, mean = 1.25; /* missed, right, favoured wrongly */
   const double theil = p[1] / mean * log(1 / mean) + p[2] * 2 / mean * log(2 / mean);
   g_autoptr(GRand) random = g_rand_new_with_seed(11);
   guint covered = 0;
