@@ -163,4 +163,4 @@ deb: ## the Debian package, in $(BUILD)-deb
 clean: ## remove the build folder
 	rm -rf $(BUILD)
 
--include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD) -type f -name '*.d' 2>/dev/null)

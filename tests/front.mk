@@ -1,4 +1,3 @@
-SUITES += check-http
 .DEFAULT_GOAL := all
 
 # The daemon's front: HTTP, dashboard, man pages, completion.
