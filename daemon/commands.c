@@ -23,6 +23,8 @@
   X(incidents)                                                                                                         \
   X(why)                                                                                                               \
   X(replay)                                                                                                            \
+  X(drift_test)                                                                                                        \
+  X(profile)                                                                                                           \
   X(simulate)                                                                                                          \
   X(job_list)                                                                                                          \
   X(job_show)                                                                                                          \

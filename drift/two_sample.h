@@ -116,5 +116,9 @@ void drift_fisher_exact(const double *reference, const double *current, guint n_
 typedef double (*DriftCountStatistic)(const double *reference, const double *current, guint n_cells);
 double drift_count_permutation_p(const double *reference, const double *current, guint n_cells,
                                  DriftCountStatistic statistic, const DriftPermutationSettings *settings);
+/* The same for numbers in n_cells cells at the reference's quantiles (drift/binned.h): cells depend on which side is
+ * the reference, so every draw makes its own. n_cells >= 2. */
+double drift_binned_permutation_p(const DriftSample *reference, const DriftSample *current, guint n_cells,
+                                  DriftCountStatistic statistic, const DriftPermutationSettings *settings);
 
 G_END_DECLS
