@@ -26,7 +26,7 @@ double drift_sample_rank(const DriftSample *sample, double value, gboolean inclu
 
 DriftShape drift_sample_shape(const DriftSample *sample)
 {
-  DriftMoments moments = drift_sample_moments(sample);
+  DriftSampleMoments moments = drift_sample_moments(sample);
   DriftShape shape = {moments.mean, NAN, NAN, NAN};
   if (isnan(moments.mean)) return shape;
   double n = (double)sample->n, third = 0, fourth = 0;
