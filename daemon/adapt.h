@@ -8,7 +8,8 @@
  *  - Abrupt change: Bernoulli generalised likelihood ratio on the champion's errors (drift/change.h), divided by tau,
  * the factor by which autocorrelation inflates the variance of block means (von Neumann's successive differences, so
  * that a level shift does not count). Alarm at g / tau > ln(rows / budget) + ADAPT_GLR_MARGIN.
- *  - Slow loss: the error of the last ADAPT_LEVEL_ROWS rows lies significantly above what the version promised.
+ *  - Slow loss: the error of the last ADAPT_LEVEL_ROWS rows lies significantly above what the first
+ *    champion promised (a later version that serves well closes the incident; it does not lower the bar).
  *  - Training starts at the estimated change point, in growing steps; while a slow loss lasts, every `refresh_rows`.
  *  - An older version that is better on the latest rows by a margin and beyond chance is promoted again.
  * Figures behind the constants: pipeline/README.md and tests/loop/README.md.

@@ -80,6 +80,7 @@ typedef struct {
 typedef struct {
   gchar **act_on;             /* of "performance", "drift", "bias", "quality"; default performance */
   gboolean retrain;           /* TRUE */
+  gchar *retrain_mode;        /* "scratch" (default) or "fine-tune" (from the champion) */
   guint minimum_rows;         /* labelled rows a retraining needs */
   guint cooldown_rows;        /* labelled rows between two retrainings of one incident */
   guint daily_budget;         /* retrainings per day of event time; 0: no bound */
