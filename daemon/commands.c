@@ -17,6 +17,7 @@
   X(verify)                                                                                                            \
   X(train)                                                                                                             \
   X(evaluate)                                                                                                          \
+  X(bias)                                                                                                              \
   X(predict)                                                                                                           \
   X(status)                                                                                                            \
   X(incidents)                                                                                                         \

@@ -13,7 +13,7 @@
 
 #define MULTIVARIATE_AND_LABEL_FREE(X)
 
-#define FAIRNESS_AND_SKETCHES(X)
+#define FAIRNESS_AND_SKETCHES(X) X(fairness_table) X(kll_rank_error) X(exact_quantiles)
 
 RAW_AND_BINNED(DECLARE)
 STREAMING(DECLARE)
