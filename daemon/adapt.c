@@ -18,11 +18,11 @@ typedef struct {
 
 struct _Adapt {
   gint64 champion;
-  GPtrArray *pool;      /* of PoolVersion*, ascending by version; the first ever stays */
-  GArray *versions;     /* of gint64: the pool's versions, for adapt_get_versions */
-  gint64 rows;          /* labelled rows seen */
-  gint64 errors_since;  /* the champion's errors count from this row on (the last change) */
-  double promise;       /* NaN: not known yet */
+  GPtrArray *pool;     /* of PoolVersion*, ascending by version; the first ever stays */
+  GArray *versions;    /* of gint64: the pool's versions, for adapt_get_versions */
+  gint64 rows;         /* labelled rows seen */
+  gint64 errors_since; /* the champion's errors count from this row on (the last change) */
+  double promise;      /* NaN: not known yet */
   guint promise_rows;
   gboolean open;        /* a performance incident is open */
   gint64 change;        /* first row of the present regime while its steps last; -1: none */
@@ -240,8 +240,7 @@ static void detect_change(const Adapt *adapt, const AdaptSettings *settings, Ada
 {
   guint n = 0, split = 0, n_recent = 0;
   const PoolVersion *champion = find_member(adapt, adapt->champion);
-  const guint8 *errors =
-      known_errors(adapt, champion, MAX(adapt->errors_since, adapt->rows - ADAPT_HISTORY), &n);
+  const guint8 *errors = known_errors(adapt, champion, MAX(adapt->errors_since, adapt->rows - ADAPT_HISTORY), &n);
   step->threshold = log(settings->per_rows / settings->budget) + ADAPT_GLR_MARGIN;
   if (n < 2 * MINIMUM_SIDE) return;
   double statistic = 0;
@@ -319,7 +318,8 @@ static void compare_pool(Adapt *adapt, const AdaptSettings *settings, AdaptStep 
   gint64 first = MAX(adapt->rows - settings->pool_rows, adapt->change);
   guint n = 0, m = 0;
   if (settings->pool == 0 || first < 0 || adapt->rows - first < settings->pool_rows / 2) return;
-  PoolVersion *champion = find_member(adapt, adapt->champion), *best = best_member(adapt, first, settings->pool_rows / 2);
+  PoolVersion *champion = find_member(adapt, adapt->champion),
+              *best = best_member(adapt, first, settings->pool_rows / 2);
   if (!best || best == champion) return;
   const guint8 *ours = known_errors(adapt, champion, first, &n);
   const guint8 *theirs = known_errors(adapt, best, first, &m);
@@ -347,8 +347,8 @@ static void follow_incident(Adapt *adapt, const AdaptSettings *settings, AdaptSt
     adapt->quiet = 0;
   }
   if (!adapt->open) return;
-  gboolean well = adapt->change < 0 && !isnan(adapt->promise) &&
-                  step->level_error <= adapt->promise + settings->promise_margin / 2;
+  gboolean well =
+      adapt->change < 0 && !isnan(adapt->promise) && step->level_error <= adapt->promise + settings->promise_margin / 2;
   adapt->quiet = well ? adapt->quiet + 1 : 0;
   if (adapt->quiet < QUIET_PANES) return;
   adapt->open = FALSE;

@@ -39,22 +39,6 @@ static DriftTable *load_table(const gchar *name, const Options *options, GError 
   return NULL;
 }
 
-/* Fisher–Yates, seeded. */
-static guint64 *make_order(guint64 n, gboolean shuffle, guint32 seed)
-{
-  guint64 *order = g_new(guint64, MAX(n, 1));
-  for (guint64 i = 0; i < n; i++) order[i] = i;
-  if (!shuffle) return order;
-  GRand *random = g_rand_new_with_seed(seed);
-  for (guint64 i = n; i > 1; i--) {
-    guint64 j = (guint64)g_rand_int_range(random, 0, (gint32)MIN(i, G_MAXINT32)), swap = order[i - 1];
-    order[i - 1] = order[j];
-    order[j] = swap;
-  }
-  g_rand_free(random);
-  return order;
-}
-
 static gboolean write_csv(const Options *options, const DriftTable *table, const guint64 *order, guint64 n,
                           GError **error)
 {
@@ -170,9 +154,14 @@ static void print_summary(const json_t *json, gboolean regression)
 {
   static const struct {
     const gchar *key, *label;
-  } counts[] = {{"rows", "rows served"},         {"incidents", "incidents"},         {"retrainings", "retrainings"},
-                {"refits", "last-layer refits"}, {"gate_refusals", "gate refusals"}, {"promotions", "promotions"},
-                {"rollbacks", "rollbacks"},     {"training_failures", "failed trainings"}};
+  } counts[] = {{"rows", "rows served"},
+                {"incidents", "incidents"},
+                {"retrainings", "retrainings"},
+                {"refits", "last-layer refits"},
+                {"gate_refusals", "gate refusals"},
+                {"promotions", "promotions"},
+                {"rollbacks", "rollbacks"},
+                {"training_failures", "failed trainings"}};
   const gchar *unit = regression ? "mean absolute error" : "accuracy";
   CommandTable *table = command_table_new((const gchar *const[]){"", ">value", NULL});
   g_autofree gchar *served = merit_text(json, "served_accuracy"), *kept = merit_text(json, "static_accuracy");
@@ -284,7 +273,7 @@ static int simulate(const CommandCommon *common, const Options *options, const g
   g_autoptr(GError) error = NULL;
   g_autoptr(DriftTable) table = load_table(stream, options, &error);
   if (!table) return command_fail(common, error);
-  g_autofree guint64 *order = make_order(table->n_rows, options->shuffle, (guint32)options->seed);
+  g_autofree guint64 *order = simulate_order(table->n_rows, options->shuffle, (guint32)options->seed);
   gboolean good = !options->csv || write_csv(options, table, order, table->n_rows, &error);
   if (good && options->model) good = feed_model(common, options, table, order, &error);
   return good ? COMMAND_DONE : command_fail(common, error);

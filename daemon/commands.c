@@ -18,11 +18,14 @@
   X(train)                                                                                                             \
   X(evaluate)                                                                                                          \
   X(drift_estimate)                                                                                                    \
+  X(bias)                                                                                                              \
   X(predict)                                                                                                           \
   X(status)                                                                                                            \
   X(incidents)                                                                                                         \
   X(why)                                                                                                               \
   X(replay)                                                                                                            \
+  X(drift_test)                                                                                                        \
+  X(profile)                                                                                                           \
   X(simulate)                                                                                                          \
   X(job_list)                                                                                                          \
   X(job_show)                                                                                                          \

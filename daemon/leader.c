@@ -11,17 +11,17 @@ struct _Leader {
   GThread *thread;
   GMutex lock;
   GCond wake;
-  gboolean stop;         /* under lock */
-  Settings *next;        /* under lock: settings to take over; NULL: none */
-  Settings *settings;    /* the thread's */
+  gboolean stop;      /* under lock */
+  Settings *next;     /* under lock: settings to take over; NULL: none */
+  Settings *settings; /* the thread's */
   Health *health;
   Metrics *metrics;
   gchar *me;
   /* the thread's own */
   RegistryStore *store;
   RegistryArtifacts *artifacts;
-  GHashTable *models;    /* name → LeaderModel* */
-  GHashTable *resting;   /* name → Rest*: models whose step failed for a reason of their own */
+  GHashTable *models;  /* name → LeaderModel* */
+  GHashTable *resting; /* name → Rest*: models whose step failed for a reason of their own */
   RegistryLeaseObservation lease;
   gint64 term, lease_due;
 };
@@ -119,7 +119,8 @@ static LeaderModel *get_model(Leader *leader, LeaderContext *context, const gcha
   g_autoptr(LeaderModel) fresh = leader_model_new(name);
   g_autoptr(GError) local = NULL;
   if (!leader_model_load(fresh, context, &local)) {
-    if (!g_error_matches(local, REGISTRY_ERROR, REGISTRY_ERROR_NOT_FOUND)) g_propagate_error(error, g_steal_pointer(&local));
+    if (!g_error_matches(local, REGISTRY_ERROR, REGISTRY_ERROR_NOT_FOUND))
+      g_propagate_error(error, g_steal_pointer(&local));
     return NULL;
   }
   model = g_steal_pointer(&fresh);
@@ -139,12 +140,12 @@ static gboolean write_progress(LeaderModel *model, LeaderContext *context, const
     json_object_set_new(seen, key, consumed ? consumed : json_object());
   }
   const LeaderCounters *c = &model->counters;
-  json_t *json = json_pack(
-      "{s:o, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "seen", seen, "settled", settled, "windows",
-      (json_int_t)c->windows, "label_panes", (json_int_t)c->label_panes, "verdicts", (json_int_t)c->verdicts,
-      "incidents", (json_int_t)c->incidents, "retrainings", (json_int_t)c->retrainings, "refits",
-      (json_int_t)c->refits, "gate_refusals", (json_int_t)c->gate_refusals, "promotions", (json_int_t)c->promotions,
-      "rollbacks", (json_int_t)c->rollbacks, "training_failures", (json_int_t)c->training_failures);
+  json_t *json = json_pack("{s:o, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "seen", seen, "settled",
+                           settled, "windows", (json_int_t)c->windows, "label_panes", (json_int_t)c->label_panes,
+                           "verdicts", (json_int_t)c->verdicts, "incidents", (json_int_t)c->incidents, "retrainings",
+                           (json_int_t)c->retrainings, "refits", (json_int_t)c->refits, "gate_refusals",
+                           (json_int_t)c->gate_refusals, "promotions", (json_int_t)c->promotions, "rollbacks",
+                           (json_int_t)c->rollbacks, "training_failures", (json_int_t)c->training_failures);
   gchar *text = verdict_dump(json);
   json_decref(json);
   if (!model->changed && g_strcmp0(text, model->progress) == 0) {
@@ -207,7 +208,8 @@ static void rest_model(Leader *leader, const gchar *name, const GError *error)
 }
 
 /* One model's step. FALSE: an error that concerns the store, and so all models. */
-static gboolean step_or_rest(Leader *leader, LeaderContext *context, const gchar *name, gboolean *worked, GError **error)
+static gboolean step_or_rest(Leader *leader, LeaderContext *context, const gchar *name, gboolean *worked,
+                             GError **error)
 {
   const Rest *rest = g_hash_table_lookup(leader->resting, name);
   if (rest && g_get_monotonic_time() < rest->until) return TRUE;

@@ -45,7 +45,8 @@ gboolean leader_notify(LeaderModel *model, LeaderContext *context, const gchar *
   return TRUE;
 }
 
-static void count_incident(LeaderContext *context, const LeaderModel *model, const gchar *kind, double opened, double now)
+static void count_incident(LeaderContext *context, const LeaderModel *model, const gchar *kind, double opened,
+                           double now)
 {
   if (!context->metrics) return;
   g_autofree gchar *labels = metrics_label("model", model->name, "kind", kind, NULL);
@@ -100,8 +101,8 @@ static gboolean store_incident(LeaderContext *context, RegistryIncident *inciden
   return registry_incident_put(context->store, incident, error);
 }
 
-static gboolean close_incident(LeaderModel *model, LeaderContext *context, const gchar *id, const LeaderFinding *finding,
-                               GError **error)
+static gboolean close_incident(LeaderModel *model, LeaderContext *context, const gchar *id,
+                               const LeaderFinding *finding, GError **error)
 {
   json_t *body = NULL;
   g_autoptr(RegistryIncident) incident = load_incident(context, id, &body, error);
@@ -198,8 +199,8 @@ gboolean leader_follow_champion(LeaderModel *model, LeaderContext *context, GErr
   return TRUE;
 }
 
-gboolean leader_promote(LeaderModel *model, LeaderContext *context, gint64 version, gint64 expected, double promised_error,
-                        const gchar *reason, GError **error)
+gboolean leader_promote(LeaderModel *model, LeaderContext *context, gint64 version, gint64 expected,
+                        double promised_error, const gchar *reason, GError **error)
 {
   if (!deploy_promote(context->store, model->name, version, expected, "kedged", reason, error)) return FALSE;
   json_decref(model->watch);
@@ -212,8 +213,8 @@ gboolean leader_promote(LeaderModel *model, LeaderContext *context, gint64 versi
     metrics_add(context->metrics, "kedge_promotions_total", labels, 1);
   }
   g_autofree gchar *id = g_strdup_printf("promotion/%s/%" G_GINT64_FORMAT, model->name, model->counters.promotions);
-  json_t *data = json_pack("{s:I, s:I, s:s}", "version", (json_int_t)version, "previous", (json_int_t)expected,
-                           "reason", reason);
+  json_t *data =
+      json_pack("{s:I, s:I, s:s}", "version", (json_int_t)version, "previous", (json_int_t)expected, "reason", reason);
   gboolean good = leader_notify(model, context, "kedge.version.promoted", id, data, error);
   json_decref(data);
   return good;

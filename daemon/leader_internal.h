@@ -60,17 +60,17 @@ typedef struct {
 typedef struct {
   gchar *name;
   /* --- durable: leader_state.c ------------------------------------------------------------------------------------ */
-  GArray *cursors;      /* of LeaderCursor */
-  GArray *window;       /* of LeaderPane */
-  GArray *rows;         /* of LeaderRows: enough of the newest label panes to train on */
-  guint performance_panes; /* how many of the newest rows belong to the open performance window */
-  Adapt *adapt;         /* NULL: the model has no champion yet, or is a regression */
+  GArray *cursors;            /* of LeaderCursor */
+  GArray *window;             /* of LeaderPane */
+  GArray *rows;               /* of LeaderRows: enough of the newest label panes to train on */
+  guint performance_panes;    /* how many of the newest rows belong to the open performance window */
+  Adapt *adapt;               /* NULL: the model has no champion yet, or is a regression */
   DriftDetector *adwin, *ddm; /* on the served error */
-  json_t *incidents;    /* kind → {"id", "clear": windows in a row without the finding} */
-  json_t *pending;      /* [{"id", "purpose": "pane"|"history"|"train", …}]; no label pane is taken meanwhile */
-  json_t *watch;        /* {"version", "previous", "promised", "rows", "errors", "seen"} or null */
-  json_t *budget;       /* {"day", "trainings"} */
-  gint64 waiting;       /* version of the pool that an operator was asked to promote; 0: none */
+  json_t *incidents;          /* kind → {"id", "clear": windows in a row without the finding} */
+  json_t *pending;            /* [{"id", "purpose": "pane"|"history"|"train", …}]; no label pane is taken meanwhile */
+  json_t *watch;              /* {"version", "previous", "promised", "rows", "errors", "seen"} or null */
+  json_t *budget;             /* {"day", "trainings"} */
+  gint64 waiting;             /* version of the pool that an operator was asked to promote; 0: none */
   LeaderCounters counters;
   /* --- cache ------------------------------------------------------------------------------------------------------ */
   DriftSchema *schema;
@@ -78,11 +78,12 @@ typedef struct {
   gchar *profile_digest;
   DriftAccumulator *profile;
   gint64 profile_version;
-  gboolean changed;     /* durable part differs from the store */
-  gchar *progress;      /* last progress JSON written */
+  gboolean changed; /* durable part differs from the store */
+  gchar *progress;  /* last progress JSON written */
 } LeaderModel;
 
-/* --- leader_state.c ------------------------------------------------------------------------------------------------- */
+/* --- leader_state.c -------------------------------------------------------------------------------------------------
+ */
 LeaderModel *leader_model_new(const gchar *name);
 void leader_model_free(LeaderModel *model);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(LeaderModel, leader_model_free)
@@ -99,7 +100,8 @@ gboolean leader_model_load_profile(LeaderModel *model, LeaderContext *context, c
 gboolean leader_model_load_profile_of(LeaderModel *model, LeaderContext *context, gint64 version, GError **error);
 void leader_adapt_settings(const SettingsModel *settings, AdaptSettings *adapt);
 
-/* --- leader_decide.c: transactions, incidents, notifications --------------------------------------------------------- */
+/* --- leader_decide.c: transactions, incidents, notifications ---------------------------------------------------------
+ */
 /* Begins a decision transaction and checks the lease. */
 gboolean leader_begin(LeaderContext *context, GError **error);
 /* Stores the state and commits. On failure rolled back: the caller drops the model's memory. */
@@ -124,10 +126,11 @@ gboolean leader_notify(LeaderModel *model, LeaderContext *context, const gchar *
 /* Somebody else may have moved the alias: an operator's promotion or rollback. Inside a decision transaction, before
  * anything is decided on the champion. */
 gboolean leader_follow_champion(LeaderModel *model, LeaderContext *context, GError **error);
-gboolean leader_promote(LeaderModel *model, LeaderContext *context, gint64 version, gint64 expected, double promised_error,
-                        const gchar *reason, GError **error);
+gboolean leader_promote(LeaderModel *model, LeaderContext *context, gint64 version, gint64 expected,
+                        double promised_error, const gchar *reason, GError **error);
 
-/* --- leader_order.c: the one order in which panes are taken ------------------------------------------------------------ */
+/* --- leader_order.c: the one order in which panes are taken
+ * ------------------------------------------------------------ */
 typedef struct {
   gint32 partition;
   RegistryPane *traffic;     /* without bytes; NULL for label panes */
@@ -137,7 +140,8 @@ typedef struct {
 GPtrArray *leader_take_order(LeaderModel *model, LeaderContext *context, const GPtrArray *shards, gboolean label,
                              gboolean *more, GError **error);
 
-/* --- steps: each does all it can and says whether it did anything ----------------------------------------------------- */
+/* --- steps: each does all it can and says whether it did anything
+ * ----------------------------------------------------- */
 gboolean leader_step_windows(LeaderModel *model, LeaderContext *context, const GPtrArray *shards, gboolean *worked,
                              GError **error);
 gboolean leader_step_labels(LeaderModel *model, LeaderContext *context, const GPtrArray *shards, gboolean *worked,
@@ -148,11 +152,13 @@ gboolean leader_give_up(LeaderModel *model, LeaderContext *context, json_t *entr
 /* Judges the label window when it is full (performance, bias); inside a decision transaction. */
 gboolean leader_judge_performance(LeaderModel *model, LeaderContext *context, const SettingsModel *settings,
                                   GError **error);
-/* The decision on the newest pane, errors [versions][rows]; inside a decision transaction. pane: {"number", "time", …}. */
+/* The decision on the newest pane, errors [versions][rows]; inside a decision transaction. pane: {"number", "time", …}.
+ */
 gboolean leader_decide_pane(LeaderModel *model, LeaderContext *context, const guint8 *const *errors, guint n_rows,
                             json_t *pane, GError **error);
 
-/* --- leader_watch.c: what was promoted is watched and rolled back when it breaks its promise --------------------------- */
+/* --- leader_watch.c: what was promoted is watched and rolled back when it breaks its promise
+ * --------------------------- */
 /* Counts the rows that the watched version served, rolls back inside the decision transaction; what was seen goes into
  * pane: "watch" (of the verdict), "watch_before" (of its inputs). */
 gboolean leader_watch_rollout(LeaderModel *model, LeaderContext *context, const SettingsModel *settings,
@@ -169,12 +175,14 @@ json_t *leader_label_body(const AdaptStep *step, const json_t *pane);
 json_t *leader_detectors_to_json(const LeaderModel *model); /* {"adwin": BASE64, "ddm": BASE64} */
 gboolean leader_detectors_from_json(LeaderModel *model, const json_t *json, GError **error);
 
-/* --- leader_request.c: jobs --------------------------------------------------------------------------------------------- */
+/* --- leader_request.c: jobs
+ * --------------------------------------------------------------------------------------------- */
 /* The data ranges of labelled rows [first, next), as job specs name them (new). */
 json_t *leader_data_ranges(const LeaderModel *model, gint64 first, gint64 next);
 gboolean leader_request_score(LeaderModel *model, LeaderContext *context, const gchar *purpose, const gint64 *versions,
                               guint n_versions, gint64 first, gint64 next, json_t *extra, GError **error);
-/* `cause`: the kind of the incident that asks for it. rehearsal_first >= 0: rows from there to the step's first train too. */
+/* `cause`: the kind of the incident that asks for it. rehearsal_first >= 0: rows from there to the step's first train
+ * too. */
 gboolean leader_request_training(LeaderModel *model, LeaderContext *context, const AdaptStep *step,
                                  gint64 rehearsal_first, const gchar *cause, gint64 event_time, GError **error);
 /* The gate refused what was trained on the rows since the change alone: once more, rehearsing the rows before it. */
@@ -183,12 +191,13 @@ gboolean leader_request_rehearsal(LeaderModel *model, LeaderContext *context, co
 gboolean leader_act_on_incident(LeaderModel *model, LeaderContext *context, const gchar *kind, gint64 event_time,
                                 GError **error);
 
-/* --- verdict_json.c: verdicts as JSON; field order and number format are fixed, so that equal verdicts are equal texts -- */
+/* --- verdict_json.c: verdicts as JSON; field order and number format are fixed, so that equal verdicts are equal texts
+ * -- */
 json_t *verdict_window_to_json(const DriftWindowVerdict *verdict, const DriftWindowSettings *settings);
 json_t *verdict_settings_to_json(const DriftWindowSettings *settings);
 gboolean verdict_settings_from_json(const json_t *json, DriftWindowSettings *settings);
 json_t *verdict_step_to_json(const AdaptStep *step);
-json_t *verdict_number(double value); /* null when not finite */
+json_t *verdict_number(double value);    /* null when not finite */
 gchar *verdict_dump(const json_t *json); /* compact, new */
 /* One line for people: what drifted most, or (quality) whose values are most amiss. */
 gchar *verdict_window_summary(const DriftWindowVerdict *verdict, gboolean quality);

@@ -7,7 +7,8 @@
 
 enum { UNKNOWN = 2, HISTORY_ROWS = 2500 };
 
-/* --- scores ------------------------------------------------------------------------------------------------------------- */
+/* --- scores
+ * ------------------------------------------------------------------------------------------------------------- */
 
 /* The error bits of `version` in a score job's result, one byte a row [n]; UNKNOWN where the result has none. */
 static guint8 *score_errors(const json_t *result, gint64 version, guint n)
@@ -16,8 +17,7 @@ static guint8 *score_errors(const json_t *result, gint64 version, guint n)
   memset(errors, UNKNOWN, n);
   json_t *entry;
   size_t i;
-  json_array_foreach(json_object_get(result, "versions"), i, entry)
-  {
+  json_array_foreach (json_object_get(result, "versions"), i, entry) {
     if (json_integer_value(json_object_get(entry, "version")) != version) continue;
     const gchar *text = json_string_value(json_object_get(entry, "errors"));
     gsize length = 0;
@@ -56,7 +56,8 @@ static void history_scored(LeaderModel *model, const json_t *entry, const json_t
   adapt_set_errors(model->adapt, version, first, errors, n);
 }
 
-/* --- trained versions --------------------------------------------------------------------------------------------------- */
+/* --- trained versions
+ * --------------------------------------------------------------------------------------------------- */
 
 static gchar *findings_text(const DeployGateResult *gate)
 {
@@ -95,8 +96,8 @@ static gboolean training_failed(LeaderModel *model, LeaderContext *context, cons
 {
   model->counters.training_failures++;
   return leader_note_incident(model, context, json_string_value(json_object_get(entry, "cause")),
-                              json_integer_value(json_object_get(entry, "time")), job->id, error, "%s %s: %s", job->kind,
-                              job->state, why);
+                              json_integer_value(json_object_get(entry, "time")), job->id, error, "%s %s: %s",
+                              job->kind, job->state, why);
 }
 
 /* Promotes the version, or says in the incident why it does not serve. */
@@ -134,8 +135,8 @@ static gboolean follow_gate(LeaderModel *model, LeaderContext *context, const js
   g_autofree gchar *reason = g_strdup_printf("gate passed: %s", findings);
   *promoted = TRUE;
   return leader_promote(model, context, version, champion, promised, reason, error) &&
-         leader_note_incident(model, context, cause, time, job->id, error,
-                              "version %" G_GINT64_FORMAT " promoted: %s", version, findings);
+         leader_note_incident(model, context, cause, time, job->id, error, "version %" G_GINT64_FORMAT " promoted: %s",
+                              version, findings);
 }
 
 static gboolean judge_version(LeaderModel *model, LeaderContext *context, const json_t *entry, const RegistryJob *job,
@@ -156,9 +157,11 @@ static gboolean judge_version(LeaderModel *model, LeaderContext *context, const 
   return request_history(model, context, version, error);
 }
 
-/* --- the step ------------------------------------------------------------------------------------------------------------ */
+/* --- the step
+ * ------------------------------------------------------------------------------------------------------------ */
 
-static gboolean finish(LeaderModel *model, LeaderContext *context, json_t *entry, const RegistryJob *job, GError **error)
+static gboolean finish(LeaderModel *model, LeaderContext *context, json_t *entry, const RegistryJob *job,
+                       GError **error)
 {
   const gchar *purpose = json_string_value(json_object_get(entry, "purpose"));
   gboolean done = g_str_equal(job->state, "done"), good = TRUE;

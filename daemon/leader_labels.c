@@ -1,6 +1,6 @@
 /* Label panes: the served error into the online detectors, the rollout's watch, and the adaptation policy's decisions.
- * A pane is taken when no job is pending, so that what a job says takes effect at one place in the order of panes however
- * long it ran; PATIENCE_PANES is the bound of that waiting. */
+ * A pane is taken when no job is pending, so that what a job says takes effect at one place in the order of panes
+ * however long it ran; PATIENCE_PANES is the bound of that waiting. */
 #include <math.h>
 #include <string.h>
 
@@ -8,13 +8,14 @@
 
 enum { ROWS_KEPT = 6000, PATIENCE_PANES = 20 };
 
-/* --- rows --------------------------------------------------------------------------------------------------------------- */
+/* --- rows
+ * --------------------------------------------------------------------------------------------------------------- */
 
 static void append_rows(LeaderModel *model, const LeaderTaken *taken, gint64 time)
 {
   const RegistryLabelPane *pane = taken->labels;
-  LeaderRows rows = {taken->partition, pane->label_partition, pane->number, pane->first_row, pane->next_row,
-                     leader_model_next_row(model), time};
+  LeaderRows rows = {taken->partition, pane->label_partition,        pane->number, pane->first_row,
+                     pane->next_row,   leader_model_next_row(model), time};
   g_array_append_val(model->rows, rows);
   gint64 end = leader_model_next_row(model);
   guint surplus = 0, spare = model->rows->len - MIN(model->rows->len, model->performance_panes + 1);
@@ -29,14 +30,15 @@ static json_t *row_to_json(const LeaderModel *model, gint64 row)
     const LeaderRows *r = &g_array_index(model->rows, LeaderRows, i);
     gint64 n = r->next_row - r->first_row;
     if (row < r->start || row >= r->start + n) continue;
-    return json_pack("{s:I, s:i, s:i, s:I, s:I}", "row", (json_int_t)row, "partition", r->partition,
-                     "label_partition", r->label_partition, "labelled_row", (json_int_t)(r->first_row + row - r->start),
-                     "time", (json_int_t)r->time);
+    return json_pack("{s:I, s:i, s:i, s:I, s:I}", "row", (json_int_t)row, "partition", r->partition, "label_partition",
+                     r->label_partition, "labelled_row", (json_int_t)(r->first_row + row - r->start), "time",
+                     (json_int_t)r->time);
   }
   return json_pack("{s:I}", "row", (json_int_t)row);
 }
 
-/* --- detectors and watch ------------------------------------------------------------------------------------------------ */
+/* --- detectors and watch
+ * ------------------------------------------------------------------------------------------------ */
 
 static json_t *signal_to_json(const DriftDetector *detector, DriftSignal signal)
 {
@@ -78,7 +80,8 @@ gchar *leader_served_errors(const DriftSchema *schema, const DriftLabelRow *rows
   return text;
 }
 
-/* --- the decision on a pane ---------------------------------------------------------------------------------------------- */
+/* --- the decision on a pane
+ * ---------------------------------------------------------------------------------------------- */
 
 static gchar *describe(const AdaptStep *step)
 {
@@ -87,9 +90,10 @@ static gchar *describe(const AdaptStep *step)
                            ") at labelled row %" G_GINT64_FORMAT "; likelihood ratio %.1f / %.1f against %.1f",
                            step->error_before, step->n_before, step->error_after, step->n_after, step->change_row,
                            step->glr, step->tau, step->threshold);
-  return g_strdup_printf("the error of the last %u rows is %.3f against a promised %.3f, %.1f standard errors beyond the "
-                         "margin",
-                         step->level_rows, step->level_error, step->promise, step->level_z);
+  return g_strdup_printf(
+      "the error of the last %u rows is %.3f against a promised %.3f, %.1f standard errors beyond the "
+      "margin",
+      step->level_rows, step->level_error, step->promise, step->level_z);
 }
 
 json_t *leader_label_body(const AdaptStep *step, const json_t *pane)
@@ -142,9 +146,9 @@ static gboolean follow_performance(LeaderModel *model, LeaderContext *context, c
 static gboolean promote_from_pool(LeaderModel *model, LeaderContext *context, const SettingsModel *settings,
                                   const AdaptStep *step, gint64 before, gint64 time, GError **error)
 {
-  g_autofree gchar *reason = g_strdup_printf(
-      "%s: version %" G_GINT64_FORMAT " errs %.3f, the champion %.3f on the latest %u labelled rows", step->promote_why,
-      step->promote, step->promote_error, step->champion_error, step->promote_rows);
+  g_autofree gchar *reason =
+      g_strdup_printf("%s: version %" G_GINT64_FORMAT " errs %.3f, the champion %.3f on the latest %u labelled rows",
+                      step->promote_why, step->promote, step->promote_error, step->champion_error, step->promote_rows);
   if (settings->rollout.automatic)
     return leader_promote(model, context, step->promote, before, step->promote_error, reason, error) &&
            leader_note_incident(model, context, "performance", time, NULL, error, "promoted from the pool: %s", reason);
@@ -169,11 +173,12 @@ static json_t *adapt_inputs(const LeaderModel *model, const AdaptSettings *setti
     json_object_set_new(bits, key, json_string(text));
   }
   return json_pack("{s:o, s:o, s:o, s:O?, s:O?}", "settings", adapt_settings_to_json(settings), "before",
-                   adapt_to_json(model->adapt), "errors", bits, "detectors", json_object_get(pane, "detectors"), "watch",
-                   json_object_get(pane, "watch_before"));
+                   adapt_to_json(model->adapt), "errors", bits, "detectors", json_object_get(pane, "detectors"),
+                   "watch", json_object_get(pane, "watch_before"));
 }
 
-/* Inputs are kept where something was decided: whatever an incident or a version's history refers to can be replayed. */
+/* Inputs are kept where something was decided: whatever an incident or a version's history refers to can be replayed.
+ */
 static gboolean is_kept(const AdaptStep *step, gboolean promotes, const json_t *pane)
 {
   return step->opened || step->closed || step->alarm || step->training || promotes ||
@@ -206,7 +211,8 @@ gboolean leader_decide_pane(LeaderModel *model, LeaderContext *context, const gu
   return good;
 }
 
-/* --- taking a pane ------------------------------------------------------------------------------------------------------- */
+/* --- taking a pane
+ * ------------------------------------------------------------------------------------------------------- */
 
 static gboolean decide_or_score(LeaderModel *model, LeaderContext *context, const DriftLabelRow *rows, guint n,
                                 json_t *pane, GError **error)
@@ -278,7 +284,8 @@ static gboolean take_pane(LeaderModel *model, LeaderContext *context, const Sett
 
 /* Whether the next pane waits for a job. After so many panes it does not: nobody scores, so the served rows have to do;
  * a training takes longer than the traffic can wait, and its version comes when it comes. */
-static gboolean waits_for_job(LeaderModel *model, LeaderContext *context, guint waiting, gboolean *waits, GError **error)
+static gboolean waits_for_job(LeaderModel *model, LeaderContext *context, guint waiting, gboolean *waits,
+                              GError **error)
 {
   *waits = FALSE;
   for (size_t i = 0; i < json_array_size(model->pending);) {

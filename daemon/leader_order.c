@@ -7,11 +7,11 @@ enum { BATCH = 32, SILENT = -2 };
 /* One partition's traffic, or one (partition, label partition). */
 typedef struct {
   gint32 partition, label_partition;
-  gint64 watermark;  /* no later pane of this stream closes below it */
-  gboolean holds;    /* active: others wait for it */
-  GPtrArray *panes;  /* RegistryPane* or RegistryLabelPane*, owned */
+  gint64 watermark; /* no later pane of this stream closes below it */
+  gboolean holds;   /* active: others wait for it */
+  GPtrArray *panes; /* RegistryPane* or RegistryLabelPane*, owned */
   guint next;
-  gboolean cut;      /* the list met the limit: more may follow */
+  gboolean cut; /* the list met the limit: more may follow */
 } Stream;
 
 static void stream_free(gpointer data)
@@ -43,7 +43,8 @@ static gboolean comes_before(gint64 wa, const Stream *a, gint64 wb, const Stream
   return a->label_partition < b->label_partition;
 }
 
-static Stream *add_stream(GPtrArray *streams, const RegistryShardStatus *shard, gint32 label_partition, gint64 watermark)
+static Stream *add_stream(GPtrArray *streams, const RegistryShardStatus *shard, gint32 label_partition,
+                          gint64 watermark)
 {
   Stream *stream = g_new0(Stream, 1);
   stream->partition = shard->partition;
@@ -63,8 +64,7 @@ static void add_label_streams(GPtrArray *streams, const RegistryShardStatus *sha
   const char *key;
   json_t *value;
   if (!consumed) add_stream(streams, shard, SILENT, G_MININT64);
-  json_object_foreach(json_object_get(consumed, "labels"), key, value)
-  {
+  json_object_foreach (json_object_get(consumed, "labels"), key, value) {
     const json_t *mark = json_object_get(marks, key);
     Stream *stream = add_stream(streams, shard, (gint32)g_ascii_strtoll(key, NULL, 10),
                                 json_is_integer(mark) ? json_integer_value(mark) : G_MININT64);

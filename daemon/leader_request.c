@@ -24,8 +24,8 @@ json_t *leader_data_ranges(const LeaderModel *model, gint64 first, gint64 next)
   return ranges;
 }
 
-static gboolean create_job(LeaderModel *model, LeaderContext *context, const gchar *id, const gchar *kind, gint priority,
-                           json_t *spec, const gchar *incident, GError **error)
+static gboolean create_job(LeaderModel *model, LeaderContext *context, const gchar *id, const gchar *kind,
+                           gint priority, json_t *spec, const gchar *incident, GError **error)
 {
   g_autofree gchar *text = verdict_dump(spec);
   json_decref(spec);
@@ -47,8 +47,8 @@ gboolean leader_request_score(LeaderModel *model, LeaderContext *context, const 
   g_autofree gchar *id = g_strdup_printf("%s/score/%s-%" G_GINT64_FORMAT "-%" G_GINT64_FORMAT, model->name, purpose,
                                          next, n_versions ? versions[n_versions - 1] : 0);
   json_t *entry = json_pack("{s:s, s:s, s:O, s:I, s:I, s:I, s:O?}", "id", id, "purpose", purpose, "versions", list,
-                            "champion", (json_int_t)adapt_get_champion(model->adapt), "first", (json_int_t)first, "next",
-                            (json_int_t)next, "pane", extra);
+                            "champion", (json_int_t)adapt_get_champion(model->adapt), "first", (json_int_t)first,
+                            "next", (json_int_t)next, "pane", extra);
   json_array_append_new(model->pending, entry);
   json_t *spec = json_pack("{s:s, s:o, s:o}", "model", model->name, "data", leader_data_ranges(model, first, next),
                            "versions", list);
@@ -60,8 +60,8 @@ static gboolean may_train(LeaderModel *model, const SettingsPolicy *policy, gint
 {
   json_t *entry;
   size_t i;
-  json_array_foreach(model->pending, i, entry) if (g_strcmp0(json_string_value(json_object_get(entry, "purpose")),
-                                                              "train") == 0) return FALSE;
+  json_array_foreach (model->pending, i, entry)
+    if (g_strcmp0(json_string_value(json_object_get(entry, "purpose")), "train") == 0) return FALSE;
   /* a pane of a partition that lags may lie in the day before: the budget does not begin anew with it */
   gint64 day = event_time / G_TIME_SPAN_DAY, counted = json_integer_value(json_object_get(model->budget, "day"));
   json_int_t trainings = day > counted ? 0 : json_integer_value(json_object_get(model->budget, "trainings"));
@@ -76,18 +76,20 @@ static json_t *training_spec(const LeaderModel *model, const SettingsModel *sett
                              gint64 rehearsal_first, const gchar *incident)
 {
   const SettingsPolicy *policy = &settings->policy;
-  gboolean refit = step->training == ADAPT_TRAIN_REFIT;
   guint n = 0;
-  const gint64 *versions = adapt_get_versions(model->adapt, &n);
+  gint64 champion = adapt_get_champion(model->adapt), from = 0;
+  if (step->training == ADAPT_TRAIN_REFIT)
+    from = adapt_get_versions(model->adapt, &n)[0]; /* its hidden layers: those of the first version of the pool */
+  else if (g_strcmp0(policy->retrain_mode, "fine-tune") == 0)
+    from = champion;
   json_t *rehearsal = rehearsal_first >= 0 ? leader_data_ranges(model, rehearsal_first, step->training_first) : NULL;
   return json_pack(
       "{s:s, s:o, s:o*, s:s, s:I, s:I, s:f, s:I, s:f, s:i, s:{s:f, s:f}, s:s?}", "model", model->name, "data",
-      leader_data_ranges(model, step->training_first, step->training_next), "rehearsal", rehearsal, "architecture", policy->architecture, "from",
-      (json_int_t)(refit ? versions[0] : 0), "champion", (json_int_t)adapt_get_champion(model->adapt),
-      "holdout_fraction", policy->holdout_fraction, "seed", (json_int_t)policy->seed, "adversarial_epsilon",
-      policy->adversarial_epsilon, "adversarial_steps", (int)policy->adversarial_steps, "gate", "confidence", .95,
-      "robust_epsilon", settings->gate.robust_accuracy_bound > 0 ? MAX(policy->adversarial_epsilon, .1) : 0., "incident",
-      incident);
+      leader_data_ranges(model, step->training_first, step->training_next), "rehearsal", rehearsal, "architecture",
+      policy->architecture, "from", (json_int_t)from, "champion", (json_int_t)champion, "holdout_fraction",
+      policy->holdout_fraction, "seed", (json_int_t)policy->seed, "adversarial_epsilon", policy->adversarial_epsilon,
+      "adversarial_steps", (int)policy->adversarial_steps, "gate", "confidence", .95, "robust_epsilon",
+      settings->gate.robust_accuracy_bound > 0 ? MAX(policy->adversarial_epsilon, .1) : 0., "incident", incident);
 }
 
 gboolean leader_request_training(LeaderModel *model, LeaderContext *context, const AdaptStep *step,
@@ -102,23 +104,22 @@ gboolean leader_request_training(LeaderModel *model, LeaderContext *context, con
                                 settings->policy.daily_budget);
   g_autofree gchar *id = g_strdup_printf("%s/%s/%" G_GINT64_FORMAT "%s", model->name, kind, step->training_next,
                                          rehearsal_first >= 0 ? "-rehearsal" : "");
-  json_array_append_new(model->pending,
-                        json_pack("{s:s, s:s, s:s, s:s, s:b, s:I, s:I, s:I, s:I}", "id", id, "purpose", "train", "kind", kind,
-                                  "cause", cause, "rehearsal", rehearsal_first >= 0, "champion", (json_int_t)adapt_get_champion(model->adapt), "first",
-                                  (json_int_t)step->training_first, "next", (json_int_t)step->training_next, "time",
-                                  (json_int_t)event_time));
+  json_array_append_new(
+      model->pending, json_pack("{s:s, s:s, s:s, s:s, s:b, s:I, s:I, s:I, s:I}", "id", id, "purpose", "train", "kind",
+                                kind, "cause", cause, "rehearsal", rehearsal_first >= 0, "champion",
+                                (json_int_t)adapt_get_champion(model->adapt), "first", (json_int_t)step->training_first,
+                                "next", (json_int_t)step->training_next, "time", (json_int_t)event_time));
   if (refit)
     model->counters.refits++;
   else
     model->counters.retrainings++;
-  return create_job(model, context, id, kind, refit ? 50 : 10, 
+  return create_job(model, context, id, kind, refit ? 50 : 10,
                     training_spec(model, settings, step, rehearsal_first, incident), incident, error) &&
-         leader_note_incident(model, context, cause, event_time, id, error,
-                              "%s on labelled rows %" G_GINT64_FORMAT "–%" G_GINT64_FORMAT
-                              " (the last %.0f%% held out)%s",
-                              kind, step->training_first, step->training_next - 1,
-                              100 * settings->policy.holdout_fraction,
-                              rehearsal_first >= 0 ? ", rehearsing older rows" : "");
+         leader_note_incident(
+             model, context, cause, event_time, id, error,
+             "%s on labelled rows %" G_GINT64_FORMAT "–%" G_GINT64_FORMAT " (the last %.0f%% held out)%s", kind,
+             step->training_first, step->training_next - 1, 100 * settings->policy.holdout_fraction,
+             rehearsal_first >= 0 ? ", rehearsing older rows" : "");
 }
 
 gboolean leader_act_on_incident(LeaderModel *model, LeaderContext *context, const gchar *kind, gint64 event_time,

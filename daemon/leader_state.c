@@ -54,7 +54,8 @@ gint64 *leader_model_cursor(LeaderModel *model, gint32 partition, gint32 label_p
   return &g_array_index(model->cursors, LeaderCursor, model->cursors->len - 1).next;
 }
 
-/* --- to JSON -------------------------------------------------------------------------------------------------------- */
+/* --- to JSON --------------------------------------------------------------------------------------------------------
+ */
 
 static json_t *detector_to_json(const DriftDetector *detector)
 {
@@ -107,8 +108,8 @@ static json_t *rows_to_json(const LeaderModel *model)
 static json_t *counters_to_json(const LeaderCounters *c)
 {
   return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "windows", (json_int_t)c->windows,
-                   "performance_windows", (json_int_t)c->performance_windows, "label_panes",
-                   (json_int_t)c->label_panes, "label_verdicts", (json_int_t)c->label_verdicts, "verdicts", (json_int_t)c->verdicts, "retrainings",
+                   "performance_windows", (json_int_t)c->performance_windows, "label_panes", (json_int_t)c->label_panes,
+                   "label_verdicts", (json_int_t)c->label_verdicts, "verdicts", (json_int_t)c->verdicts, "retrainings",
                    (json_int_t)c->retrainings, "refits", (json_int_t)c->refits, "training_failures",
                    (json_int_t)c->training_failures, "gate_refusals", (json_int_t)c->gate_refusals, "promotions",
                    (json_int_t)c->promotions, "rollbacks", (json_int_t)c->rollbacks, "incidents",
@@ -136,30 +137,28 @@ GBytes *leader_model_to_bytes(const LeaderModel *model)
   return g_bytes_new_take(text, strlen(text));
 }
 
-/* --- from JSON ------------------------------------------------------------------------------------------------------ */
+/* --- from JSON ------------------------------------------------------------------------------------------------------
+ */
 
 static gboolean restore_lists(LeaderModel *model, const json_t *json)
 {
   json_t *item;
   size_t i;
-  json_array_foreach(json_object_get(json, "cursors"), i, item)
-  {
+  json_array_foreach (json_object_get(json, "cursors"), i, item) {
     LeaderCursor c = {0};
     json_int_t next = 0;
     if (json_unpack(item, "[i, i, I]", &c.partition, &c.label_partition, &next) != 0) return FALSE;
     c.next = next;
     g_array_append_val(model->cursors, c);
   }
-  json_array_foreach(json_object_get(json, "window"), i, item)
-  {
+  json_array_foreach (json_object_get(json, "window"), i, item) {
     LeaderPane p = {0};
     json_int_t v[4];
     if (json_unpack(item, "[i, I, I, I, I]", &p.partition, &v[0], &v[1], &v[2], &v[3]) != 0) return FALSE;
     p = (LeaderPane){p.partition, v[0], (guint64)v[1], v[2], v[3]};
     g_array_append_val(model->window, p);
   }
-  json_array_foreach(json_object_get(json, "rows"), i, item)
-  {
+  json_array_foreach (json_object_get(json, "rows"), i, item) {
     LeaderRows r = {0};
     json_int_t v[5];
     if (json_unpack(item, "[i, i, I, I, I, I, I]", &r.partition, &r.label_partition, &v[0], &v[1], &v[2], &v[3],

@@ -45,7 +45,8 @@ static gboolean previous_is_better(const LeaderModel *model)
   return gain > WATCH_Z * standard_error;
 }
 
-/* What the look takes from the policy, as part of the watch: with it the look is a function of the watch and the rows. */
+/* What the look takes from the policy, as part of the watch: with it the look is a function of the watch and the rows.
+ */
 static void prepare_look(LeaderModel *model)
 {
   double tau = model->adapt ? adapt_get_autocorrelation(model->adapt) : NAN;
@@ -89,19 +90,19 @@ static gboolean roll_back(LeaderModel *model, LeaderContext *context, const Sett
       json_pack("{s:I, s:I}", "version", (json_int_t)version, "restored", (json_int_t)restored), error);
 }
 
-static gboolean judge_look(LeaderModel *model, LeaderContext *context, const SettingsModel *settings, const json_t *look,
-                           const json_t *pane, GError **error)
+static gboolean judge_look(LeaderModel *model, LeaderContext *context, const SettingsModel *settings,
+                           const json_t *look, const json_t *pane, GError **error)
 {
   double rows = json_number_value(json_object_get(look, "rows"));
   if (!json_is_true(json_object_get(look, "disappoints"))) {
     if (rows >= settings->rollout.watch_rows) end_watch(model);
     return TRUE;
   }
-  g_autofree gchar *why = g_strdup_printf(
-      "live error %.3f over %.0f rows against a promised %.3f + %.3f (p = %.2g)",
-      json_number_value(json_object_get(look, "errors")) / rows, rows,
-      json_number_value(json_object_get(look, "promised")), json_number_value(json_object_get(look, "margin")),
-      json_number_value(json_object_get(look, "p")));
+  g_autofree gchar *why = g_strdup_printf("live error %.3f over %.0f rows against a promised %.3f + %.3f (p = %.2g)",
+                                          json_number_value(json_object_get(look, "errors")) / rows, rows,
+                                          json_number_value(json_object_get(look, "promised")),
+                                          json_number_value(json_object_get(look, "margin")),
+                                          json_number_value(json_object_get(look, "p")));
   return roll_back(model, context, settings, pane, why, error);
 }
 
@@ -127,8 +128,7 @@ gboolean leader_watch_rollout(LeaderModel *model, LeaderContext *context, const 
   json_t *look = leader_watch_look(model->watch, settings->rollout.watch_margin, served);
   json_object_set_new(pane, "watch_before", json_copy(model->watch)); /* for replay */
   static const gchar *const kept[] = {"rows", "errors", "seen"};
-  for (guint i = 0; i < G_N_ELEMENTS(kept); i++)
-    json_object_set(model->watch, kept[i], json_object_get(look, kept[i]));
+  for (guint i = 0; i < G_N_ELEMENTS(kept); i++) json_object_set(model->watch, kept[i], json_object_get(look, kept[i]));
   json_object_del(look, "seen");
   json_object_set_new(pane, "watch", look);
   return judge_look(model, context, settings, look, pane, error);

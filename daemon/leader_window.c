@@ -15,8 +15,8 @@ void window_settings_for(const SettingsModel *settings, double events, DriftWind
   out->false_discovery_rate = CLAMP(share, 1e-9, .05);
 }
 
-DriftAccumulator *window_sum(RegistryStore *store, const gchar *model, DriftGrid *grid, const LeaderPane *panes, guint n,
-                             GError **error)
+DriftAccumulator *window_sum(RegistryStore *store, const gchar *model, DriftGrid *grid, const LeaderPane *panes,
+                             guint n, GError **error)
 {
   g_autoptr(DriftAccumulator) sum = drift_accumulator_new(grid);
   for (guint i = 0; i < n; i++) {
@@ -56,8 +56,8 @@ GArray *window_label_rows(RegistryStore *store, const gchar *model, const Leader
   return g_steal_pointer(&rows);
 }
 
-json_t *window_body(const DriftWindowVerdict *verdict, const DriftWindowSettings *settings, guint64 n, gint64 first_time,
-                    gboolean performance)
+json_t *window_body(const DriftWindowVerdict *verdict, const DriftWindowSettings *settings, guint64 n,
+                    gint64 first_time, gboolean performance)
 {
   json_t *body = verdict_window_to_json(verdict, settings);
   if (performance) json_object_del(body, "features");
@@ -78,8 +78,8 @@ json_t *window_label_panes_to_json(const LeaderRows *panes, guint n)
 {
   json_t *list = json_array();
   for (guint i = 0; i < n; i++)
-    json_array_append_new(list, json_pack("[i, i, I]", panes[i].partition, panes[i].label_partition,
-                                          (json_int_t)panes[i].number));
+    json_array_append_new(
+        list, json_pack("[i, i, I]", panes[i].partition, panes[i].label_partition, (json_int_t)panes[i].number));
   return list;
 }
 
@@ -127,8 +127,8 @@ static json_t *causes_of(const json_t *verdict, const gchar *flag)
 {
   json_t *causes = json_array(), *feature;
   size_t i;
-  json_array_foreach(json_object_get(verdict, "features"), i, feature) if (json_is_true(json_object_get(feature, flag)))
-      json_array_append(causes, feature);
+  json_array_foreach (json_object_get(verdict, "features"), i, feature)
+    if (json_is_true(json_object_get(feature, flag))) json_array_append(causes, feature);
   return causes;
 }
 
@@ -170,13 +170,14 @@ static double fresh_events(const SettingsWindow *window, guint64 count)
   return window->slide_ms > 0 ? (double)count * (double)window->slide_ms / (double)window->duration_ms : (double)count;
 }
 
-/* The window's sum with the profile it is judged by in the cache: that of the version that served it, so that the verdict
- * does not depend on how soon after the window another version was promoted. NULL with *missing: not judged. */
+/* The window's sum with the profile it is judged by in the cache: that of the version that served it, so that the
+ * verdict does not depend on how soon after the window another version was promoted. NULL with *missing: not judged. */
 static DriftAccumulator *sum_window(LeaderModel *model, LeaderContext *context, const gchar **missing, GError **error)
 {
   if (!leader_model_load_profile(model, context, missing, error) || *missing) return NULL;
-  g_autoptr(DriftAccumulator) sum = window_sum(context->store, model->name, model->grid,
-                                               (const LeaderPane *)(void *)model->window->data, model->window->len, error);
+  g_autoptr(DriftAccumulator) sum =
+      window_sum(context->store, model->name, model->grid, (const LeaderPane *)(void *)model->window->data,
+                 model->window->len, error);
   gint64 version = sum ? serving_version(sum) : 0;
   if (version > 0 && !leader_model_load_profile_of(model, context, version, error)) return NULL;
   return g_steal_pointer(&sum);
@@ -243,7 +244,8 @@ static void slide(LeaderModel *model, const SettingsWindow *window)
   } else if (window->events == 0 && window->slide_ms > 0 && window->slide_ms < window->duration_ms) {
     gint64 slide_us = window->slide_ms * 1000, start = g_array_index(model->window, LeaderPane, 0).last_time;
     gint64 next = (start / slide_us + 1) * slide_us;
-    for (drop = 0; drop < model->window->len && g_array_index(model->window, LeaderPane, drop).last_time < next;) drop++;
+    for (drop = 0; drop < model->window->len && g_array_index(model->window, LeaderPane, drop).last_time < next;)
+      drop++;
   }
   if (drop) g_array_remove_range(model->window, 0, drop);
 }
@@ -294,7 +296,8 @@ gboolean leader_step_windows(LeaderModel *model, LeaderContext *context, const G
   return TRUE;
 }
 
-/* --- performance and bias over label windows -------------------------------------------------------------------------- */
+/* --- performance and bias over label windows
+ * -------------------------------------------------------------------------- */
 
 static double real_of(const json_t *json, const gchar *key)
 {
@@ -320,19 +323,18 @@ static json_t *bias_causes(const json_t *verdict, gboolean *found, gchar **summa
   json_t *causes = json_array(), *shown = json_object(), *bias;
   size_t i;
   const char *key;
-  json_array_foreach(json_object_get(verdict, "bias_verdicts"), i, bias)
-  {
+  json_array_foreach (json_object_get(verdict, "bias_verdicts"), i, bias) {
     if (!json_is_true(json_object_get(bias, "breach"))) continue;
     json_array_append(causes, bias);
     g_autofree gchar *name = g_strdup_printf("%s of %s", json_string_value(json_object_get(bias, "metric")),
                                              json_string_value(json_object_get(bias, "attribute")));
     const json_t *other = json_object_get(shown, name);
-    if (!other || json_integer_value(json_object_get(bias, "n_group")) >
-                      json_integer_value(json_object_get(other, "n_group")))
+    if (!other ||
+        json_integer_value(json_object_get(bias, "n_group")) > json_integer_value(json_object_get(other, "n_group")))
       json_object_set(shown, name, bias);
   }
   GString *text = g_string_new(NULL);
-  json_object_foreach(shown, key, bias) append_pair(text, bias);
+  json_object_foreach (shown, key, bias) append_pair(text, bias);
   json_decref(shown);
   *summary = g_string_free(text, FALSE);
   *found = json_array_size(causes) > 0;

@@ -16,16 +16,16 @@ struct _Outbox {
   GThread *thread;
   GMutex lock;
   GCond wake;
-  gboolean stop;       /* under lock */
-  Settings *next;      /* under lock */
-  Settings *settings;  /* the thread's */
+  gboolean stop;      /* under lock */
+  Settings *next;     /* under lock */
+  Settings *settings; /* the thread's */
   Health *health;
   Metrics *metrics;
   RegistryStore *store;
   RegistryArtifacts *artifacts;
-  Source *producer;    /* for dead letters; opened when the first one is due */
-  gchar *failure;      /* what failed last and may still wait for another try; NULL: nothing */
-  gint64 failure_at;   /* monotonic: when to look whether it still does */
+  Source *producer;  /* for dead letters; opened when the first one is due */
+  gchar *failure;    /* what failed last and may still wait for another try; NULL: nothing */
+  gint64 failure_at; /* monotonic: when to look whether it still does */
 };
 
 /* Sends one item. FALSE with error: try again later; *drop: never again (gone, unknown target). */
@@ -94,8 +94,9 @@ static gboolean send_dead_letter(Outbox *outbox, const RegistryOutboxItem *item,
   json_t *body = json_loads(item->body ? item->body : "{}", 0, NULL);
   const gchar *reason = json_string_value(json_object_get(body, "reason"));
   const gchar *source = json_string_value(json_object_get(body, "source"));
-  const gchar *const headers[] = {"kedge-id", item->id, "kedge-reason", reason ? reason : "unknown",
-                                  "kedge-source", source ? source : "unknown", NULL};
+  const gchar *const headers[] = {
+      "kedge-id", item->id, "kedge-reason", reason ? reason : "unknown", "kedge-source", source ? source : "unknown",
+      NULL};
   g_autoptr(GBytes) empty = g_bytes_new_static("", 0);
   gboolean sent = outbox->producer->type->produce(outbox->producer, item->target, item->id,
                                                   item->payload ? item->payload : empty, headers, error);
@@ -110,19 +111,23 @@ static gboolean send_rollout(Outbox *outbox, const RegistryOutboxItem *item, gbo
   if (!model || model->n_targets == 0) return TRUE;
   g_autofree DeployTargetSettings *targets = g_new0(DeployTargetSettings, model->n_targets);
   for (guint i = 0; i < model->n_targets; i++)
-    targets[i] = (DeployTargetSettings){.type = model->targets[i].type,
-                                        .path = model->targets[i].path,
-                                        .url = model->targets[i].url && *model->targets[i].url ? model->targets[i].url : NULL,
-                                        .keep_versions = model->targets[i].keep_versions};
+    targets[i] =
+        (DeployTargetSettings){.type = model->targets[i].type,
+                               .path = model->targets[i].path,
+                               .url = model->targets[i].url && *model->targets[i].url ? model->targets[i].url : NULL,
+                               .keep_versions = model->targets[i].keep_versions};
   gint64 applied = 0;
-  return deploy_rollout_apply(outbox->store, outbox->artifacts, item->target, targets, model->n_targets, &applied, error);
+  return deploy_rollout_apply(outbox->store, outbox->artifacts, item->target, targets, model->n_targets, &applied,
+                              error);
 }
 
 static const struct {
   const gchar *kind;
   OutboxSend send;
-} senders[] = { /* rollouts first: a webhook that times out must not hold them up */
-    {"rollout", send_rollout}, {"dead_letter", send_dead_letter}, {"webhook", send_webhook}};
+} senders[] = {/* rollouts first: a webhook that times out must not hold them up */
+               {"rollout", send_rollout},
+               {"dead_letter", send_dead_letter},
+               {"webhook", send_webhook}};
 
 Outbox *outbox_new(Settings *settings, Health *health, Metrics *metrics, GError **error)
 {

@@ -14,6 +14,7 @@ static const gchar *const start_names[] = {"earliest", "latest", NULL};
 static const gchar *const format_names[] = {"json", "cloudevents", NULL};
 static const gchar *const verdict_names[] = {"performance", "drift", "bias", "quality", NULL};
 static const gchar *const promote_names[] = {"manual", "auto", NULL}; /* the place is the gboolean */
+static const gchar *const retrain_mode_names[] = {"scratch", "fine-tune", NULL};
 static const gchar *const target_names[] = {"directory", "triton", NULL};
 
 static const SettingsOption broker_options[] = {
@@ -173,6 +174,11 @@ static const SettingsOption policy_options[] = {
      .choices = verdict_names, .help = "Verdicts that start a retraining. The others only open incidents."},
     {"retrain", SETTINGS_BOOLEAN, AT(SettingsModel, policy.retrain), .fallback = "true",
      .help = "Whether to retrain at all; false: incidents and pool only."},
+    {"retrain_mode", SETTINGS_CHOICE, AT(SettingsModel, policy.retrain_mode), .fallback = "scratch",
+     .choices = retrain_mode_names,
+     .help =
+         "What a retraining begins with: scratch (new weights in `architecture`; after an abrupt change the old ones "
+         "only mislead) or fine-tune (the champion's own graph and weights)."},
     {"minimum_rows", SETTINGS_UINT, AT(SettingsModel, policy.minimum_rows), .fallback = "50", RANGE(1, 1000000000),
      .unit = "rows", .help = "Labelled rows since the change that a retraining needs."},
     {"cooldown_rows", SETTINGS_UINT, AT(SettingsModel, policy.cooldown_rows), .fallback = "1000", RANGE(0, 1000000000),

@@ -39,8 +39,8 @@ struct _DriftAccumulator {
   DriftTally *tallies; /* [grid->n_quantities] */
   DriftPlace *places;  /* [grid->n_quantities] of the event located last */
   gint64 located_version;
-  GArray *versions;    /* of DriftVersionTally, ascending by version */
-  guint last_version;  /* index found last: a cache, not contents */
+  GArray *versions;   /* of DriftVersionTally, ascending by version */
+  guint last_version; /* index found last: a cache, not contents */
 };
 
 /* The tally of that version, made when absent; may evict the largest version into -1. */

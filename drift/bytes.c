@@ -13,8 +13,9 @@
 
 void drift_reader_init(DriftReader *reader, const guint8 *bytes, gsize length)
 {
-  reader->at = bytes;
-  reader->end = bytes + length;
+  static const guint8 nothing = 0; /* NULL + 0 is undefined, and GBytes of no bytes have NULL */
+  reader->at = bytes != NULL ? bytes : &nothing;
+  reader->end = reader->at + length;
   reader->failed = FALSE;
 }
 

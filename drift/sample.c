@@ -48,9 +48,9 @@ static void add(Sum *sum, double value)
   sum->sum = total;
 }
 
-DriftMoments drift_sample_moments(const DriftSample *sample)
+DriftSampleMoments drift_sample_moments(const DriftSample *sample)
 {
-  DriftMoments moments = {NAN, NAN, NAN};
+  DriftSampleMoments moments = {NAN, NAN, NAN};
   if (sample->n == 0 || sample->n_infinite > 0) return moments;
   Sum sum = {0, 0}, squares = {0, 0}, rest = {0, 0};
   for (gsize i = 0; i < sample->n; i++) add(&sum, sample->sorted[i]);
@@ -63,7 +63,7 @@ DriftMoments drift_sample_moments(const DriftSample *sample)
   double left = rest.sum + rest.correction;
   double corrected = squares.sum + squares.correction - left * left / (double)sample->n;
   if (isfinite(centre) && isfinite(corrected))
-    moments = (DriftMoments){centre, left / (double)sample->n, fmax(0, corrected)};
+    moments = (DriftSampleMoments){centre, left / (double)sample->n, fmax(0, corrected)};
   return moments;
 }
 

@@ -25,8 +25,8 @@ typedef struct {
   double mean;      /* rounded */
   double mean_rest; /* what rounding took from it, so that a difference of means far from 0 keeps its digits */
   double squares;   /* sum of squared deviations from the mean */
-} DriftMoments;
-DriftMoments drift_sample_moments(const DriftSample *sample);
+} DriftSampleMoments;
+DriftSampleMoments drift_sample_moments(const DriftSample *sample);
 /* Quantile by linear interpolation between order statistics, numpy's default; NaN for an empty sample. */
 double drift_sample_quantile(const DriftSample *sample, double probability);
 

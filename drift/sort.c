@@ -19,14 +19,20 @@ static guint64 bits_of(guint64 key)
   return key ^ (mask | G_GUINT64_CONSTANT(1) << 63);
 }
 
-static void insertion_sort(guint64 *keys, gsize n)
+/* Insertion sort of what is nearly in order; FALSE, with the keys still a permutation, when that takes more than `most`
+ * moves. */
+static gboolean finish_nearly_sorted(guint64 *keys, gsize n, gsize most)
 {
   for (gsize i = 1; i < n; i++) {
     guint64 key = keys[i];
+    if (G_LIKELY(keys[i - 1] <= key)) continue;
     gsize j = i;
     for (; j > 0 && keys[j - 1] > key; j--) keys[j] = keys[j - 1];
     keys[j] = key;
+    if (most < i - j) return FALSE;
+    most -= i - j;
   }
+  return TRUE;
 }
 
 /* FALSE: all keys share this digit, nothing to do. */
@@ -43,20 +49,39 @@ static gboolean scatter(const guint64 *from, guint64 *to, gsize n, guint32 *coun
   return TRUE;
 }
 
-static void radix_sort(guint64 *keys, guint64 *scratch, gsize n)
+/* Least significant digit first, the bits [low, low + passes * bits). */
+static void radix_sort(guint64 *keys, guint64 *scratch, gsize n, guint low, guint bits, guint passes)
 {
-  guint bits = n < LARGE ? 8 : 11, n_digits = 1u << bits, passes = (64 + bits - 1) / bits;
+  guint n_digits = 1u << bits;
+  guint64 mask = n_digits - 1;
   g_autofree guint32 *counts = g_new0(guint32, passes * n_digits);
-  for (gsize i = 0; i < n; i++)
-    for (guint pass = 0; pass < passes; pass++) counts[pass * n_digits + ((keys[i] >> pass * bits) & (n_digits - 1))]++;
+  for (gsize i = 0; i < n; i++) {
+    guint64 rest = keys[i] >> low;
+    for (guint pass = 0; pass < passes; pass++, rest >>= bits) counts[pass * n_digits + (rest & mask)]++;
+  }
   guint64 *from = keys, *to = scratch;
   for (guint pass = 0; pass < passes; pass++) {
-    if (!scatter(from, to, n, counts + pass * n_digits, n_digits, pass * bits)) continue;
+    if (!scatter(from, to, n, counts + pass * n_digits, n_digits, low + pass * bits)) continue;
     guint64 *swap = from;
     from = to;
     to = swap;
   }
   if (from != keys) memcpy(keys, from, n * sizeof *keys);
+}
+
+/* The highest bits that differ at all are enough to bring most samples into order but for a few neighbours. */
+#define LEADING_PASSES 3
+
+static void sort_keys(guint64 *keys, guint64 *scratch, gsize n)
+{
+  guint64 any = 0, all = ~G_GUINT64_CONSTANT(0);
+  for (gsize i = 0; i < n; i++) any |= keys[i], all &= keys[i];
+  guint64 differing = any ^ all;
+  if (differing == 0) return;
+  guint high = 64 - (guint)__builtin_clzll(differing), bits = n < LARGE ? 8 : 11, leading = LEADING_PASSES * bits;
+  radix_sort(keys, scratch, n, high > leading ? high - leading : 0, bits, LEADING_PASSES);
+  if (high > leading && !finish_nearly_sorted(keys, n, 4 * n))
+    radix_sort(keys, scratch, n, 0, bits, (high + bits - 1) / bits);
 }
 
 gboolean drift_sort(double *values, gsize n)
@@ -68,9 +93,9 @@ gboolean drift_sort(double *values, gsize n)
   memcpy(keys, values, n * sizeof *keys);
   for (gsize i = 0; i < n; i++) keys[i] = key_of(keys[i]);
   if (n <= SMALL)
-    insertion_sort(keys, n);
+    finish_nearly_sorted(keys, n, SMALL * SMALL);
   else
-    radix_sort(keys, keys + n, n);
+    sort_keys(keys, keys + n, n);
   for (gsize i = 0; i < n; i++) keys[i] = bits_of(keys[i]);
   memcpy(values, keys, n * sizeof *keys);
   return TRUE;

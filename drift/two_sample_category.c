@@ -52,6 +52,25 @@ void drift_g_test(const double *reference, const double *current, guint n_cells,
   result->p_from = "chi-squared";
 }
 
+void drift_goodness_of_fit_test(const double *reference, const double *current, guint n_cells, DriftTestResult *result)
+{
+  Margins margins;
+  double sum = 0;
+  if (!margins_of(reference, current, n_cells, &margins, result)) return;
+  for (guint c = 0; c < n_cells; c++) {
+    double expected = reference[c] / margins.n * margins.m, difference = current[c] - expected;
+    if (reference[c] + current[c] > 0) sum += difference * difference / expected;
+  }
+  if (isinf(sum)) {
+    result->undefined = "a category that the reference lacks";
+    return;
+  }
+  result->statistic = sum;
+  result->df = margins.filled - 1;
+  result->p = drift_chi_squared_sf(sum, result->df);
+  result->p_from = "chi-squared";
+}
+
 /* --- 2 x 2 -------------------------------------------------------------------------------------------------------- */
 
 /* The two cells that are not empty on both sides, in order. */

@@ -4,35 +4,90 @@
 #include "drift/statistics.h"
 #include "drift/two_sample.h"
 
+/* A stretch of the walk over the pooled values: from before the i-th and j-th on. Both sides end with NaN, so that
+ * looking one behind the last value compares as "not above". */
 typedef struct {
-  gint64 largest, smallest; /* of i m - j n over the distinct values */
+  gsize i, j, i_end, j_end;
+  gint64 difference;        /* i m - j n */
+  gint64 largest, smallest; /* over the ends of the distinct values of the stretch */
   double at_largest, at_smallest;
-} Extremes;
+} Stretch;
 
-static void note(Extremes *extremes, gint64 difference, double at)
+static void note(Stretch *stretch, gint64 difference, double at)
 {
-  if (difference > extremes->largest) extremes->largest = difference, extremes->at_largest = at;
-  if (difference < extremes->smallest) extremes->smallest = difference, extremes->at_smallest = at;
+  if (difference > stretch->largest) stretch->largest = difference, stretch->at_largest = at;
+  if (difference < stretch->smallest) stretch->smallest = difference, stretch->at_smallest = at;
 }
 
-/* Both sides end with NaN, so that looking one behind the last value compares as "not above". */
-static void walk(const double *a, gsize n, const double *b, gsize m, Extremes *extremes)
+/* One value further; the caller has seen that both sides have one. No branch depends on the data but for new extremes,
+ * which are rare. */
+static inline void step(Stretch *stretch, const double *a, const double *b, gint64 up, gint64 down)
 {
-  gsize i = 0, j = 0;
-  gint64 difference = 0, up = (gint64)m, down = (gint64)n;
-  double x = 0;
-  while (i < n && j < m) {
-    x = a[i] < b[j] ? a[i] : b[j];
-    gboolean from_a = a[i] <= x, from_b = b[j] <= x;
-    i += from_a != 0;
-    j += from_b != 0;
-    difference += (from_a ? up : 0) - (from_b ? down : 0);
-    if ((a[i] > x) & (b[j] > x)) note(extremes, difference, x);
+  double x = a[stretch->i], y = b[stretch->j];
+  gint64 from_a = x <= y, from_b = y <= x;
+  x = from_a ? x : y;
+  stretch->i += (gsize)from_a;
+  stretch->j += (gsize)from_b;
+  stretch->difference += (up & -from_a) - (down & -from_b);
+  gboolean ends = (a[stretch->i] > x) & (b[stretch->j] > x);
+  if (G_UNLIKELY(ends & ((stretch->difference > stretch->largest) | (stretch->difference < stretch->smallest))))
+    note(stretch, stretch->difference, x);
+}
+
+static gboolean both_left(const Stretch *stretch)
+{
+  return (stretch->i < stretch->i_end) & (stretch->j < stretch->j_end);
+}
+
+/* One side is used up: after the ties of its last value the difference only moves on in one direction. */
+static void finish(Stretch *stretch, const double *a, const double *b, gint64 up, gint64 down)
+{
+  while (both_left(stretch)) step(stretch, a, b, up, down);
+  double last = -INFINITY;
+  if (stretch->i > 0) last = a[stretch->i - 1];
+  if (stretch->j > 0) last = fmax(last, b[stretch->j - 1]);
+  for (; stretch->i < stretch->i_end && a[stretch->i] <= last; stretch->i++) stretch->difference += up;
+  for (; stretch->j < stretch->j_end && b[stretch->j] <= last; stretch->j++) stretch->difference -= down;
+  note(stretch, stretch->difference, last);
+  if (stretch->i == stretch->i_end && stretch->j == stretch->j_end) return;
+  gboolean is_a = stretch->i < stretch->i_end;
+  last = is_a ? a[stretch->i_end - 1] : b[stretch->j_end - 1];
+  stretch->difference += (gint64)(stretch->i_end - stretch->i) * up - (gint64)(stretch->j_end - stretch->j) * down;
+  note(stretch, stretch->difference, last);
+}
+
+/* The number of values below x. */
+static gsize count_below(const DriftSample *sample, double x)
+{
+  gsize low = 0, high = sample->n;
+  while (low < high) {
+    gsize middle = low + (high - low) / 2;
+    if (sample->sorted[middle] < x)
+      low = middle + 1;
+    else
+      high = middle;
   }
-  /* One side is used up: after the ties of its last value the difference only shrinks to 0. */
-  for (; i < n && a[i] <= x; i++) difference += up;
-  for (; j < m && b[j] <= x; j++) difference -= down;
-  note(extremes, difference, x);
+  return low;
+}
+
+/* Two stretches side by side, so that the processor has two chains of dependent steps to work on. */
+static void walk(const DriftSample *reference, const DriftSample *current, Stretch *first, Stretch *second)
+{
+  const double *a = reference->sorted, *b = current->sorted;
+  gint64 up = (gint64)current->n, down = (gint64)reference->n;
+  double middle = a[reference->n / 2];
+  gsize i = count_below(reference, middle), j = count_below(current, middle);
+  *first = (Stretch){.i_end = i, .j_end = j, .at_largest = a[0], .at_smallest = a[0]};
+  *second = (Stretch){i, j, reference->n, current->n, (gint64)i * up - (gint64)j * down, 0, 0, a[0], a[0]};
+  Stretch one = *first, two = *second; /* copies that live in registers */
+  while (both_left(&one) & both_left(&two)) {
+    step(&one, a, b, up, down);
+    step(&two, a, b, up, down);
+  }
+  finish(&one, a, b, up, down);
+  finish(&two, a, b, up, down);
+  *first = one;
+  *second = two;
 }
 
 void drift_ks_compute(const DriftSample *reference, const DriftSample *current, DriftKolmogorovSmirnov *ks)
@@ -40,12 +95,14 @@ void drift_ks_compute(const DriftSample *reference, const DriftSample *current, 
   *ks = (DriftKolmogorovSmirnov){
       .n = reference->n, .m = current->n, .distance = NAN, .d_plus = NAN, .d_minus = NAN, .location = NAN, .sign = 1};
   if (ks->n == 0 || ks->m == 0) return;
-  Extremes extremes = {0, 0, reference->sorted[0], reference->sorted[0]};
-  walk(reference->sorted, reference->n, current->sorted, current->n, &extremes);
-  ks->plus = (guint64)extremes.largest;
-  ks->minus = (guint64)-extremes.smallest;
+  Stretch first, second;
+  walk(reference, current, &first, &second);
+  note(&first, second.largest, second.at_largest);
+  note(&first, second.smallest, second.at_smallest);
+  ks->plus = (guint64)first.largest;
+  ks->minus = (guint64)-first.smallest;
   ks->sign = ks->plus >= ks->minus ? 1 : -1;
-  ks->location = ks->sign > 0 ? extremes.at_largest : extremes.at_smallest;
+  ks->location = ks->sign > 0 ? first.at_largest : first.at_smallest;
   double scale = (double)ks->n * (double)ks->m;
   ks->d_plus = (double)ks->plus / scale;
   ks->d_minus = (double)ks->minus / scale;

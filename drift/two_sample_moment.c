@@ -7,7 +7,7 @@
 
 typedef struct {
   double n, m;
-  DriftMoments a, b; /* reference, current */
+  DriftSampleMoments a, b; /* reference, current */
 } Moments;
 
 static double difference_of_means(const Moments *s)
@@ -62,7 +62,7 @@ void drift_student_t(const DriftSample *reference, const DriftSample *current, D
 }
 
 /* Moments of |x - median|. */
-static gboolean deviations_of(const DriftSample *sample, DriftMoments *moments)
+static gboolean deviations_of(const DriftSample *sample, DriftSampleMoments *moments)
 {
   double median = drift_sample_quantile(sample, .5);
   g_autofree double *values = g_try_new(double, sample->n + 1);

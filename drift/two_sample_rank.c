@@ -51,12 +51,12 @@ static GArray *merge_paths(const GArray *a, double scale_a, const GArray *b, dou
   GArray *merged = g_array_new(FALSE, FALSE, sizeof(PathSum));
   guint i = 0, j = 0, n = a != NULL ? a->len : 0, m = b != NULL ? b->len : 0;
   while (i < n || j < m) {
-    const PathSum *left = i < n ? &g_array_index(a, PathSum, i) : NULL;
-    const PathSum *right = j < m ? &g_array_index(b, PathSum, j) : NULL;
-    gint64 sum = right == NULL || (left != NULL && left->sum < right->sum) ? left->sum : right->sum;
+    PathSum left = i < n ? g_array_index(a, PathSum, i) : (PathSum){G_MAXINT64, 0};
+    PathSum right = j < m ? g_array_index(b, PathSum, j) : (PathSum){G_MAXINT64, 0};
+    gint64 sum = MIN(left.sum, right.sum);
     PathSum next = {sum + shift, 0};
-    if (left != NULL && left->sum == sum) next.chance += scale_a * left->chance, i++;
-    if (right != NULL && right->sum == sum) next.chance += scale_b * right->chance, j++;
+    if (left.sum == sum) next.chance += scale_a * left.chance, i++;
+    if (right.sum == sum) next.chance += scale_b * right.chance, j++;
     g_array_append_val(merged, next);
   }
   return merged;

@@ -24,7 +24,7 @@ static guint64 column_rows(const DriftColumn *column)
 static guint doane_bins(const DriftSample *sample)
 {
   double n = (double)sample->n, third = 0;
-  DriftMoments moments = drift_sample_moments(sample);
+  DriftSampleMoments moments = drift_sample_moments(sample);
   double sigma = sqrt(moments.squares / n), range = sample->sorted[sample->n - 1] - sample->sorted[0];
   if (n < 3 || !(sigma > 0) || isinf(range)) return 1;
   for (gsize i = 0; i < sample->n; i++) third += pow((sample->sorted[i] - moments.mean) / sigma, 3);

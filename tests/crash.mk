@@ -14,7 +14,7 @@ check-crash-full: all $(BUILD)/tests/crash/labelled_log ## the same on all of El
 SUITES += check-recreated-topic
 .PHONY: check-recreated-topic
 check-recreated-topic: all $(BUILD)/tests/crash/labelled_log ## a topic that was deleted and created again: an incident, not a gap
-	BUILD=$(BUILD) tests/crash/recreated_topic_test
+	BUILD=$(BUILD) tests/crash/recreated_topic_test postgres
 
 SUITES += check-two-daemons
 .PHONY: check-two-daemons check-two-daemons-full

@@ -14,7 +14,7 @@
 #define MULTIVARIATE_AND_LABEL_FREE(X)                                                                                 \
   X(cbpe_binary) X(cbpe_formula) X(cbpe_multiclass) X(two_sample_multivariate) X(pca_reconstruction_chunked)
 
-#define FAIRNESS_AND_SKETCHES(X)
+#define FAIRNESS_AND_SKETCHES(X) X(fairness_table) X(kll_rank_error) X(exact_quantiles)
 
 RAW_AND_BINNED(DECLARE)
 STREAMING(DECLARE)

@@ -11,16 +11,17 @@
 
 #define good(value, error) ck_assert_msg(value, "%s: %s", #value, (error) ? (error)->message : "no reason given")
 
-/* --- model and settings ---------------------------------------------------------------------------------------------- */
+/* --- model and settings ----------------------------------------------------------------------------------------------
+ */
 
 void leader_world_load_settings(LeaderWorld *world, const gchar *settings)
 {
   static const gchar usual[] = "    window: {events: 100, pane_events: 10, label_rows: 100}\n";
   g_autoptr(GError) error = NULL;
-  g_autofree gchar *text = g_strdup_printf(
-      "store: sqlite:/nowhere.db\nartifacts: /nowhere\nsingle_host: true\nmodels:\n  - name: m\n    traffic: {topic: t}\n"
-      "    labels: {topic: l}\n%s",
-      settings ? settings : usual);
+  g_autofree gchar *text = g_strdup_printf("store: sqlite:/nowhere.db\nartifacts: /nowhere\nsingle_host: "
+                                           "true\nmodels:\n  - name: m\n    traffic: {topic: t}\n"
+                                           "    labels: {topic: l}\n%s",
+                                           settings ? settings : usual);
   if (world->settings) settings_unref(world->settings);
   world->settings = settings_parse("test.yaml", text, strlen(text), &error);
   good(world->settings != NULL, error);
@@ -130,9 +131,11 @@ void leader_world_free(LeaderWorld *world)
   g_free(world);
 }
 
-/* --- what shards write ----------------------------------------------------------------------------------------------- */
+/* --- what shards write -----------------------------------------------------------------------------------------------
+ */
 
-static void checkpoint(LeaderWorld *world, gint32 partition, gint64 next_offset, GPtrArray *panes, GPtrArray *label_panes)
+static void checkpoint(LeaderWorld *world, gint32 partition, gint64 next_offset, GPtrArray *panes,
+                       GPtrArray *label_panes)
 {
   g_autoptr(GError) error = NULL;
   gint64 base = world->shards[partition].offset;
@@ -142,10 +145,10 @@ static void checkpoint(LeaderWorld *world, gint32 partition, gint64 next_offset,
     world->shards[partition].epoch = shard->epoch;
   }
   g_autoptr(GBytes) state = g_bytes_new_static("s", 1);
-  g_autofree gchar *consumed = g_strdup_printf(
-      "{\"traffic\":%" G_GINT64_FORMAT ",\"labels\":{\"%d\":%" G_GINT64_FORMAT "},\"label_watermarks\":{\"%d\":%" G_GINT64_FORMAT
-      "}}",
-      next_offset, partition, world->shards[partition].row, partition, world->shards[partition].label_watermark);
+  g_autofree gchar *consumed = g_strdup_printf("{\"traffic\":%" G_GINT64_FORMAT ",\"labels\":{\"%d\":%" G_GINT64_FORMAT
+                                               "},\"label_watermarks\":{\"%d\":%" G_GINT64_FORMAT "}}",
+                                               next_offset, partition, world->shards[partition].row, partition,
+                                               world->shards[partition].label_watermark);
   const RegistryCheckpoint one = {.model = "m",
                                   .partition = partition,
                                   .epoch = world->shards[partition].epoch,
@@ -225,7 +228,8 @@ void leader_world_advance(LeaderWorld *world, gint32 partition, gint64 time)
   checkpoint(world, partition, MAX(world->shards[partition].offset, 0), NULL, NULL);
 }
 
-/* --- the leader's turn ------------------------------------------------------------------------------------------------ */
+/* --- the leader's turn
+ * ------------------------------------------------------------------------------------------------ */
 
 void leader_world_crash(LeaderWorld *world)
 {
@@ -284,7 +288,8 @@ void leader_world_finish_job(LeaderWorld *world, const gchar *id, const gchar *s
   g_autoptr(RegistryJob) job = registry_job_claim(world->store, "worker", kinds, &error);
   good(job != NULL, error);
   ck_assert_str_eq(job->id, id);
-  good(registry_job_finish(world->store, id, job->token, state, result, result ? NULL : "a test ends it", &error), error);
+  good(registry_job_finish(world->store, id, job->token, state, result, result ? NULL : "a test ends it", &error),
+       error);
 }
 
 /* The error bits of one version on the ranges of a job's spec. */
@@ -326,23 +331,24 @@ gboolean leader_world_score(LeaderWorld *world)
 
 void leader_world_settle(LeaderWorld *world)
 {
-  do
-    leader_world_step(world);
+  do leader_world_step(world);
   while (leader_world_score(world));
 }
 
 gchar *leader_world_trained(gint64 version, double champion, double challenger, double disparate_impact)
 {
   double gain = challenger - champion;
-  return g_strdup_printf("{\"version\": %" G_GINT64_FORMAT ", \"rows\": 800, \"holdout\": 200, \"comparison\": {\"n\": 200, "
-                         "\"champion\": %.17g, \"challenger\": %.17g, \"gain\": %.17g, \"low\": %.17g, \"high\": %.17g, "
-                         "\"confidence\": 0.95}, \"challenger\": {\"n\": 200, \"accuracy\": %.17g, "
-                         "\"disparate_impact_worst\": %.17g, \"disparate_impact_group\": \"group=x\", "
-                         "\"latency_p99_us\": 10}}",
-                         version, champion, challenger, gain, gain - .02, gain + .02, challenger, disparate_impact);
+  return g_strdup_printf(
+      "{\"version\": %" G_GINT64_FORMAT ", \"rows\": 800, \"holdout\": 200, \"comparison\": {\"n\": 200, "
+      "\"champion\": %.17g, \"challenger\": %.17g, \"gain\": %.17g, \"low\": %.17g, \"high\": %.17g, "
+      "\"confidence\": 0.95}, \"challenger\": {\"n\": 200, \"accuracy\": %.17g, "
+      "\"disparate_impact_worst\": %.17g, \"disparate_impact_group\": \"group=x\", "
+      "\"latency_p99_us\": 10}}",
+      version, champion, challenger, gain, gain - .02, gain + .02, challenger, disparate_impact);
 }
 
-/* --- looking ----------------------------------------------------------------------------------------------------------- */
+/* --- looking
+ * ----------------------------------------------------------------------------------------------------------- */
 
 RegistryIncident *leader_world_incident(LeaderWorld *world, const gchar *kind, guint i)
 {

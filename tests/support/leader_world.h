@@ -1,6 +1,7 @@
-/* What the leader's tests start from: a real store with a model "m" (numeric a, b, c, sensitive "group"; classes "0" and
- * "1"), hand-made panes, label panes and job results, and the leader's steps called directly: no worker, no broker, no
- * clock. Everything is a function of what the test says, so that two stores or two orders of arrival can be compared. */
+/* What the leader's tests start from: a real store with a model "m" (numeric a, b, c, sensitive "group"; classes "0"
+ * and "1"), hand-made panes, label panes and job results, and the leader's steps called directly: no worker, no broker,
+ * no clock. Everything is a function of what the test says, so that two stores or two orders of arrival can be
+ * compared. */
 #pragma once
 
 #include "daemon/leader_internal.h"
@@ -19,15 +20,15 @@ typedef struct {
   DriftGrid *grid;
   gchar *grid_digest, *profile_digest;
   LeaderContext context;
-  LeaderModel *model;   /* NULL: not loaded */
+  LeaderModel *model; /* NULL: not loaded */
   LeaderWorldErrors errors;
   struct {
     gint64 epoch, offset, pane, label_pane, row, watermark, label_watermark;
   } shards[WORLD_PARTITIONS];
 } LeaderWorld;
 
-/* store: as for test_store_open. settings: YAML of the model, indented by four, or NULL (windows of 100 events, panes of
- * 10; label panes of 100 rows). Registers version 1 (with a promise of an error of .1 on 1,000 rows) as champion and
+/* store: as for test_store_open. settings: YAML of the model, indented by four, or NULL (windows of 100 events, panes
+ * of 10; label panes of 100 rows). Registers version 1 (with a promise of an error of .1 on 1,000 rows) as champion and
  * takes the lease. */
 LeaderWorld *leader_world_new(int store, const gchar *settings);
 void leader_world_free(LeaderWorld *world);
@@ -38,11 +39,11 @@ void leader_world_promote(LeaderWorld *world, gint64 version); /* as an operator
 gint64 leader_world_champion(LeaderWorld *world);
 
 typedef struct {
-  guint n;         /* events; 100 when 0 */
-  double shift;    /* added to feature a, which lies in (-1, 1) */
-  double missing;  /* fraction of feature b */
-  gint64 version;  /* 1 when 0 */
-  gint64 time;     /* of the first event, seconds; the others follow in the same second */
+  guint n;        /* events; 100 when 0 */
+  double shift;   /* added to feature a, which lies in (-1, 1) */
+  double missing; /* fraction of feature b */
+  gint64 version; /* 1 when 0 */
+  gint64 time;    /* of the first event, seconds; the others follow in the same second */
 } LeaderWorldTraffic;
 /* One pane of traffic that closes at its time. */
 void leader_world_traffic(LeaderWorld *world, gint32 partition, LeaderWorldTraffic traffic);

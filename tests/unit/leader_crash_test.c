@@ -89,7 +89,8 @@ static void finish_training(Interrupt interrupt)
     g_autoptr(RegistryJob) job = leader_world_find_job(world, kinds[i]);
     if (!job) continue;
     gboolean first = leader_world_count(world, "SELECT count(*) FROM version") == 1;
-    g_autofree gchar *result = first ? leader_world_trained(leader_world_add_version(world, job->id), .1, .95, 1) : NULL;
+    g_autofree gchar *result =
+        first ? leader_world_trained(leader_world_add_version(world, job->id), .1, .95, 1) : NULL;
     leader_world_finish_job(world, job->id, first ? "done" : "failed", result);
     settle(interrupt);
   }

@@ -14,7 +14,8 @@ static guint rates[8][3];
 
 static guint8 by_rate(gint64 version, gint32 partition, gint64 row)
 {
-  guint64 z = ((guint64)row * 8 + (guint64)partition) * G_GUINT64_CONSTANT(0x9e3779b97f4a7c15); /* alike for all versions */
+  guint64 z =
+      ((guint64)row * 8 + (guint64)partition) * G_GUINT64_CONSTANT(0x9e3779b97f4a7c15); /* alike for all versions */
   z = (z ^ (z >> 30)) * G_GUINT64_CONSTANT(0xbf58476d1ce4e5b9);
   return (z >> 20) % 1000 < rates[version][row < CHANGE ? 0 : row < CHANGE_BACK ? 1 : 2];
 }
@@ -83,7 +84,8 @@ static gint64 count(const gchar *sql)
   return leader_world_count(world, sql);
 }
 
-/* --- change, training, gate -------------------------------------------------------------------------------------------- */
+/* --- change, training, gate
+ * -------------------------------------------------------------------------------------------- */
 
 START_TEST(a_change_is_trained_on_from_its_first_row_and_promoted)
 {
@@ -185,7 +187,8 @@ START_TEST(a_result_without_figures_is_a_failed_training)
 }
 END_TEST
 
-/* --- who may serve ------------------------------------------------------------------------------------------------------- */
+/* --- who may serve
+ * ------------------------------------------------------------------------------------------------------- */
 
 static const gchar manual[] = "    rollout: {promote: manual}\n";
 
@@ -194,7 +197,9 @@ START_TEST(a_manual_rollout_waits_for_the_operator)
   begin(_i, manual);
   g_autoptr(RegistryJob) job = feed_to_job("refit", 3500);
   train(job, .1, .95, 1);
-  feed_to(world->shards[0].row + 500);
+  feed_to(world->shards[0].row + 300);
+  leader_world_crash(world); /* whom it has asked is remembered */
+  feed_to(world->shards[0].row + 200);
   ck_assert_int_eq(leader_world_champion(world), 1);
   g_autoptr(RegistryIncident) incident = leader_world_incident(world, "performance", 0);
   const gchar *asked = strstr(incident->body, "kedge promote m 2");
@@ -248,7 +253,8 @@ START_TEST(what_the_policy_does_not_act_on_changes_nothing)
 }
 END_TEST
 
-/* --- watch and rollback ------------------------------------------------------------------------------------------------- */
+/* --- watch and rollback
+ * ------------------------------------------------------------------------------------------------- */
 
 static void promote_a_disappointment(const gchar *settings, int store)
 {
@@ -294,7 +300,8 @@ START_TEST(a_watch_ends_even_when_nothing_was_promised)
   begin(_i, "    rollout: {watch_rows: 300}\n");
   feed_to(100);
   json_decref(world->model->watch);
-  world->model->watch = json_pack("{s:i, s:i, s:n, s:i, s:i}", "version", 1, "previous", 1, "promised", "rows", 0, "errors", 0);
+  world->model->watch =
+      json_pack("{s:i, s:i, s:n, s:i, s:i}", "version", 1, "previous", 1, "promised", "rows", 0, "errors", 0);
   feed_to(500);
   ck_assert(json_is_null(world->model->watch));
   end();
@@ -315,7 +322,8 @@ START_TEST(an_operators_version_is_not_rolled_back_for_the_one_before)
 }
 END_TEST
 
-/* --- how much, how long ------------------------------------------------------------------------------------------------- */
+/* --- how much, how long
+ * ------------------------------------------------------------------------------------------------- */
 
 START_TEST(the_daily_budget_bounds_trainings)
 {
@@ -341,7 +349,8 @@ END_TEST
 
 START_TEST(a_bias_incident_asks_for_one_training)
 {
-  begin(_i, "    policy: {act_on: [bias]}\n    alarm: {disparate_impact_bound: 0.8}\n    window: {events: 400, pane_events: 40}\n");
+  begin(_i, "    policy: {act_on: [bias]}\n    alarm: {disparate_impact_bound: 0.8}\n    window: {events: 400, "
+            "pane_events: 40}\n");
   static const guint biased[3] = {900, 900, 900};
   memcpy(rates[1], biased, sizeof biased);
   for (guint i = 0; i < 30; i++) {
@@ -391,7 +400,7 @@ END_TEST
 START_TEST(a_training_takes_effect_before_the_next_pane)
 {
   begin(_i, NULL);
-  g_autoptr(RegistryJob) job = feed_to_job("refit", 3500);
+  registry_job_free(feed_to_job("refit", 3500));
   gint64 decided = count("SELECT count(*) FROM verdict WHERE kind = 'label'");
   for (guint i = 0; i < 5; i++) leader_world_labels(world, 0, 100, 1, world->shards[0].row / 100);
   leader_world_settle(world);
@@ -439,26 +448,26 @@ END_TEST
 int main(void)
 {
   const TTest *const tests[] = {a_change_is_trained_on_from_its_first_row_and_promoted,
-                                 a_version_refused_for_its_gain_may_prove_itself_in_the_pool,
-                                 a_version_refused_for_an_absolute_bound_never_serves,
-                                 a_world_that_returns_gets_its_version_back,
-                                 a_training_that_fails_is_noted,
-                                 a_result_without_figures_is_a_failed_training,
-                                 a_manual_rollout_waits_for_the_operator,
-                                 an_operator_may_promote_while_a_training_runs,
-                                 an_operator_may_promote_while_a_pane_is_scored,
-                                 what_the_policy_does_not_act_on_changes_nothing,
-                                 a_version_that_breaks_its_promise_is_rolled_back,
-                                 a_watch_of_one_pane_is_still_a_watch,
-                                 a_watch_ends_even_when_nothing_was_promised,
-                                 an_operators_version_is_not_rolled_back_for_the_one_before,
-                                 the_daily_budget_bounds_trainings,
-                                 a_bias_incident_asks_for_one_training,
-                                 a_drift_incident_asks_for_one_training,
-                                 without_a_worker_the_served_rows_have_to_do,
-                                 a_training_takes_effect_before_the_next_pane,
-                                 a_champion_may_come_late,
-                                 a_pane_with_other_rows_than_it_says_is_refused};
+                                a_version_refused_for_its_gain_may_prove_itself_in_the_pool,
+                                a_version_refused_for_an_absolute_bound_never_serves,
+                                a_world_that_returns_gets_its_version_back,
+                                a_training_that_fails_is_noted,
+                                a_result_without_figures_is_a_failed_training,
+                                a_manual_rollout_waits_for_the_operator,
+                                an_operator_may_promote_while_a_training_runs,
+                                an_operator_may_promote_while_a_pane_is_scored,
+                                what_the_policy_does_not_act_on_changes_nothing,
+                                a_version_that_breaks_its_promise_is_rolled_back,
+                                a_watch_of_one_pane_is_still_a_watch,
+                                a_watch_ends_even_when_nothing_was_promised,
+                                an_operators_version_is_not_rolled_back_for_the_one_before,
+                                the_daily_budget_bounds_trainings,
+                                a_bias_incident_asks_for_one_training,
+                                a_drift_incident_asks_for_one_training,
+                                without_a_worker_the_served_rows_have_to_do,
+                                a_training_takes_effect_before_the_next_pane,
+                                a_champion_may_come_late,
+                                a_pane_with_other_rows_than_it_says_is_refused};
   Suite *suite = suite_create("leader_label");
   TCase *tcase = tcase_create("labels");
   tcase_set_timeout(tcase, 120);

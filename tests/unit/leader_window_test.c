@@ -1,4 +1,5 @@
-/* Windows of traffic: when they are full, what they are judged by, incidents, and one order in which panes are taken. */
+/* Windows of traffic: when they are full, what they are judged by, incidents, and one order in which panes are taken.
+ */
 #include <check.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,7 +50,8 @@ static void expect_panes(gint64 number, const gchar *panes)
 START_TEST(tumbling_by_events)
 {
   begin(_i, NULL);
-  for (gint64 second = 0; second < 5; second++) leader_world_traffic(world, 0, (LeaderWorldTraffic){.n = 40, .time = second});
+  for (gint64 second = 0; second < 5; second++)
+    leader_world_traffic(world, 0, (LeaderWorldTraffic){.n = 40, .time = second});
   leader_world_step(world);
   ck_assert_int_eq(leader_world_count(world, "SELECT count(*) FROM verdict"), 1);
   expect_panes(0, "[[0,0],[0,1],[0,2]]"); /* 120 events: full at the third pane */
@@ -65,7 +67,8 @@ END_TEST
 START_TEST(sliding_by_events)
 {
   begin(_i, "    window: {events: 100, slide_events: 50, pane_events: 10}\n");
-  for (gint64 second = 0; second < 8; second++) leader_world_traffic(world, 0, (LeaderWorldTraffic){.n = 25, .time = second});
+  for (gint64 second = 0; second < 8; second++)
+    leader_world_traffic(world, 0, (LeaderWorldTraffic){.n = 25, .time = second});
   leader_world_step(world);
   ck_assert_int_eq(leader_world_count(world, "SELECT count(*) FROM verdict"), 3);
   expect_panes(0, "[[0,0],[0,1],[0,2],[0,3]]");
@@ -79,7 +82,8 @@ START_TEST(tumbling_by_event_time)
 {
   begin(_i, "    window: {events: 0, duration_ms: 10000, pane_events: 10}\n");
   const gint64 seconds[] = {1000, 1005, 1009, 1010, 1019, 1047};
-  for (guint i = 0; i < G_N_ELEMENTS(seconds); i++) leader_world_traffic(world, 0, (LeaderWorldTraffic){.time = seconds[i]});
+  for (guint i = 0; i < G_N_ELEMENTS(seconds); i++)
+    leader_world_traffic(world, 0, (LeaderWorldTraffic){.time = seconds[i]});
   leader_world_step(world);
   ck_assert_int_eq(leader_world_count(world, "SELECT count(*) FROM verdict"), 2);
   expect_panes(0, "[[0,0],[0,1],[0,2]]");
@@ -92,7 +96,8 @@ START_TEST(sliding_by_event_time)
 {
   begin(_i, "    window: {events: 0, duration_ms: 10000, slide_ms: 5000, pane_events: 10}\n");
   const gint64 seconds[] = {1000, 1005, 1009, 1010, 1016, 1021};
-  for (guint i = 0; i < G_N_ELEMENTS(seconds); i++) leader_world_traffic(world, 0, (LeaderWorldTraffic){.time = seconds[i]});
+  for (guint i = 0; i < G_N_ELEMENTS(seconds); i++)
+    leader_world_traffic(world, 0, (LeaderWorldTraffic){.time = seconds[i]});
   leader_world_step(world);
   expect_panes(0, "[[0,0],[0,1],[0,2]]");
   expect_panes(1, "[[0,1],[0,2],[0,3]]");
@@ -129,7 +134,8 @@ START_TEST(a_drift_incident_opens_once_and_closes_after_three_clean_windows)
   begin(_i, NULL);
   gint64 second = 0;
   for (guint i = 0; i < 2; i++) leader_world_traffic(world, 0, (LeaderWorldTraffic){.n = 200, .time = second++});
-  for (guint i = 0; i < 3; i++) leader_world_traffic(world, 0, (LeaderWorldTraffic){.n = 200, .shift = 1, .time = second++});
+  for (guint i = 0; i < 3; i++)
+    leader_world_traffic(world, 0, (LeaderWorldTraffic){.n = 200, .shift = 1, .time = second++});
   leader_world_step(world);
   g_autoptr(RegistryIncident) open = leader_world_incident(world, "drift", 0);
   ck_assert_ptr_nonnull(open);
@@ -144,10 +150,12 @@ START_TEST(a_drift_incident_opens_once_and_closes_after_three_clean_windows)
   json_decref(body);
   for (guint i = 0; i < 2; i++) leader_world_traffic(world, 0, (LeaderWorldTraffic){.n = 200, .time = second++});
   leader_world_step(world);
-  ck_assert_int_eq(leader_world_count(world, "SELECT count(*) FROM incident WHERE kind = 'drift' AND state = 'open'"), 1);
+  ck_assert_int_eq(leader_world_count(world, "SELECT count(*) FROM incident WHERE kind = 'drift' AND state = 'open'"),
+                   1);
   leader_world_traffic(world, 0, (LeaderWorldTraffic){.n = 200, .time = second++});
   leader_world_step(world);
-  ck_assert_int_eq(leader_world_count(world, "SELECT count(*) FROM incident WHERE kind = 'drift' AND state = 'closed'"), 1);
+  ck_assert_int_eq(leader_world_count(world, "SELECT count(*) FROM incident WHERE kind = 'drift' AND state = 'closed'"),
+                   1);
   ck_assert_int_eq(leader_world_count(world, "SELECT count(*) FROM incident WHERE kind = 'drift'"), 1);
   /* the same again is another incident */
   leader_world_traffic(world, 0, (LeaderWorldTraffic){.n = 200, .shift = 1, .time = second++});
@@ -171,7 +179,8 @@ START_TEST(missing_values_are_a_quality_incident)
 }
 END_TEST
 
-/* --- the order ----------------------------------------------------------------------------------------------------------- */
+/* --- the order
+ * ----------------------------------------------------------------------------------------------------------- */
 
 typedef struct {
   gint32 partition;
@@ -253,12 +262,13 @@ START_TEST(an_acquired_shard_that_is_silent_holds_back_the_others)
 }
 END_TEST
 
-/* --- what it is judged by ------------------------------------------------------------------------------------------------- */
+/* --- what it is judged by
+ * ------------------------------------------------------------------------------------------------- */
 
 /* The profile is that of the version that served the window, however late the leader comes to it. */
 START_TEST(a_promotion_after_the_window_does_not_change_its_verdict)
 {
-  g_autofree gchar *texts[2] = {NULL, NULL};
+  gchar *texts[2] = {NULL, NULL};
   for (guint late = 0; late < 2; late++) {
     begin(_i, NULL);
     leader_world_add_version(world, NULL);
@@ -272,6 +282,8 @@ START_TEST(a_promotion_after_the_window_does_not_change_its_verdict)
   }
   ck_assert_ptr_nonnull(strstr(texts[0], "\"version\":1"));
   ck_assert_str_eq(texts[0], texts[1]);
+  g_free(texts[0]);
+  g_free(texts[1]);
 }
 END_TEST
 

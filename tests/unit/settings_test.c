@@ -254,8 +254,9 @@ START_TEST(secrets_are_masked)
   ck_assert_ptr_null(strstr(shown, "canary"));
   ck_assert_ptr_nonnull(strstr(shown, "client.id=me"));
   ck_assert_ptr_nonnull(strstr(shown, "postgresql://u:***@h/d?password=***&x=y"));
-  g_autoptr(Settings) pairs =
-      parse("store: \"postgresql:password=canary1 host=h password = 'canary2 \\\\' canary3' user=u\"\nsingle_host: true\n", &error);
+  g_autoptr(Settings) pairs = parse(
+      "store: \"postgresql:password=canary1 host=h password = 'canary2 \\\\' canary3' user=u\"\nsingle_host: true\n",
+      &error);
   ck_assert_msg(pairs != NULL, "%s", error != NULL ? error->message : "");
   g_autofree gchar *pairs_shown = settings_to_yaml(pairs);
   ck_assert_ptr_null(strstr(pairs_shown, "canary"));
