@@ -127,8 +127,22 @@ static json_t *causes_of(const json_t *verdict, const gchar *flag)
 {
   json_t *causes = json_array(), *feature;
   size_t i;
-  json_array_foreach (json_object_get(verdict, "features"), i, feature)
-    if (json_is_true(json_object_get(feature, flag))) json_array_append(causes, feature);
+  json_array_foreach (json_object_get(verdict, "features"), i, feature) {
+    if (!json_is_true(json_object_get(feature, flag))) continue;
+    json_t *cause = json_copy(feature);
+    if (g_str_equal(flag, "quality")) { /* what is amiss, not how the known values are distributed */
+      g_autofree gchar *text =
+          g_strdup_printf("%s: missing %.1f %% (reference %.1f %%), unseen %.1f %%, out of range %.1f %% (n = %lld)",
+                          json_string_value(json_object_get(feature, "feature")),
+                          100 * json_number_value(json_object_get(feature, "missing_window")),
+                          100 * json_number_value(json_object_get(feature, "missing_reference")),
+                          100 * json_number_value(json_object_get(feature, "unseen_window")),
+                          100 * json_number_value(json_object_get(feature, "out_of_range_window")),
+                          json_integer_value(json_object_get(feature, "n_window")));
+      json_object_set_new(cause, "text", json_string(text));
+    }
+    json_array_append_new(causes, cause);
+  }
   return causes;
 }
 

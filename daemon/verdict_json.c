@@ -171,9 +171,11 @@ gchar *verdict_window_summary(const DriftWindowVerdict *verdict, gboolean qualit
       g_string_append_printf(
           text, "%s%s (missing %.1f %%, unseen %.1f %%, out of range %.1f %%, n = %" G_GUINT64_FORMAT ")", comma,
           f->feature, 100 * f->missing_window, 100 * f->unseen_window, 100 * f->out_of_range_window, f->n_window);
-    else
-      g_string_append_printf(text, "%s%s (effect %.3f, adjusted p %.2g by %s, n = %" G_GUINT64_FORMAT ")", comma,
-                             f->feature, f->effect, f->p_adjusted, f->test, f->n_window);
+    else {
+      g_autofree gchar *p = f->p_adjusted > 0 ? g_strdup_printf("%.2g", f->p_adjusted) : g_strdup("below 1e-300");
+      g_string_append_printf(text, "%s%s (effect %.3f, adjusted p %s by %s, n = %" G_GUINT64_FORMAT ")", comma,
+                             f->feature, f->effect, p, f->test, f->n_window);
+    }
     shown++;
   }
   if (n > shown) g_string_append_printf(text, " and %u more", n - shown);
