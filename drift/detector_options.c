@@ -3,10 +3,13 @@
 #include <math.h>
 #include <string.h>
 
+const gchar *const drift_option_booleans[] = {"false", "true", NULL};
+
 static const DriftOptionSpec *find_spec(const DriftOptionSpec *specs, guint n, const gchar *key)
 {
   for (guint i = 0; i < n; i++)
-    if (strcmp(specs[i].key, key) == 0) return &specs[i];
+    if (strcmp(specs[i].key, key) == 0 || (specs[i].alias != NULL && strcmp(specs[i].alias, key) == 0))
+      return &specs[i];
   return NULL;
 }
 
@@ -35,8 +38,12 @@ static gboolean in_range(const DriftOptionSpec *spec, double value)
 static gboolean read_choice(const gchar *detector, const DriftOptionSpec *spec, const gchar *text, double *value,
                             GError **error)
 {
+  gboolean is_boolean = spec->choices == drift_option_booleans;
+  const gchar *const digits[] = {"0", "1"};
   for (guint i = 0; spec->choices[i] != NULL; i++) {
-    if (strcmp(spec->choices[i], text) != 0) continue;
+    gboolean is_it = is_boolean ? g_ascii_strcasecmp(spec->choices[i], text) == 0 || strcmp(digits[i], text) == 0
+                                : strcmp(spec->choices[i], text) == 0;
+    if (!is_it) continue;
     *value = i;
     return TRUE;
   }
@@ -67,6 +74,7 @@ gboolean drift_options_read(const gchar *detector, GHashTable *options, const Dr
   g_autofree double *read = g_new(double, n);
   for (guint i = 0; i < n; i++) {
     const gchar *text = options != NULL ? g_hash_table_lookup(options, specs[i].key) : NULL;
+    if (text == NULL && options != NULL && specs[i].alias != NULL) text = g_hash_table_lookup(options, specs[i].alias);
     read[i] = specs[i].default_value;
     if (text == NULL) continue;
     gboolean fine = specs[i].choices != NULL ? read_choice(detector, &specs[i], text, &read[i], error)

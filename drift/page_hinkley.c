@@ -93,6 +93,17 @@ static gint64 page_get_change_point(const DriftDetector *detector)
   return ((const PageHinkley *)detector)->change_point;
 }
 
+static void page_describe(const DriftDetector *detector, DriftStateVisit visit, gpointer user_data)
+{
+  const PageHinkley *page = (const PageHinkley *)detector;
+  visit("n", (double)page->n, user_data);
+  visit("mean", page->mean, user_data);
+  visit("rise", page->rise, user_data);
+  visit("fall", page->fall, user_data);
+  visit("lowest_rise", page->lowest_rise, user_data);
+  visit("highest_fall", page->highest_fall, user_data);
+}
+
 static GBytes *page_to_bytes(const DriftDetector *detector)
 {
   const PageHinkley *page = (const PageHinkley *)detector;
@@ -163,6 +174,7 @@ const DriftDetectorType drift_detector_page_hinkley = {.name = "page-hinkley",
                                                        .create = page_create,
                                                        .update = page_update,
                                                        .get_change_point = page_get_change_point,
+                                                       .describe = page_describe,
                                                        .reset = page_reset,
                                                        .to_bytes = page_to_bytes,
                                                        .from_bytes = page_from_bytes,

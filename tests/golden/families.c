@@ -6,7 +6,7 @@
 
 #define RAW_AND_BINNED(X) X(adjust_p)
 
-#define STREAMING(X)
+#define STREAMING(X) X(stream_detector)
 
 #define MULTIVARIATE_AND_LABEL_FREE(X)
 
