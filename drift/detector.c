@@ -8,11 +8,23 @@
 #define STATE_VERSION 1
 #define MAX_STATE_BYTES (1u << 20)
 
-const DriftDetectorType *const drift_detector_types[] = {
-    &drift_detector_adwin, &drift_detector_page_hinkley, &drift_detector_cusum,  &drift_detector_moving_average,
-    &drift_detector_kswin, &drift_detector_kswindow,     &drift_detector_ddm,    &drift_detector_eddm,
-    &drift_detector_rddm,  &drift_detector_hddm_a,       &drift_detector_hddm_w, &drift_detector_fhddm,
-    &drift_detector_ecdd,  &drift_detector_stepd,        &drift_detector_glr,    NULL};
+const DriftDetectorType *const drift_detector_types[] = {&drift_detector_auto,
+                                                         &drift_detector_adwin,
+                                                         &drift_detector_page_hinkley,
+                                                         &drift_detector_cusum,
+                                                         &drift_detector_moving_average,
+                                                         &drift_detector_kswin,
+                                                         &drift_detector_kswindow,
+                                                         &drift_detector_ddm,
+                                                         &drift_detector_eddm,
+                                                         &drift_detector_rddm,
+                                                         &drift_detector_hddm_a,
+                                                         &drift_detector_hddm_w,
+                                                         &drift_detector_fhddm,
+                                                         &drift_detector_ecdd,
+                                                         &drift_detector_stepd,
+                                                         &drift_detector_glr,
+                                                         NULL};
 
 /* The name without what people spell differently. */
 static gchar *plain_name(const gchar *name)

@@ -143,7 +143,7 @@ static DriftDetector *stepd_from_bytes(GBytes *bytes, GError **error)
 
 static gboolean stepd_selftest(GError **error)
 {
-  return drift_detector_selftest(&drift_detector_stepd, error);
+  return drift_detector_selftest_with(&drift_detector_stepd, 1, TRUE, error);
 }
 
 static const gchar *const option_help[] = {
