@@ -29,6 +29,8 @@ static const DriftOptionSpec specs[N_OPTIONS] = {
         {.key = "reference", .default_value = 200, .minimum = 50, .maximum = AUTO_MAX_REFERENCE, .whole = TRUE},
     [MINIMUM_EFFECT] = {.key = "minimum_effect", .default_value = 0, .minimum = 0, .maximum = 1e6}};
 
+/* Counts are discrete: binary series stay below the bound by about this (`make alarm-budget-stream`). */
+#define BINARY_BONUS .5
 #define SPREAD_PENALTY 1 /* added to the threshold of channel 1, so that two channels cost 1 + 1/e of one */
 
 typedef struct {
@@ -88,8 +90,10 @@ static void forget(Auto *a)
 
 static void auto_reset(DriftDetector *detector)
 {
+  Auto *a = (Auto *)detector;
+  for (guint i = 0; i < 2; i++) memset(&a->grids[i], 0, sizeof a->grids[i]);
   drift_plain_reset((DriftPlain *)detector);
-  forget((Auto *)detector);
+  forget(a);
 }
 
 static int compare_doubles(const void *a, const void *b)
@@ -134,7 +138,7 @@ static double evidence_of(const Auto *a, guint *grid)
 {
   double level = auto_grid_log_sum(&a->grids[0]);
   *grid = 0;
-  if (a->binary) return level;
+  if (a->binary) return level + BINARY_BONUS;
   double spread = auto_grid_log_sum(&a->grids[1]) - SPREAD_PENALTY;
   *grid = spread > level;
   return MAX(level, spread);
@@ -173,8 +177,7 @@ static void put(const DriftDetector *detector, GByteArray *raw)
 {
   const Auto *a = (const Auto *)detector;
   for (guint64 i = 0; i < a->n_held; i++) drift_put_double(raw, a->held[i]);
-  if (!a->frozen) return;
-  for (guint i = 0; i < (a->binary ? 1 : 2); i++) auto_grid_put(&a->grids[i], raw);
+  for (guint i = 0; i < 2; i++) auto_grid_put(&a->grids[i], raw);
 }
 
 static gboolean get(DriftDetector *detector, DriftReader *reader)
@@ -186,14 +189,18 @@ static gboolean get(DriftDetector *detector, DriftReader *reader)
     a->held[i] = drift_get_double(reader);
     if (!isfinite(a->held[i]) || (a->frozen && i > 0 && a->held[i] < a->held[i - 1])) return FALSE;
   }
+  for (guint i = 0; i < 2; i++)
+    if (!auto_grid_get(&a->grids[i], reader)) return FALSE;
   if (!a->frozen) return !a->binary;
   for (guint i = 0; i < n; i++) a->distances[i] = fabs(a->held[i] - a->median);
   qsort(a->distances, n, sizeof *a->distances, compare_doubles);
   for (guint i = 0; i < (a->binary ? 1 : 2); i++) {
-    auto_grid_start(&a->grids[i], a->binary, n, a->plain.options[MINIMUM_EFFECT]);
-    if (!auto_grid_get(&a->grids[i], reader) || a->grids[i].n != a->grids[0].n) return FALSE;
+    AutoGrid *grid = &a->grids[i];
+    grid->binary = a->binary;
+    grid->minimum_effect = a->plain.options[MINIMUM_EFFECT];
+    if (grid->held != n || grid->n < n || grid->n != a->grids[0].n) return FALSE;
   }
-  return (gint64)a->grids[0].n <= (gint64)a->plain.fed - a->start_row;
+  return a->grids[0].n <= a->plain.fed - (guint64)a->start_row;
 }
 
 static const DriftLayout layout = {.size = sizeof(Auto),

@@ -13,7 +13,14 @@
 #define SMALL_RATIO 2     /* likelihood ratios up to this are left out of the sum: they cost time and say nothing */
 #define LARGEST_RATIO 600 /* whose exponential is finite */
 #define REFRESH 16        /* values between two looks at the variance */
-#define CHANCE 2          /* deviations of the newer rows' variance that are taken for chance */
+#define OWN_CHANCE 2      /* deviations of the newer rows' variance that are taken for chance */
+/* What was learned of autocorrelation counts after a start for CARRY times as many values as it was learned from, at
+ * least CARRY_AT_LEAST. A series that alarms within EARLY references is taken to be dependent, not changed. */
+#define CARRY 2
+#define CARRY_AT_LEAST 1000
+#define EARLY 5
+#define CAUTION 1 /* autocorrelation that so few values cannot show: the times are 1 + CAUTION (held/n)^2 longer */
+#define LARGEST_TIME 1000
 #define CEILING_DELAY 1.25
 
 /* Prior variances of the change in standard deviations, and their weights. */
@@ -23,7 +30,15 @@ static const struct {
 
 void auto_grid_start(AutoGrid *grid, gboolean binary, guint64 held, double minimum_effect)
 {
+  double learned[AUTO_LEVELS], n = (double)grid->n;
+  for (guint j = 0; j < AUTO_LEVELS; j++) {
+    double precision = grid->ceilings[j] * (grid->binary ? 1 : grid->spread);
+    learned[j] = n > 0 && precision > 0 ? CLAMP(1 / precision, 1, LARGEST_TIME) : 0;
+    if (n < EARLY * (double)grid->held) learned[j] = MAX(learned[j], MIN(grid->times[j], LARGEST_TIME));
+  }
   memset(grid, 0, sizeof *grid);
+  memcpy(grid->least_times, learned, sizeof learned);
+  grid->least_n = (guint64)(n > 0 ? CARRY * MAX(n, CARRY_AT_LEAST) : 0);
   grid->binary = binary;
   grid->held = held;
   grid->minimum_effect = minimum_effect;
@@ -31,13 +46,17 @@ void auto_grid_start(AutoGrid *grid, gboolean binary, guint64 held, double minim
   auto_variance_start(&grid->variance);
 }
 
-/* Precision of what is known by now. A constant series has none yet: one value of size 1 is added to its squares. */
-static double precision_now(AutoGrid *grid)
+/* What is known of the variance by now. A constant series has none yet: one value of size 1 is added to its squares. */
+static void look(AutoGrid *grid)
 {
-  double spread, long_run = auto_variance_long_run(&grid->variance, &spread), n = (double)grid->n;
+  double n = (double)grid->n, spread = auto_variance_times(&grid->variance, grid->times);
+  double youth = (double)grid->held / n, caution = 1 + CAUTION * youth * youth;
   grid->spread = spread + 1 / n;
-  if (grid->binary) return spread > 0 ? spread / long_run : 1;
-  return 1 / (long_run + 1 / n);
+  for (guint j = 0; j < AUTO_LEVELS; j++) {
+    grid->times[j] *= caution;
+    if (grid->n < grid->least_n) grid->times[j] = MAX(grid->times[j], grid->least_times[j]);
+    grid->precisions[j] = grid->binary ? 1 / grid->times[j] : 1 / (spread * grid->times[j] + 1 / n);
+  }
 }
 
 /* Values of before the change only may tell the variance, or the change would hide itself; but a candidate early in a
@@ -47,14 +66,14 @@ static void refresh(AutoGrid *grid)
 {
   gboolean at_ceiling = grid->n == grid->held || grid->n == 2 * grid->next_ceiling_n;
   if (grid->n % REFRESH != 0 && !at_ceiling) return;
-  grid->precision = precision_now(grid);
-  if (grid->n == grid->held) grid->ceiling = grid->precision;
+  look(grid);
+  if (grid->n == grid->held) memcpy(grid->ceilings, grid->precisions, sizeof grid->ceilings);
   if (at_ceiling) {
-    grid->next_ceiling = grid->precision;
+    memcpy(grid->next_ceilings, grid->precisions, sizeof grid->next_ceilings);
     grid->next_ceiling_n = grid->n;
   }
   if ((double)grid->n < CEILING_DELAY * (double)grid->next_ceiling_n) return;
-  grid->ceiling = grid->next_ceiling;
+  memcpy(grid->ceilings, grid->next_ceilings, sizeof grid->ceilings);
   grid->ceiling_n = grid->next_ceiling_n;
 }
 
@@ -71,13 +90,14 @@ static double binary_ratio(double ones1, double n1, double ones2, double n2)
          entropy_term(n2 - ones2, n2, 1 - rate);
 }
 
-/* Log-likelihood ratio of a change behind the prefix of k values; 0 where it is small. *n_e: the rows it rests on,
- * after autocorrelation. */
-static double log_ratio(const AutoGrid *grid, const AutoPrefix *prefix, double k, double *n_e)
+/* Log-likelihood ratio of a change behind level j's prefix of `length` multiples; 0 where it is small. *n_e: the rows
+ * it rests on, after autocorrelation. */
+static double log_ratio(const AutoGrid *grid, guint j, guint64 length, double *n_e)
 {
-  double w = (double)grid->n - k, n = (double)grid->n;
+  const AutoPrefix *prefix = &grid->prefixes[j][length % AUTO_SLOTS];
+  double k = ldexp((double)length, (int)j), n = (double)grid->n, w = n - k;
   double difference = (grid->sum - prefix->sum) / w - prefix->mean, rows = k * w / n;
-  double precision = k < (double)grid->ceiling_n ? grid->ceiling : prefix->precision;
+  double precision = k < (double)grid->ceiling_n ? grid->ceilings[j] : prefix->precision;
   double mean = grid->sum / n;
   double scale = grid->binary ? precision / (mean * (1 - mean) + 1 / (n * n)) : precision;
   double z2 = difference * difference * rows * scale;
@@ -91,7 +111,7 @@ static double log_ratio(const AutoGrid *grid, const AutoPrefix *prefix, double k
   }
   /* Few values of a skewed law: their own variance counts if it is the larger beyond chance. */
   double newer = (grid->variance.squares - prefix->squares) / w, newer_mean = (grid->sum - prefix->sum) / w;
-  double own = (newer - newer_mean * newer_mean) / (1 + CHANCE * sqrt(2 / w)) / grid->spread;
+  double own = (newer - newer_mean * newer_mean) / (1 + OWN_CHANCE * sqrt(2 / w)) / grid->spread;
   *n_e = rows * precision * grid->spread;
   return z2 / 2 / MAX(1, own);
 }
@@ -112,8 +132,7 @@ static void evaluate(AutoGrid *grid, guint j)
   double sum = 0;
   for (guint64 i = j == 0 ? SHORTEST_LAG : FIRST_LAG; i < AUTO_SLOTS; i++) {
     if (length < i || (length - i) << j < FIRST_CANDIDATE) break;
-    double n_e, k = (double)((length - i) << j);
-    double ratio = log_ratio(grid, &grid->prefixes[j][(length - i) % AUTO_SLOTS], k, &n_e);
+    double n_e, ratio = log_ratio(grid, j, length - i, &n_e);
     if (ratio > SMALL_RATIO) sum += bayes_factor(MIN(ratio, LARGEST_RATIO), n_e);
   }
   grid->level_sums[j] = ldexp(sum, (int)j);
@@ -121,11 +140,12 @@ static void evaluate(AutoGrid *grid, guint j)
 
 static void keep_prefix(AutoGrid *grid)
 {
-  AutoPrefix prefix = {grid->sum, grid->sum / (double)grid->n, grid->precision, grid->variance.squares};
+  AutoPrefix prefix = {grid->sum, grid->sum / (double)grid->n, 0, grid->variance.squares};
   for (guint j = 0; j < AUTO_LEVELS && grid->n % (G_GUINT64_CONSTANT(1) << j) == 0; j++) {
     guint64 length = grid->n >> j;
     double before = length > 1 ? grid->prefixes[j][(length - 1) % AUTO_SLOTS].sum : 0;
     auto_variance_add_block(&grid->variance, j, grid->sum - before);
+    prefix.precision = grid->precisions[j];
     grid->prefixes[j][length % AUTO_SLOTS] = prefix;
   }
 }
@@ -158,8 +178,7 @@ guint64 auto_grid_most_likely(const AutoGrid *grid)
     guint64 length = grid->n >> j;
     for (guint64 i = j == 0 ? SHORTEST_LAG : FIRST_LAG; i < AUTO_SLOTS; i++) {
       if (length < i || (length - i) << j < FIRST_CANDIDATE) break;
-      double n_e, k = (double)((length - i) << j);
-      double ratio = log_ratio(grid, &grid->prefixes[j][(length - i) % AUTO_SLOTS], k, &n_e);
+      double n_e, ratio = log_ratio(grid, j, length - i, &n_e);
       if (ratio <= largest) continue;
       largest = ratio;
       best = (length - i) << j;
@@ -178,67 +197,89 @@ static guint levels_of(const AutoGrid *grid)
 
 void auto_grid_put(const AutoGrid *grid, GByteArray *raw)
 {
-  const double reals[] = {
-      grid->sum,          grid->spread,       grid->precision,        grid->ceiling,           grid->next_ceiling,
-      grid->total,        grid->variance.sum, grid->variance.squares, grid->variance.products, grid->variance.first,
-      grid->variance.last};
-  drift_put_u64(raw, grid->n);
-  drift_put_u64(raw, grid->ceiling_n);
-  drift_put_u64(raw, grid->next_ceiling_n);
+  const double reals[] = {grid->sum,
+                          grid->spread,
+                          grid->total,
+                          grid->variance.sum,
+                          grid->variance.squares,
+                          grid->variance.products,
+                          grid->variance.first,
+                          grid->variance.last};
+  const guint64 counts[] = {grid->n, grid->held, grid->ceiling_n, grid->next_ceiling_n, grid->least_n};
+  for (guint i = 0; i < G_N_ELEMENTS(counts); i++) drift_put_u64(raw, counts[i]);
   for (guint i = 0; i < G_N_ELEMENTS(reals); i++) drift_put_double(raw, reals[i]);
-  for (guint j = 0; j < levels_of(grid); j++) {
-    drift_put_double(raw, grid->level_sums[j]);
-    drift_put_double(raw, grid->variance.block_squares[j]);
+  for (guint j = 0; j < AUTO_LEVELS; j++) {
+    const double level[] = {grid->times[j],
+                            grid->precisions[j],
+                            grid->ceilings[j],
+                            grid->next_ceilings[j],
+                            grid->least_times[j],
+                            grid->level_sums[j],
+                            grid->variance.block_squares[j]};
+    for (guint i = 0; i < G_N_ELEMENTS(level); i++) drift_put_double(raw, level[i]);
+  }
+  for (guint j = 0; j < levels_of(grid); j++)
     for (guint i = 0; i < AUTO_SLOTS; i++) {
       drift_put_double(raw, grid->prefixes[j][i].sum);
       drift_put_double(raw, grid->prefixes[j][i].mean);
       drift_put_double(raw, grid->prefixes[j][i].precision);
       drift_put_double(raw, grid->prefixes[j][i].squares);
     }
-  }
 }
 
-static gboolean get_level(AutoGrid *grid, guint j, DriftReader *reader)
+/* A finite number that is not negative. */
+static gboolean get_positive(DriftReader *reader, double *value)
 {
-  gboolean fits = TRUE;
-  grid->level_sums[j] = drift_get_double(reader);
-  grid->variance.block_squares[j] = drift_get_double(reader);
-  fits = grid->level_sums[j] >= 0 && isfinite(grid->level_sums[j]) && isfinite(grid->variance.block_squares[j]);
-  for (guint i = 0; i < AUTO_SLOTS; i++) {
-    AutoPrefix *prefix = &grid->prefixes[j][i];
-    prefix->sum = drift_get_double(reader);
-    prefix->mean = drift_get_double(reader);
-    prefix->precision = drift_get_double(reader);
-    prefix->squares = drift_get_double(reader);
-    fits = fits && isfinite(prefix->sum) && isfinite(prefix->mean) && prefix->precision >= 0 &&
-           isfinite(prefix->precision) && isfinite(prefix->squares);
+  *value = drift_get_double(reader);
+  return *value >= 0 && isfinite(*value);
+}
+
+static gboolean get_real(DriftReader *reader, double *value)
+{
+  *value = drift_get_double(reader);
+  return isfinite(*value);
+}
+
+static gboolean get_levels(AutoGrid *grid, DriftReader *reader)
+{
+  for (guint j = 0; j < AUTO_LEVELS; j++) {
+    double *const level[] = {&grid->times[j],
+                             &grid->precisions[j],
+                             &grid->ceilings[j],
+                             &grid->next_ceilings[j],
+                             &grid->least_times[j],
+                             &grid->level_sums[j],
+                             &grid->variance.block_squares[j]};
+    for (guint i = 0; i < G_N_ELEMENTS(level); i++)
+      if (!get_positive(reader, level[i])) return FALSE;
   }
-  return fits;
+  for (guint j = 0; j < levels_of(grid); j++)
+    for (guint i = 0; i < AUTO_SLOTS; i++) {
+      AutoPrefix *prefix = &grid->prefixes[j][i];
+      if (!get_real(reader, &prefix->sum) || !get_real(reader, &prefix->mean) ||
+          !get_positive(reader, &prefix->precision) || !get_positive(reader, &prefix->squares))
+        return FALSE;
+    }
+  return TRUE;
 }
 
 gboolean auto_grid_get(AutoGrid *grid, DriftReader *reader)
 {
+  guint64 *const counts[] = {&grid->n, &grid->held, &grid->ceiling_n, &grid->next_ceiling_n, &grid->least_n};
   double *const reals[] = {&grid->sum,
                            &grid->spread,
-                           &grid->precision,
-                           &grid->ceiling,
-                           &grid->next_ceiling,
                            &grid->total,
                            &grid->variance.sum,
                            &grid->variance.squares,
                            &grid->variance.products,
                            &grid->variance.first,
                            &grid->variance.last};
-  grid->n = grid->variance.n = drift_get_u64(reader);
-  grid->ceiling_n = drift_get_u64(reader);
-  grid->next_ceiling_n = drift_get_u64(reader);
-  for (guint i = 0; i < G_N_ELEMENTS(reals); i++) {
-    *reals[i] = drift_get_double(reader);
-    if (!isfinite(*reals[i])) return FALSE;
-  }
-  if (grid->n < grid->held || grid->n > G_MAXINT64 || grid->ceiling_n > grid->n || grid->next_ceiling_n > grid->n)
+  for (guint i = 0; i < G_N_ELEMENTS(counts); i++) *counts[i] = drift_get_u64(reader);
+  for (guint i = 0; i < G_N_ELEMENTS(reals); i++)
+    if (!get_real(reader, reals[i])) return FALSE;
+  grid->variance.n = grid->n;
+  if (grid->n > G_MAXINT64 / 4 || grid->held > AUTO_MAX_REFERENCE || grid->ceiling_n > MAX(grid->n, grid->held) ||
+      grid->next_ceiling_n > grid->n || !(grid->spread >= 0) || !(grid->total >= 0))
     return FALSE;
-  for (guint j = 0; j < levels_of(grid); j++)
-    if (!get_level(grid, j, reader)) return FALSE;
-  return TRUE;
+  return get_levels(grid, reader);
 }

@@ -21,9 +21,10 @@ void auto_variance_start(AutoVariance *variance);
 void auto_variance_add(AutoVariance *variance, double value);
 /* The sum of the newest 2^j values, which complete a block. */
 void auto_variance_add_block(AutoVariance *variance, guint j, double sum);
-/* n times the variance of the mean of n values (n large), at least the variance itself; a block size counts as far as
- * its number of blocks supports it. `spread`: the variance. 0 for a constant series. */
-double auto_variance_long_run(const AutoVariance *variance, double *spread);
+/* Autocorrelation times, at least 1: n times the variance of the mean of n values over their variance. times[j] is for
+ * n of about 2^(j+4) and looks at no longer blocks than that needs; a block size counts as far as its number of blocks
+ * supports it. Returns the variance, 0 for a constant series. */
+double auto_variance_times(const AutoVariance *variance, double times[AUTO_LEVELS]);
 
 /* Prefix of the series: its sum, its mean, one over its long-run variance (binary: over its autocorrelation time), the
  * sum of its squares. */
@@ -33,11 +34,15 @@ typedef struct {
 
 typedef struct {
   gboolean binary;
-  guint64 n, held;       /* values; how many are taken in before the first evaluation */
+  guint64 n, held; /* values; how many are taken in before the first evaluation */
+  double
+      least_times[AUTO_LEVELS]; /* autocorrelation times learned before the start, which count up to least_n values */
+  guint64 least_n;
   double minimum_effect; /* in standard deviations; binary: difference of rates */
-  double sum, spread;    /* spread: variance, refreshed now and then, as is precision */
-  double precision;
-  double ceiling, next_ceiling; /* precision of the first ceiling_n values, which candidates among them go by */
+  double sum, spread;    /* spread: variance, refreshed now and then, as are times and precisions */
+  double times[AUTO_LEVELS], precisions[AUTO_LEVELS];
+  double ceilings[AUTO_LEVELS], next_ceilings[AUTO_LEVELS]; /* precisions of the first ceiling_n values, which
+                                                               candidates among them go by */
   guint64 ceiling_n, next_ceiling_n;
   AutoVariance variance;
   double level_sums[AUTO_LEVELS]; /* Bayes factors of a level's candidates at its last evaluation, times the spacing */

@@ -7,8 +7,10 @@
 #include "drift/auto_internal.h"
 
 #define SHORTEST_BLOCK 2 /* 2^2 values */
-#define LEAST_BLOCKS 12
-#define CHANCE 1.2 /* deviations of a block variance that are taken for chance */
+#define LEAST_BLOCKS 6
+#define REACH 4 /* times[j] looks at blocks of up to 2^(j+4) values */
+#define CHANCE 1.2   /* deviations of a block variance that are taken for chance, */
+#define YOUNG 2000.0 /* less in a series shorter than this */
 
 void auto_variance_start(AutoVariance *variance)
 {
@@ -40,20 +42,19 @@ static double lag_one_time(const AutoVariance *variance, double mean, double spr
   return (1 + r) / (1 - r);
 }
 
-double auto_variance_long_run(const AutoVariance *variance, double *spread)
+double auto_variance_times(const AutoVariance *variance, double times[AUTO_LEVELS])
 {
-  double n = (double)variance->n, mean = variance->sum / n;
-  *spread = variance->squares / n - mean * mean;
-  if (!(*spread > 1e-12 * (1 + mean * mean)) || n < 2) {
-    *spread = 0;
-    return 0;
+  double n = (double)variance->n, mean = variance->sum / n, spread = variance->squares / n - mean * mean;
+  for (guint j = 0; j < AUTO_LEVELS; j++) times[j] = 1;
+  if (n < 2 || !(spread > 1e-12 * (1 + mean * mean))) return 0;
+  double time = lag_one_time(variance, mean, spread), chance = CHANCE * MIN(1, n / YOUNG);
+  for (guint j = 0; j < AUTO_LEVELS + REACH; j++) {
+    double length = ldexp(1, (int)j), blocks = floor(n / length);
+    if (j >= SHORTEST_BLOCK && j < AUTO_LEVELS && blocks >= LEAST_BLOCKS) {
+      double of_means = (variance->block_squares[j] / blocks / length - length * mean * mean) * blocks / (blocks - 1);
+      time = MAX(time, of_means / spread / (1 + chance * sqrt(2 / blocks)));
+    }
+    if (j >= REACH) times[j - REACH] = time;
   }
-  double time = lag_one_time(variance, mean, *spread);
-  for (guint j = SHORTEST_BLOCK; j < AUTO_LEVELS; j++) {
-    double length = (double)(G_GUINT64_CONSTANT(1) << j), blocks = (double)(variance->n >> j);
-    if (blocks < LEAST_BLOCKS) break;
-    double of_means = (variance->block_squares[j] / blocks / length - length * mean * mean) * blocks / (blocks - 1);
-    time = MAX(time, of_means / *spread / (1 + CHANCE * sqrt(2 / blocks)));
-  }
-  return time * *spread;
+  return spread;
 }
