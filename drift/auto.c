@@ -195,10 +195,8 @@ static gboolean get(DriftDetector *detector, DriftReader *reader)
   for (guint i = 0; i < n; i++) a->distances[i] = fabs(a->held[i] - a->median);
   qsort(a->distances, n, sizeof *a->distances, compare_doubles);
   for (guint i = 0; i < (a->binary ? 1 : 2); i++) {
-    AutoGrid *grid = &a->grids[i];
-    grid->binary = a->binary;
-    grid->minimum_effect = a->plain.options[MINIMUM_EFFECT];
-    if (grid->held != n || grid->n < n || grid->n != a->grids[0].n) return FALSE;
+    const AutoGrid *grid = &a->grids[i];
+    if (grid->held != n || grid->n < n || grid->n != a->grids[0].n || grid->binary != a->binary) return FALSE;
   }
   return a->grids[0].n <= a->plain.fed - (guint64)a->start_row;
 }

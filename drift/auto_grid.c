@@ -16,9 +16,10 @@
 #define OWN_CHANCE 2      /* deviations of the newer rows' variance that are taken for chance */
 /* What was learned of autocorrelation counts after a start for CARRY times as many values as it was learned from, at
  * least CARRY_AT_LEAST. A series that alarms within EARLY references is taken to be dependent, not changed. */
-#define CARRY 2
+#define CARRY 1
 #define CARRY_AT_LEAST 1000
 #define EARLY 5
+#define LEAST_LEARNED 1.5 /* shorter times are chance */
 #define CAUTION 1 /* autocorrelation that so few values cannot show: the times are 1 + CAUTION (held/n)^2 longer */
 #define LARGEST_TIME 1000
 #define CEILING_DELAY 1.25
@@ -35,6 +36,7 @@ void auto_grid_start(AutoGrid *grid, gboolean binary, guint64 held, double minim
     double precision = grid->ceilings[j] * (grid->binary ? 1 : grid->spread);
     learned[j] = n > 0 && precision > 0 ? CLAMP(1 / precision, 1, LARGEST_TIME) : 0;
     if (n < EARLY * (double)grid->held) learned[j] = MAX(learned[j], MIN(grid->times[j], LARGEST_TIME));
+    if (learned[j] < LEAST_LEARNED) learned[j] = 0;
   }
   memset(grid, 0, sizeof *grid);
   memcpy(grid->least_times, learned, sizeof learned);
@@ -206,6 +208,8 @@ void auto_grid_put(const AutoGrid *grid, GByteArray *raw)
                           grid->variance.first,
                           grid->variance.last};
   const guint64 counts[] = {grid->n, grid->held, grid->ceiling_n, grid->next_ceiling_n, grid->least_n};
+  drift_put_u8(raw, grid->binary != FALSE);
+  drift_put_double(raw, grid->minimum_effect);
   for (guint i = 0; i < G_N_ELEMENTS(counts); i++) drift_put_u64(raw, counts[i]);
   for (guint i = 0; i < G_N_ELEMENTS(reals); i++) drift_put_double(raw, reals[i]);
   for (guint j = 0; j < AUTO_LEVELS; j++) {
@@ -274,6 +278,9 @@ gboolean auto_grid_get(AutoGrid *grid, DriftReader *reader)
                            &grid->variance.products,
                            &grid->variance.first,
                            &grid->variance.last};
+  guint8 binary = drift_get_u8(reader);
+  grid->binary = binary != 0;
+  if (binary > 1 || !get_positive(reader, &grid->minimum_effect)) return FALSE;
   for (guint i = 0; i < G_N_ELEMENTS(counts); i++) *counts[i] = drift_get_u64(reader);
   for (guint i = 0; i < G_N_ELEMENTS(reals); i++)
     if (!get_real(reader, reals[i])) return FALSE;

@@ -24,6 +24,10 @@ const DriftDetectorType *const drift_detector_types[] = {&drift_detector_auto,
                                                          &drift_detector_ecdd,
                                                          &drift_detector_stepd,
                                                          &drift_detector_glr,
+                                                         &drift_detector_e_detector,
+                                                         &drift_detector_conformal,
+                                                         &drift_detector_betting,
+                                                         &drift_detector_bernstein,
                                                          NULL};
 
 /* The name without what people spell differently. */
