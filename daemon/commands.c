@@ -18,6 +18,7 @@
   X(train)                                                                                                             \
   X(evaluate)                                                                                                          \
   X(predict)                                                                                                           \
+  X(drift_stream)                                                                                                      \
   X(status)                                                                                                            \
   X(incidents)                                                                                                         \
   X(why)                                                                                                               \
