@@ -151,7 +151,7 @@ static DriftSignal adwin_update(DriftDetector *detector, double value)
 {
   Adwin *adwin = (Adwin *)detector;
   adwin->fed++;
-  if (!isfinite(value)) return DRIFT_SIGNAL_NONE;
+  if (!(fabs(value) <= DRIFT_LARGEST_VALUE)) return DRIFT_SIGNAL_NONE;
   if (adwin->alarmed && adwin->options[MODE] == MODE_RIVER) forget(adwin);
   adwin->alarmed = FALSE;
   insert(adwin, value);

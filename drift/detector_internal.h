@@ -39,7 +39,7 @@ gboolean drift_state_close(const DriftDetectorType *type, const DriftReader *rea
 
 #define DRIFT_MAX_OPTIONS 16
 /* Detectors that add values skip larger ones, as they skip NaN: their sums must stay finite. */
-#define DRIFT_LARGEST_VALUE 1e150
+#define DRIFT_LARGEST_VALUE 1e100
 
 /* Such a struct begins with this; creating, saving, restoring and freeing it are written once, by its layout. */
 typedef struct {

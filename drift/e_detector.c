@@ -30,17 +30,23 @@ static const DriftOptionSpec specs[N_OPTIONS] = {
 
 /* Stakes as shares of the largest, 1/mu0: small ones see small changes. */
 static const double stakes[N_STAKES] = {.01, .03, .07, .15, .3, .5, .7, .9};
+#define MIDDLE_STAKE 3
 
 typedef struct {
   DriftPlain plain;
   guint64 n_reference;
   double reference_sum;           /* of values scaled to [0, 1] */
   double logs[N_SIDES][N_STAKES]; /* ln of the sums; -inf: none */
-  gint64 begins[N_SIDES];         /* row at which the side's evidence was last nothing */
+  double walks[N_SIDES];          /* the CUSUM of the middle stake alone, which dates the change */
+  gint64 begins[N_SIDES];         /* first row after the walk was last zero */
 } EDetector;
 
-static const DriftField fields[] = {DRIFT_COUNT(EDetector, n_reference), DRIFT_REAL(EDetector, reference_sum, 0, 1e18),
-                                    DRIFT_ROW(EDetector, begins[0]), DRIFT_ROW(EDetector, begins[1])};
+static const DriftField fields[] = {DRIFT_COUNT(EDetector, n_reference),
+                                    DRIFT_REAL(EDetector, reference_sum, 0, 1e18),
+                                    DRIFT_REAL(EDetector, walks[0], 0, G_MAXDOUBLE),
+                                    DRIFT_REAL(EDetector, walks[1], 0, G_MAXDOUBLE),
+                                    DRIFT_ROW(EDetector, begins[0]),
+                                    DRIFT_ROW(EDetector, begins[1])};
 
 static gboolean accepts(const double *options, GError **error)
 {
@@ -55,6 +61,7 @@ static void forget(EDetector *e)
 {
   for (guint side = 0; side < N_SIDES; side++) {
     for (guint i = 0; i < N_STAKES; i++) e->logs[side][i] = -INFINITY;
+    e->walks[side] = 0;
     e->begins[side] = (gint64)e->plain.fed;
   }
   e->plain.alarmed = FALSE;
@@ -112,7 +119,8 @@ static void add(EDetector *e, guint side, double x)
     double before = start != 0 ? log_add(*log_sum, 0) : MAX(*log_sum, 0);
     *log_sum = log1p(stakes[i] / mu0 * (x - mu0)) + before;
   }
-  if (side_evidence(e, side) < 0) e->begins[side] = (gint64)e->plain.fed;
+  e->walks[side] = MAX(0, e->walks[side] + log1p(stakes[MIDDLE_STAKE] / mu0 * (x - mu0)));
+  if (e->walks[side] == 0) e->begins[side] = (gint64)e->plain.fed;
 }
 
 static DriftSignal e_detector_update(DriftDetector *detector, double value)
@@ -132,7 +140,7 @@ static DriftSignal e_detector_update(DriftDetector *detector, double value)
   if (options[DIRECTION] != UP) add(e, DOWN, 1 - x);
   guint side;
   if (evidence_of(e, &side) < -log(options[ALPHA])) return DRIFT_SIGNAL_NONE;
-  e->plain.change_point = e->begins[side];
+  e->plain.change_point = MIN(e->begins[side], (gint64)e->plain.fed - 1);
   e->plain.alarmed = TRUE;
   return DRIFT_SIGNAL_DRIFT;
 }

@@ -72,9 +72,9 @@ static void cumulate(PageHinkley *page, double deviation, gint64 row)
 static DriftSignal page_update(DriftDetector *detector, double value)
 {
   PageHinkley *page = (PageHinkley *)detector;
-  if (page->alarmed && isfinite(value)) forget(page);
+  if (page->alarmed && fabs(value) <= DRIFT_LARGEST_VALUE) forget(page);
   gint64 row = (gint64)page->fed++;
-  if (!isfinite(value)) return DRIFT_SIGNAL_NONE;
+  if (!(fabs(value) <= DRIFT_LARGEST_VALUE)) return DRIFT_SIGNAL_NONE;
   page->n++;
   page->mean += 1.0 / (double)page->n * (value - page->mean);
   cumulate(page, value - page->mean, row);

@@ -77,8 +77,8 @@ START_TEST(odd_values_do_no_harm)
     ck_assert_uint_gt(g_bytes_get_size(bytes), 0);
     drift_detector_reset(detector);
     for (guint row = 0; row < 500; row++)
-      ck_assert_msg(drift_detector_update(detector, .5) != DRIFT_SIGNAL_DRIFT || is_far_from_half(detector), "%s: row %u",
-                    detector->type->name, row);
+      ck_assert_msg(drift_detector_update(detector, .5) != DRIFT_SIGNAL_DRIFT || is_far_from_half(detector),
+                    "%s: row %u", detector->type->name, row);
     if (is_far_from_half(detector)) continue;
     ck_assert_int_eq(drift_detector_get_change_point(detector), -1);
   }
