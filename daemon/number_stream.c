@@ -120,12 +120,22 @@ static gboolean choose_column(NumberStream *stream, const gchar *column, GError 
   return fail(stream, error, "no column \"%s\"; there are %s", column, known->str);
 }
 
+/* A byte order mark is no part of the first name. */
+static gboolean skip_mark(NumberStream *stream)
+{
+  int c = getc_unlocked(stream->file);
+  if (c == 0xef) return getc_unlocked(stream->file) == 0xbb && getc_unlocked(stream->file) == 0xbf;
+  if (c != EOF) ungetc(c, stream->file);
+  return TRUE;
+}
+
 static gboolean read_header(NumberStream *stream, const gchar *column, GError **error)
 {
   gboolean more;
+  stream->line = 1;
+  if (!skip_mark(stream)) return fail(stream, error, "the file begins with a damaged byte order mark");
   if (!read_record(stream, &more, error)) return FALSE;
   if (!more) return fail(stream, error, "empty; a header line is needed");
-  if (g_str_has_prefix(stream->text->str, "\xef\xbb\xbf")) stream->cells->pdata[0] = stream->text->str + 3;
   stream->n_columns = stream->cells->len;
   double number;
   const gchar *first = g_ptr_array_index(stream->cells, 0);

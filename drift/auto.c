@@ -30,7 +30,7 @@ static const DriftOptionSpec specs[N_OPTIONS] = {
     [MINIMUM_EFFECT] = {.key = "minimum_effect", .default_value = 0, .minimum = 0, .maximum = 1e6}};
 
 /* Counts are discrete: binary series stay below the bound by about this (`make alarm-budget-stream`). */
-#define BINARY_BONUS .5
+#define BINARY_BONUS .8
 #define SPREAD_PENALTY 1 /* added to the threshold of channel 1, so that two channels cost 1 + 1/e of one */
 
 typedef struct {

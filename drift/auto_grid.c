@@ -17,7 +17,7 @@
 /* What was learned of autocorrelation counts after a start for CARRY times as many values as it was learned from, at
  * least CARRY_AT_LEAST. A series that alarms within EARLY references is taken to be dependent, not changed. */
 #define CARRY 1
-#define CARRY_AT_LEAST 1000
+#define CARRY_AT_LEAST 3000
 #define EARLY 5
 #define LEAST_LEARNED 1.5 /* shorter times are chance */
 #define CAUTION 1 /* autocorrelation that so few values cannot show: the times are 1 + CAUTION (held/n)^2 longer */

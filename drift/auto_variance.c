@@ -9,7 +9,7 @@
 #define SHORTEST_BLOCK 2 /* 2^2 values */
 #define LEAST_BLOCKS 6
 #define REACH 4      /* times[j] looks at blocks of up to 2^(j+4) values */
-#define CHANCE 1.2   /* deviations of a block variance that are taken for chance, */
+#define CHANCE 2     /* deviations of a block variance that are taken for chance, */
 #define YOUNG 2000.0 /* less in a series shorter than this */
 
 void auto_variance_start(AutoVariance *variance)
