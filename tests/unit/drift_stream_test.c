@@ -146,7 +146,9 @@ START_TEST(options_that_do_not_go_together_are_refused)
   ck_assert_ptr_null(drift_detector_new("fhddm", options, &error));
   ck_assert_ptr_nonnull(strstr(error->message, "sliding_window_size"));
   g_autoptr(DriftDetector) two_sided = make_detector("hddm-a", "two_sided_test", "True");
+  ck_assert_ptr_nonnull(two_sided);
   g_autoptr(DriftDetector) other_name = make_detector("ddm", "drift_threshold", "3.5");
+  ck_assert_ptr_nonnull(other_name);
 }
 END_TEST
 
