@@ -141,7 +141,7 @@ DESTDIR ?=
 .PHONY: install
 install: all man ## install into DESTDIR/PREFIX
 	install -D -m 755 $(BUILD)/kedge $(DESTDIR)$(PREFIX)/bin/kedge
-	install -D -m 755 $(BUILD)/kedged $(DESTDIR)$(PREFIX)/sbin/kedged
+	install -D -m 755 $(BUILD)/kedged $(DESTDIR)$(PREFIX)/bin/kedged
 	install -D -m 644 $(BUILD)/man/kedge.1 $(DESTDIR)$(PREFIX)/share/man/man1/kedge.1
 	install -D -m 644 $(BUILD)/man/kedge.yaml.5 $(DESTDIR)$(PREFIX)/share/man/man5/kedge.yaml.5
 	install -D -m 644 $(BUILD)/man/kedged.8 $(DESTDIR)$(PREFIX)/share/man/man8/kedged.8
@@ -150,7 +150,17 @@ install: all man ## install into DESTDIR/PREFIX
 	install -m 644 $(wildcard deploy/systemd/*.service) $(DESTDIR)/lib/systemd/system
 	install -m 644 $(wildcard deploy/examples/*.yaml) $(DESTDIR)$(PREFIX)/share/doc/kedge/examples
 
+# Its own objects: paths of this machine in them would make the package differ from one made elsewhere.
+.PHONY: deb
+deb: ## the Debian package, in $(BUILD)-deb
+	@deploy/dependencies package
+	@$(MAKE) --no-print-directory -j2 BUILD=$(BUILD)-deb OPTIMISE="-O2 -g -ffile-prefix-map=$(CURDIR)=." all man
+	@rm -rf $(BUILD)-deb/root
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)-deb OPTIMISE="-O2 -g -ffile-prefix-map=$(CURDIR)=." \
+	  PREFIX=/usr DESTDIR=$(BUILD)-deb/root install >/dev/null
+	@deploy/debian/build $(BUILD)-deb/root $(BUILD)-deb
+
 clean: ## remove the build folder
 	rm -rf $(BUILD)
 
--include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD) -type f -name '*.d' 2>/dev/null)

@@ -18,11 +18,11 @@ typedef struct {
 
 struct _Adapt {
   gint64 champion;
-  GPtrArray *pool;      /* of PoolVersion*, ascending by version; the first ever stays */
-  GArray *versions;     /* of gint64: the pool's versions, for adapt_get_versions */
-  gint64 rows;          /* labelled rows seen */
-  gint64 errors_since;  /* the champion's errors count from this row on (the last change) */
-  double promise;       /* NaN: not known yet */
+  GPtrArray *pool;     /* of PoolVersion*, ascending by version; the first ever stays */
+  GArray *versions;    /* of gint64: the pool's versions, for adapt_get_versions */
+  gint64 rows;         /* labelled rows seen */
+  gint64 errors_since; /* the champion's errors count from this row on (the last change) */
+  double promise;      /* NaN: not known yet */
   guint promise_rows;
   gboolean open;        /* a performance incident is open */
   gint64 change;        /* first row of the present regime while its steps last; -1: none */
@@ -91,6 +91,12 @@ Adapt *adapt_new(gint64 champion, double promise, guint promise_rows)
   adapt->promise_rows = isnan(adapt->promise) ? 0 : promise_rows;
   add_member(adapt, champion);
   return adapt;
+}
+
+void adapt_begin_at(Adapt *adapt, gint64 row)
+{
+  adapt->rows = adapt->errors_since = row;
+  for (guint i = 0; i < adapt->pool->len; i++) ((PoolVersion *)g_ptr_array_index(adapt->pool, i))->first = row;
 }
 
 void adapt_free(Adapt *adapt)
@@ -167,6 +173,13 @@ static double mean_error(const guint8 *errors, guint n)
   return n ? sum / (double)n : NAN;
 }
 
+double adapt_get_autocorrelation(const Adapt *adapt)
+{
+  guint n = 0;
+  const guint8 *errors = known_errors(adapt, find_member(adapt, adapt->champion), adapt->rows - ADAPT_HISTORY, &n);
+  return adapt_autocorrelation(errors, n);
+}
+
 /* Mean of champion's minus challenger's errors and its standard error, the larger of the independent and of the
  * block estimate. */
 static double paired_gain(const guint8 *champion, const guint8 *challenger, guint n, double *standard_error)
@@ -189,6 +202,17 @@ static double paired_gain(const guint8 *champion, const guint8 *challenger, guin
   if (n_blocks >= 4) variance = MAX(variance, differences / (n_blocks - 1) / 2 / n_blocks);
   *standard_error = sqrt(variance);
   return mean;
+}
+
+gboolean adapt_compare(const Adapt *adapt, gint64 other, guint n, double *gain, double *standard_error)
+{
+  guint ours = 0, theirs = 0;
+  const PoolVersion *member = find_member(adapt, other);
+  const guint8 *a = known_errors(adapt, find_member(adapt, adapt->champion), adapt->rows - n, &ours);
+  const guint8 *b = member ? known_errors(adapt, member, adapt->rows - n, &theirs) : NULL;
+  if (n == 0 || ours != n || theirs != n) return FALSE;
+  *gain = paired_gain(a, b, n, standard_error);
+  return TRUE;
 }
 
 /* The pool's best member on the rows since `first` (at least `minimum` of them known for it and for the champion). */
@@ -216,8 +240,7 @@ static void detect_change(const Adapt *adapt, const AdaptSettings *settings, Ada
 {
   guint n = 0, split = 0, n_recent = 0;
   const PoolVersion *champion = find_member(adapt, adapt->champion);
-  const guint8 *errors =
-      known_errors(adapt, champion, MAX(adapt->errors_since, adapt->rows - ADAPT_HISTORY), &n);
+  const guint8 *errors = known_errors(adapt, champion, MAX(adapt->errors_since, adapt->rows - ADAPT_HISTORY), &n);
   step->threshold = log(settings->per_rows / settings->budget) + ADAPT_GLR_MARGIN;
   if (n < 2 * MINIMUM_SIDE) return;
   double statistic = 0;
@@ -295,7 +318,8 @@ static void compare_pool(Adapt *adapt, const AdaptSettings *settings, AdaptStep 
   gint64 first = MAX(adapt->rows - settings->pool_rows, adapt->change);
   guint n = 0, m = 0;
   if (settings->pool == 0 || first < 0 || adapt->rows - first < settings->pool_rows / 2) return;
-  PoolVersion *champion = find_member(adapt, adapt->champion), *best = best_member(adapt, first, settings->pool_rows / 2);
+  PoolVersion *champion = find_member(adapt, adapt->champion),
+              *best = best_member(adapt, first, settings->pool_rows / 2);
   if (!best || best == champion) return;
   const guint8 *ours = known_errors(adapt, champion, first, &n);
   const guint8 *theirs = known_errors(adapt, best, first, &m);
@@ -323,8 +347,8 @@ static void follow_incident(Adapt *adapt, const AdaptSettings *settings, AdaptSt
     adapt->quiet = 0;
   }
   if (!adapt->open) return;
-  gboolean well = adapt->change < 0 && !isnan(adapt->promise) &&
-                  step->level_error <= adapt->promise + settings->promise_margin / 2;
+  gboolean well =
+      adapt->change < 0 && !isnan(adapt->promise) && step->level_error <= adapt->promise + settings->promise_margin / 2;
   adapt->quiet = well ? adapt->quiet + 1 : 0;
   if (adapt->quiet < QUIET_PANES) return;
   adapt->open = FALSE;
@@ -475,7 +499,7 @@ static gboolean restore_member(Adapt *adapt, const json_t *json)
   const char *errors = NULL;
   if (json_unpack((json_t *)json, "{s:I, s:I, s:s}", "version", &version, "first", &first, "errors", &errors) != 0)
     return FALSE;
-  if (first < 0 || (first + (json_int_t)strlen(errors) != adapt->rows && errors[0])) return FALSE;
+  if (first < 0 || first + (json_int_t)strlen(errors) != adapt->rows) return FALSE;
   PoolVersion *member = add_member(adapt, version);
   member->first = first;
   for (const char *c = errors; *c; c++) {

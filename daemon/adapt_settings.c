@@ -9,14 +9,14 @@ void adapt_settings_init(AdaptSettings *settings)
                               .level_z = 4,
                               .recall_slack = .05,
                               .pool_margin = .05,
-                              .pool_z = 3,
+                              .pool_z = 4,
                               .pool_rows = 200,
                               .pool = 12,
                               .steps = {100, 300, 600, 1800},
                               .refit_until = 500,
                               .retrain_need = .03,
                               .refresh_rows = 1000,
-                              .refresh_window = 2000,
+                              .refresh_window = 1500,
                               .maximum_rows = 4000,
                               .minimum_rows = 50,
                               .holdout_fraction = .2};
@@ -40,10 +40,11 @@ gboolean adapt_settings_from_json(const json_t *json, AdaptSettings *s)
   int pool_rows = 0, pool = 0, refit_until = 0, refresh_rows = 0, refresh_window = 0, maximum = 0, minimum = 0;
   json_t *steps = NULL;
   adapt_settings_init(s);
-  if (json_unpack((json_t *)json, "{s:F, s:F, s:F, s:F, s:F, s:F, s:F, s:i, s:i, s:o, s:i, s:F, s:i, s:i, s:i, s:i, s:F}",
-                  "budget", &s->budget, "per_rows", &s->per_rows, "promise_margin", &s->promise_margin, "level_z",
-                  &s->level_z, "recall_slack", &s->recall_slack, "pool_margin", &s->pool_margin, "pool_z", &s->pool_z,
-                  "pool_rows", &pool_rows, "pool", &pool, "steps", &steps, "refit_until", &refit_until, "retrain_need",
+  if (json_unpack((json_t *)json,
+                  "{s:F, s:F, s:F, s:F, s:F, s:F, s:F, s:i, s:i, s:o, s:i, s:F, s:i, s:i, s:i, s:i, s:F}", "budget",
+                  &s->budget, "per_rows", &s->per_rows, "promise_margin", &s->promise_margin, "level_z", &s->level_z,
+                  "recall_slack", &s->recall_slack, "pool_margin", &s->pool_margin, "pool_z", &s->pool_z, "pool_rows",
+                  &pool_rows, "pool", &pool, "steps", &steps, "refit_until", &refit_until, "retrain_need",
                   &s->retrain_need, "refresh_rows", &refresh_rows, "refresh_window", &refresh_window, "maximum_rows",
                   &maximum, "minimum_rows", &minimum, "holdout_fraction", &s->holdout_fraction) != 0 ||
       json_array_size(steps) != ADAPT_MAXIMUM_STEPS)

@@ -32,8 +32,7 @@ static DriftTable *tabulate(const PipelineModel *model, const float *outputs, gu
   return table;
 }
 
-static DriftTable *predict_rows(const CommandModel *loaded, const DriftTable *rows,
-                                GError **error)
+static DriftTable *predict_rows(const CommandModel *loaded, const DriftTable *rows, GError **error)
 {
   g_autoptr(PipelineModel) model = pipeline_model_load(loaded->onnx, loaded->schema, NULL, error);
   if (!model) return NULL;
@@ -48,8 +47,8 @@ static DriftTable *predict_rows(const CommandModel *loaded, const DriftTable *ro
   return tabulate(model, outputs, rows->n_rows);
 }
 
-static json_t *predict(const CommandCommon *common, char **argv, const gchar *label,
-                       const gchar *output, GError **error)
+static json_t *predict(const CommandCommon *common, char **argv, const gchar *label, const gchar *output,
+                       GError **error)
 {
   CommandModel loaded = {0};
   json_t *report = NULL;

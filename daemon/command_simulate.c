@@ -16,6 +16,8 @@ extern const Command command_simulate;
 /* Event time of the first row sent: 2026-01-01T00:00:00Z, a row a second from there. */
 static const gint64 FIRST_TIME = G_GINT64_CONSTANT(1767225600) * G_USEC_PER_SEC;
 
+static const gint64 MAXIMUM_DELAY = 100000000;
+
 typedef struct {
   gchar *file, *csv, *model, *predictions, *summary, *brokers, *topic, *labels_topic;
   gint64 rows, skip, warm_up, delay, pane, seed;
@@ -24,8 +26,7 @@ typedef struct {
   gint poll_ms;
 } Options;
 
-/* --- the table ------------------------------------------------------------------------------------------------------
- */
+/* --- the table --- */
 
 static DriftTable *load_table(const gchar *name, const Options *options, GError **error)
 {
@@ -38,22 +39,6 @@ static DriftTable *load_table(const gchar *name, const Options *options, GError 
   return NULL;
 }
 
-/* Fisher–Yates, seeded. */
-static guint64 *make_order(guint64 n, gboolean shuffle, guint32 seed)
-{
-  guint64 *order = g_new(guint64, MAX(n, 1));
-  for (guint64 i = 0; i < n; i++) order[i] = i;
-  if (!shuffle) return order;
-  GRand *random = g_rand_new_with_seed(seed);
-  for (guint64 i = n; i > 1; i--) {
-    guint64 j = (guint64)g_rand_int_range(random, 0, (gint32)MIN(i, G_MAXINT32)), swap = order[i - 1];
-    order[i - 1] = order[j];
-    order[j] = swap;
-  }
-  g_rand_free(random);
-  return order;
-}
-
 static gboolean write_csv(const Options *options, const DriftTable *table, const guint64 *order, guint64 n,
                           GError **error)
 {
@@ -63,21 +48,27 @@ static gboolean write_csv(const Options *options, const DriftTable *table, const
   return pipeline_csv_write(options->csv, selected, error);
 }
 
-/* --- what is left behind
- * ------------------------------------------------------------------------------------------------ */
+/* --- what is left behind --- */
 
 static gboolean write_predictions(const gchar *path, const SimulateResult *result, const DriftSchema *schema,
                                   GError **error)
 {
-  g_autoptr(GString) text = g_string_new("row,prediction,version\n");
-  gchar number[G_ASCII_DTOSTR_BUF_SIZE];
+  g_autoptr(DriftTable) table = drift_table_new();
+  DriftColumn *row = drift_table_add_column(table, "row", DRIFT_NUMERIC);
+  DriftColumn *prediction =
+      drift_table_add_column(table, "prediction", result->regression ? DRIFT_NUMERIC : DRIFT_CATEGORICAL);
+  DriftColumn *version = drift_table_add_column(table, "version", DRIFT_NUMERIC);
   for (guint i = 0; i < result->predictions->len; i++) {
     const SimulatePrediction *p = &g_array_index(result->predictions, SimulatePrediction, i);
-    const gchar *prediction = p->predicted >= 0 ? g_ptr_array_index(schema->classes, p->predicted)
-                                                : g_ascii_dtostr(number, sizeof number, p->value);
-    g_string_append_printf(text, "%" G_GUINT64_FORMAT ",%s,%" G_GINT64_FORMAT "\n", p->row, prediction, p->version);
+    drift_column_append_number(row, (double)p->row);
+    drift_column_append_number(version, (double)p->version);
+    if (result->regression)
+      drift_column_append_number(prediction, p->value);
+    else
+      drift_column_append_text(prediction, g_ptr_array_index(schema->classes, p->predicted), -1);
   }
-  return g_file_set_contents(path, text->str, (gssize)text->len, error);
+  table->n_rows = result->predictions->len;
+  return pipeline_csv_write(path, table, error);
 }
 
 /* Seconds that the model's jobs took, by stage. */
@@ -153,17 +144,27 @@ static json_t *summarise(const SimulateFeed *feed, const SimulateResult *result,
   return json;
 }
 
+static gchar *merit_text(const json_t *json, const gchar *key)
+{
+  const json_t *value = json_object_get(json, key);
+  return json_is_number(value) ? g_strdup_printf("%.4f", json_number_value(value)) : g_strdup("undefined: no labels");
+}
+
 static void print_summary(const json_t *json, gboolean regression)
 {
   static const struct {
     const gchar *key, *label;
-  } counts[] = {{"rows", "rows served"},         {"incidents", "incidents"},         {"retrainings", "retrainings"},
-                {"refits", "last-layer refits"}, {"gate_refusals", "gate refusals"}, {"promotions", "promotions"},
-                {"rollbacks", "rollbacks"}};
+  } counts[] = {{"rows", "rows served"},
+                {"incidents", "incidents"},
+                {"retrainings", "retrainings"},
+                {"refits", "last-layer refits"},
+                {"gate_refusals", "gate refusals"},
+                {"promotions", "promotions"},
+                {"rollbacks", "rollbacks"},
+                {"training_failures", "failed trainings"}};
   const gchar *unit = regression ? "mean absolute error" : "accuracy";
   CommandTable *table = command_table_new((const gchar *const[]){"", ">value", NULL});
-  g_autofree gchar *served = g_strdup_printf("%.4f", json_number_value(json_object_get(json, "served_accuracy")));
-  g_autofree gchar *kept = g_strdup_printf("%.4f", json_number_value(json_object_get(json, "static_accuracy")));
+  g_autofree gchar *served = merit_text(json, "served_accuracy"), *kept = merit_text(json, "static_accuracy");
   g_autofree gchar *served_label = g_strdup_printf("%s served", unit),
                    *kept_label = g_strdup_printf("%s of the first version kept", unit);
   command_table_add(table, served_label, served, NULL);
@@ -178,8 +179,7 @@ static void print_summary(const json_t *json, gboolean regression)
   command_table_print(table);
 }
 
-/* --- feeding
- * -------------------------------------------------------------------------------------------------------------- */
+/* --- feeding --- */
 
 static gboolean show_progress(const SimulateProgress *progress, gpointer user_data)
 {
@@ -273,7 +273,7 @@ static int simulate(const CommandCommon *common, const Options *options, const g
   g_autoptr(GError) error = NULL;
   g_autoptr(DriftTable) table = load_table(stream, options, &error);
   if (!table) return command_fail(common, error);
-  g_autofree guint64 *order = make_order(table->n_rows, options->shuffle, (guint32)options->seed);
+  g_autofree guint64 *order = simulate_order(table->n_rows, options->shuffle, (guint32)options->seed);
   gboolean good = !options->csv || write_csv(options, table, order, table->n_rows, &error);
   if (good && options->model) good = feed_model(common, options, table, order, &error);
   return good ? COMMAND_DONE : command_fail(common, error);
@@ -285,6 +285,7 @@ static const gchar *usage_error(const Options *options, int argc)
   if (!options->csv && !options->model) return "give --csv OUT.csv, --model NAME, or both";
   if (options->rows < 0 || options->skip < 0 || options->warm_up < 0 || options->delay < 1 || options->pane < 1)
     return "--rows, --skip, --warm-up must not be negative, --delay and --pane must be at least 1";
+  if (options->delay > MAXIMUM_DELAY) return "--delay must be at most 100,000,000 rows";
   if (options->poll_ms < 2 || options->timeout_s <= 0) return "--poll-ms must be at least 2, --timeout positive";
   return NULL;
 }

@@ -149,7 +149,9 @@ static void print_cause(gsize rank, json_t *cause)
   g_autofree gchar *feature = command_text(json_object_get(cause, "feature"));
   g_autofree gchar *test = command_text(json_object_get(cause, "test"));
   g_autofree gchar *effect = command_text_real(json_object_get(cause, "effect"), 3);
-  g_autofree gchar *p = command_text(json_object_get(cause, "p_adjusted"));
+  const json_t *adjusted = json_object_get(cause, "p_adjusted");
+  gboolean underflow = json_is_real(adjusted) && json_real_value(adjusted) == 0;
+  g_autofree gchar *p = underflow ? g_strdup("below 1e-300") : command_text(json_object_get(cause, "p_adjusted"));
   g_autofree gchar *n_reference = command_text_count(json_object_get(cause, "n_reference"));
   g_autofree gchar *n_window = command_text_count(json_object_get(cause, "n_window"));
   printf("  %2" G_GSIZE_FORMAT ". %s: %s, effect %s, adjusted p %s (n = %s reference, %s window)\n", rank, feature,

@@ -17,12 +17,15 @@
   X(verify)                                                                                                            \
   X(train)                                                                                                             \
   X(evaluate)                                                                                                          \
+  X(bias)                                                                                                              \
   X(predict)                                                                                                           \
   X(drift_stream)                                                                                                      \
   X(status)                                                                                                            \
   X(incidents)                                                                                                         \
   X(why)                                                                                                               \
   X(replay)                                                                                                            \
+  X(drift_test)                                                                                                        \
+  X(profile)                                                                                                           \
   X(simulate)                                                                                                          \
   X(job_list)                                                                                                          \
   X(job_show)                                                                                                          \

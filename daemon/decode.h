@@ -11,15 +11,15 @@ G_BEGIN_DECLS
 /* Why a record was refused; the text form (decode_reason_text) is the `reason` of dead letters, metrics, coverage. */
 typedef enum {
   DECODE_OK,
-  DECODE_MALFORMED,   /* not the format at all; truncated; bad UTF-8 */
-  DECODE_TOO_LARGE,   /* above the cap on bytes */
-  DECODE_TOO_DEEP,    /* nesting above the cap */
-  DECODE_WRONG_TYPE,  /* a field has a type that it cannot have */
+  DECODE_MALFORMED,  /* not the format at all; truncated; bad UTF-8 */
+  DECODE_TOO_LARGE,  /* above the cap on bytes */
+  DECODE_TOO_DEEP,   /* nesting above the cap */
+  DECODE_WRONG_TYPE, /* a field has a type that it cannot have */
   DECODE_MISSING_FIELD,
-  DECODE_NOT_FINITE,  /* NaN or Infinity literals */
-  DECODE_TOO_MANY,    /* rows or fields above the cap */
-  DECODE_UNSUPPORTED, /* an event type or content type this decoder does not know */
-  DECODE_HALF_EXPIRED,/* CloudEvents: the other half never came in time */
+  DECODE_NOT_FINITE,   /* NaN or Infinity literals */
+  DECODE_TOO_MANY,     /* rows or fields above the cap */
+  DECODE_UNSUPPORTED,  /* an event type or content type this decoder does not know */
+  DECODE_HALF_EXPIRED, /* CloudEvents: the other half never came in time */
   DECODE_N_REASONS
 } DecodeReason;
 const gchar *decode_reason_text(DecodeReason reason); /* "malformed", …: stable, for metrics and headers */
@@ -34,9 +34,9 @@ const gchar *decode_reason_help(DecodeReason reason); /* a sentence: what the se
 
 typedef struct _Decoder Decoder;
 typedef struct {
-  DriftEvent *events;       /* [n_events]; everything borrowed until the next call */
-  guint n_events;           /* a batch of N rows is N events; a request half alone is 0 */
-  guint n_expired;          /* halves given up during this call: count them as DECODE_HALF_EXPIRED */
+  DriftEvent *events; /* [n_events]; everything borrowed until the next call */
+  guint n_events;     /* a batch of N rows is N events; a request half alone is 0 */
+  guint n_expired;    /* halves given up during this call: count them as DECODE_HALF_EXPIRED */
 } DecodedTraffic;
 typedef struct {
   DriftValue request_id;

@@ -1,72 +1,24 @@
 // One flat JSON object -> a prediction or a label. The only file of the hot path that knows simdjson.
 //
-// Field names are looked up by guessing: the field that followed this one last time is compared first, so that events
-// written in a steady order cost one comparison a field; the hash table is asked only when the guess fails. The result
-// does not depend on what was guessed. A key that comes twice: the last one counts. Fields that nobody asked for are
-// skipped; only their UTF-8, quotes, brackets and depth are looked at.
+// A key that comes twice: the last one counts. Fields that nobody asked for are skipped; only their UTF-8, quotes,
+// brackets and depth are looked at.
 #include "daemon/decode_internal.h"
+#include "daemon/decode_names.hpp"
 
 #include <simdjson.h>
 
+#include <charconv>
 #include <cmath>
 #include <cstring>
 #include <memory>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 namespace
 {
 namespace ondemand = simdjson::ondemand;
-
-enum Role { REQUEST_ID, TIME, MODEL, VERSION, FEATURES, PREDICTION, SCORE, LATENCY, LABEL, FEATURE };
-
-struct Name {
-  std::string text;
-  std::string quoted; // text and the closing quote as they stand in a record; empty: needs escapes, never guessed
-  Role role = FEATURE;
-  guint feature = 0;
-  Name *next = nullptr; // the name that came after this one last time
-};
-
-// The names of one object.
-class Names
-{
-public:
-  void add(const char *text, Role role, guint feature = 0)
-  {
-    if (text == nullptr || *text == '\0' || by_text.count(text) != 0) return; // roles are added first and win
-    auto name = std::make_unique<Name>();
-    name->text = text;
-    if (std::strpbrk(text, "\"\\") == nullptr) name->quoted = name->text + '"';
-    name->role = role;
-    name->feature = feature;
-    (list.empty() ? start : *list.back()).next = name.get();
-    by_text.emplace(name->text, name.get());
-    list.push_back(std::move(name));
-  }
-
-  // The name that begins at `raw`, if it is the guessed one.
-  static Name *guess(const Name *previous, const char *raw, const char *end)
-  {
-    Name *name = previous->next;
-    if (name == nullptr || name->quoted.empty() || name->quoted.size() > static_cast<size_t>(end - raw)) return nullptr;
-    return std::memcmp(raw, name->quoted.data(), name->quoted.size()) == 0 ? name : nullptr;
-  }
-
-  Name *find(std::string_view text) const
-  {
-    auto found = by_text.find(text);
-    return found == by_text.end() ? nullptr : found->second;
-  }
-
-  Name start; // comes before the first
-
-private:
-  std::vector<std::unique_ptr<Name>> list;
-  std::unordered_map<std::string_view, Name *> by_text; // keys borrow from the names
-};
+using namespace decode;
 
 std::string_view trim(std::string_view token)
 {
@@ -95,7 +47,7 @@ struct _DecodeJson {
   std::vector<guint8> buffer; // the record with simdjson's padding
   gsize length = 0;
   guint n_features = 0;
-  std::vector<bool> is_numeric;
+  std::vector<guint8> is_numeric;
   std::vector<std::string> feature_names;
   std::vector<DriftValue> features;
   Names root, nested, label_root;
@@ -148,6 +100,85 @@ DecodeReason refuse_number(_DecodeJson *json, const Name *name, std::string_view
   return refuse(json, DECODE_MALFORMED, name, token.data(), "not a JSON number");
 }
 
+// A text without a backslash is borrowed from the record as it stands; the first pass over the record has looked at its
+// UTF-8, its control characters and its quotes.
+simdjson::error_code read_text(ondemand::value &field, std::string_view token, std::string_view *text)
+{
+  ondemand::raw_json_string raw;
+  if (std::memchr(token.data(), '\\', token.size()) != nullptr) return field.get_string().get(*text);
+  simdjson::error_code code = field.get_raw_json_string().get(raw);
+  if (code) return code;
+  size_t close = token.rfind('"');
+  if (close == 0 || close == std::string_view::npos) return simdjson::STRING_ERROR;
+  *text = token.substr(1, close - 1);
+  return simdjson::SUCCESS;
+}
+
+// The whole number that `digits` are, in the spelling of JSON.
+bool read_whole(std::string_view digits, gint64 *whole)
+{
+  const char *end = digits.data() + digits.size();
+  auto [at, code] = std::from_chars(digits.data(), end, *whole);
+  return code == std::errc() && at == end;
+}
+
+// Eight digits at once, as bytes of a little-endian word (D. Lemire, "Number parsing at a gigabyte per second", 2021).
+bool are_eight_digits(guint64 word)
+{
+  const guint64 high = G_GUINT64_CONSTANT(0xf0f0f0f0f0f0f0f0);
+  return ((word & high) | ((word + G_GUINT64_CONSTANT(0x0606060606060606)) & high) >> 4) ==
+         G_GUINT64_CONSTANT(0x3333333333333333);
+}
+
+guint64 value_of_eight_digits(guint64 word)
+{
+  const guint64 pairs = G_GUINT64_CONSTANT(0x000000ff000000ff);
+  word -= G_GUINT64_CONSTANT(0x3030303030303030);
+  word = word * 10 + (word >> 8);
+  return static_cast<guint32>(((word & pairs) * G_GUINT64_CONSTANT(0x000f424000000064) +
+                               (word >> 16 & pairs) * G_GUINT64_CONSTANT(0x0000271000000001)) >>
+                              32);
+}
+
+bool is_digit(char c)
+{
+  return c >= '0' && c <= '9';
+}
+
+bool ends_value(char c)
+{
+  return c == ',' || c == '}' || c == ' ' || c == '\n' || c == '\r' || c == '\t';
+}
+
+// The usual spelling of a number in a record, DIGITS.DIGITS without an exponent. Digits and power of ten are exact as
+// doubles, so that their quotient is the nearest double (W. D. Clinger, 1990). FALSE: another spelling, or too many
+// digits for that; *number untouched. `at` lies in a padded record.
+bool read_plain_number(const char *at, double *number)
+{
+  static const double powers[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8, 1e9,
+                                  1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18};
+  bool negative = *at == '-';
+  if (negative) at++;
+  const char *start = at;
+  guint64 digits = 0;
+  while (is_digit(*at) && at - start < 10) digits = digits * 10 + static_cast<guint64>(*at++ - '0');
+  if (at == start || *at != '.' || (*start == '0' && at - start > 1)) return false;
+  const char *point = at++;
+  for (int group = 0; group < 2 && at - start <= 10; group++) { // at most 19 digits in all: no overflow
+    guint64 word;
+    std::memcpy(&word, at, sizeof word);
+    word = GUINT64_FROM_LE(word);
+    if (!are_eight_digits(word)) break;
+    digits = digits * 100000000 + value_of_eight_digits(word);
+    at += 8;
+  }
+  while (is_digit(*at) && at - start < 19) digits = digits * 10 + static_cast<guint64>(*at++ - '0');
+  if (at - point < 2 || digits > (G_GUINT64_CONSTANT(1) << 53) || !ends_value(*at)) return false;
+  double value = static_cast<double>(digits) / powers[at - point - 1];
+  *number = negative ? -value : value;
+  return true;
+}
+
 // Reads a scalar; `token` gets its raw text, `value` a number or text (true and false as text).
 DecodeReason read_scalar(_DecodeJson *json, const Name *name, ondemand::value &field, Scalar *kind, DriftValue *value,
                          std::string_view *token)
@@ -157,15 +188,15 @@ DecodeReason read_scalar(_DecodeJson *json, const Name *name, ondemand::value &f
   *value = missing_value;
   if (first == '"') {
     std::string_view text;
-    simdjson::error_code code = field.get_string().get(text);
+    simdjson::error_code code = read_text(field, *token, &text);
     if (code) return refuse_parse(json, name, token->data(), code);
     *kind = Scalar::TEXT;
     *value = text_value(text);
     return DECODE_OK;
   }
-  if (first == '-' || (first >= '0' && first <= '9')) {
+  if (first == '-' || is_digit(first)) {
     double number;
-    if (field.get_double().get(number))
+    if (!read_plain_number(token->data(), &number) && field.get_double().get(number))
       return is_not_finite(*token) ? refuse(json, DECODE_NOT_FINITE, name, token->data(), "Infinity is not JSON")
                                    : refuse_number(json, name, *token);
     *kind = Scalar::NUMBER;
@@ -189,11 +220,22 @@ DecodeReason read_scalar(_DecodeJson *json, const Name *name, ondemand::value &f
   return refuse(json, DECODE_MALFORMED, name, token->data(), "not a JSON value");
 }
 
-// The common case first: a number for a numeric feature.
+// The common case first: a number for a numeric feature. It is written member by member into its place: a value that is
+// copied as a whole right after its members were written costs a stall of the store buffer.
 DecodeReason read_feature(_DecodeJson *json, const Name *name, ondemand::value &field)
 {
   DriftValue *place = &json->features[name->feature];
-  bool is_numeric = json->is_numeric[name->feature];
+  bool is_numeric = json->is_numeric[name->feature] != 0;
+  double number;
+  const char *at = field.raw_json_token().data();
+  if (is_numeric && (*at == '-' || is_digit(*at)) &&
+      (read_plain_number(at, &number) || !field.get_double().get(number))) {
+    place->kind = DRIFT_VALUE_NUMBER;
+    place->length = 0;
+    place->number = number;
+    place->text = nullptr;
+    return DECODE_OK;
+  }
   std::string_view token;
   Scalar kind;
   DriftValue value;
@@ -243,11 +285,8 @@ DecodeReason read_time(_DecodeJson *json, const Name *name, ondemand::value &fie
                     "not a time as in RFC 3339 with a zone (2024-01-31T23:59:59Z)");
   } else if (kind == Scalar::NUMBER) {
     gint64 whole;
-    std::string digits(trim(token));
-    good = digits.find_first_of(".eE") == std::string::npos &&
-                   g_ascii_string_to_signed(digits.c_str(), 10, G_MININT64, G_MAXINT64, &whole, nullptr)
-               ? decode_time_from_integer(whole, &found->event.event_time)
-               : decode_time_from_number(value.number, &found->event.event_time);
+    good = read_whole(trim(token), &whole) ? decode_time_from_integer(whole, &found->event.event_time)
+                                           : decode_time_from_number(value.number, &found->event.event_time);
   }
   if (!good) return refuse(json, DECODE_WRONG_TYPE, name, token.data(), "not a time between the years 1 and 9999");
   found->has_time = true;
@@ -263,6 +302,7 @@ DecodeReason read_version(_DecodeJson *json, const Name *name, ondemand::value &
   if (reason != DECODE_OK) return reason;
   *version = 0;
   if (kind == Scalar::NOTHING) return DECODE_OK;
+  if (kind == Scalar::NUMBER && read_whole(trim(token), version) && *version >= 0) return DECODE_OK;
   std::string digits = kind == Scalar::TEXT ? std::string(value.text, value.length) : std::string(trim(token));
   if (kind == Scalar::TEXT && digits.empty()) return DECODE_OK;
   if (kind == Scalar::TRUTH || !g_ascii_string_to_signed(digits.c_str(), 10, 0, G_MAXINT64, version, nullptr))
@@ -366,9 +406,9 @@ DecodeReason read_object(_DecodeJson *json, Names *names, ondemand::object &obje
   Name *previous = &names->start;
   guint n_fields = 0;
   for (auto item : object) {
-    ondemand::field field;
-    simdjson::error_code code = std::move(item).get(field);
+    simdjson::error_code code = item.error();
     if (code) return refuse_parse(json, nullptr, place, code);
+    ondemand::field &field = item.value_unsafe(); // not copied: see read_feature
     place = field.key().raw();
     if (++n_fields > DECODE_MAXIMUM_FIELDS)
       return refuse(json, DECODE_TOO_MANY, nullptr, place, "more than 20000 fields in one object");

@@ -5,25 +5,38 @@
 
 #include "daemon/leader.h"
 
-enum { RETRY_FIRST_MS = 200, RETRY_LAST_MS = 5000, SEAL_EVERY_PANES = 50, SEAL_ROWS = 5000 };
+enum { RETRY_FIRST_MS = 200, RETRY_LAST_MS = 5000, REST_MS = 1000, SEAL_EVERY_PANES = 50, SEAL_ROWS = 5000 };
 
 struct _Leader {
   GThread *thread;
   GMutex lock;
   GCond wake;
-  gboolean stop;         /* under lock */
-  Settings *next;        /* under lock: settings to take over; NULL: none */
-  Settings *settings;    /* the thread's */
+  gboolean stop;      /* under lock */
+  Settings *next;     /* under lock: settings to take over; NULL: none */
+  Settings *settings; /* the thread's */
   Health *health;
   Metrics *metrics;
   gchar *me;
   /* the thread's own */
   RegistryStore *store;
   RegistryArtifacts *artifacts;
-  GHashTable *models;    /* name → LeaderModel* */
+  GHashTable *models;  /* name → LeaderModel* */
+  GHashTable *resting; /* name → Rest*: models whose step failed for a reason of their own */
   RegistryLeaseObservation lease;
   gint64 term, lease_due;
 };
+
+typedef struct {
+  gint64 until; /* monotonic */
+  gchar *why;
+} Rest;
+
+static void rest_free(gpointer data)
+{
+  Rest *rest = data;
+  g_free(rest->why);
+  g_free(rest);
+}
 
 Leader *leader_new(Settings *settings, Health *health, Metrics *metrics, GError **error)
 {
@@ -36,6 +49,7 @@ Leader *leader_new(Settings *settings, Health *health, Metrics *metrics, GError 
   leader->metrics = metrics;
   leader->me = g_strdup_printf("%s:%d:%08x", g_get_host_name(), (int)getpid(), g_random_int());
   leader->models = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, (GDestroyNotify)leader_model_free);
+  leader->resting = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, rest_free);
   return leader;
 }
 
@@ -43,6 +57,7 @@ void leader_free(Leader *leader)
 {
   if (!leader) return;
   g_hash_table_unref(leader->models);
+  g_hash_table_unref(leader->resting);
   g_clear_pointer(&leader->next, settings_unref);
   settings_unref(leader->settings);
   g_mutex_clear(&leader->lock);
@@ -63,6 +78,7 @@ static gboolean pause_thread(Leader *leader, gint64 milliseconds)
     settings_unref(leader->settings);
     leader->settings = g_steal_pointer(&leader->next);
     g_hash_table_remove_all(leader->models);
+    g_hash_table_remove_all(leader->resting);
   }
   g_mutex_unlock(&leader->lock);
   return go_on;
@@ -70,11 +86,11 @@ static gboolean pause_thread(Leader *leader, gint64 milliseconds)
 
 static gboolean open_store(Leader *leader, GError **error)
 {
-  if (leader->store) return registry_store_reconnect(leader->store, error);
-  leader->store = registry_store_open(leader->settings->store, error);
-  if (leader->store && !leader->artifacts)
+  if (leader->store && !registry_store_reconnect(leader->store, error)) return FALSE;
+  if (!leader->store && !(leader->store = registry_store_open(leader->settings->store, error))) return FALSE;
+  if (!leader->artifacts) /* the folder may have been away when the store was opened */
     leader->artifacts = registry_artifacts_open(leader->settings->artifacts, error);
-  return leader->store && leader->artifacts;
+  return leader->artifacts != NULL;
 }
 
 static gboolean hold_lease(Leader *leader, GError **error)
@@ -85,6 +101,7 @@ static gboolean hold_lease(Leader *leader, GError **error)
   if (term < 0) return FALSE;
   if (term != leader->term) {
     g_hash_table_remove_all(leader->models);
+    g_hash_table_remove_all(leader->resting);
     if (term > 0) g_info("leading with term %" G_GINT64_FORMAT, term);
     if (term == 0 && leader->term > 0) g_message("another daemon leads now");
   }
@@ -102,7 +119,8 @@ static LeaderModel *get_model(Leader *leader, LeaderContext *context, const gcha
   g_autoptr(LeaderModel) fresh = leader_model_new(name);
   g_autoptr(GError) local = NULL;
   if (!leader_model_load(fresh, context, &local)) {
-    if (!g_error_matches(local, REGISTRY_ERROR, REGISTRY_ERROR_NOT_FOUND)) g_propagate_error(error, g_steal_pointer(&local));
+    if (!g_error_matches(local, REGISTRY_ERROR, REGISTRY_ERROR_NOT_FOUND))
+      g_propagate_error(error, g_steal_pointer(&local));
     return NULL;
   }
   model = g_steal_pointer(&fresh);
@@ -122,12 +140,12 @@ static gboolean write_progress(LeaderModel *model, LeaderContext *context, const
     json_object_set_new(seen, key, consumed ? consumed : json_object());
   }
   const LeaderCounters *c = &model->counters;
-  json_t *json = json_pack(
-      "{s:o, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "seen", seen, "settled", settled, "windows",
-      (json_int_t)c->windows, "label_panes", (json_int_t)c->label_panes, "verdicts", (json_int_t)c->verdicts,
-      "incidents", (json_int_t)c->incidents, "retrainings", (json_int_t)c->retrainings, "refits",
-      (json_int_t)c->refits, "gate_refusals", (json_int_t)c->gate_refusals, "promotions", (json_int_t)c->promotions,
-      "rollbacks", (json_int_t)c->rollbacks, "training_failures", (json_int_t)c->training_failures);
+  json_t *json = json_pack("{s:o, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "seen", seen, "settled",
+                           settled, "windows", (json_int_t)c->windows, "label_panes", (json_int_t)c->label_panes,
+                           "verdicts", (json_int_t)c->verdicts, "incidents", (json_int_t)c->incidents, "retrainings",
+                           (json_int_t)c->retrainings, "refits", (json_int_t)c->refits, "gate_refusals",
+                           (json_int_t)c->gate_refusals, "promotions", (json_int_t)c->promotions, "rollbacks",
+                           (json_int_t)c->rollbacks, "training_failures", (json_int_t)c->training_failures);
   gchar *text = verdict_dump(json);
   json_decref(json);
   if (!model->changed && g_strcmp0(text, model->progress) == 0) {
@@ -136,6 +154,12 @@ static gboolean write_progress(LeaderModel *model, LeaderContext *context, const
   }
   g_free(model->progress);
   model->progress = text;
+  if (context->metrics) {
+    g_autofree gchar *labels = metrics_label("model", model->name, NULL);
+    gint64 open = registry_job_count_open(context->store, model->name, error);
+    if (open < 0) return FALSE;
+    metrics_set(context->metrics, "kedge_jobs_open", labels, (double)open);
+  }
   return leader_begin(context, error) && leader_commit(model, context, error);
 }
 
@@ -162,6 +186,46 @@ static gboolean step_model(Leader *leader, LeaderContext *context, const gchar *
   return write_progress(model, context, shards, json_array_size(model->pending) == 0, error);
 }
 
+/* Whether the error is one model's own (a damaged state, a missing artifact) and the others can go on. */
+static gboolean concerns_one_model(const GError *error)
+{
+  static const gint shared[] = {REGISTRY_ERROR_UNAVAILABLE, REGISTRY_ERROR_UNKNOWN_COMMIT, REGISTRY_ERROR_FENCED};
+  for (guint i = 0; i < G_N_ELEMENTS(shared); i++)
+    if (g_error_matches(error, REGISTRY_ERROR, shared[i])) return FALSE;
+  return TRUE;
+}
+
+/* What of the model is in memory may be ahead of the store after a failure: it is read again, after a rest. */
+static void rest_model(Leader *leader, const gchar *name, const GError *error)
+{
+  const Rest *before = g_hash_table_lookup(leader->resting, name);
+  if (!before || g_strcmp0(before->why, error->message) != 0) g_warning("leader: model %s: %s", name, error->message);
+  Rest *rest = g_new(Rest, 1);
+  *rest = (Rest){g_get_monotonic_time() + REST_MS * 1000, g_strdup(error->message)};
+  g_hash_table_replace(leader->resting, g_strdup(name), rest);
+  g_hash_table_remove(leader->models, name);
+  if (registry_store_in_transaction(leader->store)) registry_store_rollback(leader->store);
+}
+
+/* One model's step. FALSE: an error that concerns the store, and so all models. */
+static gboolean step_or_rest(Leader *leader, LeaderContext *context, const gchar *name, gboolean *worked,
+                             GError **error)
+{
+  const Rest *rest = g_hash_table_lookup(leader->resting, name);
+  if (rest && g_get_monotonic_time() < rest->until) return TRUE;
+  g_autoptr(GError) local = NULL;
+  if (step_model(leader, context, name, worked, &local)) {
+    g_hash_table_remove(leader->resting, name);
+    return TRUE;
+  }
+  if (concerns_one_model(local)) {
+    rest_model(leader, name, local);
+    return TRUE;
+  }
+  g_propagate_error(error, g_steal_pointer(&local));
+  return FALSE;
+}
+
 /* One pass over the models; FALSE: an error that concerns the store. */
 static gboolean pass(Leader *leader, gboolean *worked, GError **error)
 {
@@ -176,8 +240,21 @@ static gboolean pass(Leader *leader, gboolean *worked, GError **error)
                            .metrics = leader->metrics,
                            .health = leader->health};
   for (guint i = 0; i < leader->settings->n_models; i++)
-    if (!step_model(leader, &context, leader->settings->models[i].name, worked, error)) return FALSE;
+    if (!step_or_rest(leader, &context, leader->settings->models[i].name, worked, error)) return FALSE;
   return TRUE;
+}
+
+static void show_health(Leader *leader)
+{
+  GHashTableIter iterator;
+  gpointer name, rest;
+  g_hash_table_iter_init(&iterator, leader->resting);
+  if (!g_hash_table_iter_next(&iterator, &name, &rest)) {
+    health_set(leader->health, "leader", TRUE, leader->term > 0 ? "leading" : "following");
+    return;
+  }
+  g_autofree gchar *why = g_strdup_printf("model %s: %s", (const gchar *)name, ((const Rest *)rest)->why);
+  health_set(leader->health, "leader", FALSE, why);
 }
 
 /* What is in memory may be ahead of the store after any failure: it is read again. */
@@ -204,7 +281,7 @@ static gpointer run(gpointer data)
     gboolean worked = FALSE;
     health_beat(leader->health, "leader");
     if (pass(leader, &worked, &error)) {
-      health_set(leader->health, "leader", TRUE, leader->term > 0 ? "leading" : "following");
+      show_health(leader);
       retry = RETRY_FIRST_MS;
       wait = worked ? 0 : leader->settings->leader.poll_ms;
       continue;

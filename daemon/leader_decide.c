@@ -45,7 +45,8 @@ gboolean leader_notify(LeaderModel *model, LeaderContext *context, const gchar *
   return TRUE;
 }
 
-static void count_incident(LeaderContext *context, const LeaderModel *model, const gchar *kind, double opened, double now)
+static void count_incident(LeaderContext *context, const LeaderModel *model, const gchar *kind, double opened,
+                           double now)
 {
   if (!context->metrics) return;
   g_autofree gchar *labels = metrics_label("model", model->name, "kind", kind, NULL);
@@ -100,8 +101,8 @@ static gboolean store_incident(LeaderContext *context, RegistryIncident *inciden
   return registry_incident_put(context->store, incident, error);
 }
 
-static gboolean close_incident(LeaderModel *model, LeaderContext *context, const gchar *id, const LeaderFinding *finding,
-                               GError **error)
+static gboolean close_incident(LeaderModel *model, LeaderContext *context, const gchar *id,
+                               const LeaderFinding *finding, GError **error)
 {
   json_t *body = NULL;
   g_autoptr(RegistryIncident) incident = load_incident(context, id, &body, error);
@@ -179,21 +180,41 @@ gboolean leader_note_incident(LeaderModel *model, LeaderContext *context, const 
   return store_incident(context, incident, body, error);
 }
 
-gboolean leader_promote(LeaderModel *model, LeaderContext *context, gint64 version, gint64 expected, double promised_error,
-                        const gchar *reason, GError **error)
+gboolean leader_follow_champion(LeaderModel *model, LeaderContext *context, GError **error)
+{
+  if (!model->adapt) return TRUE;
+  g_autoptr(GError) lookup = NULL;
+  gint64 champion = registry_alias_get(context->store, model->name, "champion", &lookup);
+  if (champion == 0 && !g_error_matches(lookup, REGISTRY_ERROR, REGISTRY_ERROR_NOT_FOUND)) {
+    g_propagate_error(error, g_steal_pointer(&lookup));
+    return FALSE;
+  }
+  if (champion == 0 || champion == adapt_get_champion(model->adapt)) return TRUE;
+  AdaptSettings settings;
+  leader_adapt_settings(settings_find_model(context->settings, model->name), &settings);
+  adapt_set_champion(model->adapt, &settings, champion);
+  json_decref(model->watch);
+  model->watch = json_null();
+  model->waiting = 0;
+  return TRUE;
+}
+
+gboolean leader_promote(LeaderModel *model, LeaderContext *context, gint64 version, gint64 expected,
+                        double promised_error, const gchar *reason, GError **error)
 {
   if (!deploy_promote(context->store, model->name, version, expected, "kedged", reason, error)) return FALSE;
   json_decref(model->watch);
   model->watch = json_pack("{s:I, s:I, s:o, s:i, s:i}", "version", (json_int_t)version, "previous",
                            (json_int_t)expected, "promised", verdict_number(promised_error), "rows", 0, "errors", 0);
+  model->waiting = 0;
   model->counters.promotions++;
   if (context->metrics) {
     g_autofree gchar *labels = metrics_label("model", model->name, NULL);
     metrics_add(context->metrics, "kedge_promotions_total", labels, 1);
   }
   g_autofree gchar *id = g_strdup_printf("promotion/%s/%" G_GINT64_FORMAT, model->name, model->counters.promotions);
-  json_t *data = json_pack("{s:I, s:I, s:s}", "version", (json_int_t)version, "previous", (json_int_t)expected,
-                           "reason", reason);
+  json_t *data =
+      json_pack("{s:I, s:I, s:s}", "version", (json_int_t)version, "previous", (json_int_t)expected, "reason", reason);
   gboolean good = leader_notify(model, context, "kedge.version.promoted", id, data, error);
   json_decref(data);
   return good;

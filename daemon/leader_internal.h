@@ -53,23 +53,24 @@ typedef struct {
 } LeaderCursor;
 
 typedef struct {
-  gint64 windows, performance_windows, label_panes, verdicts;
+  gint64 windows, performance_windows, label_panes, label_verdicts, verdicts;
   gint64 retrainings, refits, training_failures, gate_refusals, promotions, rollbacks, incidents;
 } LeaderCounters;
 
 typedef struct {
   gchar *name;
   /* --- durable: leader_state.c ------------------------------------------------------------------------------------ */
-  GArray *cursors;      /* of LeaderCursor */
-  GArray *window;       /* of LeaderPane */
-  GArray *rows;         /* of LeaderRows: enough of the newest label panes to train on */
-  guint performance_panes; /* how many of the newest rows belong to the open performance window */
-  Adapt *adapt;         /* NULL: the model has no champion yet, or is a regression */
+  GArray *cursors;            /* of LeaderCursor */
+  GArray *window;             /* of LeaderPane */
+  GArray *rows;               /* of LeaderRows: enough of the newest label panes to train on */
+  guint performance_panes;    /* how many of the newest rows belong to the open performance window */
+  Adapt *adapt;               /* NULL: the model has no champion yet, or is a regression */
   DriftDetector *adwin, *ddm; /* on the served error */
-  json_t *incidents;    /* kind → {"id", "clear": windows in a row without the finding} */
-  json_t *pending;      /* [{"id", "purpose": "pane"|"history"|"train", …}] */
-  json_t *watch;        /* {"version", "previous", "promised", "rows", "errors"} or null */
-  json_t *budget;       /* {"day", "trainings"} */
+  json_t *incidents;          /* kind → {"id", "clear": windows in a row without the finding} */
+  json_t *pending;            /* [{"id", "purpose": "pane"|"history"|"train", …}]; no label pane is taken meanwhile */
+  json_t *watch;              /* {"version", "previous", "promised", "rows", "errors", "seen"} or null */
+  json_t *budget;             /* {"day", "trainings"} */
+  gint64 waiting;             /* version of the pool that an operator was asked to promote; 0: none */
   LeaderCounters counters;
   /* --- cache ------------------------------------------------------------------------------------------------------ */
   DriftSchema *schema;
@@ -77,11 +78,12 @@ typedef struct {
   gchar *profile_digest;
   DriftAccumulator *profile;
   gint64 profile_version;
-  gboolean changed;     /* durable part differs from the store */
-  gchar *progress;      /* last progress JSON written */
+  gboolean changed; /* durable part differs from the store */
+  gchar *progress;  /* last progress JSON written */
 } LeaderModel;
 
-/* --- leader_state.c ------------------------------------------------------------------------------------------------- */
+/* --- leader_state.c -------------------------------------------------------------------------------------------------
+ */
 LeaderModel *leader_model_new(const gchar *name);
 void leader_model_free(LeaderModel *model);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(LeaderModel, leader_model_free)
@@ -89,11 +91,17 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(LeaderModel, leader_model_free)
 gboolean leader_model_load(LeaderModel *model, LeaderContext *context, GError **error);
 GBytes *leader_model_to_bytes(const LeaderModel *model);
 gint64 *leader_model_cursor(LeaderModel *model, gint32 partition, gint32 label_partition);
+gint64 leader_model_next_row(const LeaderModel *model); /* number of the next labelled row */
+/* The adaptation policy, once there is a champion; `row`: the first row it will see. No-op for regression. */
+gboolean leader_model_begin_adaptation(LeaderModel *model, LeaderContext *context, gint64 row, GError **error);
 /* Grid and profile of the champion; *missing says what there is not (static), outputs then NULL. */
 gboolean leader_model_load_profile(LeaderModel *model, LeaderContext *context, const gchar **missing, GError **error);
+/* The same of that version; one that is not registered or has no profile leaves what is loaded. */
+gboolean leader_model_load_profile_of(LeaderModel *model, LeaderContext *context, gint64 version, GError **error);
 void leader_adapt_settings(const SettingsModel *settings, AdaptSettings *adapt);
 
-/* --- leader_decide.c: transactions, incidents, notifications --------------------------------------------------------- */
+/* --- leader_decide.c: transactions, incidents, notifications ---------------------------------------------------------
+ */
 /* Begins a decision transaction and checks the lease. */
 gboolean leader_begin(LeaderContext *context, GError **error);
 /* Stores the state and commits. On failure rolled back: the caller drops the model's memory. */
@@ -115,10 +123,14 @@ const gchar *leader_open_incident(const LeaderModel *model, const gchar *kind); 
 /* One outbox item a webhook. data is borrowed. */
 gboolean leader_notify(LeaderModel *model, LeaderContext *context, const gchar *type, const gchar *id, json_t *data,
                        GError **error);
-gboolean leader_promote(LeaderModel *model, LeaderContext *context, gint64 version, gint64 expected, double promised_error,
-                        const gchar *reason, GError **error);
+/* Somebody else may have moved the alias: an operator's promotion or rollback. Inside a decision transaction, before
+ * anything is decided on the champion. */
+gboolean leader_follow_champion(LeaderModel *model, LeaderContext *context, GError **error);
+gboolean leader_promote(LeaderModel *model, LeaderContext *context, gint64 version, gint64 expected,
+                        double promised_error, const gchar *reason, GError **error);
 
-/* --- leader_order.c: the one order in which panes are taken ------------------------------------------------------------ */
+/* --- leader_order.c: the one order in which panes are taken
+ * ------------------------------------------------------------ */
 typedef struct {
   gint32 partition;
   RegistryPane *traffic;     /* without bytes; NULL for label panes */
@@ -128,18 +140,32 @@ typedef struct {
 GPtrArray *leader_take_order(LeaderModel *model, LeaderContext *context, const GPtrArray *shards, gboolean label,
                              gboolean *more, GError **error);
 
-/* --- steps: each does all it can and says whether it did anything ----------------------------------------------------- */
+/* --- steps: each does all it can and says whether it did anything
+ * ----------------------------------------------------- */
 gboolean leader_step_windows(LeaderModel *model, LeaderContext *context, const GPtrArray *shards, gboolean *worked,
                              GError **error);
 gboolean leader_step_labels(LeaderModel *model, LeaderContext *context, const GPtrArray *shards, gboolean *worked,
                             GError **error);
 gboolean leader_step_jobs(LeaderModel *model, LeaderContext *context, gboolean *worked, GError **error);
-/* The decision on the newest pane, errors [versions][rows]; inside a decision transaction. pane: {"number", "time", …}. */
+/* A pending job is no longer waited for: it is cancelled and what it would have said is taken as not known. */
+gboolean leader_give_up(LeaderModel *model, LeaderContext *context, json_t *entry, GError **error);
 /* Judges the label window when it is full (performance, bias); inside a decision transaction. */
 gboolean leader_judge_performance(LeaderModel *model, LeaderContext *context, const SettingsModel *settings,
                                   GError **error);
+/* The decision on the newest pane, errors [versions][rows]; inside a decision transaction. pane: {"number", "time", …}.
+ */
 gboolean leader_decide_pane(LeaderModel *model, LeaderContext *context, const guint8 *const *errors, guint n_rows,
                             json_t *pane, GError **error);
+
+/* --- leader_watch.c: what was promoted is watched and rolled back when it breaks its promise
+ * --------------------------- */
+/* Counts the rows that the watched version served, rolls back inside the decision transaction; what was seen goes into
+ * pane: "watch" (of the verdict), "watch_before" (of its inputs). */
+gboolean leader_watch_rollout(LeaderModel *model, LeaderContext *context, const SettingsModel *settings,
+                              const DriftLabelRow *rows, guint n, json_t *pane, GError **error);
+/* One look, pure (new): {"version", "rows", "errors", "promised", "margin", "p", "disappoints", "seen"}. served: as of
+ * leader_served_errors. */
+json_t *leader_watch_look(const json_t *watch, double margin, const gchar *served);
 
 /* --- leader_labels.c, shared with replay */
 void leader_feed_detectors(LeaderModel *model, const DriftLabelRow *rows, guint n, json_t *pane);
@@ -149,24 +175,29 @@ json_t *leader_label_body(const AdaptStep *step, const json_t *pane);
 json_t *leader_detectors_to_json(const LeaderModel *model); /* {"adwin": BASE64, "ddm": BASE64} */
 gboolean leader_detectors_from_json(LeaderModel *model, const json_t *json, GError **error);
 
-/* --- leader_request.c: jobs --------------------------------------------------------------------------------------------- */
+/* --- leader_request.c: jobs
+ * --------------------------------------------------------------------------------------------- */
 /* The data ranges of labelled rows [first, next), as job specs name them (new). */
 json_t *leader_data_ranges(const LeaderModel *model, gint64 first, gint64 next);
 gboolean leader_request_score(LeaderModel *model, LeaderContext *context, const gchar *purpose, const gint64 *versions,
                               guint n_versions, gint64 first, gint64 next, json_t *extra, GError **error);
-/* `cause`: the kind of the incident that asks for it. */
-gboolean leader_request_training(LeaderModel *model, LeaderContext *context, const AdaptStep *step, const gchar *cause,
-                                 gint64 event_time, GError **error);
+/* `cause`: the kind of the incident that asks for it. rehearsal_first >= 0: rows from there to the step's first train
+ * too. */
+gboolean leader_request_training(LeaderModel *model, LeaderContext *context, const AdaptStep *step,
+                                 gint64 rehearsal_first, const gchar *cause, gint64 event_time, GError **error);
+/* The gate refused what was trained on the rows since the change alone: once more, rehearsing the rows before it. */
+gboolean leader_request_rehearsal(LeaderModel *model, LeaderContext *context, const json_t *entry, GError **error);
 /* An incident of that kind has just opened: where the policy acts on it, a training on the newest labelled rows. */
 gboolean leader_act_on_incident(LeaderModel *model, LeaderContext *context, const gchar *kind, gint64 event_time,
                                 GError **error);
 
-/* --- verdict_json.c: verdicts as JSON; field order and number format are fixed, so that equal verdicts are equal texts -- */
+/* --- verdict_json.c: verdicts as JSON; field order and number format are fixed, so that equal verdicts are equal texts
+ * -- */
 json_t *verdict_window_to_json(const DriftWindowVerdict *verdict, const DriftWindowSettings *settings);
 json_t *verdict_settings_to_json(const DriftWindowSettings *settings);
 gboolean verdict_settings_from_json(const json_t *json, DriftWindowSettings *settings);
 json_t *verdict_step_to_json(const AdaptStep *step);
-json_t *verdict_number(double value); /* null when not finite */
+json_t *verdict_number(double value);    /* null when not finite */
 gchar *verdict_dump(const json_t *json); /* compact, new */
 /* One line for people: what drifted most, or (quality) whose values are most amiss. */
 gchar *verdict_window_summary(const DriftWindowVerdict *verdict, gboolean quality);

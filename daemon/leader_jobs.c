@@ -7,7 +7,8 @@
 
 enum { UNKNOWN = 2, HISTORY_ROWS = 2500 };
 
-/* --- scores ------------------------------------------------------------------------------------------------------------- */
+/* --- scores
+ * ------------------------------------------------------------------------------------------------------------- */
 
 /* The error bits of `version` in a score job's result, one byte a row [n]; UNKNOWN where the result has none. */
 static guint8 *score_errors(const json_t *result, gint64 version, guint n)
@@ -16,8 +17,7 @@ static guint8 *score_errors(const json_t *result, gint64 version, guint n)
   memset(errors, UNKNOWN, n);
   json_t *entry;
   size_t i;
-  json_array_foreach(json_object_get(result, "versions"), i, entry)
-  {
+  json_array_foreach (json_object_get(result, "versions"), i, entry) {
     if (json_integer_value(json_object_get(entry, "version")) != version) continue;
     const gchar *text = json_string_value(json_object_get(entry, "errors"));
     gsize length = 0;
@@ -36,10 +36,11 @@ static gboolean pane_scored(LeaderModel *model, LeaderContext *context, json_t *
   const gint64 *versions = adapt_get_versions(model->adapt, &n_versions);
   json_t *pane = json_object_get(entry, "pane");
   const gchar *served = json_string_value(json_object_get(pane, "served"));
+  gint64 server = json_integer_value(json_object_get(entry, "champion")); /* when the pane was taken */
   g_autoptr(GPtrArray) errors = g_ptr_array_new_with_free_func(g_free);
   for (guint v = 0; v < n_versions; v++) {
     guint8 *bits = score_errors(result, versions[v], n);
-    for (guint i = 0; served && served[i] && i < n && versions[v] == adapt_get_champion(model->adapt); i++)
+    for (guint i = 0; served && served[i] && i < n && versions[v] == server; i++)
       if (bits[i] == UNKNOWN) bits[i] = (guint8)(served[i] - '0');
     g_ptr_array_add(errors, bits);
   }
@@ -55,7 +56,8 @@ static void history_scored(LeaderModel *model, const json_t *entry, const json_t
   adapt_set_errors(model->adapt, version, first, errors, n);
 }
 
-/* --- trained versions --------------------------------------------------------------------------------------------------- */
+/* --- trained versions
+ * --------------------------------------------------------------------------------------------------- */
 
 static gchar *findings_text(const DeployGateResult *gate)
 {
@@ -83,9 +85,58 @@ static gboolean may_join_pool(const DeployGateResult *gate)
 /* Asks for the new version's errors on the rows before it: with them it can be compared with the pool. */
 static gboolean request_history(LeaderModel *model, LeaderContext *context, gint64 version, GError **error)
 {
+  if (model->rows->len == 0) return TRUE;
   gint64 next = adapt_get_rows(model->adapt), oldest = g_array_index(model->rows, LeaderRows, 0).start;
   gint64 first = MAX(next - HISTORY_ROWS, oldest);
   return first >= next || leader_request_score(model, context, "history", &version, 1, first, next, NULL, error);
+}
+
+static gboolean training_failed(LeaderModel *model, LeaderContext *context, const json_t *entry, const RegistryJob *job,
+                                const gchar *why, GError **error)
+{
+  model->counters.training_failures++;
+  return leader_note_incident(model, context, json_string_value(json_object_get(entry, "cause")),
+                              json_integer_value(json_object_get(entry, "time")), job->id, error, "%s %s: %s",
+                              job->kind, job->state, why);
+}
+
+/* Promotes the version, or says in the incident why it does not serve. */
+static gboolean follow_gate(LeaderModel *model, LeaderContext *context, const json_t *entry, const RegistryJob *job,
+                            const json_t *result, const DeployGateResult *gate, gboolean *promoted, GError **error)
+{
+  const SettingsModel *settings = settings_find_model(context->settings, model->name);
+  gint64 version = json_integer_value(json_object_get(result, "version"));
+  gint64 champion = json_integer_value(json_object_get(entry, "champion"));
+  gint64 time = json_integer_value(json_object_get(entry, "time"));
+  const gchar *cause = json_string_value(json_object_get(entry, "cause"));
+  g_autofree gchar *findings = findings_text(gate);
+  if (!gate->passed) {
+    model->counters.gate_refusals++;
+    return leader_note_incident(model, context, cause, time, job->id, error,
+                                "gate refused version %" G_GINT64_FORMAT ": %s", version, findings) &&
+           leader_request_rehearsal(model, context, entry, error);
+  }
+  if (champion != adapt_get_champion(model->adapt)) {
+    model->counters.gate_refusals++;
+    return leader_note_incident(model, context, cause, time, job->id, error,
+                                "version %" G_GINT64_FORMAT " was compared with version %" G_GINT64_FORMAT
+                                ", which serves no longer: kept in the pool",
+                                version, champion);
+  }
+  if (!settings->rollout.automatic) {
+    model->waiting = version;
+    return leader_note_incident(model, context, cause, time, job->id, error,
+                                "version %" G_GINT64_FORMAT
+                                " passed the gate and waits for `kedge promote %s %" G_GINT64_FORMAT "`: %s",
+                                version, model->name, version, findings);
+  }
+  const json_t *challenger = json_object_get(json_object_get(result, "comparison"), "challenger");
+  double promised = json_is_number(challenger) ? 1 - json_number_value(challenger) : NAN;
+  g_autofree gchar *reason = g_strdup_printf("gate passed: %s", findings);
+  *promoted = TRUE;
+  return leader_promote(model, context, version, champion, promised, reason, error) &&
+         leader_note_incident(model, context, cause, time, job->id, error, "version %" G_GINT64_FORMAT " promoted: %s",
+                              version, findings);
 }
 
 static gboolean judge_version(LeaderModel *model, LeaderContext *context, const json_t *entry, const RegistryJob *job,
@@ -93,55 +144,24 @@ static gboolean judge_version(LeaderModel *model, LeaderContext *context, const 
 {
   const SettingsModel *settings = settings_find_model(context->settings, model->name);
   gint64 version = json_integer_value(json_object_get(result, "version"));
-  gint64 time = json_integer_value(json_object_get(entry, "time"));
-  gint64 champion = json_integer_value(json_object_get(entry, "champion"));
-  const gchar *cause = json_string_value(json_object_get(entry, "cause"));
+  if (version <= 0) return training_failed(model, context, entry, job, "its result names no version", error);
+  g_autoptr(GError) unreadable = NULL;
+  g_autoptr(DeployGateResult) gate = deploy_gate_judge(&settings->gate, job->result, &unreadable);
+  if (!gate) return training_failed(model, context, entry, job, unreadable->message, error);
+  gboolean promoted = FALSE;
+  if (!follow_gate(model, context, entry, job, result, gate, &promoted, error)) return FALSE;
+  if (!may_join_pool(gate)) return TRUE;
   AdaptSettings adapt_settings;
   leader_adapt_settings(settings, &adapt_settings);
-  g_autoptr(DeployGateResult) gate = deploy_gate_judge(&settings->gate, job->result, error);
-  if (!gate) return FALSE;
-  g_autofree gchar *findings = findings_text(gate);
-  gboolean promoted = FALSE, good = TRUE;
-  if (!gate->passed) {
-    model->counters.gate_refusals++;
-    good = leader_note_incident(model, context, cause, time, job->id, error,
-                                "gate refused version %" G_GINT64_FORMAT ": %s", version, findings);
-  } else if (champion != adapt_get_champion(model->adapt)) {
-    model->counters.gate_refusals++;
-    good = leader_note_incident(model, context, cause, time, job->id, error,
-                                "version %" G_GINT64_FORMAT " was compared with version %" G_GINT64_FORMAT
-                                ", which serves no longer: kept in the pool", version, champion);
-  } else if (!settings->rollout.automatic) {
-    good = leader_note_incident(model, context, cause, time, job->id, error,
-                                "version %" G_GINT64_FORMAT " passed the gate and waits for `kedge promote %s %"
-                                G_GINT64_FORMAT "`: %s", version, model->name, version, findings);
-  } else {
-    const json_t *challenger = json_object_get(json_object_get(result, "comparison"), "challenger");
-    double promised = json_is_number(challenger) ? 1 - json_number_value(challenger) : NAN;
-    g_autofree gchar *reason = g_strdup_printf("gate passed: %s", findings);
-    promoted = TRUE;
-    good = leader_promote(model, context, version, champion, promised, reason, error) &&
-           leader_note_incident(model, context, cause, time, job->id, error,
-                                "version %" G_GINT64_FORMAT " promoted: %s", version, findings);
-  }
-  if (!good) return FALSE;
-  if (!may_join_pool(gate)) return TRUE;
   adapt_add_version(model->adapt, &adapt_settings, version, promoted);
   return request_history(model, context, version, error);
 }
 
-static gboolean training_failed(LeaderModel *model, LeaderContext *context, const json_t *entry, const RegistryJob *job,
-                                GError **error)
-{
-  model->counters.training_failures++;
-  return leader_note_incident(model, context, json_string_value(json_object_get(entry, "cause")),
-                              json_integer_value(json_object_get(entry, "time")), job->id, error,
-                              "%s %s: %s", job->kind, job->state, job->error ? job->error : "no reason given");
-}
+/* --- the step
+ * ------------------------------------------------------------------------------------------------------------ */
 
-/* --- the step ------------------------------------------------------------------------------------------------------------ */
-
-static gboolean finish(LeaderModel *model, LeaderContext *context, json_t *entry, const RegistryJob *job, GError **error)
+static gboolean finish(LeaderModel *model, LeaderContext *context, json_t *entry, const RegistryJob *job,
+                       GError **error)
 {
   const gchar *purpose = json_string_value(json_object_get(entry, "purpose"));
   gboolean done = g_str_equal(job->state, "done"), good = TRUE;
@@ -153,7 +173,7 @@ static gboolean finish(LeaderModel *model, LeaderContext *context, json_t *entry
   else if (result)
     good = judge_version(model, context, entry, job, result, error);
   else
-    good = training_failed(model, context, entry, job, error);
+    good = training_failed(model, context, entry, job, job->error ? job->error : "no reason given", error);
   json_decref(result);
   return good;
 }
@@ -164,7 +184,29 @@ static gboolean finish_in_transaction(LeaderModel *model, LeaderContext *context
   if (!leader_begin(context, error)) return FALSE;
   json_t *entry = json_incref(json_array_get(model->pending, index));
   json_array_remove(model->pending, index);
-  gboolean good = finish(model, context, entry, job, error);
+  gboolean good = leader_follow_champion(model, context, error) && finish(model, context, entry, job, error);
+  json_decref(entry);
+  if (good) return leader_commit(model, context, error);
+  registry_store_rollback(context->store);
+  return FALSE;
+}
+
+gboolean leader_give_up(LeaderModel *model, LeaderContext *context, json_t *entry, GError **error)
+{
+  const gchar *id = json_string_value(json_object_get(entry, "id"));
+  g_autoptr(RegistryJob) job = registry_job_get(context->store, id, error);
+  if (!job || !leader_begin(context, error)) return FALSE;
+  gboolean open = g_str_equal(job->state, "queued") || g_str_equal(job->state, "running"), good = TRUE;
+  size_t index = 0;
+  while (json_array_get(model->pending, index) != entry) index++;
+  json_incref(entry);
+  json_array_remove(model->pending, index);
+  if (open) {
+    good = registry_job_cancel(context->store, id, "kedged", error);
+    g_free(job->state);
+    job->state = g_strdup("cancelled");
+  }
+  good = good && leader_follow_champion(model, context, error) && finish(model, context, entry, job, error);
   json_decref(entry);
   if (good) return leader_commit(model, context, error);
   registry_store_rollback(context->store);

@@ -1,29 +1,23 @@
-/* Label panes: the served error into the online detectors, the rollout's watch, and the adaptation policy's decisions. */
+/* Label panes: the served error into the online detectors, the rollout's watch, and the adaptation policy's decisions.
+ * A pane is taken when no job is pending, so that what a job says takes effect at one place in the order of panes
+ * however long it ran; PATIENCE_PANES is the bound of that waiting. */
 #include <math.h>
 #include <string.h>
 
 #include "daemon/leader_internal.h"
-#include "deploy/rollout.h"
 
-enum { ROWS_KEPT = 6000, PATIENCE_PANES = 20, WATCH_LOOKS = 20, ROLLOUT_CLEAR_PANES = 10 };
-static const double WATCH_ALPHA = .01, WATCH_TAU = 2;
+enum { ROWS_KEPT = 6000, PATIENCE_PANES = 20 };
 
-/* --- rows --------------------------------------------------------------------------------------------------------------- */
-
-static gint64 next_start(const LeaderModel *model)
-{
-  if (model->rows->len == 0) return 0;
-  const LeaderRows *last = &g_array_index(model->rows, LeaderRows, model->rows->len - 1);
-  return last->start + last->next_row - last->first_row;
-}
+/* --- rows
+ * --------------------------------------------------------------------------------------------------------------- */
 
 static void append_rows(LeaderModel *model, const LeaderTaken *taken, gint64 time)
 {
   const RegistryLabelPane *pane = taken->labels;
-  LeaderRows rows = {taken->partition, pane->label_partition, pane->number, pane->first_row, pane->next_row,
-                     next_start(model), time};
+  LeaderRows rows = {taken->partition, pane->label_partition,        pane->number, pane->first_row,
+                     pane->next_row,   leader_model_next_row(model), time};
   g_array_append_val(model->rows, rows);
-  gint64 end = next_start(model);
+  gint64 end = leader_model_next_row(model);
   guint surplus = 0, spare = model->rows->len - MIN(model->rows->len, model->performance_panes + 1);
   while (surplus < spare && g_array_index(model->rows, LeaderRows, surplus + 1).start < end - ROWS_KEPT) surplus++;
   if (surplus) g_array_remove_range(model->rows, 0, surplus);
@@ -36,14 +30,15 @@ static json_t *row_to_json(const LeaderModel *model, gint64 row)
     const LeaderRows *r = &g_array_index(model->rows, LeaderRows, i);
     gint64 n = r->next_row - r->first_row;
     if (row < r->start || row >= r->start + n) continue;
-    return json_pack("{s:I, s:i, s:i, s:I, s:I}", "row", (json_int_t)row, "partition", r->partition,
-                     "label_partition", r->label_partition, "labelled_row", (json_int_t)(r->first_row + row - r->start),
-                     "time", (json_int_t)r->time);
+    return json_pack("{s:I, s:i, s:i, s:I, s:I}", "row", (json_int_t)row, "partition", r->partition, "label_partition",
+                     r->label_partition, "labelled_row", (json_int_t)(r->first_row + row - r->start), "time",
+                     (json_int_t)r->time);
   }
   return json_pack("{s:I}", "row", (json_int_t)row);
 }
 
-/* --- detectors and watch ------------------------------------------------------------------------------------------------ */
+/* --- detectors and watch
+ * ------------------------------------------------------------------------------------------------ */
 
 static json_t *signal_to_json(const DriftDetector *detector, DriftSignal signal)
 {
@@ -85,96 +80,8 @@ gchar *leader_served_errors(const DriftSchema *schema, const DriftLabelRow *rows
   return text;
 }
 
-static gboolean roll_back(LeaderModel *model, LeaderContext *context, const AdaptSettings *adapt_settings, gint64 time,
-                          const gchar *why, GError **error)
-{
-  gint64 version = json_integer_value(json_object_get(model->watch, "version")), restored = 0;
-  if (!deploy_rollback(context->store, model->name, "kedged", why, &restored, error)) return FALSE;
-  model->counters.rollbacks++;
-  if (context->metrics) {
-    g_autofree gchar *labels = metrics_label("model", model->name, NULL);
-    metrics_add(context->metrics, "kedge_rollbacks_total", labels, 1);
-  }
-  json_decref(model->watch);
-  model->watch = json_null();
-  if (model->adapt) adapt_set_champion(model->adapt, adapt_settings, restored);
-  g_autofree gchar *summary =
-      g_strdup_printf("version %" G_GINT64_FORMAT " rolled back to %" G_GINT64_FORMAT ": %s", version, restored, why);
-  LeaderFinding finding = {"rollout", summary, NULL, TRUE, ROLLOUT_CLEAR_PANES, model->counters.rollbacks, time};
-  g_autofree gchar *verdict = g_strdup_printf("%s/label/%" G_GINT64_FORMAT, model->name, model->counters.label_panes);
-  finding.verdict = verdict;
-  return leader_follow_incident(model, context, &finding,
-                                json_pack("{s:I, s:I}", "version", (json_int_t)version, "restored",
-                                          (json_int_t)restored),
-                                error);
-}
-
-/* A rollback's incident closes by itself after some panes without another. */
-static gboolean close_rollout(LeaderModel *model, LeaderContext *context, gint64 time, GError **error)
-{
-  LeaderFinding finding = {"rollout", "", "", FALSE, ROLLOUT_CLEAR_PANES, 0, time};
-  return leader_follow_incident(model, context, &finding, json_object(), error);
-}
-
-/* Counts the rows that the watched version served; rolls back when it breaks its promise beyond chance. Rows in one
- * stretch depend on each other: both counts are divided by the autocorrelation factor. */
-static gboolean watch_rollout(LeaderModel *model, LeaderContext *context, const SettingsModel *settings,
-                              const DriftLabelRow *rows, guint n, gint64 time, GError **error)
-{
-  if (!json_is_object(model->watch) || settings->rollout.watch_rows == 0) return TRUE;
-  gint64 version = json_integer_value(json_object_get(model->watch, "version"));
-  json_t *promised = json_object_get(model->watch, "promised");
-  const gchar *before = json_string_value(json_object_get(model->watch, "seen"));
-  g_autofree gchar *served = leader_served_errors(model->schema, rows, n, version);
-  GString *seen = g_string_new(before);
-  for (const gchar *c = served; *c; c++)
-    if (*c != '2') g_string_append_c(seen, *c);
-  g_autofree gchar *text = g_string_free(seen, FALSE);
-  gsize watched = strlen(text);
-  g_autofree guint8 *bits = g_malloc(watched + 1);
-  guint64 errors = 0;
-  for (gsize i = 0; i < watched; i++) errors += bits[i] = (guint8)(text[i] - '0');
-  json_object_set_new(model->watch, "rows", json_integer((json_int_t)watched));
-  json_object_set_new(model->watch, "errors", json_integer((json_int_t)errors));
-  json_object_set_new(model->watch, "seen", json_string(text));
-  if (!json_is_number(promised) || watched == 0) return TRUE;
-  double tau = adapt_autocorrelation(bits, (guint)watched), p_value = NAN;
-  if (isnan(tau)) tau = WATCH_TAU;
-  if (watched >= settings->rollout.watch_rows) {
-    json_decref(model->watch);
-    model->watch = json_null();
-    return TRUE;
-  }
-  if (!deploy_watch_disappoints((guint64)((double)errors / tau), (guint64)((double)watched / tau),
-                                json_number_value(promised), settings->rollout.watch_margin, WATCH_ALPHA / WATCH_LOOKS,
-                                &p_value))
-    return TRUE;
-  AdaptSettings adapt_settings;
-  leader_adapt_settings(settings, &adapt_settings);
-  g_autofree gchar *why = g_strdup_printf("live error %.3f over %" G_GSIZE_FORMAT " rows against a promised %.3f + %.3f "
-                                          "(p = %.2g)",
-                                          (double)errors / (double)watched, watched, json_number_value(promised),
-                                          settings->rollout.watch_margin, p_value);
-  return roll_back(model, context, &adapt_settings, time, why, error);
-}
-
-/* Somebody else may have moved the alias: an operator's promotion or rollback. */
-static gboolean follow_champion(LeaderModel *model, LeaderContext *context, const AdaptSettings *settings, GError **error)
-{
-  g_autoptr(GError) lookup = NULL;
-  gint64 champion = registry_alias_get(context->store, model->name, "champion", &lookup);
-  if (champion == 0 && !g_error_matches(lookup, REGISTRY_ERROR, REGISTRY_ERROR_NOT_FOUND)) {
-    g_propagate_error(error, g_steal_pointer(&lookup));
-    return FALSE;
-  }
-  if (champion == 0 || champion == adapt_get_champion(model->adapt)) return TRUE;
-  adapt_set_champion(model->adapt, settings, champion);
-  json_decref(model->watch);
-  model->watch = json_null();
-  return TRUE;
-}
-
-/* --- the decision on a pane ---------------------------------------------------------------------------------------------- */
+/* --- the decision on a pane
+ * ---------------------------------------------------------------------------------------------- */
 
 static gchar *describe(const AdaptStep *step)
 {
@@ -183,9 +90,10 @@ static gchar *describe(const AdaptStep *step)
                            ") at labelled row %" G_GINT64_FORMAT "; likelihood ratio %.1f / %.1f against %.1f",
                            step->error_before, step->n_before, step->error_after, step->n_after, step->change_row,
                            step->glr, step->tau, step->threshold);
-  return g_strdup_printf("the error of the last %u rows is %.3f against a promised %.3f, %.1f standard errors beyond the "
-                         "margin",
-                         step->level_rows, step->level_error, step->promise, step->level_z);
+  return g_strdup_printf(
+      "the error of the last %u rows is %.3f against a promised %.3f, %.1f standard errors beyond the "
+      "margin",
+      step->level_rows, step->level_error, step->promise, step->level_z);
 }
 
 json_t *leader_label_body(const AdaptStep *step, const json_t *pane)
@@ -193,6 +101,7 @@ json_t *leader_label_body(const AdaptStep *step, const json_t *pane)
   json_t *body = verdict_step_to_json(step);
   json_object_update(body, (json_t *)pane);
   json_object_del(body, "detectors");
+  json_object_del(body, "watch_before");
   return body;
 }
 
@@ -233,20 +142,20 @@ static gboolean follow_performance(LeaderModel *model, LeaderContext *context, c
   return leader_follow_incident(model, context, &finding, body, error);
 }
 
+/* The pool's best is promoted, or an operator is asked to, once a version. */
 static gboolean promote_from_pool(LeaderModel *model, LeaderContext *context, const SettingsModel *settings,
-                                  const AdaptSettings *adapt_settings, const AdaptStep *step, gint64 before, gint64 time,
-                                  GError **error)
+                                  const AdaptStep *step, gint64 before, gint64 time, GError **error)
 {
-  g_autofree gchar *reason = g_strdup_printf(
-      "%s: version %" G_GINT64_FORMAT " errs %.3f, the champion %.3f on the latest %u labelled rows", step->promote_why,
-      step->promote, step->promote_error, step->champion_error, step->promote_rows);
-  if (!settings->rollout.automatic) {
-    adapt_set_champion(model->adapt, adapt_settings, before);
-    return leader_note_incident(model, context, "performance", time, NULL, error, "waiting for `kedge promote %s %" G_GINT64_FORMAT
-                                "`: %s", model->name, step->promote, reason);
-  }
-  return leader_promote(model, context, step->promote, before, step->promote_error, reason, error) &&
-         leader_note_incident(model, context, "performance", time, NULL, error, "promoted from the pool: %s", reason);
+  g_autofree gchar *reason =
+      g_strdup_printf("%s: version %" G_GINT64_FORMAT " errs %.3f, the champion %.3f on the latest %u labelled rows",
+                      step->promote_why, step->promote, step->promote_error, step->champion_error, step->promote_rows);
+  if (settings->rollout.automatic)
+    return leader_promote(model, context, step->promote, before, step->promote_error, reason, error) &&
+           leader_note_incident(model, context, "performance", time, NULL, error, "promoted from the pool: %s", reason);
+  model->waiting = step->promote;
+  return leader_note_incident(model, context, "performance", time, NULL, error,
+                              "waiting for `kedge promote %s %" G_GINT64_FORMAT "`: %s", model->name, step->promote,
+                              reason);
 }
 
 /* All that entered the decision, for replay. */
@@ -263,8 +172,17 @@ static json_t *adapt_inputs(const LeaderModel *model, const AdaptSettings *setti
     text[n_rows] = '\0';
     json_object_set_new(bits, key, json_string(text));
   }
-  return json_pack("{s:o, s:o, s:o, s:O?}", "settings", adapt_settings_to_json(settings), "before",
-                   adapt_to_json(model->adapt), "errors", bits, "detectors", json_object_get(pane, "detectors"));
+  return json_pack("{s:o, s:o, s:o, s:O?, s:O?}", "settings", adapt_settings_to_json(settings), "before",
+                   adapt_to_json(model->adapt), "errors", bits, "detectors", json_object_get(pane, "detectors"),
+                   "watch", json_object_get(pane, "watch_before"));
+}
+
+/* Inputs are kept where something was decided: whatever an incident or a version's history refers to can be replayed.
+ */
+static gboolean is_kept(const AdaptStep *step, gboolean promotes, const json_t *pane)
+{
+  return step->opened || step->closed || step->alarm || step->training || promotes ||
+         json_is_true(json_object_get(json_object_get(pane, "watch"), "disappoints"));
 }
 
 gboolean leader_decide_pane(LeaderModel *model, LeaderContext *context, const guint8 *const *errors, guint n_rows,
@@ -278,30 +196,23 @@ gboolean leader_decide_pane(LeaderModel *model, LeaderContext *context, const gu
   gint64 time = json_integer_value(json_object_get(pane, "time"));
   json_t *inputs = adapt_inputs(model, &adapt_settings, pane, errors, n_rows);
   adapt_pane(model->adapt, &adapt_settings, errors, n_rows, &step);
-  gboolean kept = step.opened || step.closed || step.alarm || step.promote || step.training;
-  if (!kept) json_object_clear(inputs);
+  gboolean act = g_strv_contains((const gchar *const *)settings->policy.act_on, "performance");
+  gboolean promotes = step.promote && act && (settings->rollout.automatic || step.promote != model->waiting);
+  if (step.promote && !(promotes && settings->rollout.automatic))
+    adapt_set_champion(model->adapt, &adapt_settings, champion); /* the policy thought it done */
+  if (!is_kept(&step, promotes, pane)) json_object_clear(inputs);
   g_autofree gchar *id = NULL;
   gboolean good = put_label_verdict(model, context, &step, pane, inputs, &id, error);
   json_decref(inputs);
-  gboolean act = g_strv_contains((const gchar *const *)settings->policy.act_on, "performance");
   good = good && follow_performance(model, context, &step, id, number, time, error);
-  if (good && step.promote)
-    good = promote_from_pool(model, context, settings, &adapt_settings, &step, champion, time, error);
+  if (good && promotes) good = promote_from_pool(model, context, settings, &step, champion, time, error);
   if (good && step.training && act && settings->policy.retrain)
-    good = leader_request_training(model, context, &step, "performance", time, error);
+    good = leader_request_training(model, context, &step, -1, "performance", time, error);
   return good;
 }
 
-/* --- taking a pane ------------------------------------------------------------------------------------------------------- */
-
-static json_t *find_pending(const LeaderModel *model, const gchar *purpose)
-{
-  json_t *entry;
-  size_t i;
-  json_array_foreach(model->pending, i, entry) if (g_strcmp0(json_string_value(json_object_get(entry, "purpose")),
-                                                              purpose) == 0) return entry;
-  return NULL;
-}
+/* --- taking a pane
+ * ------------------------------------------------------------------------------------------------------- */
 
 static gboolean decide_or_score(LeaderModel *model, LeaderContext *context, const DriftLabelRow *rows, guint n,
                                 json_t *pane, GError **error)
@@ -324,27 +235,38 @@ static gboolean decide_or_score(LeaderModel *model, LeaderContext *context, cons
 static gboolean judge_pane(LeaderModel *model, LeaderContext *context, const SettingsModel *settings,
                            const DriftLabelRow *rows, guint n, gint64 time, GError **error)
 {
-  AdaptSettings adapt_settings;
-  leader_adapt_settings(settings, &adapt_settings);
   gint64 first = g_array_index(model->rows, LeaderRows, model->rows->len - 1).start;
-  json_t *pane = json_pack("{s:I, s:I, s:I}", "number", (json_int_t)model->counters.label_panes++, "time",
+  if (!leader_model_begin_adaptation(model, context, first, error) || !leader_follow_champion(model, context, error))
+    return FALSE;
+  /* verdicts are numbered without gaps: a pane without one (no champion yet, regression) takes no number */
+  json_t *pane = json_pack("{s:I, s:I, s:I}", "number", (json_int_t)model->counters.label_verdicts, "time",
                            (json_int_t)time, "first_row", (json_int_t)first);
   json_object_set_new(pane, "detectors", leader_detectors_to_json(model)); /* before this pane: for replay */
   leader_feed_detectors(model, rows, n, pane);
-  gboolean good = close_rollout(model, context, time, error) &&
-                  watch_rollout(model, context, settings, rows, n, time, error);
-  if (good && model->adapt)
-    good = follow_champion(model, context, &adapt_settings, error) &&
-           decide_or_score(model, context, rows, n, pane, error);
+  model->counters.label_panes++;
+  if (model->adapt) model->counters.label_verdicts++;
+  gboolean good = leader_watch_rollout(model, context, settings, rows, n, pane, error);
+  if (good && model->adapt) good = decide_or_score(model, context, rows, n, pane, error);
   json_decref(pane);
   return good && leader_judge_performance(model, context, settings, error);
+}
+
+static GArray *pane_rows(const LeaderModel *model, const RegistryLabelPane *pane, GError **error)
+{
+  g_autoptr(GArray) rows = drift_label_rows_from_bytes(pane->bytes, error);
+  if (!rows || (gint64)rows->len == pane->next_row - pane->first_row) return g_steal_pointer(&rows);
+  g_set_error(error, DAEMON_ERROR, DAEMON_ERROR_STATE,
+              "model %s: label pane %" G_GINT64_FORMAT " holds %u rows but covers rows %" G_GINT64_FORMAT
+              " to %" G_GINT64_FORMAT ": run `kedge verify`",
+              model->name, pane->number, rows->len, pane->first_row, pane->next_row);
+  return NULL;
 }
 
 static gboolean take_pane(LeaderModel *model, LeaderContext *context, const SettingsModel *settings,
                           const LeaderTaken *taken, GError **error)
 {
   const RegistryLabelPane *pane = taken->labels;
-  g_autoptr(GArray) rows = drift_label_rows_from_bytes(pane->bytes, error);
+  g_autoptr(GArray) rows = pane_rows(model, pane, error);
   if (!rows || !leader_begin(context, error)) return FALSE;
   *leader_model_cursor(model, taken->partition, pane->label_partition) = pane->number + 1;
   const DriftLabelRow *label_rows = (const DriftLabelRow *)(void *)rows->data;
@@ -360,24 +282,39 @@ static gboolean take_pane(LeaderModel *model, LeaderContext *context, const Sett
   return FALSE;
 }
 
-/* Nobody scores: after so many panes the served rows have to do. */
-static gboolean give_up_scoring(LeaderModel *model, LeaderContext *context, guint waiting, GError **error)
+/* Whether the next pane waits for a job. After so many panes it does not: nobody scores, so the served rows have to do;
+ * a training takes longer than the traffic can wait, and its version comes when it comes. */
+static gboolean waits_for_job(LeaderModel *model, LeaderContext *context, guint waiting, gboolean *waits,
+                              GError **error)
 {
-  json_t *entry = find_pending(model, "pane");
-  if (!entry || waiting <= PATIENCE_PANES || json_is_true(json_object_get(entry, "given_up"))) return TRUE;
-  json_object_set_new(entry, "given_up", json_true());
-  return registry_job_cancel(context->store, json_string_value(json_object_get(entry, "id")), "kedged", error);
+  *waits = FALSE;
+  for (size_t i = 0; i < json_array_size(model->pending);) {
+    json_t *entry = json_array_get(model->pending, i);
+    gboolean scores = g_strcmp0(json_string_value(json_object_get(entry, "purpose")), "pane") == 0;
+    if (waiting <= PATIENCE_PANES && !json_is_true(json_object_get(entry, "overtaken"))) {
+      *waits = TRUE;
+      return TRUE;
+    }
+    if (!scores) {
+      json_object_set_new(entry, "overtaken", json_true());
+      i++;
+    } else if (!leader_give_up(model, context, entry, error)) {
+      return FALSE;
+    }
+  }
+  return TRUE;
 }
 
 gboolean leader_step_labels(LeaderModel *model, LeaderContext *context, const GPtrArray *shards, gboolean *worked,
                             GError **error)
 {
   const SettingsModel *settings = settings_find_model(context->settings, model->name);
-  gboolean more = FALSE;
+  gboolean more = FALSE, waits = FALSE;
   g_autoptr(GPtrArray) panes = leader_take_order(model, context, shards, TRUE, &more, error);
   if (!panes) return FALSE;
-  if (!give_up_scoring(model, context, panes->len, error)) return FALSE;
-  for (guint i = 0; i < panes->len && !find_pending(model, "pane"); i++) {
+  for (guint i = 0; i < panes->len; i++) {
+    if (!waits_for_job(model, context, panes->len - i, &waits, error)) return FALSE;
+    if (waits) break;
     if (!take_pane(model, context, settings, g_ptr_array_index(panes, i), error)) return FALSE;
     *worked = TRUE;
   }

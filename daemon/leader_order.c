@@ -2,16 +2,16 @@
  * watermark that an active stream still stands at. So a second leader, or the same after a crash, takes them alike. */
 #include "daemon/leader_internal.h"
 
-enum { BATCH = 32 };
+enum { BATCH = 32, SILENT = -2 };
 
 /* One partition's traffic, or one (partition, label partition). */
 typedef struct {
   gint32 partition, label_partition;
-  gint64 watermark;  /* no later pane of this stream closes below it */
-  gboolean holds;    /* active: others wait for it */
-  GPtrArray *panes;  /* RegistryPane* or RegistryLabelPane*, owned */
+  gint64 watermark; /* no later pane of this stream closes below it */
+  gboolean holds;   /* active: others wait for it */
+  GPtrArray *panes; /* RegistryPane* or RegistryLabelPane*, owned */
   guint next;
-  gboolean cut;      /* the list met the limit: more may follow */
+  gboolean cut; /* the list met the limit: more may follow */
 } Stream;
 
 static void stream_free(gpointer data)
@@ -43,7 +43,8 @@ static gboolean comes_before(gint64 wa, const Stream *a, gint64 wb, const Stream
   return a->label_partition < b->label_partition;
 }
 
-static Stream *add_stream(GPtrArray *streams, const RegistryShardStatus *shard, gint32 label_partition, gint64 watermark)
+static Stream *add_stream(GPtrArray *streams, const RegistryShardStatus *shard, gint32 label_partition,
+                          gint64 watermark)
 {
   Stream *stream = g_new0(Stream, 1);
   stream->partition = shard->partition;
@@ -54,15 +55,16 @@ static Stream *add_stream(GPtrArray *streams, const RegistryShardStatus *shard, 
   return stream;
 }
 
-/* A shard's label streams, from its consumed JSON: {"labels": {"0": next}, "label_watermarks": {"0": µs}}. */
+/* A shard's label streams, from its consumed JSON: {"labels": {"0": next}, "label_watermarks": {"0": µs}}. A shard that
+ * has not said yet which label partitions it follows holds back all others. */
 static void add_label_streams(GPtrArray *streams, const RegistryShardStatus *shard)
 {
   json_t *consumed = shard->consumed ? json_loads(shard->consumed, 0, NULL) : NULL;
   const json_t *marks = json_object_get(consumed, "label_watermarks");
   const char *key;
   json_t *value;
-  json_object_foreach(json_object_get(consumed, "labels"), key, value)
-  {
+  if (!consumed) add_stream(streams, shard, SILENT, G_MININT64);
+  json_object_foreach (json_object_get(consumed, "labels"), key, value) {
     const json_t *mark = json_object_get(marks, key);
     Stream *stream = add_stream(streams, shard, (gint32)g_ascii_strtoll(key, NULL, 10),
                                 json_is_integer(mark) ? json_integer_value(mark) : G_MININT64);
@@ -73,6 +75,10 @@ static void add_label_streams(GPtrArray *streams, const RegistryShardStatus *sha
 
 static gboolean fill(LeaderModel *model, LeaderContext *context, Stream *stream, gboolean label, GError **error)
 {
+  if (stream->label_partition == SILENT) {
+    stream->panes = g_ptr_array_new();
+    return TRUE;
+  }
   gint64 from = *leader_model_cursor(model, stream->partition, label ? stream->label_partition : -1);
   stream->panes = label ? registry_label_pane_list(context->store, model->name, stream->partition,
                                                    stream->label_partition, from, BATCH, TRUE, error)

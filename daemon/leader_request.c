@@ -24,8 +24,8 @@ json_t *leader_data_ranges(const LeaderModel *model, gint64 first, gint64 next)
   return ranges;
 }
 
-static gboolean create_job(LeaderModel *model, LeaderContext *context, const gchar *id, const gchar *kind, gint priority,
-                           json_t *spec, const gchar *incident, GError **error)
+static gboolean create_job(LeaderModel *model, LeaderContext *context, const gchar *id, const gchar *kind,
+                           gint priority, json_t *spec, const gchar *incident, GError **error)
 {
   g_autofree gchar *text = verdict_dump(spec);
   json_decref(spec);
@@ -46,8 +46,9 @@ gboolean leader_request_score(LeaderModel *model, LeaderContext *context, const 
   for (guint i = 0; i < n_versions; i++) json_array_append_new(list, json_integer(versions[i]));
   g_autofree gchar *id = g_strdup_printf("%s/score/%s-%" G_GINT64_FORMAT "-%" G_GINT64_FORMAT, model->name, purpose,
                                          next, n_versions ? versions[n_versions - 1] : 0);
-  json_t *entry = json_pack("{s:s, s:s, s:O, s:I, s:I, s:O?}", "id", id, "purpose", purpose, "versions", list, "first",
-                            (json_int_t)first, "next", (json_int_t)next, "pane", extra);
+  json_t *entry = json_pack("{s:s, s:s, s:O, s:I, s:I, s:I, s:O?}", "id", id, "purpose", purpose, "versions", list,
+                            "champion", (json_int_t)adapt_get_champion(model->adapt), "first", (json_int_t)first,
+                            "next", (json_int_t)next, "pane", extra);
   json_array_append_new(model->pending, entry);
   json_t *spec = json_pack("{s:s, s:o, s:o}", "model", model->name, "data", leader_data_ranges(model, first, next),
                            "versions", list);
@@ -59,12 +60,12 @@ static gboolean may_train(LeaderModel *model, const SettingsPolicy *policy, gint
 {
   json_t *entry;
   size_t i;
-  json_array_foreach(model->pending, i, entry) if (g_strcmp0(json_string_value(json_object_get(entry, "purpose")),
-                                                              "train") == 0) return FALSE;
-  gint64 day = event_time / G_TIME_SPAN_DAY;
-  json_int_t trainings = json_integer_value(json_object_get(model->budget, "day")) == day
-                             ? json_integer_value(json_object_get(model->budget, "trainings"))
-                             : 0;
+  json_array_foreach (model->pending, i, entry)
+    if (g_strcmp0(json_string_value(json_object_get(entry, "purpose")), "train") == 0) return FALSE;
+  /* a pane of a partition that lags may lie in the day before: the budget does not begin anew with it */
+  gint64 day = event_time / G_TIME_SPAN_DAY, counted = json_integer_value(json_object_get(model->budget, "day"));
+  json_int_t trainings = day > counted ? 0 : json_integer_value(json_object_get(model->budget, "trainings"));
+  day = MAX(day, counted);
   if (policy->daily_budget > 0 && trainings >= policy->daily_budget) return FALSE;
   json_object_set_new(model->budget, "day", json_integer(day));
   json_object_set_new(model->budget, "trainings", json_integer(trainings + 1));
@@ -72,24 +73,27 @@ static gboolean may_train(LeaderModel *model, const SettingsPolicy *policy, gint
 }
 
 static json_t *training_spec(const LeaderModel *model, const SettingsModel *settings, const AdaptStep *step,
-                             const gchar *incident)
+                             gint64 rehearsal_first, const gchar *incident)
 {
   const SettingsPolicy *policy = &settings->policy;
-  gboolean refit = step->training == ADAPT_TRAIN_REFIT;
   guint n = 0;
-  const gint64 *versions = adapt_get_versions(model->adapt, &n);
+  gint64 champion = adapt_get_champion(model->adapt), from = 0;
+  if (step->training == ADAPT_TRAIN_REFIT)
+    from = adapt_get_versions(model->adapt, &n)[0]; /* its hidden layers: those of the first version of the pool */
+  else if (g_strcmp0(policy->retrain_mode, "fine-tune") == 0)
+    from = champion;
+  json_t *rehearsal = rehearsal_first >= 0 ? leader_data_ranges(model, rehearsal_first, step->training_first) : NULL;
   return json_pack(
-      "{s:s, s:o, s:s, s:I, s:I, s:f, s:I, s:f, s:i, s:{s:f, s:f}, s:s?}", "model", model->name, "data",
-      leader_data_ranges(model, step->training_first, step->training_next), "architecture", policy->architecture, "from",
-      (json_int_t)(refit ? versions[0] : 0), "champion", (json_int_t)adapt_get_champion(model->adapt),
-      "holdout_fraction", policy->holdout_fraction, "seed", (json_int_t)policy->seed, "adversarial_epsilon",
-      policy->adversarial_epsilon, "adversarial_steps", (int)policy->adversarial_steps, "gate", "confidence", .95,
-      "robust_epsilon", settings->gate.robust_accuracy_bound > 0 ? MAX(policy->adversarial_epsilon, .1) : 0., "incident",
-      incident);
+      "{s:s, s:o, s:o*, s:s, s:I, s:I, s:f, s:I, s:f, s:i, s:{s:f, s:f}, s:s?}", "model", model->name, "data",
+      leader_data_ranges(model, step->training_first, step->training_next), "rehearsal", rehearsal, "architecture",
+      policy->architecture, "from", (json_int_t)from, "champion", (json_int_t)champion, "holdout_fraction",
+      policy->holdout_fraction, "seed", (json_int_t)policy->seed, "adversarial_epsilon", policy->adversarial_epsilon,
+      "adversarial_steps", (int)policy->adversarial_steps, "gate", "confidence", .95, "robust_epsilon",
+      settings->gate.robust_accuracy_bound > 0 ? MAX(policy->adversarial_epsilon, .1) : 0., "incident", incident);
 }
 
-gboolean leader_request_training(LeaderModel *model, LeaderContext *context, const AdaptStep *step, const gchar *cause,
-                                 gint64 event_time, GError **error)
+gboolean leader_request_training(LeaderModel *model, LeaderContext *context, const AdaptStep *step,
+                                 gint64 rehearsal_first, const gchar *cause, gint64 event_time, GError **error)
 {
   const SettingsModel *settings = settings_find_model(context->settings, model->name);
   gboolean refit = step->training == ADAPT_TRAIN_REFIT;
@@ -98,22 +102,24 @@ gboolean leader_request_training(LeaderModel *model, LeaderContext *context, con
     return leader_note_incident(model, context, cause, event_time, NULL, error,
                                 "no %s: another training runs or the day's budget of %u is used", kind,
                                 settings->policy.daily_budget);
-  g_autofree gchar *id = g_strdup_printf("%s/%s/%" G_GINT64_FORMAT, model->name, kind, step->training_next);
-  json_array_append_new(model->pending,
-                        json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I}", "id", id, "purpose", "train", "kind", kind,
-                                  "cause", cause, "champion", (json_int_t)adapt_get_champion(model->adapt), "first",
-                                  (json_int_t)step->training_first, "next", (json_int_t)step->training_next, "time",
-                                  (json_int_t)event_time));
+  g_autofree gchar *id = g_strdup_printf("%s/%s/%" G_GINT64_FORMAT "%s", model->name, kind, step->training_next,
+                                         rehearsal_first >= 0 ? "-rehearsal" : "");
+  json_array_append_new(
+      model->pending, json_pack("{s:s, s:s, s:s, s:s, s:b, s:I, s:I, s:I, s:I}", "id", id, "purpose", "train", "kind",
+                                kind, "cause", cause, "rehearsal", rehearsal_first >= 0, "champion",
+                                (json_int_t)adapt_get_champion(model->adapt), "first", (json_int_t)step->training_first,
+                                "next", (json_int_t)step->training_next, "time", (json_int_t)event_time));
   if (refit)
     model->counters.refits++;
   else
     model->counters.retrainings++;
-  return create_job(model, context, id, kind, refit ? 50 : 10, training_spec(model, settings, step, incident), incident,
-                    error) &&
-         leader_note_incident(model, context, cause, event_time, id, error,
-                              "%s on labelled rows %" G_GINT64_FORMAT "–%" G_GINT64_FORMAT " (the last %.0f%% held out)",
-                              kind, step->training_first, step->training_next - 1,
-                              100 * settings->policy.holdout_fraction);
+  return create_job(model, context, id, kind, refit ? 50 : 10,
+                    training_spec(model, settings, step, rehearsal_first, incident), incident, error) &&
+         leader_note_incident(
+             model, context, cause, event_time, id, error,
+             "%s on labelled rows %" G_GINT64_FORMAT "–%" G_GINT64_FORMAT " (the last %.0f%% held out)%s", kind,
+             step->training_first, step->training_next - 1, 100 * settings->policy.holdout_fraction,
+             rehearsal_first >= 0 ? ", rehearsing older rows" : "");
 }
 
 gboolean leader_act_on_incident(LeaderModel *model, LeaderContext *context, const gchar *kind, gint64 event_time,
@@ -131,5 +137,24 @@ gboolean leader_act_on_incident(LeaderModel *model, LeaderContext *context, cons
   gint64 first = MAX(next - (gint64)adapt.maximum_rows, g_array_index(model->rows, LeaderRows, 0).start);
   if (next - first < adapt.minimum_rows) return TRUE;
   AdaptStep step = {.training = ADAPT_TRAIN_RETRAIN, .training_first = first, .training_next = next};
-  return leader_request_training(model, context, &step, kind, event_time, error);
+  return leader_request_training(model, context, &step, -1, kind, event_time, error);
+}
+
+gboolean leader_request_rehearsal(LeaderModel *model, LeaderContext *context, const json_t *entry, GError **error)
+{
+  const SettingsModel *settings = settings_find_model(context->settings, model->name);
+  gint64 first = json_integer_value(json_object_get(entry, "first"));
+  gint64 next = json_integer_value(json_object_get(entry, "next"));
+  if (json_is_true(json_object_get(entry, "rehearsal")) || model->rows->len == 0 ||
+      g_strcmp0(json_string_value(json_object_get(entry, "kind")), "retrain") != 0)
+    return TRUE;
+  AdaptSettings adapt;
+  leader_adapt_settings(settings, &adapt);
+  gint64 oldest = g_array_index(model->rows, LeaderRows, 0).start;
+  gint64 rehearsal_first = MAX(next - (gint64)adapt.maximum_rows, oldest);
+  if (first - rehearsal_first < (gint64)adapt.minimum_rows) return TRUE; /* nothing older to rehearse */
+  AdaptStep step = {.training = ADAPT_TRAIN_RETRAIN, .training_first = first, .training_next = next};
+  return leader_request_training(model, context, &step, rehearsal_first,
+                                 json_string_value(json_object_get(entry, "cause")),
+                                 json_integer_value(json_object_get(entry, "time")), error);
 }

@@ -54,7 +54,8 @@ gint64 *leader_model_cursor(LeaderModel *model, gint32 partition, gint32 label_p
   return &g_array_index(model->cursors, LeaderCursor, model->cursors->len - 1).next;
 }
 
-/* --- to JSON -------------------------------------------------------------------------------------------------------- */
+/* --- to JSON --------------------------------------------------------------------------------------------------------
+ */
 
 static json_t *detector_to_json(const DriftDetector *detector)
 {
@@ -106,9 +107,9 @@ static json_t *rows_to_json(const LeaderModel *model)
 
 static json_t *counters_to_json(const LeaderCounters *c)
 {
-  return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "windows", (json_int_t)c->windows,
-                   "performance_windows", (json_int_t)c->performance_windows, "label_panes",
-                   (json_int_t)c->label_panes, "verdicts", (json_int_t)c->verdicts, "retrainings",
+  return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "windows", (json_int_t)c->windows,
+                   "performance_windows", (json_int_t)c->performance_windows, "label_panes", (json_int_t)c->label_panes,
+                   "label_verdicts", (json_int_t)c->label_verdicts, "verdicts", (json_int_t)c->verdicts, "retrainings",
                    (json_int_t)c->retrainings, "refits", (json_int_t)c->refits, "training_failures",
                    (json_int_t)c->training_failures, "gate_refusals", (json_int_t)c->gate_refusals, "promotions",
                    (json_int_t)c->promotions, "rollbacks", (json_int_t)c->rollbacks, "incidents",
@@ -129,36 +130,35 @@ GBytes *leader_model_to_bytes(const LeaderModel *model)
   json_object_set(json, "pending", model->pending);
   json_object_set(json, "watch", model->watch);
   json_object_set(json, "budget", model->budget);
+  json_object_set_new(json, "waiting", json_integer(model->waiting));
   json_object_set_new(json, "counters", counters_to_json(&model->counters));
   gchar *text = verdict_dump(json);
   json_decref(json);
   return g_bytes_new_take(text, strlen(text));
 }
 
-/* --- from JSON ------------------------------------------------------------------------------------------------------ */
+/* --- from JSON ------------------------------------------------------------------------------------------------------
+ */
 
 static gboolean restore_lists(LeaderModel *model, const json_t *json)
 {
   json_t *item;
   size_t i;
-  json_array_foreach(json_object_get(json, "cursors"), i, item)
-  {
+  json_array_foreach (json_object_get(json, "cursors"), i, item) {
     LeaderCursor c = {0};
     json_int_t next = 0;
     if (json_unpack(item, "[i, i, I]", &c.partition, &c.label_partition, &next) != 0) return FALSE;
     c.next = next;
     g_array_append_val(model->cursors, c);
   }
-  json_array_foreach(json_object_get(json, "window"), i, item)
-  {
+  json_array_foreach (json_object_get(json, "window"), i, item) {
     LeaderPane p = {0};
     json_int_t v[4];
     if (json_unpack(item, "[i, I, I, I, I]", &p.partition, &v[0], &v[1], &v[2], &v[3]) != 0) return FALSE;
     p = (LeaderPane){p.partition, v[0], (guint64)v[1], v[2], v[3]};
     g_array_append_val(model->window, p);
   }
-  json_array_foreach(json_object_get(json, "rows"), i, item)
-  {
+  json_array_foreach (json_object_get(json, "rows"), i, item) {
     LeaderRows r = {0};
     json_int_t v[5];
     if (json_unpack(item, "[i, i, I, I, I, I, I]", &r.partition, &r.label_partition, &v[0], &v[1], &v[2], &v[3],
@@ -180,6 +180,7 @@ static void restore_counters(LeaderModel *model, const json_t *json)
   model->counters = (LeaderCounters){.windows = get_integer(json, "windows"),
                                      .performance_windows = get_integer(json, "performance_windows"),
                                      .label_panes = get_integer(json, "label_panes"),
+                                     .label_verdicts = get_integer(json, "label_verdicts"),
                                      .verdicts = get_integer(json, "verdicts"),
                                      .retrainings = get_integer(json, "retrainings"),
                                      .refits = get_integer(json, "refits"),
@@ -228,6 +229,7 @@ static gboolean restore(LeaderModel *model, GBytes *bytes, GError **error)
   } else {
     const json_t *adapt = json_object_get(json, "adapt");
     model->performance_panes = (guint)get_integer(json, "performance_panes");
+    model->waiting = get_integer(json, "waiting");
     restore_counters(model, json_object_get(json, "counters"));
     replace(&model->incidents, json, "incidents");
     replace(&model->pending, json, "pending");
@@ -257,8 +259,16 @@ static double promised_error(const gchar *metrics, guint *n)
   return error;
 }
 
-static gboolean begin_adaptation(LeaderModel *model, LeaderContext *context, GError **error)
+gint64 leader_model_next_row(const LeaderModel *model)
 {
+  if (model->rows->len == 0) return 0;
+  const LeaderRows *last = &g_array_index(model->rows, LeaderRows, model->rows->len - 1);
+  return last->start + last->next_row - last->first_row;
+}
+
+gboolean leader_model_begin_adaptation(LeaderModel *model, LeaderContext *context, gint64 row, GError **error)
+{
+  if (model->adapt || model->schema->task == DRIFT_TASK_REGRESSION) return TRUE;
   g_autoptr(GError) lookup = NULL;
   gint64 champion = registry_alias_get(context->store, model->name, "champion", &lookup);
   if (g_error_matches(lookup, REGISTRY_ERROR, REGISTRY_ERROR_NOT_FOUND)) return TRUE;
@@ -271,6 +281,7 @@ static gboolean begin_adaptation(LeaderModel *model, LeaderContext *context, GEr
   guint n = 0;
   double promise = promised_error(version->metrics, &n);
   model->adapt = adapt_new(champion, promise, n);
+  adapt_begin_at(model->adapt, row);
   return TRUE;
 }
 
@@ -293,10 +304,13 @@ gboolean leader_model_load(LeaderModel *model, LeaderContext *context, GError **
     return FALSE;
   }
   if (bytes && !restore(model, bytes, error)) return FALSE;
-  model->progress = registry_leader_progress_get(context->store, model->name, NULL);
-  if (!model->adapt && model->schema->task != DRIFT_TASK_REGRESSION && !begin_adaptation(model, context, error))
+  model->progress = registry_leader_progress_get(context->store, model->name, &local);
+  if (local) {
+    g_propagate_error(error, g_steal_pointer(&local));
     return FALSE;
-  return begin_detectors(model, error);
+  }
+  return leader_model_begin_adaptation(model, context, leader_model_next_row(model), error) &&
+         begin_detectors(model, error);
 }
 
 static GBytes *get_artifact(LeaderContext *context, const gchar *digest, GError **error)
@@ -304,19 +318,12 @@ static GBytes *get_artifact(LeaderContext *context, const gchar *digest, GError 
   return registry_artifacts_get(context->artifacts, digest, error);
 }
 
-gboolean leader_model_load_profile(LeaderModel *model, LeaderContext *context, const gchar **missing, GError **error)
+/* Version's grid and profile into the cache; *missing says why there are none. */
+static gboolean load_profile(LeaderModel *model, LeaderContext *context, gint64 number, const gchar **missing,
+                             GError **error)
 {
-  g_autoptr(GError) lookup = NULL;
-  *missing = NULL;
-  gint64 champion = registry_alias_get(context->store, model->name, "champion", &lookup);
-  if (champion == 0) {
-    *missing = "no version is champion: run `kedge promote`";
-    if (g_error_matches(lookup, REGISTRY_ERROR, REGISTRY_ERROR_NOT_FOUND)) return TRUE;
-    g_propagate_error(error, g_steal_pointer(&lookup));
-    return FALSE;
-  }
-  if (model->profile && model->profile_version == champion) return TRUE;
-  g_autoptr(RegistryVersion) version = registry_version_get(context->store, model->name, champion, error);
+  if (model->profile && model->profile_version == number) return TRUE;
+  g_autoptr(RegistryVersion) version = registry_version_get(context->store, model->name, number, error);
   if (!version) return FALSE;
   if (!version->grid_digest || !version->profile_digest) {
     *missing = "the champion has no profile: register it with `kedge model add --reference`";
@@ -331,10 +338,32 @@ gboolean leader_model_load_profile(LeaderModel *model, LeaderContext *context, c
   if (model->grid) drift_grid_unref(model->grid);
   model->profile = profile;
   model->grid = g_steal_pointer(&grid);
-  model->profile_version = champion;
+  model->profile_version = number;
   g_free(model->profile_digest);
   model->profile_digest = g_strdup(version->profile_digest);
   return TRUE;
+}
+
+gboolean leader_model_load_profile(LeaderModel *model, LeaderContext *context, const gchar **missing, GError **error)
+{
+  g_autoptr(GError) lookup = NULL;
+  *missing = NULL;
+  gint64 champion = registry_alias_get(context->store, model->name, "champion", &lookup);
+  if (champion > 0) return load_profile(model, context, champion, missing, error);
+  *missing = "no version is champion: run `kedge promote`";
+  if (g_error_matches(lookup, REGISTRY_ERROR, REGISTRY_ERROR_NOT_FOUND)) return TRUE;
+  g_propagate_error(error, g_steal_pointer(&lookup));
+  return FALSE;
+}
+
+gboolean leader_model_load_profile_of(LeaderModel *model, LeaderContext *context, gint64 version, GError **error)
+{
+  const gchar *missing = NULL;
+  g_autoptr(GError) local = NULL;
+  if (load_profile(model, context, version, &missing, &local)) return TRUE;
+  if (g_error_matches(local, REGISTRY_ERROR, REGISTRY_ERROR_NOT_FOUND)) return TRUE;
+  g_propagate_error(error, g_steal_pointer(&local));
+  return FALSE;
 }
 
 void leader_adapt_settings(const SettingsModel *settings, AdaptSettings *adapt)

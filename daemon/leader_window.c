@@ -15,8 +15,8 @@ void window_settings_for(const SettingsModel *settings, double events, DriftWind
   out->false_discovery_rate = CLAMP(share, 1e-9, .05);
 }
 
-DriftAccumulator *window_sum(RegistryStore *store, const gchar *model, DriftGrid *grid, const LeaderPane *panes, guint n,
-                             GError **error)
+DriftAccumulator *window_sum(RegistryStore *store, const gchar *model, DriftGrid *grid, const LeaderPane *panes,
+                             guint n, GError **error)
 {
   g_autoptr(DriftAccumulator) sum = drift_accumulator_new(grid);
   for (guint i = 0; i < n; i++) {
@@ -56,8 +56,8 @@ GArray *window_label_rows(RegistryStore *store, const gchar *model, const Leader
   return g_steal_pointer(&rows);
 }
 
-json_t *window_body(const DriftWindowVerdict *verdict, const DriftWindowSettings *settings, guint64 n, gint64 first_time,
-                    gboolean performance)
+json_t *window_body(const DriftWindowVerdict *verdict, const DriftWindowSettings *settings, guint64 n,
+                    gint64 first_time, gboolean performance)
 {
   json_t *body = verdict_window_to_json(verdict, settings);
   if (performance) json_object_del(body, "features");
@@ -78,8 +78,8 @@ json_t *window_label_panes_to_json(const LeaderRows *panes, guint n)
 {
   json_t *list = json_array();
   for (guint i = 0; i < n; i++)
-    json_array_append_new(list, json_pack("[i, i, I]", panes[i].partition, panes[i].label_partition,
-                                          (json_int_t)panes[i].number));
+    json_array_append_new(
+        list, json_pack("[i, i, I]", panes[i].partition, panes[i].label_partition, (json_int_t)panes[i].number));
   return list;
 }
 
@@ -127,8 +127,22 @@ static json_t *causes_of(const json_t *verdict, const gchar *flag)
 {
   json_t *causes = json_array(), *feature;
   size_t i;
-  json_array_foreach(json_object_get(verdict, "features"), i, feature) if (json_is_true(json_object_get(feature, flag)))
-      json_array_append(causes, feature);
+  json_array_foreach (json_object_get(verdict, "features"), i, feature) {
+    if (!json_is_true(json_object_get(feature, flag))) continue;
+    json_t *cause = json_copy(feature);
+    if (g_str_equal(flag, "quality")) { /* what is amiss, not how the known values are distributed */
+      g_autofree gchar *text =
+          g_strdup_printf("%s: missing %.1f %% (reference %.1f %%), unseen %.1f %%, out of range %.1f %% (n = %lld)",
+                          json_string_value(json_object_get(feature, "feature")),
+                          100 * json_number_value(json_object_get(feature, "missing_window")),
+                          100 * json_number_value(json_object_get(feature, "missing_reference")),
+                          100 * json_number_value(json_object_get(feature, "unseen_window")),
+                          100 * json_number_value(json_object_get(feature, "out_of_range_window")),
+                          json_integer_value(json_object_get(feature, "n_window")));
+      json_object_set_new(cause, "text", json_string(text));
+    }
+    json_array_append_new(causes, cause);
+  }
   return causes;
 }
 
@@ -151,41 +165,79 @@ static gboolean follow_window(LeaderModel *model, LeaderContext *context, const 
   return TRUE;
 }
 
-/* Judges the window that is full and keeps what the next one shares with it. */
-static gboolean close_window(LeaderModel *model, LeaderContext *context, const SettingsModel *settings, guint64 count,
-                             GError **error)
+/* The version that served most of the window (the newer of two alike); 0: the events do not say. */
+static gint64 serving_version(const DriftAccumulator *sum)
+{
+  DriftVersionCount most = {0}, count;
+  for (guint i = 0; i < drift_accumulator_n_versions(sum); i++) {
+    drift_accumulator_get_version(sum, i, &count);
+    if (count.version > 0 && count.n >= most.n) most = count;
+  }
+  return most.version;
+}
+
+/* Events that a window has and the one before it has not: the share of the alarm budget is theirs. */
+static double fresh_events(const SettingsWindow *window, guint64 count)
+{
+  if (window->events > 0)
+    return window->slide_events > 0 ? MIN((double)window->slide_events, (double)count) : (double)count;
+  return window->slide_ms > 0 ? (double)count * (double)window->slide_ms / (double)window->duration_ms : (double)count;
+}
+
+/* The window's sum with the profile it is judged by in the cache: that of the version that served it, so that the
+ * verdict does not depend on how soon after the window another version was promoted. NULL with *missing: not judged. */
+static DriftAccumulator *sum_window(LeaderModel *model, LeaderContext *context, const gchar **missing, GError **error)
+{
+  if (!leader_model_load_profile(model, context, missing, error) || *missing) return NULL;
+  g_autoptr(DriftAccumulator) sum =
+      window_sum(context->store, model->name, model->grid, (const LeaderPane *)(void *)model->window->data,
+                 model->window->len, error);
+  gint64 version = sum ? serving_version(sum) : 0;
+  if (version > 0 && !leader_model_load_profile_of(model, context, version, error)) return NULL;
+  return g_steal_pointer(&sum);
+}
+
+static gboolean judge_window(LeaderModel *model, LeaderContext *context, const DriftWindowVerdict *verdict,
+                             const DriftWindowSettings *settings, guint64 count, GError **error)
 {
   const LeaderPane *panes = (const LeaderPane *)(void *)model->window->data;
   guint n = model->window->len;
-  const gchar *missing = NULL;
-  if (!leader_model_load_profile(model, context, &missing, error)) return FALSE;
-  if (missing) {
-    g_message("model %s: window not judged: %s", model->name, missing);
-    return TRUE;
-  }
-  DriftWindowSettings window_settings;
-  window_settings_for(settings, (double)count, &window_settings);
-  g_autoptr(DriftAccumulator) sum = window_sum(context->store, model->name, model->grid, panes, n, error);
-  g_autoptr(DriftWindowVerdict) verdict =
-      sum ? drift_window_evaluate(model->profile, sum, NULL, 0, &window_settings, error) : NULL;
-  if (!verdict) return FALSE;
   gint64 first_time = panes[0].first_time, last_time = panes[0].last_time, number = model->counters.windows++;
   for (guint i = 1; i < n; i++) {
     first_time = MIN(first_time, panes[i].first_time);
     last_time = MAX(last_time, panes[i].last_time);
   }
-  json_t *body = window_body(verdict, &window_settings, count, first_time, FALSE);
-  g_autofree gchar *inputs = verdict_inputs(model, &window_settings), *id = NULL;
-  gboolean good = leader_begin(context, error);
-  if (good) {
-    good = put_verdict(model, context, "window", number, last_time, verdict->drift, window_panes_to_json(panes, n),
-                       inputs, body, &id, error) &&
-           follow_window(model, context, verdict, body, id, number, first_time, last_time, error);
-    if (!good) registry_store_rollback(context->store);
-  }
+  json_t *body = window_body(verdict, settings, count, first_time, FALSE);
+  g_autofree gchar *inputs = verdict_inputs(model, settings), *id = NULL;
+  gboolean good = put_verdict(model, context, "window", number, last_time, verdict->drift,
+                              window_panes_to_json(panes, n), inputs, body, &id, error) &&
+                  follow_window(model, context, verdict, body, id, number, first_time, last_time, error);
   json_decref(body);
-  if (good) show_window(model, context, verdict);
   return good;
+}
+
+/* Judges the window that is full. *judged: a decision transaction is open, to be committed by the caller. */
+static gboolean close_window(LeaderModel *model, LeaderContext *context, const SettingsModel *settings, guint64 count,
+                             gboolean *judged, GError **error)
+{
+  const gchar *missing = NULL;
+  g_autoptr(DriftAccumulator) sum = sum_window(model, context, &missing, error);
+  if (missing) {
+    g_message("model %s: window not judged: %s", model->name, missing);
+    return TRUE;
+  }
+  DriftWindowSettings window_settings;
+  window_settings_for(settings, fresh_events(&settings->window, count), &window_settings);
+  g_autoptr(DriftWindowVerdict) verdict =
+      sum ? drift_window_evaluate(model->profile, sum, NULL, 0, &window_settings, error) : NULL;
+  if (!verdict || !leader_begin(context, error)) return FALSE;
+  if (!judge_window(model, context, verdict, &window_settings, count, error)) {
+    registry_store_rollback(context->store);
+    return FALSE;
+  }
+  show_window(model, context, verdict);
+  *judged = TRUE;
+  return TRUE;
 }
 
 static guint64 window_count(const LeaderModel *model)
@@ -206,7 +258,8 @@ static void slide(LeaderModel *model, const SettingsWindow *window)
   } else if (window->events == 0 && window->slide_ms > 0 && window->slide_ms < window->duration_ms) {
     gint64 slide_us = window->slide_ms * 1000, start = g_array_index(model->window, LeaderPane, 0).last_time;
     gint64 next = (start / slide_us + 1) * slide_us;
-    for (drop = 0; drop < model->window->len && g_array_index(model->window, LeaderPane, drop).last_time < next;) drop++;
+    for (drop = 0; drop < model->window->len && g_array_index(model->window, LeaderPane, drop).last_time < next;)
+      drop++;
   }
   if (drop) g_array_remove_range(model->window, 0, drop);
 }
@@ -225,11 +278,11 @@ static gboolean window_is_full(const LeaderModel *model, const SettingsWindow *w
 static gboolean judge(LeaderModel *model, LeaderContext *context, const SettingsModel *settings, GError **error)
 {
   guint64 count = window_count(model);
-  if (count > 0 && !close_window(model, context, settings, count, error)) return FALSE;
+  gboolean judged = FALSE; /* FALSE: no profile, or empty */
+  if (count > 0 && !close_window(model, context, settings, count, &judged, error)) return FALSE;
   slide(model, &settings->window);
   model->changed = TRUE;
-  if (!registry_store_in_transaction(context->store)) return TRUE; /* not judged: no profile, or empty */
-  return leader_commit(model, context, error);
+  return !judged || leader_commit(model, context, error);
 }
 
 gboolean leader_step_windows(LeaderModel *model, LeaderContext *context, const GPtrArray *shards, gboolean *worked,
@@ -257,7 +310,8 @@ gboolean leader_step_windows(LeaderModel *model, LeaderContext *context, const G
   return TRUE;
 }
 
-/* --- performance and bias over label windows -------------------------------------------------------------------------- */
+/* --- performance and bias over label windows
+ * -------------------------------------------------------------------------- */
 
 static double real_of(const json_t *json, const gchar *key)
 {
@@ -283,19 +337,18 @@ static json_t *bias_causes(const json_t *verdict, gboolean *found, gchar **summa
   json_t *causes = json_array(), *shown = json_object(), *bias;
   size_t i;
   const char *key;
-  json_array_foreach(json_object_get(verdict, "bias_verdicts"), i, bias)
-  {
+  json_array_foreach (json_object_get(verdict, "bias_verdicts"), i, bias) {
     if (!json_is_true(json_object_get(bias, "breach"))) continue;
     json_array_append(causes, bias);
     g_autofree gchar *name = g_strdup_printf("%s of %s", json_string_value(json_object_get(bias, "metric")),
                                              json_string_value(json_object_get(bias, "attribute")));
     const json_t *other = json_object_get(shown, name);
-    if (!other || json_integer_value(json_object_get(bias, "n_group")) >
-                      json_integer_value(json_object_get(other, "n_group")))
+    if (!other ||
+        json_integer_value(json_object_get(bias, "n_group")) > json_integer_value(json_object_get(other, "n_group")))
       json_object_set(shown, name, bias);
   }
   GString *text = g_string_new(NULL);
-  json_object_foreach(shown, key, bias) append_pair(text, bias);
+  json_object_foreach (shown, key, bias) append_pair(text, bias);
   json_decref(shown);
   *summary = g_string_free(text, FALSE);
   *found = json_array_size(causes) > 0;
@@ -309,6 +362,13 @@ static void show_performance(const LeaderModel *model, LeaderContext *context, c
   metrics_add(context->metrics, "kedge_verdicts_total", labels, 1);
   if (!isnan(verdict->performance.accuracy))
     metrics_set(context->metrics, "kedge_accuracy", labels, verdict->performance.accuracy);
+  for (guint i = 0; i < verdict->bias_verdicts->len; i++) {
+    const DriftBiasVerdict *bias = g_ptr_array_index(verdict->bias_verdicts, i);
+    if (!g_str_equal(bias->metric, "disparate_impact") || isnan(bias->value)) continue;
+    g_autofree gchar *pair =
+        metrics_label("model", model->name, "attribute", bias->attribute, "group", bias->group, NULL);
+    metrics_set(context->metrics, "kedge_disparate_impact", pair, bias->value);
+  }
 }
 
 gboolean leader_judge_performance(LeaderModel *model, LeaderContext *context, const SettingsModel *settings,

@@ -10,19 +10,22 @@
 #include "registry/decision.h"
 
 enum { BATCH = 50, RETRY_FIRST_MS = 200, RETRY_LAST_MS = 5000, ITEM_RETRY_LAST_S = 3600, WEBHOOK_ATTEMPTS = 60 };
+#define FAILURE_LOOK_US 500000
 
 struct _Outbox {
   GThread *thread;
   GMutex lock;
   GCond wake;
-  gboolean stop;       /* under lock */
-  Settings *next;      /* under lock */
-  Settings *settings;  /* the thread's */
+  gboolean stop;      /* under lock */
+  Settings *next;     /* under lock */
+  Settings *settings; /* the thread's */
   Health *health;
   Metrics *metrics;
   RegistryStore *store;
   RegistryArtifacts *artifacts;
-  Source *producer;    /* for dead letters; opened when the first one is due */
+  Source *producer;  /* for dead letters; opened when the first one is due */
+  gchar *failure;    /* what failed last and may still wait for another try; NULL: nothing */
+  gint64 failure_at; /* monotonic: when to look whether it still does */
 };
 
 /* Sends one item. FALSE with error: try again later; *drop: never again (gone, unknown target). */
@@ -91,8 +94,9 @@ static gboolean send_dead_letter(Outbox *outbox, const RegistryOutboxItem *item,
   json_t *body = json_loads(item->body ? item->body : "{}", 0, NULL);
   const gchar *reason = json_string_value(json_object_get(body, "reason"));
   const gchar *source = json_string_value(json_object_get(body, "source"));
-  const gchar *const headers[] = {"kedge-id", item->id, "kedge-reason", reason ? reason : "unknown",
-                                  "kedge-source", source ? source : "unknown", NULL};
+  const gchar *const headers[] = {
+      "kedge-id", item->id, "kedge-reason", reason ? reason : "unknown", "kedge-source", source ? source : "unknown",
+      NULL};
   g_autoptr(GBytes) empty = g_bytes_new_static("", 0);
   gboolean sent = outbox->producer->type->produce(outbox->producer, item->target, item->id,
                                                   item->payload ? item->payload : empty, headers, error);
@@ -107,18 +111,23 @@ static gboolean send_rollout(Outbox *outbox, const RegistryOutboxItem *item, gbo
   if (!model || model->n_targets == 0) return TRUE;
   g_autofree DeployTargetSettings *targets = g_new0(DeployTargetSettings, model->n_targets);
   for (guint i = 0; i < model->n_targets; i++)
-    targets[i] = (DeployTargetSettings){.type = model->targets[i].type,
-                                        .path = model->targets[i].path,
-                                        .url = model->targets[i].url && *model->targets[i].url ? model->targets[i].url : NULL,
-                                        .keep_versions = model->targets[i].keep_versions};
+    targets[i] =
+        (DeployTargetSettings){.type = model->targets[i].type,
+                               .path = model->targets[i].path,
+                               .url = model->targets[i].url && *model->targets[i].url ? model->targets[i].url : NULL,
+                               .keep_versions = model->targets[i].keep_versions};
   gint64 applied = 0;
-  return deploy_rollout_apply(outbox->store, outbox->artifacts, item->target, targets, model->n_targets, &applied, error);
+  return deploy_rollout_apply(outbox->store, outbox->artifacts, item->target, targets, model->n_targets, &applied,
+                              error);
 }
 
 static const struct {
   const gchar *kind;
   OutboxSend send;
-} senders[] = {{"webhook", send_webhook}, {"dead_letter", send_dead_letter}, {"rollout", send_rollout}};
+} senders[] = {/* rollouts first: a webhook that times out must not hold them up */
+               {"rollout", send_rollout},
+               {"dead_letter", send_dead_letter},
+               {"webhook", send_webhook}};
 
 Outbox *outbox_new(Settings *settings, Health *health, Metrics *metrics, GError **error)
 {
@@ -129,6 +138,7 @@ Outbox *outbox_new(Settings *settings, Health *health, Metrics *metrics, GError 
   outbox->settings = settings_ref(settings);
   outbox->health = health;
   outbox->metrics = metrics;
+  outbox->failure = g_strdup("an item failed before this daemon started and waits for another try");
   return outbox;
 }
 
@@ -137,6 +147,7 @@ void outbox_free(Outbox *outbox)
   if (!outbox) return;
   g_clear_pointer(&outbox->next, settings_unref);
   settings_unref(outbox->settings);
+  g_free(outbox->failure);
   g_mutex_clear(&outbox->lock);
   g_cond_clear(&outbox->wake);
   g_free(outbox);
@@ -166,11 +177,11 @@ static gboolean pause_thread(Outbox *outbox, gint64 milliseconds)
 
 static gboolean open_store(Outbox *outbox, GError **error)
 {
-  if (outbox->store) return registry_store_reconnect(outbox->store, error);
-  outbox->store = registry_store_open(outbox->settings->store, error);
-  if (outbox->store && !outbox->artifacts)
+  if (outbox->store && !registry_store_reconnect(outbox->store, error)) return FALSE;
+  if (!outbox->store && !(outbox->store = registry_store_open(outbox->settings->store, error))) return FALSE;
+  if (!outbox->artifacts) /* the folder may have been away when the store was opened */
     outbox->artifacts = registry_artifacts_open(outbox->settings->artifacts, error);
-  return outbox->store && outbox->artifacts;
+  return outbox->artifacts != NULL;
 }
 
 /* Doubling from a second to an hour, with jitter, so that receivers are not met by all at once. */
@@ -185,13 +196,36 @@ static gboolean deliver(Outbox *outbox, OutboxSend send, const RegistryOutboxIte
   g_autoptr(GError) local = NULL;
   gboolean drop = FALSE;
   health_beat(outbox->health, "outbox");
-  if (send(outbox, item, &drop, &local) || drop) return registry_outbox_done(outbox->store, item->id, error);
+  gboolean sent = send(outbox, item, &drop, &local);
+  if (drop && local) g_warning("outbox: %s to %s is given up: %s", item->id, item->target, local->message);
+  if (sent || drop) return registry_outbox_done(outbox->store, item->id, error);
   const gchar *text = local ? local->message : "refused";
   g_message("outbox: %s to %s: %s; will be tried again", item->id, item->target, text);
   if (g_str_equal(item->kind, "dead_letter")) close_producer(outbox);
-  g_autofree gchar *why = g_strdup_printf("%s to %s: %s", item->kind, item->target, text);
-  health_set(outbox->health, "outbox", FALSE, why);
+  g_free(outbox->failure);
+  outbox->failure = g_strdup_printf("%s to %s: %s", item->kind, item->target, text);
+  outbox->failure_at = g_get_monotonic_time() + FAILURE_LOOK_US;
+  health_set(outbox->health, "outbox", FALSE, outbox->failure);
   return registry_outbox_retry(outbox->store, item->id, next_attempt(item->attempts), text, error);
+}
+
+/* Ready again only when nothing that failed waits any more, whoever delivered it: between two tries nothing is due. */
+static gboolean tell_health(Outbox *outbox, GError **error)
+{
+  if (!outbox->failure) {
+    health_set(outbox->health, "outbox", TRUE, NULL);
+    return TRUE;
+  }
+  if (g_get_monotonic_time() < outbox->failure_at) return TRUE;
+  outbox->failure_at = g_get_monotonic_time() + FAILURE_LOOK_US;
+  g_autoptr(GPtrArray) items = registry_outbox_due(outbox->store, NULL, G_MAXINT64, BATCH, error);
+  if (!items) return FALSE;
+  gboolean waits = items->len == BATCH;
+  for (guint i = 0; i < items->len; i++)
+    waits = waits || ((RegistryOutboxItem *)g_ptr_array_index(items, i))->attempts > 0;
+  if (!waits) g_clear_pointer(&outbox->failure, g_free);
+  health_set(outbox->health, "outbox", !waits, outbox->failure);
+  return TRUE;
 }
 
 static gboolean pass(Outbox *outbox, guint *n_items, GError **error)
@@ -205,7 +239,7 @@ static gboolean pass(Outbox *outbox, guint *n_items, GError **error)
     *n_items += items->len;
   }
   metrics_set(outbox->metrics, "kedge_outbox_pending", NULL, *n_items);
-  return TRUE;
+  return *n_items > 0 || tell_health(outbox, error);
 }
 
 static gpointer run(gpointer data)
@@ -217,9 +251,8 @@ static gpointer run(gpointer data)
     guint n_items = 0;
     health_beat(outbox->health, "outbox");
     if (pass(outbox, &n_items, &error)) {
-      if (n_items == 0) health_set(outbox->health, "outbox", TRUE, NULL);
       retry = RETRY_FIRST_MS;
-      wait = n_items == BATCH ? 0 : outbox->settings->leader.poll_ms;
+      wait = n_items >= BATCH ? 0 : outbox->settings->leader.poll_ms;
       continue;
     }
     health_set(outbox->health, "outbox", FALSE, error->message);

@@ -28,7 +28,8 @@ static gboolean fail(GError **error, const Replay *r, const gchar *what)
   return FALSE;
 }
 
-/* --- windows of traffic and of labels --------------------------------------------------------------------------------- */
+/* --- windows of traffic and of labels
+ * --------------------------------------------------------------------------------- */
 
 /* The profile named in the inputs, on the grid named there; NULL with error. */
 static DriftAccumulator *load_profile(const Replay *r, DriftGrid **grid, GError **error)
@@ -62,8 +63,7 @@ static GArray *traffic_panes(const Replay *r, guint64 *count, gint64 *first_time
   size_t i;
   *count = 0;
   *first_time = G_MAXINT64;
-  json_array_foreach(r->panes, i, item)
-  {
+  json_array_foreach (r->panes, i, item) {
     LeaderPane pane = {.partition = (gint32)json_integer_value(json_array_get(item, 0)),
                        .number = json_integer_value(json_array_get(item, 1))};
     g_autoptr(GPtrArray) list =
@@ -106,8 +106,7 @@ static GArray *label_panes(const Replay *r)
   GArray *panes = g_array_new(FALSE, TRUE, sizeof(LeaderRows));
   json_t *item;
   size_t i;
-  json_array_foreach(r->panes, i, item)
-  {
+  json_array_foreach (r->panes, i, item) {
     LeaderRows rows = {.partition = (gint32)json_integer_value(json_array_get(item, 0)),
                        .label_partition = (gint32)json_integer_value(json_array_get(item, 1)),
                        .number = json_integer_value(json_array_get(item, 2))};
@@ -131,14 +130,15 @@ static json_t *replay_performance(const Replay *r, GError **error)
                                    : NULL;
   if (!rows) return NULL;
   g_autoptr(DriftAccumulator) empty = drift_accumulator_new(grid);
-  g_autoptr(DriftWindowVerdict) verdict = drift_window_evaluate(
-      profile, empty, (const DriftLabelRow *)(void *)rows->data, rows->len, &settings, error);
+  g_autoptr(DriftWindowVerdict) verdict =
+      drift_window_evaluate(profile, empty, (const DriftLabelRow *)(void *)rows->data, rows->len, &settings, error);
   return verdict ? window_body(verdict, &settings, rows->len,
                                rows->len ? g_array_index(rows, DriftLabelRow, 0).label_time : 0, TRUE)
                  : NULL;
 }
 
-/* --- label panes ------------------------------------------------------------------------------------------------------- */
+/* --- label panes
+ * ------------------------------------------------------------------------------------------------------- */
 
 /* The error bits of the verdict's inputs in the policy's order of versions; FALSE: they do not fit. */
 static gboolean input_errors(const Replay *r, const Adapt *adapt, guint n_rows, GPtrArray *errors)
@@ -157,7 +157,8 @@ static gboolean input_errors(const Replay *r, const Adapt *adapt, guint n_rows, 
 }
 
 /* Rows that the champion itself served must err in the inputs as they do in the pane. */
-static gboolean served_rows_agree(const Adapt *adapt, const DriftSchema *schema, const GArray *rows, const GPtrArray *errors)
+static gboolean served_rows_agree(const Adapt *adapt, const DriftSchema *schema, const GArray *rows,
+                                  const GPtrArray *errors)
 {
   guint n = 0;
   gint64 champion = adapt_get_champion(adapt);
@@ -172,17 +173,33 @@ static gboolean served_rows_agree(const Adapt *adapt, const DriftSchema *schema,
   return TRUE;
 }
 
+/* The look that the rollout's watch took at this pane, when there was one. */
+static void replay_watch(const Replay *r, const DriftSchema *schema, const GArray *rows, json_t *pane)
+{
+  const json_t *watch = json_object_get(r->inputs, "watch");
+  if (!json_is_object(watch)) return;
+  double margin = json_number_value(json_object_get(json_object_get(r->body, "watch"), "margin"));
+  g_autofree gchar *served = leader_served_errors(schema, (const DriftLabelRow *)(void *)rows->data, rows->len,
+                                                  json_integer_value(json_object_get(watch, "version")));
+  json_t *look = leader_watch_look(watch, margin, served);
+  json_object_del(look, "seen");
+  json_object_set_new(pane, "watch", look);
+}
+
 static json_t *replay_label(const Replay *r, GError **error)
 {
   g_autoptr(LeaderModel) model = leader_model_new(r->verdict->model);
   g_autoptr(RegistryModel) registered = registry_model_get(r->store, r->verdict->model, error);
   model->schema = registered ? pipeline_model_spec_parse(registered->spec, error) : NULL;
   g_autoptr(GArray) panes = label_panes(r);
-  g_autoptr(GArray) rows =
-      model->schema ? window_label_rows(r->store, r->verdict->model, (const LeaderRows *)(void *)panes->data, panes->len,
-                                        error)
-                    : NULL;
+  g_autoptr(GArray) rows = model->schema ? window_label_rows(r->store, r->verdict->model,
+                                                             (const LeaderRows *)(void *)panes->data, panes->len, error)
+                                         : NULL;
   if (!rows) return NULL;
+  if (rows->len == 0) {
+    fail(error, r, "its pane holds no rows");
+    return NULL;
+  }
   AdaptSettings settings;
   AdaptStep step;
   g_autoptr(GPtrArray) errors = g_ptr_array_new_with_free_func(g_free);
@@ -205,11 +222,11 @@ static json_t *replay_label(const Replay *r, GError **error)
   }
   adapt_pane(adapt, &settings, (const guint8 *const *)(void *)errors->pdata, rows->len, &step);
   static const gchar *const kept[] = {"number", "first_row", "served"};
-  json_t *pane = json_pack("{s:I}", "time",
-                           (json_int_t)g_array_index(rows, DriftLabelRow, rows->len - 1).label_time);
+  json_t *pane = json_pack("{s:I}", "time", (json_int_t)g_array_index(rows, DriftLabelRow, rows->len - 1).label_time);
   for (guint i = 0; i < G_N_ELEMENTS(kept); i++)
     if (json_object_get(r->body, kept[i])) json_object_set(pane, kept[i], json_object_get(r->body, kept[i]));
   leader_feed_detectors(model, (const DriftLabelRow *)(void *)rows->data, rows->len, pane);
+  replay_watch(r, model->schema, rows, pane);
   json_t *body = leader_label_body(&step, pane);
   json_decref(pane);
   return body;
@@ -220,28 +237,45 @@ static const struct {
   json_t *(*run)(const Replay *r, GError **error);
 } kinds[] = {{"window", replay_window}, {"performance", replay_performance}, {"label", replay_label}};
 
-/* --- comparing ----------------------------------------------------------------------------------------------------------- */
+/* --- comparing
+ * ----------------------------------------------------------------------------------------------------------- */
+
+/* A value as text of at most 200 bytes that is still UTF-8; new. */
+static gchar *shortened(const json_t *value)
+{
+  enum { SHOWN = 200 };
+  if (!value) return g_strdup("absent");
+  g_autofree gchar *text = verdict_dump(value);
+  if (strlen(text) <= SHOWN) return g_steal_pointer(&text);
+  *g_utf8_find_prev_char(text, text + SHOWN + 1) = '\0';
+  return g_strconcat(text, "…", NULL);
+}
 
 /* The first field of the stored body that the recomputed one does not repeat exactly; new text, NULL: none. */
 static gchar *first_difference(const json_t *stored, json_t *again)
 {
   const char *key;
   json_t *value;
-  json_object_foreach((json_t *)stored, key, value)
-  {
+  json_object_foreach ((json_t *)stored, key, value) {
     json_t *other = json_object_get(again, key);
     if (other && json_equal(value, other)) continue;
-    g_autofree gchar *was = verdict_dump(value), *is = other ? verdict_dump(other) : g_strdup("absent");
-    return g_strdup_printf("%s: stored %.200s, recomputed %.200s", key, was, is);
+    g_autofree gchar *was = shortened(value), *is = shortened(other);
+    return g_strdup_printf("%s: stored %s, recomputed %s", key, was, is);
   }
-  return json_object_size(stored) == json_object_size(again) ? NULL : g_strdup("fields that the stored verdict has not");
+  return json_object_size(stored) == json_object_size(again) ? NULL
+                                                             : g_strdup("fields that the stored verdict has not");
 }
 
 static RegistryVerdict *find_verdict(RegistryStore *store, const gchar *id, GError **error)
 {
   g_autoptr(GError) local = NULL;
   g_autoptr(RegistryIncident) incident = registry_incident_get(store, id, &local);
-  if (incident) return registry_verdict_get(store, incident->verdict ? incident->verdict : "", error);
+  if (incident && (!incident->verdict || !*incident->verdict)) {
+    g_set_error(error, DAEMON_ERROR, DAEMON_ERROR_STATE,
+                "incident %s was opened by no verdict (%s): there is nothing to recompute", id, incident->summary);
+    return NULL;
+  }
+  if (incident) return registry_verdict_get(store, incident->verdict, error);
   if (!g_error_matches(local, REGISTRY_ERROR, REGISTRY_ERROR_NOT_FOUND)) {
     g_propagate_error(error, g_steal_pointer(&local));
     return NULL;
@@ -274,9 +308,8 @@ gboolean replay(RegistryStore *store, RegistryArtifacts *artifacts, const Settin
               .inputs = json_loads(verdict->settings, JSON_REJECT_DUPLICATES, NULL),
               .panes = json_loads(verdict->panes, JSON_REJECT_DUPLICATES, NULL),
               .body = json_loads(verdict->body, JSON_REJECT_DUPLICATES, NULL)};
-  *result = (ReplayResult){.verdict = g_strdup(verdict->id),
-                           .kind = g_strdup(verdict->kind),
-                           .n_panes = (guint)json_array_size(r.panes)};
+  *result = (ReplayResult){
+      .verdict = g_strdup(verdict->id), .kind = g_strdup(verdict->kind), .n_panes = (guint)json_array_size(r.panes)};
   gboolean good = r.inputs && r.panes && r.body ? recompute(&r, result, error) : fail(error, &r, "it cannot be read");
   if (good && settings && g_str_equal(verdict->kind, "window"))
     good = replay_events(store, artifacts, settings, verdict->model, verdict->panes, result, error);

@@ -9,12 +9,12 @@ G_BEGIN_DECLS
 
 typedef struct {
   gchar *verdict, *kind;
-  gboolean identical;      /* the body recomputed from the panes is the stored one, byte for byte */
-  gchar *difference;       /* first place where they differ, or NULL */
+  gboolean identical; /* the body recomputed from the panes is the stored one, byte for byte */
+  gchar *difference;  /* first place where they differ, or NULL */
   guint n_panes;
-  guint panes_compared;    /* panes counted again from the source's events */
+  guint panes_compared; /* panes counted again from the source's events */
   guint panes_identical;
-  gchar *events;           /* why events were not (all) compared, or NULL */
+  gchar *events; /* why events were not (all) compared, or NULL */
 } ReplayResult;
 void replay_result_clear(ReplayResult *result);
 

@@ -107,15 +107,18 @@ static gboolean read_partition(Recount *recount, gint32 partition, ReplayResult 
   const RegistryPane *last = g_ptr_array_index(recount->stored, recount->stored->len - 1);
   for (guint quiet = 0; position >= 0 && position < last->next_offset && quiet < QUIET_POLLS;) {
     SourceRecord record;
-    quiet++;
-    if (!recount->source->type->poll(recount->source, POLL_MS, &record, NULL)) continue;
-    if (record.partition != partition || record.offset < position) continue;
+    if (!recount->source->type->poll(recount->source, POLL_MS, &record, NULL)) {
+      quiet++;
+      continue;
+    }
     quiet = 0;
+    if (record.partition != partition || record.offset < position) continue;
     pass_bounds(recount, record.offset, result);
     if (record.offset < last->next_offset) feed(recount, &record);
     position = record.offset + 1;
   }
   if (position < 0) return *why != NULL;
+  recount->source->type->stop(recount->source, recount->model->traffic.topic, partition, NULL);
   pass_bounds(recount, position, result);
   if (recount->next < recount->stored->len)
     *why = g_strdup_printf("%s/%d: no record after offset %" G_GINT64_FORMAT "%s%s", recount->model->traffic.topic,

@@ -71,7 +71,11 @@ static void add_label(json_t *out, json_t *body)
   static const gchar *const names[] = {"alarm",       "opened",   "closed", "error_before", "error_after", "promote",
                                        "promote_why", "training", NULL};
   copy_fields(out, body, names);
-  json_object_set_new(out, "evidence", copy_or_null(body, "glr"));
+  /* what is compared with the threshold: the likelihood ratio less what autocorrelation explains */
+  const json_t *ratio = json_object_get(body, "glr"), *tau = json_object_get(body, "autocorrelation");
+  gboolean known = json_is_number(ratio) && json_number_value(tau) > 0;
+  json_object_set_new(out, "evidence",
+                      known ? json_real(json_number_value(ratio) / json_number_value(tau)) : json_null());
   json_object_set_new(out, "evidence_bound", copy_or_null(body, "threshold"));
 }
 

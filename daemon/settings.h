@@ -14,87 +14,88 @@ G_BEGIN_DECLS
 GQuark daemon_error_quark(void);
 typedef enum {
   DAEMON_ERROR_SETTINGS,
-  DAEMON_ERROR_BROKER,  /* unreachable or refusing; passes when the broker does */
+  DAEMON_ERROR_BROKER, /* unreachable or refusing; passes when the broker does */
   DAEMON_ERROR_DECODE,
   DAEMON_ERROR_STATE,
   DAEMON_ERROR_TIMEOUT,
-  DAEMON_ERROR_OFFSET,  /* the offset asked for is not (or no longer) in the partition */
-  DAEMON_ERROR_TOPIC,   /* no such topic or partition, or no right to it */
-  DAEMON_ERROR_FATAL    /* the source cannot go on: close it and open another */
+  DAEMON_ERROR_OFFSET, /* the offset asked for is not (or no longer) in the partition */
+  DAEMON_ERROR_TOPIC,  /* no such topic or partition, or no right to it */
+  DAEMON_ERROR_FATAL   /* the source cannot go on: close it and open another */
 } DaemonError;
 
 typedef struct {
-  gchar *source;           /* "kafka" (default) or "file" */
-  gchar *brokers;          /* "127.0.0.1:9092" */
-  gchar *group;            /* "kedge" */
-  gchar *directory;        /* of the file source: TOPIC/PARTITION.jsonl */
-  gchar **properties;      /* "key=value" librdkafka properties (TLS, SASL), NULL-terminated; never NULL */
-  guint queue_kilobytes;   /* 16384 */
-  guint session_timeout_ms;/* 10000 */
+  gchar *source;            /* "kafka" (default) or "file" */
+  gchar *brokers;           /* "127.0.0.1:9092" */
+  gchar *group;             /* "kedge" */
+  gchar *directory;         /* of the file source: TOPIC/PARTITION.jsonl */
+  gchar **properties;       /* "key=value" librdkafka properties (TLS, SASL), NULL-terminated; never NULL */
+  guint queue_kilobytes;    /* 16384 */
+  guint session_timeout_ms; /* 10000 */
 } SettingsBroker;
 
 typedef struct {
   gchar *request_id, *time, *model, *version, *features, *prediction, *score, *latency, *label; /* field names */
-} SettingsFields;          /* defaults: request_id ts model version features prediction score latency_ms label */
+} SettingsFields; /* defaults: request_id ts model version features prediction score latency_ms label */
 
 typedef struct {
   gchar *topic;
-  gchar *format;           /* "json", "cloudevents" */
-  gchar *start;            /* "earliest" or "latest": only without stored state */
+  gchar *format; /* "json", "cloudevents" */
+  gchar *start;  /* "earliest" or "latest": only without stored state */
   SettingsFields fields;
-  gint64 skew_ms;          /* an event time beyond Kafka's time + skew does not move the watermark; 60000 */
-  gint64 idle_ms;          /* a silent partition stops holding back windows; 30000 */
-  gint64 late_ms;          /* events older than watermark - late are counted late; 3600000 */
-  gint64 dedupe_ms;        /* the same request id again within this event time is a duplicate; 600000 */
-  gchar *only_model;       /* take only events whose `model` field says this; "" (default): take all */
-  gint64 half_wait_ms;     /* cloudevents: a request or response waits this long for its other half; 60000 */
-  guint half_limit;        /* cloudevents: halves waiting at most, a partition; the oldest is given up; 10000 */
+  gint64 skew_ms;      /* an event time beyond Kafka's time + skew does not move the watermark; 60000 */
+  gint64 idle_ms;      /* a silent partition stops holding back windows; 30000 */
+  gint64 late_ms;      /* events older than watermark - late are counted late; 3600000 */
+  gint64 dedupe_ms;    /* the same request id again within this event time is a duplicate; 600000 */
+  gchar *only_model;   /* take only events whose `model` field says this; "" (default): take all */
+  gint64 half_wait_ms; /* cloudevents: a request or response waits this long for its other half; 60000 */
+  guint half_limit;    /* cloudevents: halves waiting at most, a partition; the oldest is given up; 10000 */
 } SettingsTraffic;
 
 typedef struct {
-  gchar *topic;            /* "": no labels */
-  gint64 grace_ms;         /* a label may carry a time this much before its prediction's arrival; 60000 */
-  gint64 wait_ms;          /* a label may come this much after its prediction; 604800000 */
+  gchar *topic;    /* "": no labels */
+  gint64 grace_ms; /* a label may carry a time this much before its prediction's arrival; 60000 */
+  gint64 wait_ms;  /* a label may come this much after its prediction; 604800000 */
   gboolean copartitioned;
-  double sample;           /* fraction of predictions held for their label, by hash of the request id; 1 */
+  double sample; /* fraction of predictions held for their label, by hash of the request id; 1 */
 } SettingsLabels;
 
 typedef struct {
-  guint events;            /* window length in events; 1000. 0: by time */
-  gint64 duration_ms;      /* window length in event time when events = 0 */
-  guint slide_events;      /* 0: tumbling */
+  guint events;       /* window length in events; 1000. 0: by time */
+  gint64 duration_ms; /* window length in event time when events = 0 */
+  guint slide_events; /* 0: tumbling */
   gint64 slide_ms;
-  guint pane_events;       /* a pane closes after that many events; default events / 10, at least 1 */
-  guint label_rows;        /* rows of a label pane; 100 */
-  guint panes_per_day;     /* bound; pane length adapts; 10000 */
+  guint pane_events;   /* a pane closes after that many events; default events / 10, at least 1 */
+  guint label_rows;    /* rows of a label pane; 100 */
+  guint panes_per_day; /* bound; pane length adapts; 10000 */
 } SettingsWindow;
 
 typedef struct {
-  double budget;           /* at most this many false alarms … */
-  gint64 per_rows;         /* … per that many labelled rows / events; 100000 */
-  double minimum_effect;   /* .1 */
+  double budget;                 /* at most this many false alarms … */
+  gint64 per_rows;               /* … per that many labelled rows / events; 100000 */
+  double minimum_effect;         /* .1 */
   double disparate_impact_bound; /* 0: report only */
-  guint minimum_group;     /* 30 */
+  guint minimum_group;           /* 30 */
 } SettingsAlarm;
 
 typedef struct {
-  gchar **act_on;          /* of "performance", "drift", "bias", "quality"; default performance */
-  gboolean retrain;        /* TRUE */
-  guint minimum_rows;      /* labelled rows a retraining needs */
-  guint cooldown_rows;     /* labelled rows between two retrainings of one incident */
-  guint daily_budget;      /* retrainings per day of event time; 0: no bound */
-  guint pool;              /* versions kept for comparison; 12; 0: no pool */
-  gchar *architecture;     /* "mlp:64,64" */
-  double holdout_fraction; /* .2 */
+  gchar **act_on;             /* of "performance", "drift", "bias", "quality"; default performance */
+  gboolean retrain;           /* TRUE */
+  gchar *retrain_mode;        /* "scratch" (default) or "fine-tune" (from the champion) */
+  guint minimum_rows;         /* labelled rows a retraining needs */
+  guint cooldown_rows;        /* labelled rows between two retrainings of one incident */
+  guint daily_budget;         /* retrainings per day of event time; 0: no bound */
+  guint pool;                 /* versions kept for comparison; 12; 0: no pool */
+  gchar *architecture;        /* "mlp:64,64" */
+  double holdout_fraction;    /* .2 */
   double adversarial_epsilon; /* 0: no hardening */
   guint adversarial_steps;
-  guint64 seed;            /* 1 */
+  guint64 seed; /* 1 */
 } SettingsPolicy;
 
 typedef struct {
-  gboolean automatic;      /* promote: auto (default) or manual */
-  guint watch_rows;        /* labelled rows after a promotion during which it may be rolled back; 1000 */
-  double watch_margin;     /* rolled back when the live error exceeds the promise by this, significantly; .05 */
+  gboolean automatic;  /* promote: auto (default) or manual */
+  guint watch_rows;    /* labelled rows after a promotion during which it may be rolled back; 1000 */
+  double watch_margin; /* rolled back when the live error exceeds the promise by this, significantly; .05 */
 } SettingsRollout;
 
 typedef struct {
@@ -123,26 +124,26 @@ typedef struct {
 } SettingsWebhook;
 
 typedef struct {
-  gchar *path;             /* the file it came from */
-  gchar *store;            /* URI; "sqlite:/var/lib/kedge/kedge.db" */
-  gchar *artifacts;        /* directory */
-  gboolean single_host;    /* everything runs on this host, so a private artifacts directory is fine */
+  gchar *path;               /* the file it came from */
+  gchar *store;              /* URI; "sqlite:/var/lib/kedge/kedge.db" */
+  gchar *artifacts;          /* directory */
+  gboolean single_host;      /* everything runs on this host, so a private artifacts directory is fine */
   gboolean artifacts_shared; /* the artifacts directory is mounted by every host */
   SettingsBroker broker;
   struct {
-    gchar *listen;         /* "127.0.0.1:9464"; "": no TCP */
-    gchar *socket;         /* "/run/kedge/kedge.sock"; "": none */
+    gchar *listen; /* "127.0.0.1:9464"; "": no TCP */
+    gchar *socket; /* "/run/kedge/kedge.sock"; "": none */
   } http;
   struct {
-    guint events;          /* 20000: checkpoint after that many events … */
-    guint milliseconds;    /* … or that much time with anything new; 1000 */
+    guint events;       /* 20000: checkpoint after that many events … */
+    guint milliseconds; /* … or that much time with anything new; 1000 */
   } checkpoint;
   struct {
-    guint lease_ms;        /* 10000 */
-    guint poll_ms;         /* 100 */
+    guint lease_ms; /* 10000 */
+    guint poll_ms;  /* 100 */
   } leader;
   struct {
-    guint poll_ms;         /* 100 */
+    guint poll_ms;               /* 100 */
     guint heartbeat_ms, lost_ms; /* 10000, 30000 */
   } worker;
   SettingsModel *models;

@@ -59,7 +59,9 @@ static gboolean check_store(const Settings *settings, const SettingsOrigin *orig
     return settings->store[strlen("sqlite:")] != '\0' ||
            refuse(error, origin, "store", "names no file; write sqlite:/var/lib/kedge/kedge.db");
   if (!g_str_has_prefix(settings->store, "postgresql:"))
-    return refuse(error, origin, "store", "'%s' is neither sqlite:PATH nor postgresql:PARAMETERS (a libpq URL or key=value text)", settings->store);
+    return refuse(error, origin, "store",
+                  "'%s' is neither sqlite:PATH nor postgresql:PARAMETERS (a libpq URL or key=value text)",
+                  settings->store);
   if (settings->single_host || settings->artifacts_shared) return TRUE;
   return refuse(
       error, origin, settings_places_has(origin->places, "artifacts") ? "artifacts" : "store",

@@ -99,11 +99,13 @@ static gboolean is_secret(const gchar *property)
   return FALSE;
 }
 
-/* "postgresql://user:PASSWORD@host/db?password=...", "postgresql:host=h password=..." -> the passwords replaced by *** */
+/* "postgresql://user:PASSWORD@host/db?password=...", "postgresql:host=h password=..." -> the passwords replaced by ***
+ */
 static gchar *mask_uri(const gchar *uri)
 {
   g_autoptr(GRegex) user = g_regex_new("(://[^:/@]*):[^@/]*@", 0, 0, NULL);
-  g_autoptr(GRegex) query = g_regex_new("([?&]password=)[^&]*|([: ]password *= *)('(?:[^'\\\\]|\\\\.)*'|[^ ]*)", 0, 0, NULL);
+  g_autoptr(GRegex) query =
+      g_regex_new("([?&]password=)[^&]*|([: ]password *= *)('(?:[^'\\\\]|\\\\.)*'|[^ ]*)", 0, 0, NULL);
   g_autofree gchar *first = g_regex_replace(user, uri, -1, 0, "\\1:***@", 0, NULL);
   return g_regex_replace(query, first, -1, 0, "\\1\\2***", 0, NULL);
 }

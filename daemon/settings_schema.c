@@ -14,6 +14,7 @@ static const gchar *const start_names[] = {"earliest", "latest", NULL};
 static const gchar *const format_names[] = {"json", "cloudevents", NULL};
 static const gchar *const verdict_names[] = {"performance", "drift", "bias", "quality", NULL};
 static const gchar *const promote_names[] = {"manual", "auto", NULL}; /* the place is the gboolean */
+static const gchar *const retrain_mode_names[] = {"scratch", "fine-tune", NULL};
 static const gchar *const target_names[] = {"directory", "triton", NULL};
 
 static const SettingsOption broker_options[] = {
@@ -36,7 +37,7 @@ static const SettingsOption broker_options[] = {
      RANGE(1000, 3600000), MILLISECONDS,
      .help = "A daemon silent for so long loses its partitions. The broker's group.min.session.timeout.ms (6 s unless "
              "changed) bounds it from below."},
-    {NULL}};
+    {.key = NULL}};
 
 static const SettingsOption http_options[] = {
     {"listen", SETTINGS_TEXT, AT(Settings, http.listen), .fallback = "127.0.0.1:9464",
@@ -45,21 +46,21 @@ static const SettingsOption http_options[] = {
          "there is no authentication, so put an authenticating proxy in front to reach it from elsewhere."},
     {"socket", SETTINGS_TEXT, AT(Settings, http.socket), .fallback = "/run/kedge/kedge.sock",
      .help = "Path of a Unix socket with the same routes; \"\" for none."},
-    {NULL}};
+    {.key = NULL}};
 
 static const SettingsOption checkpoint_options[] = {
     {"events", SETTINGS_UINT, AT(Settings, checkpoint.events), .fallback = "20000", RANGE(1, 10000000),
      .unit = "events", .help = "State and offsets are stored after that many events ..."},
     {"milliseconds", SETTINGS_UINT, AT(Settings, checkpoint.milliseconds), .fallback = "1000", RANGE(1, 600000),
      MILLISECONDS, .help = "... or after that much time with anything new, whichever comes first."},
-    {NULL}};
+    {.key = NULL}};
 
 static const SettingsOption leader_options[] = {
     {"lease_ms", SETTINGS_UINT, AT(Settings, leader.lease_ms), .fallback = "10000", RANGE(100, 600000), MILLISECONDS,
      .help = "A leader silent for so long is replaced by another daemon."},
     {"poll_ms", SETTINGS_UINT, AT(Settings, leader.poll_ms), .fallback = "100", RANGE(1, 60000), MILLISECONDS,
      .help = "How often the leader looks for new panes."},
-    {NULL}};
+    {.key = NULL}};
 
 static const SettingsOption worker_options[] = {
     {"poll_ms", SETTINGS_UINT, AT(Settings, worker.poll_ms), .fallback = "100", RANGE(1, 60000), MILLISECONDS,
@@ -68,7 +69,7 @@ static const SettingsOption worker_options[] = {
      MILLISECONDS, .help = "How often a running job says that it lives."},
     {"lost_ms", SETTINGS_UINT, AT(Settings, worker.lost_ms), .fallback = "30000", RANGE(200, 3600000), MILLISECONDS,
      .help = "A job silent for so long is given to another worker."},
-    {NULL}};
+    {.key = NULL}};
 
 #define FIELD(key_, default_, help_)                                                                                   \
   {                                                                                                                    \
@@ -91,7 +92,7 @@ static const SettingsOption fields_options[] = {
           "name."),
     FIELD(latency, "latency_ms", "Time the prediction took, in milliseconds."),
     FIELD(label, "label", "The true class or value, in label events."),
-    {NULL}};
+    {.key = NULL}};
 
 static const SettingsOption traffic_options[] = {
     {"topic", SETTINGS_TEXT, AT(SettingsModel, traffic.topic), .required = TRUE, .help = "Topic of the predictions."},
@@ -119,7 +120,7 @@ static const SettingsOption traffic_options[] = {
     {"half_limit", SETTINGS_UINT, AT(SettingsModel, traffic.half_limit), .fallback = "10000", RANGE(1, 1000000),
      .unit = "halves",
      .help = "cloudevents: that many ids are remembered at most, a partition; the oldest is given up."},
-    {NULL}};
+    {.key = NULL}};
 
 static const SettingsOption labels_options[] = {
     {"topic", SETTINGS_TEXT, AT(SettingsModel, labels.topic), .fallback = "\"\"",
@@ -134,7 +135,7 @@ static const SettingsOption labels_options[] = {
          "traffic partition; true only when both are keyed by the request id with the same partitioner and count."},
     {"sample", SETTINGS_DOUBLE, AT(SettingsModel, labels.sample), .fallback = "1", RANGE(0, 1), .unit = "fraction",
      .help = "Share of the predictions held for their label, chosen by a hash of the request id."},
-    {NULL}};
+    {.key = NULL}};
 
 static const SettingsOption window_options[] = {
     {"events", SETTINGS_UINT, AT(SettingsModel, window.events), .fallback = "1000", RANGE(0, 1000000000),
@@ -152,7 +153,7 @@ static const SettingsOption window_options[] = {
      .unit = "rows", .help = "Labelled rows of a label pane: performance is looked at so often."},
     {"panes_per_day", SETTINGS_UINT, AT(SettingsModel, window.panes_per_day), .fallback = "10000", RANGE(1, 100000000),
      .unit = "panes", .help = "Bound; panes become longer to keep it."},
-    {NULL}};
+    {.key = NULL}};
 
 static const SettingsOption alarm_options[] = {
     {"budget", SETTINGS_DOUBLE, AT(SettingsModel, alarm.budget), .fallback = "1", RANGE(1e-9, 1e9), .unit = "alarms",
@@ -166,16 +167,21 @@ static const SettingsOption alarm_options[] = {
      RANGE(0, 1), .help = "A group's selection rate divided by the highest must not fall below; 0: only report."},
     {"minimum_group", SETTINGS_UINT, AT(SettingsModel, alarm.minimum_group), .fallback = "30", RANGE(1, 1000000000),
      .unit = "rows", .help = "Smaller groups are not judged."},
-    {NULL}};
+    {.key = NULL}};
 
 static const SettingsOption policy_options[] = {
     {"act_on", SETTINGS_TEXT_LIST, AT(SettingsModel, policy.act_on), .fallback = "[performance]",
      .choices = verdict_names, .help = "Verdicts that start a retraining. The others only open incidents."},
     {"retrain", SETTINGS_BOOLEAN, AT(SettingsModel, policy.retrain), .fallback = "true",
      .help = "Whether to retrain at all; false: incidents and pool only."},
-    {"minimum_rows", SETTINGS_UINT, AT(SettingsModel, policy.minimum_rows), .fallback = "200", RANGE(1, 1000000000),
+    {"retrain_mode", SETTINGS_CHOICE, AT(SettingsModel, policy.retrain_mode), .fallback = "scratch",
+     .choices = retrain_mode_names,
+     .help =
+         "What a retraining begins with: scratch (new weights in `architecture`; after an abrupt change the old ones "
+         "only mislead) or fine-tune (the champion's own graph and weights)."},
+    {"minimum_rows", SETTINGS_UINT, AT(SettingsModel, policy.minimum_rows), .fallback = "50", RANGE(1, 1000000000),
      .unit = "rows", .help = "Labelled rows since the change that a retraining needs."},
-    {"cooldown_rows", SETTINGS_UINT, AT(SettingsModel, policy.cooldown_rows), .fallback = "500", RANGE(0, 1000000000),
+    {"cooldown_rows", SETTINGS_UINT, AT(SettingsModel, policy.cooldown_rows), .fallback = "1000", RANGE(0, 1000000000),
      .unit = "rows", .help = "Labelled rows between two retrainings of one incident."},
     {"daily_budget", SETTINGS_UINT, AT(SettingsModel, policy.daily_budget), .fallback = "0", RANGE(0, 1000000),
      .unit = "retrainings", .help = "Retrainings per day of event time; 0: no bound."},
@@ -193,7 +199,7 @@ static const SettingsOption policy_options[] = {
      .unit = "steps", .help = "Steps of each attack."},
     {"seed", SETTINGS_UINT64, AT(SettingsModel, policy.seed), .fallback = "1", RANGE(0, 18446744073709551615.),
      .help = "Seed of every random choice: the same data and seed give the same model."},
-    {NULL}};
+    {.key = NULL}};
 
 static const SettingsOption gate_options[] = {
     {"minimum_gain", SETTINGS_DOUBLE, AT(SettingsModel, gate.minimum_gain), .fallback = "0", RANGE(-1, 1),
@@ -210,7 +216,7 @@ static const SettingsOption gate_options[] = {
      RANGE(0, 1e12), .unit = "us", .help = "99 of 100 single predictions must take no longer; 0: no bound."},
     {"minimum_holdout", SETTINGS_UINT64, AT(SettingsModel, gate.minimum_holdout), .fallback = "20", RANGE(1, 1e9),
      .unit = "rows", .help = "Held-out rows without which the gate refuses to judge."},
-    {NULL}};
+    {.key = NULL}};
 
 static const SettingsOption rollout_options[] = {
     {"promote", SETTINGS_INDEX, AT(SettingsModel, rollout.automatic), .fallback = "auto", .choices = promote_names,
@@ -219,7 +225,7 @@ static const SettingsOption rollout_options[] = {
      .unit = "rows", .help = "Labelled rows after a promotion during which it may be rolled back; 0: no watch."},
     {"watch_margin", SETTINGS_DOUBLE, AT(SettingsModel, rollout.watch_margin), .fallback = "0.05", RANGE(0, 1),
      .help = "Rolled back when the live error exceeds the promise by more than this, significantly."},
-    {NULL}};
+    {.key = NULL}};
 
 static const SettingsOption target_options[] = {
     {"type", SETTINGS_CHOICE, AT(SettingsTarget, type), .required = TRUE, .choices = target_names,
@@ -229,7 +235,7 @@ static const SettingsOption target_options[] = {
      .help = "Base URL of the server's load call, http:// or https://; \"\": none."},
     {"keep_versions", SETTINGS_UINT, AT(SettingsTarget, keep_versions), .fallback = "3", RANGE(0, 10000),
      .unit = "versions", .help = "Older version folders kept."},
-    {NULL}};
+    {.key = NULL}};
 
 static const SettingsOption model_options[] = {
     {"name", SETTINGS_TEXT, AT(SettingsModel, name), .required = TRUE,
@@ -245,7 +251,7 @@ static const SettingsOption model_options[] = {
     {"rollout", SETTINGS_SECTION, .section = rollout_options, .help = "How it comes to serve, and how it is watched."},
     {"targets", SETTINGS_LIST, AT(SettingsModel, targets), .count_offset = offsetof(SettingsModel, n_targets),
      .section = target_options, .size = sizeof(SettingsTarget), .help = "Where promoted versions are written."},
-    {NULL}};
+    {.key = NULL}};
 
 static const SettingsOption webhook_options[] = {
     {"name", SETTINGS_TEXT, AT(SettingsWebhook, name), .required = TRUE, .help = "A name for messages, as a model's."},
@@ -258,7 +264,7 @@ static const SettingsOption webhook_options[] = {
      .help = "Permit receivers with loopback, link-local or private addresses."},
     {"timeout_ms", SETTINGS_UINT, AT(SettingsWebhook, timeout_ms), .fallback = "10000", RANGE(100, 120000),
      MILLISECONDS, .help = "For connecting, sending and the answer together."},
-    {NULL}};
+    {.key = NULL}};
 
 const SettingsOption settings_options[] = {
     {"store", SETTINGS_TEXT, AT(Settings, store), .fallback = "sqlite:/var/lib/kedge/kedge.db",
@@ -281,4 +287,4 @@ const SettingsOption settings_options[] = {
      .section = model_options, .size = sizeof(SettingsModel), .help = "The models watched."},
     {"webhooks", SETTINGS_LIST, AT(Settings, webhooks), .count_offset = offsetof(Settings, n_webhooks),
      .section = webhook_options, .size = sizeof(SettingsWebhook), .help = "Who is told of incidents and promotions."},
-    {NULL}};
+    {.key = NULL}};

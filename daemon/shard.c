@@ -139,11 +139,14 @@ static void hold(Shard *shard, const DriftEvent *event, guint64 hash, gint64 off
 static void take_event(Shard *shard, const DriftEvent *event, gint64 offset, gint64 time)
 {
   if (time > shard->watermark) shard->watermark = time;
-  guint64 held_hash = 0;
+  guint64 hash = 0, held_hash = 0;
   gboolean late = time < shard->watermark - shard->settings.late_us, duplicate = FALSE;
-  gboolean has_id = event->request_id.kind == DRIFT_VALUE_TEXT; /* without one: counted, but never joined */
-  if (!late && has_id && (shard->seen != NULL || shard->join != NULL)) {
-    guint64 hash = shard_hash(event->request_id.text, event->request_id.length);
+  /* without an id: counted, but never joined */
+  if (!late && event->request_id.kind == DRIFT_VALUE_TEXT && (shard->seen != NULL || shard->join != NULL))
+    hash = shard_hash(event->request_id.text, event->request_id.length);
+  if (hash != 0 && shard->seen != NULL) shard_seen_prefetch(shard->seen, hash);
+  if (!late) drift_accumulator_locate(shard->accumulator, event); /* takes about as long as the fetch */
+  if (hash != 0) {
     duplicate = shard->seen != NULL && shard_seen_add(shard->seen, hash, shard->watermark);
     if (!duplicate && shard->join != NULL) hold(shard, event, held_hash = hash, offset, time);
   }
@@ -154,7 +157,7 @@ static void take_event(Shard *shard, const DriftEvent *event, gint64 offset, gin
     shard->pane.duplicates++;
     shard->statistics.duplicates++;
   } else {
-    drift_accumulator_add(shard->accumulator, event);
+    drift_accumulator_count(shard->accumulator);
     if (shard->pane.events == 0 || time < shard->pane.first_time) shard->pane.first_time = time;
     if (shard->pane.events == 0 || time > shard->pane.last_time) shard->pane.last_time = time;
     shard->pane.events++;

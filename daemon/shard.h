@@ -72,7 +72,8 @@ GBytes *shard_state_reset(GBytes *state, gint64 traffic, gint64 labels, GError *
  * -------- */
 gint64 shard_get_next_offset(const Shard *shard);
 void shard_set_next_offset(Shard *shard, gint64 offset); /* closes the pane that is open */
-/* Closes the open pane, if it has any record, where it stands: for replay, which cuts panes where they were cut before. */
+/* Closes the open pane, if it has any record, where it stands: for replay, which cuts panes where they were cut before.
+ */
 void shard_cut_pane(Shard *shard);
 /* The label partitions it follows: [0, n), or just one. */
 gboolean shard_follows(const Shard *shard, gint32 label_partition);

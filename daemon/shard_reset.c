@@ -1,5 +1,8 @@
 #include "daemon/shard_reset.h"
 
+#include <jansson.h>
+#include <stdlib.h>
+
 #include "daemon/shard.h"
 #include "registry/audit.h"
 
@@ -19,6 +22,23 @@ static gchar *describe(gint64 offset)
   return g_strdup_printf("%" G_GINT64_FORMAT, offset);
 }
 
+/* What counts as consumed from now on, so that nobody who waits for offsets is told that they were read before: 0 until
+ * the daemon has resolved earliest or latest. New text. */
+static gchar *reset_consumed(const gchar *consumed, gint64 traffic, gint64 labels)
+{
+  json_t *json = consumed != NULL ? json_loads(consumed, 0, NULL) : NULL, *label;
+  const char *key;
+  if (json == NULL) json = json_object();
+  if (traffic != SHARD_KEEP) json_object_set_new(json, "traffic", json_integer((json_int_t)MAX(traffic, 0)));
+  json_object_foreach (json_object_get(json, "labels"), key, label)
+    if (labels != SHARD_KEEP) json_integer_set(label, (json_int_t)MAX(labels, 0));
+  char *text = json_dumps(json, JSON_COMPACT);
+  json_decref(json);
+  gchar *copy = g_strdup(text);
+  free(text);
+  return copy;
+}
+
 static gboolean write_reset(RegistryStore *store, const gchar *model, const RegistryShardStatus *status, gint64 traffic,
                             gint64 labels, const gchar *actor, GError **error)
 {
@@ -26,13 +46,14 @@ static gboolean write_reset(RegistryStore *store, const gchar *model, const Regi
   if (row == NULL) return FALSE;
   g_autoptr(GBytes) state = shard_state_reset(row->state, traffic, labels, error);
   if (state == NULL) return FALSE;
+  g_autofree gchar *consumed = reset_consumed(status->consumed, traffic, labels);
   RegistryCheckpoint checkpoint = {.model = model,
                                    .partition = status->partition,
                                    .epoch = row->epoch,
                                    .base_offset = row->next_offset,
                                    .next_offset = traffic >= 0 ? traffic : row->next_offset,
                                    .state = state,
-                                   .consumed = status->consumed,
+                                   .consumed = consumed,
                                    .watermark = status->watermark,
                                    .idle = status->idle};
   g_autofree gchar *from = describe(traffic), *labels_from = describe(labels);

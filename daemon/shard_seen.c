@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 typedef struct {
   guint64 *slots; /* open addressing, 0: empty; size is mask + 1 */
@@ -26,11 +27,25 @@ struct _ShardSeen {
 };
 
 #define SEEN_FIRST_SLOTS 1024u
+#define HUGE_PAGE ((gsize)2 << 20)
+
+/* Look-ups are at random places: in huge pages, where the system offers them, they cost half of what they do in small
+ * ones. */
+static guint64 *new_slots(guint64 n)
+{
+  gsize size = n * sizeof(guint64);
+  void *slots = NULL;
+  if (size < HUGE_PAGE) return g_aligned_alloc0(n, sizeof(guint64), 64);
+  slots = g_aligned_alloc(n, sizeof(guint64), HUGE_PAGE);
+  madvise(slots, size, MADV_HUGEPAGE);
+  memset(slots, 0, size);
+  return slots;
+}
 
 static void seen_table_init(SeenTable *table)
 {
   table->mask = SEEN_FIRST_SLOTS - 1;
-  table->slots = g_new0(guint64, SEEN_FIRST_SLOTS);
+  table->slots = new_slots(SEEN_FIRST_SLOTS);
   table->count = 0;
 }
 
@@ -60,10 +75,10 @@ static void seen_table_add(SeenTable *table, guint64 hash)
 {
   if ((guint64)table->count * 2 > table->mask) {
     SeenTable bigger = {.mask = table->mask * 2 + 1};
-    bigger.slots = g_new0(guint64, bigger.mask + 1);
+    bigger.slots = new_slots(bigger.mask + 1);
     for (guint64 i = 0; i <= table->mask; i++)
       if (table->slots[i] != 0) seen_table_place(&bigger, table->slots[i]);
-    g_free(table->slots);
+    g_aligned_free(table->slots);
     *table = bigger;
   }
   seen_table_place(table, hash);
@@ -87,8 +102,8 @@ ShardSeen *shard_seen_new(gint64 span_us, guint capacity, gboolean keep_fresh)
 void shard_seen_free(ShardSeen *seen)
 {
   if (seen == NULL) return;
-  g_free(seen->tables[0].slots);
-  g_free(seen->tables[1].slots);
+  g_aligned_free(seen->tables[0].slots);
+  g_aligned_free(seen->tables[1].slots);
   g_array_unref(seen->fresh);
   g_array_unref(seen->runs);
   g_free(seen);
@@ -112,6 +127,11 @@ static void seen_advance(ShardSeen *seen, gint64 watermark)
   seen_rotate(seen, watermark);
   /* After a jump of two spans the former generation is too old as well. */
   if (age > 2 * seen->span_us) seen_rotate(seen, watermark);
+}
+
+void shard_seen_prefetch(const ShardSeen *seen, guint64 hash)
+{
+  for (guint t = 0; t < 2; t++) __builtin_prefetch(&seen->tables[t].slots[hash & seen->tables[t].mask]);
 }
 
 gboolean shard_seen_has(const ShardSeen *seen, guint64 hash)

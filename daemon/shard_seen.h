@@ -19,6 +19,8 @@ ShardSeen *shard_seen_new(gint64 span_us, guint capacity, gboolean keep_fresh);
 void shard_seen_free(ShardSeen *seen);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(ShardSeen, shard_seen_free)
 gboolean shard_seen_has(const ShardSeen *seen, guint64 hash);
+/* Fetches what a look-up of the hash will read, so that the caller can do something else while memory answers. */
+void shard_seen_prefetch(const ShardSeen *seen, guint64 hash);
 /* TRUE when the hash was in the set already; else adds it. hash is not 0. watermark never falls. */
 gboolean shard_seen_add(ShardSeen *seen, guint64 hash, gint64 watermark);
 guint shard_seen_get_count(const ShardSeen *seen);

@@ -18,11 +18,11 @@ typedef struct {
   DriftSchema *schema;
   const DriftColumn *label;
   Source *source;
-  GArray *traffic, *labels;    /* of WaitOffset: what was sent so far */
+  GArray *traffic, *labels; /* of WaitOffset: what was sent so far */
   gint64 champion, first_version;
   PipelineModel *scorer, *first_scorer;
-  guint64 scored_to;           /* position up to which rows are scored by the present champion */
-  float *outputs;              /* of the rows scored ahead, from scored_from */
+  guint64 scored_to; /* position up to which rows are scored by the present champion */
+  float *outputs;    /* of the rows scored ahead, from scored_from */
   guint64 scored_from;
   guint64 n_sent, n_labels;
   double served_sum;
@@ -55,7 +55,8 @@ static void note_failure(gpointer user_data, const gchar *topic, gint32 partitio
   g_debug("simulate: %s/%d: %s", topic ? topic : "broker", partition, error->message);
 }
 
-/* --- opening -------------------------------------------------------------------------------------------------------- */
+/* --- opening --------------------------------------------------------------------------------------------------------
+ */
 
 static GArray *begin_offsets(Feeder *feeder, const gchar *topic, GError **error)
 {
@@ -98,6 +99,13 @@ static gboolean open_model(Feeder *feeder, GError **error)
   feeder->schema = model ? pipeline_model_spec_parse(model->spec, error) : NULL;
   if (!feeder->schema) return FALSE;
   feeder->label = drift_table_get_column(feeder->feed->table, feeder->schema->label);
+  for (guint i = 0; i < drift_schema_n_features(feeder->schema); i++) {
+    const gchar *name = drift_schema_get_feature(feeder->schema, i)->name;
+    if (drift_table_get_column(feeder->feed->table, name)) continue;
+    g_set_error(error, DAEMON_ERROR, DAEMON_ERROR_SETTINGS, "the data have no column %s, a feature of model %s", name,
+                feeder->feed->model->name);
+    return FALSE;
+  }
   if (feeder->label) return TRUE;
   g_set_error(error, DAEMON_ERROR, DAEMON_ERROR_SETTINGS, "the data have no column %s, the label of model %s",
               feeder->schema->label, feeder->feed->model->name);
@@ -115,7 +123,8 @@ static void close_feeder(Feeder *feeder)
   g_free(feeder->outputs);
 }
 
-/* --- scoring -------------------------------------------------------------------------------------------------------- */
+/* --- scoring --------------------------------------------------------------------------------------------------------
+ */
 
 static PipelineModel *load_version(Feeder *feeder, gint64 number, GError **error)
 {
@@ -183,17 +192,19 @@ static const float *outputs_of(Feeder *feeder, guint64 position, GError **error)
   return feeder->outputs + (position - feeder->scored_from) * pipeline_model_get_n_outputs(feeder->scorer);
 }
 
-/* 1 right, 0 wrong; the absolute error for regression; NaN without a label. */
+/* 1 right, 0 wrong (a class that the model does not know cannot be right); the absolute error for regression; NaN
+ * without a label. */
 static double merit(const Feeder *feeder, PipelineModel *model, const float *outputs, guint64 position)
 {
   DriftValue label = drift_column_get_value(feeder->label, feeder->feed->order[position]);
   if (feeder->schema->task == DRIFT_TASK_REGRESSION)
     return label.kind == DRIFT_VALUE_NUMBER ? fabs((double)outputs[0] - label.number) : NAN;
-  gint class = drift_schema_class_of(feeder->schema, &label);
-  return class < 0 ? NAN : (gint)pipeline_model_decide(model, outputs) == class;
+  if (label.kind == DRIFT_VALUE_MISSING) return NAN;
+  return (gint)pipeline_model_decide(model, outputs) == drift_schema_class_of(feeder->schema, &label);
 }
 
-/* --- sending -------------------------------------------------------------------------------------------------------- */
+/* --- sending --------------------------------------------------------------------------------------------------------
+ */
 
 static json_t *value_to_json(const DriftValue *value)
 {
@@ -208,7 +219,8 @@ static gint64 time_of(const Feeder *feeder, guint64 position)
 }
 
 /* Takes `json`. Rows go round the partitions by their number, labels likewise. */
-static gboolean send(Feeder *feeder, const gchar *topic, GArray *offsets, guint64 position, json_t *json, GError **error)
+static gboolean send(Feeder *feeder, const gchar *topic, GArray *offsets, guint64 position, json_t *json,
+                     GError **error)
 {
   gint32 partition = (gint32)((position - feeder->feed->warm_up) % offsets->len);
   gchar *text = verdict_dump(json);
@@ -249,18 +261,17 @@ static gboolean send_row(Feeder *feeder, guint64 position, GError **error)
   if (!outputs) return FALSE;
   SimulatePrediction p = {feeder->feed->order[position], feeder->champion, -1, NAN, NAN, NAN};
   g_autofree gchar *id = g_strdup_printf("r%" G_GUINT64_FORMAT, p.row);
-  json_t *json = json_pack("{s:s, s:I, s:s, s:I, s:o}", fields->request_id, id, fields->time,
-                           (json_int_t)(time_of(feeder, position) / 1000), fields->model, feeder->feed->model->name,
-                           fields->version, (json_int_t)feeder->champion, fields->features,
-                           features_to_json(feeder, position));
+  json_t *json =
+      json_pack("{s:s, s:I, s:s, s:I, s:o}", fields->request_id, id, fields->time,
+                (json_int_t)(time_of(feeder, position) / 1000), fields->model, feeder->feed->model->name,
+                fields->version, (json_int_t)feeder->champion, fields->features, features_to_json(feeder, position));
   if (feeder->schema->task == DRIFT_TASK_REGRESSION) {
     p.value = (double)outputs[0];
     json_object_set_new(json, fields->prediction, json_real(p.value));
   } else {
     p.predicted = (gint32)pipeline_model_decide(feeder->scorer, outputs);
     guint shown = feeder->schema->task == DRIFT_TASK_BINARY ? feeder->schema->positive_class : (guint)p.predicted;
-    json_object_set_new(json, fields->prediction,
-                        json_string(g_ptr_array_index(feeder->schema->classes, p.predicted)));
+    json_object_set_new(json, fields->prediction, json_string(g_ptr_array_index(feeder->schema->classes, p.predicted)));
     json_object_set_new(json, fields->score, json_real((double)outputs[shown]));
   }
   p.merit = merit(feeder, feeder->scorer, outputs, position);
@@ -285,7 +296,8 @@ static gboolean send_label(Feeder *feeder, guint64 position, GError **error)
   return send(feeder, feed->model->labels.topic, feeder->labels, position, json, error);
 }
 
-/* --- waiting -------------------------------------------------------------------------------------------------------- */
+/* --- waiting --------------------------------------------------------------------------------------------------------
+ */
 
 static gboolean flush(Feeder *feeder, GError **error)
 {
@@ -321,14 +333,16 @@ static gboolean settle(Feeder *feeder, GError **error)
   return follow_champion(feeder, error);
 }
 
-static gboolean report(Feeder *feeder, SimulateProgressFunc progress, gpointer user_data, guint64 position, GError **error)
+static gboolean report(Feeder *feeder, SimulateProgressFunc progress, gpointer user_data, guint64 position,
+                       GError **error)
 {
   const SimulateFeed *feed = feeder->feed;
   SimulateProgress p = {.sent = feeder->n_sent,
                         .labels = feeder->n_labels,
                         .served = feeder->result->n ? feeder->served_sum / (double)feeder->result->n : NAN,
                         .champion = feeder->champion,
-                        .fraction = (double)(position - feed->warm_up) / (double)(feed->n_rows + feed->delay - feed->warm_up)};
+                        .fraction =
+                            (double)(position - feed->warm_up) / (double)(feed->n_rows + feed->delay - feed->warm_up)};
   if (!progress || progress(&p, user_data)) return TRUE;
   g_set_error(error, DAEMON_ERROR, DAEMON_ERROR_STATE, "stopped after %" G_GUINT64_FORMAT " rows", feeder->n_sent);
   return FALSE;

@@ -21,8 +21,9 @@ static void put_text(DriftTable *table, guint column, const gchar *text)
   drift_column_append_text(g_ptr_array_index(table->columns, column), text, -1);
 }
 
-/* --- SEA: W. N. Street and Y. Kim, KDD 2001. Three attributes in [0, 10], the third irrelevant; positive when the first
- * two add up to more than a threshold that changes in each quarter; 10 % of the labels are flipped. ------------------- */
+/* --- SEA: W. N. Street and Y. Kim, KDD 2001. Three attributes in [0, 10], the third irrelevant; positive when the
+ * first two add up to more than a threshold that changes in each quarter; 10 % of the labels are flipped.
+ * ------------------- */
 
 static void generate_sea(DriftTable *table, guint64 rows, GRand *random)
 {
@@ -39,7 +40,8 @@ static void generate_sea(DriftTable *table, guint64 rows, GRand *random)
 
 /* --- Agrawal: R. Agrawal, T. Imielinski, A. Swami, IEEE TKDE 5 (1993) 914: loan applications. The first half follows
  * function 2 (age and salary), the second function 4 (age, education and salary) with salaries a fifth higher. We add
- * "sex", which the functions ignore, and deny one approval in ten of the women, so that there is a bias to see. -------- */
+ * "sex", which the functions ignore, and deny one approval in ten of the women, so that there is a bias to see.
+ * -------- */
 
 typedef struct {
   double salary, commission, loan, home_value;
@@ -103,14 +105,15 @@ static void generate_agrawal(DriftTable *table, guint64 rows, GRand *random)
 }
 
 /* --- Rotating hyperplane: G. Hulten, L. Spencer, P. Domingos, KDD 2001. Ten attributes in [0, 1]; the weights of the
- * first four drift by a thousandth a row and turn back now and then; 5 % of the labels are flipped. ------------------- */
+ * first four drift by a thousandth a row and turn back now and then; 5 % of the labels are flipped. -------------------
+ */
 
 static void generate_hyperplane(DriftTable *table, guint64 rows, GRand *random)
 {
   enum { N = 10, DRIFTING = 4 };
   double weights[N], directions[N];
-  add_numbers(table, (const gchar *const[]){"x1", "x2", "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10", SIMULATE_LABEL,
-                                            NULL});
+  add_numbers(
+      table, (const gchar *const[]){"x1", "x2", "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10", SIMULATE_LABEL, NULL});
   for (guint i = 0; i < N; i++) {
     weights[i] = g_rand_double(random);
     directions[i] = i < DRIFTING ? 1 : 0;
@@ -128,13 +131,14 @@ static void generate_hyperplane(DriftTable *table, guint64 rows, GRand *random)
     put(table, N, positive);
     for (guint i = 0; i < DRIFTING; i++) {
       weights[i] += directions[i] * .001;
-      if (g_rand_double(random) < .01) directions[i] = -directions[i];
+      if (g_rand_double(random) < .1) directions[i] = -directions[i];
     }
   }
 }
 
 /* --- Sine and mixed: J. Gama, P. Medas, G. Castillo, P. Rodrigues, SBIA 2004. 10,000 rows a concept, no noise, classes
- * balanced in random order (each row first draws its class, then a point of that class). ------------------------------ */
+ * balanced in random order (each row first draws its class, then a point of that class). ------------------------------
+ */
 
 static guint sine_class(guint function, const double *x)
 {
@@ -185,10 +189,11 @@ static void generate_mixed(DriftTable *table, guint64 rows, GRand *random)
 static const SimulateStream sea = {"sea", "SEA: a threshold that changes in each quarter, 10 % label noise", 40000,
                                    generate_sea};
 static const SimulateStream agrawal = {
-    "agrawal", "Agrawal loan applications: the rule of approval and the salaries change at half; sensitive attribute sex",
-    20000, generate_agrawal};
-static const SimulateStream hyperplane = {"hyperplane", "a slowly rotating hyperplane in ten dimensions, 5 % label noise",
-                                          40000, generate_hyperplane};
+    "agrawal",
+    "Agrawal loan applications: the rule of approval and the salaries change at half; sensitive attribute sex", 20000,
+    generate_agrawal};
+static const SimulateStream hyperplane = {
+    "hyperplane", "a slowly rotating hyperplane in ten dimensions, 5 % label noise", 40000, generate_hyperplane};
 static const SimulateStream sine = {"sine", "functions 0, 1, 2, 3 of Gama et al. 2004, 10,000 rows each", 40000,
                                     generate_sine};
 static const SimulateStream mixed = {"mixed", "functions 0, 1, 0, 1 of Gama et al. 2004, 10,000 rows each", 40000,
@@ -207,8 +212,9 @@ DriftTable *simulate_stream_generate(const SimulateStream *stream, guint64 rows,
 {
   if (rows == 0) rows = stream->default_rows;
   if (rows > MAXIMUM_ROWS) {
-    g_set_error(error, DRIFT_ERROR, DRIFT_ERROR_LIMIT, "%" G_GUINT64_FORMAT " rows are more than the %" G_GUINT64_FORMAT
-                " that can be simulated at once", rows, MAXIMUM_ROWS);
+    g_set_error(error, DRIFT_ERROR, DRIFT_ERROR_LIMIT,
+                "%" G_GUINT64_FORMAT " rows are more than the %" G_GUINT64_FORMAT " that can be simulated at once",
+                rows, MAXIMUM_ROWS);
     return NULL;
   }
   DriftTable *table = drift_table_new();
@@ -217,4 +223,19 @@ DriftTable *simulate_stream_generate(const SimulateStream *stream, guint64 rows,
   g_rand_free(random);
   table->n_rows = rows;
   return table;
+}
+
+guint64 *simulate_order(guint64 n, gboolean shuffle, guint32 seed)
+{
+  guint64 *order = g_new(guint64, MAX(n, 1));
+  for (guint64 i = 0; i < n; i++) order[i] = i;
+  if (!shuffle) return order;
+  GRand *random = g_rand_new_with_seed(seed);
+  for (guint64 i = n; i > 1; i--) { /* Fisher–Yates; tables have fewer than 2^31 rows */
+    guint64 j = (guint64)g_rand_int_range(random, 0, (gint32)MIN(i, G_MAXINT32)), swap = order[i - 1];
+    order[i - 1] = order[j];
+    order[j] = swap;
+  }
+  g_rand_free(random);
+  return order;
 }

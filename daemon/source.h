@@ -15,11 +15,12 @@ struct _SourceRecord {
   const gchar *topic;
   gint32 partition;
   gint64 offset;
-  gint64 timestamp;        /* microseconds, the broker's; -1: none */
+  gint64 timestamp; /* microseconds, the broker's; -1: none */
   const guint8 *key, *value;
   gsize key_length, value_length;
-  gpointer native;         /* for header look-up */
-  /* The last header of that name, not NUL-terminated; NULL: absent. The same as SourceType's; NULL: no headers at all. */
+  gpointer native; /* for header look-up */
+  /* The last header of that name, not NUL-terminated; NULL: absent. The same as SourceType's; NULL: no headers at all.
+   */
   const gchar *(*get_header)(const SourceRecord *record, const gchar *name, gsize *length);
 };
 
@@ -50,7 +51,8 @@ typedef struct {
   gboolean (*stop)(Source *source, const gchar *topic, gint32 partition, GError **error);
   gboolean (*pause)(Source *source, const gchar *topic, gint32 partition, gboolean paused, GError **error);
   gint32 (*count_partitions)(Source *source, const gchar *topic, GError **error);
-  gboolean (*get_range)(Source *source, const gchar *topic, gint32 partition, gint64 *low, gint64 *high, GError **error);
+  gboolean (*get_range)(Source *source, const gchar *topic, gint32 partition, gint64 *low, gint64 *high,
+                        GError **error);
   /* The last end mark heard of (lag = mark - next offset), without asking anybody; -1: not known yet. */
   gint64 (*get_high_mark)(Source *source, const gchar *topic, gint32 partition);
   gchar *(*get_cluster_id)(Source *source); /* new; NULL: unknown yet */
@@ -61,8 +63,9 @@ typedef struct {
   void (*commit)(Source *source, const gchar *topic, gint32 partition, gint64 next_offset);
   gboolean (*produce)(Source *source, const gchar *topic, const gchar *key, GBytes *value, const gchar *const *headers,
                       GError **error); /* headers: name, value, …, NULL; synchronous, at least once */
-  /* The same without waiting, for many records: partition -1 chooses by key (murmur2, as Java's producers do; round robin
-   * without a key). FALSE only when it could not be queued. flush waits until all are stored, or says why one is not. */
+  /* The same without waiting, for many records: partition -1 chooses by key (murmur2, as Java's producers do; round
+   * robin without a key). FALSE only when it could not be queued. flush waits until all are stored, or says why one is
+   * not. */
   gboolean (*send)(Source *source, const gchar *topic, gint32 partition, const gchar *key, GBytes *value,
                    const gchar *const *headers, GError **error);
   gboolean (*flush)(Source *source, guint timeout_ms, GError **error);

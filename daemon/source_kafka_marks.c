@@ -207,7 +207,8 @@ gint32 kafka_marks_get_count(KafkaMarks *marks, const gchar *topic)
 
 void kafka_marks_note_record(KafkaMarks *marks)
 {
-  g_atomic_int_inc(&marks->records);
+  /* One writer: it needs no locked instruction, which would be felt at millions of records a second. */
+  __atomic_store_n(&marks->records, (gint)((guint)marks->records + 1), __ATOMIC_RELAXED);
 }
 
 void kafka_marks_note_failure(KafkaMarks *marks)

@@ -10,7 +10,7 @@ json_t *verdict_number(double value)
 
 gchar *verdict_dump(const json_t *json)
 {
-  char *text = json_dumps(json, JSON_COMPACT | JSON_REAL_PRECISION(17));
+  char *text = json_dumps(json, JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(17));
   gchar *copy = g_strdup(text);
   free(text);
   return copy;
@@ -110,9 +110,8 @@ json_t *verdict_window_to_json(const DriftWindowVerdict *verdict, const DriftWin
 json_t *verdict_settings_to_json(const DriftWindowSettings *s)
 {
   return json_pack("{s:f, s:f, s:f, s:f, s:i, s:f}", "minimum_effect", s->minimum_effect, "false_discovery_rate",
-                   s->false_discovery_rate, "missing_rate_increase", s->missing_rate_increase,
-                   "disparate_impact_bound", s->disparate_impact_bound, "minimum_group", (int)s->minimum_group,
-                   "confidence", s->confidence);
+                   s->false_discovery_rate, "missing_rate_increase", s->missing_rate_increase, "disparate_impact_bound",
+                   s->disparate_impact_bound, "minimum_group", (int)s->minimum_group, "confidence", s->confidence);
 }
 
 gboolean verdict_settings_from_json(const json_t *json, DriftWindowSettings *settings)
@@ -169,12 +168,14 @@ gchar *verdict_window_summary(const DriftWindowVerdict *verdict, gboolean qualit
     if (shown >= 3) continue;
     const gchar *comma = shown ? ", " : "";
     if (quality)
-      g_string_append_printf(text, "%s%s (missing %.1f %%, unseen %.1f %%, out of range %.1f %%, n = %" G_GUINT64_FORMAT ")",
-                             comma, f->feature, 100 * f->missing_window, 100 * f->unseen_window,
-                             100 * f->out_of_range_window, f->n_window);
-    else
-      g_string_append_printf(text, "%s%s (effect %.3f, adjusted p %.2g by %s, n = %" G_GUINT64_FORMAT ")", comma,
-                             f->feature, f->effect, f->p_adjusted, f->test, f->n_window);
+      g_string_append_printf(
+          text, "%s%s (missing %.1f %%, unseen %.1f %%, out of range %.1f %%, n = %" G_GUINT64_FORMAT ")", comma,
+          f->feature, 100 * f->missing_window, 100 * f->unseen_window, 100 * f->out_of_range_window, f->n_window);
+    else {
+      g_autofree gchar *p = f->p_adjusted > 0 ? g_strdup_printf("%.2g", f->p_adjusted) : g_strdup("below 1e-300");
+      g_string_append_printf(text, "%s%s (effect %.3f, adjusted p %s by %s, n = %" G_GUINT64_FORMAT ")", comma,
+                             f->feature, f->effect, p, f->test, f->n_window);
+    }
     shown++;
   }
   if (n > shown) g_string_append_printf(text, " and %u more", n - shown);

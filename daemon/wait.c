@@ -126,7 +126,8 @@ static gboolean nothing_is_open(RegistryStore *store, const WaitTarget *target, 
   gint64 jobs = registry_job_count_open(store, target->model, error);
   if (jobs < 0) return FALSE;
   if (jobs > 0) return not_yet(missing, "jobs: %" G_GINT64_FORMAT " queued or running", jobs);
-  g_autoptr(GPtrArray) due = registry_outbox_due(store, "rollout", g_get_real_time(), MAX_DUE, error);
+  /* also those that wait for their next try */
+  g_autoptr(GPtrArray) due = registry_outbox_due(store, "rollout", G_MAXINT64, MAX_DUE, error);
   if (due == NULL) return FALSE;
   for (guint i = 0; i < due->len; i++) {
     const RegistryOutboxItem *item = g_ptr_array_index(due, i);

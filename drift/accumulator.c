@@ -24,6 +24,7 @@ DriftAccumulator *drift_accumulator_new(DriftGrid *grid)
     drift_counts_init(&accumulator->tallies[i].counts, drift_quantity_n_cells(&grid->quantities[i]));
     drift_moments_init(&accumulator->tallies[i].moments);
   }
+  accumulator->places = g_new0(DriftPlace, grid->n_quantities);
   accumulator->versions = g_array_new(FALSE, TRUE, sizeof(DriftVersionTally));
   g_array_set_clear_func(accumulator->versions, version_clear);
   return accumulator;
@@ -34,6 +35,7 @@ void drift_accumulator_free(DriftAccumulator *accumulator)
   if (accumulator == NULL) return;
   for (guint i = 0; i < accumulator->grid->n_quantities; i++) drift_counts_clear(&accumulator->tallies[i].counts);
   g_free(accumulator->tallies);
+  g_free(accumulator->places);
   g_array_unref(accumulator->versions);
   drift_grid_unref(accumulator->grid);
   g_free(accumulator);
@@ -50,9 +52,9 @@ void drift_accumulator_reset(DriftAccumulator *accumulator)
   }
 }
 
+/* number is finite. */
 static void add_moments(DriftMoments *moments, const DriftBins *bins, double number)
 {
-  if (G_UNLIKELY(!isfinite(number))) return;
   gint64 q = drift_bins_quantise(bins, number);
   moments->n++;
   moments->sum += q;
@@ -62,17 +64,10 @@ static void add_moments(DriftMoments *moments, const DriftBins *bins, double num
   if (number > moments->maximum) moments->maximum = number;
 }
 
-/* Counts a number, NaN: missing. Returns its cell. */
-static guint add_number(DriftTally *tally, const DriftQuantity *quantity, double number)
+/* Cell of a number, NaN: missing. */
+static guint locate_number(const DriftQuantity *quantity, double number)
 {
-  if (isnan(number)) {
-    drift_counts_increment(&tally->counts, drift_quantity_missing(quantity));
-    return drift_quantity_missing(quantity);
-  }
-  guint cell = drift_bins_find(quantity->bins, number);
-  drift_counts_increment(&tally->counts, cell);
-  add_moments(&tally->moments, quantity->bins, number);
-  return cell;
+  return isnan(number) ? drift_quantity_missing(quantity) : drift_bins_find(quantity->bins, number);
 }
 
 static guint odd_cell(const DriftQuantity *quantity, const DriftValue *value)
@@ -82,17 +77,16 @@ static guint odd_cell(const DriftQuantity *quantity, const DriftValue *value)
   return code < 0 ? drift_quantity_unseen(quantity) : (guint)code;
 }
 
-/* Counts a value and returns its cell. */
-static guint add_value(DriftTally *tally, const DriftQuantity *quantity, const DriftValue *value)
+static void locate_value(DriftPlace *place, const DriftQuantity *quantity, const DriftValue *value)
 {
-  double number;
+  double number = NAN;
+  gboolean is_number = FALSE;
   if (quantity->kind == DRIFT_NUMERIC) {
-    if (G_LIKELY(value->kind == DRIFT_VALUE_NUMBER)) return add_number(tally, quantity, value->number);
-    if (drift_value_to_number(value, &number)) return add_number(tally, quantity, number);
+    is_number = G_LIKELY(value->kind == DRIFT_VALUE_NUMBER) || drift_value_to_number(value, &number);
+    if (value->kind == DRIFT_VALUE_NUMBER) number = value->number;
   }
-  guint cell = odd_cell(quantity, value);
-  drift_counts_increment(&tally->counts, cell);
-  return cell;
+  place->cell = is_number ? locate_number(quantity, number) : odd_cell(quantity, value);
+  place->number = is_number ? number : NAN;
 }
 
 /* Index of the first kept version >= version. */
@@ -157,23 +151,40 @@ DriftVersionTally *drift_accumulator_version_tally(DriftAccumulator *accumulator
   return insert_version(accumulator, position, wanted);
 }
 
-void drift_accumulator_add(DriftAccumulator *accumulator, const DriftEvent *event)
+void drift_accumulator_locate(DriftAccumulator *accumulator, const DriftEvent *event)
 {
   const DriftGrid *grid = accumulator->grid;
-  DriftTally *tallies = accumulator->tallies;
-  for (guint i = 0; i < grid->n_features; i++) add_value(&tallies[i], &grid->quantities[i], &event->features[i]);
+  DriftPlace *places = accumulator->places, *outputs = places + grid->n_features;
+  for (guint i = 0; i < grid->n_features; i++) locate_value(&places[i], &grid->quantities[i], &event->features[i]);
 
   const DriftQuantity *quantities = grid->quantities + grid->n_features;
-  DriftTally *outputs = tallies + grid->n_features;
-  guint prediction =
-      add_value(&outputs[DRIFT_OUTPUT_PREDICTION], &quantities[DRIFT_OUTPUT_PREDICTION], &event->prediction);
-  guint score = add_number(&outputs[DRIFT_OUTPUT_SCORE], &quantities[DRIFT_OUTPUT_SCORE], event->score);
-  add_number(&outputs[DRIFT_OUTPUT_LATENCY], &quantities[DRIFT_OUTPUT_LATENCY], event->latency_ms);
+  locate_value(&outputs[DRIFT_OUTPUT_PREDICTION], &quantities[DRIFT_OUTPUT_PREDICTION], &event->prediction);
+  outputs[DRIFT_OUTPUT_SCORE] =
+      (DriftPlace){locate_number(&quantities[DRIFT_OUTPUT_SCORE], event->score), event->score};
+  outputs[DRIFT_OUTPUT_LATENCY] =
+      (DriftPlace){locate_number(&quantities[DRIFT_OUTPUT_LATENCY], event->latency_ms), event->latency_ms};
+  accumulator->located_version = event->version;
+}
 
-  DriftVersionTally *version = drift_accumulator_version_tally(accumulator, event->version);
-  drift_counts_increment(&version->predictions, prediction);
-  drift_counts_increment(&version->scores, score);
+void drift_accumulator_count(DriftAccumulator *accumulator)
+{
+  const DriftGrid *grid = accumulator->grid;
+  const DriftPlace *places = accumulator->places, *outputs = places + grid->n_features;
+  DriftTally *tallies = accumulator->tallies;
+  for (guint i = 0; i < grid->n_quantities; i++) {
+    drift_counts_increment(&tallies[i].counts, places[i].cell);
+    if (isfinite(places[i].number)) add_moments(&tallies[i].moments, grid->quantities[i].bins, places[i].number);
+  }
+  DriftVersionTally *version = drift_accumulator_version_tally(accumulator, accumulator->located_version);
+  drift_counts_increment(&version->predictions, outputs[DRIFT_OUTPUT_PREDICTION].cell);
+  drift_counts_increment(&version->scores, outputs[DRIFT_OUTPUT_SCORE].cell);
   accumulator->n_events++;
+}
+
+void drift_accumulator_add(DriftAccumulator *accumulator, const DriftEvent *event)
+{
+  drift_accumulator_locate(accumulator, event);
+  drift_accumulator_count(accumulator);
 }
 
 static void merge_moments(DriftMoments *into, const DriftMoments *from)
@@ -221,7 +232,7 @@ guint64 drift_accumulator_get_count(const DriftAccumulator *accumulator)
 
 gsize drift_accumulator_get_memory(const DriftAccumulator *accumulator)
 {
-  gsize bytes = sizeof *accumulator + accumulator->grid->n_quantities * sizeof(DriftTally);
+  gsize bytes = sizeof *accumulator + accumulator->grid->n_quantities * (sizeof(DriftTally) + sizeof(DriftPlace));
   for (guint i = 0; i < accumulator->grid->n_quantities; i++)
     bytes += drift_counts_memory(&accumulator->tallies[i].counts);
   for (guint i = 0; i < accumulator->versions->len; i++) {

@@ -37,6 +37,10 @@ DriftAccumulator *drift_accumulator_new(DriftGrid *grid);
 void drift_accumulator_free(DriftAccumulator *accumulator);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(DriftAccumulator, drift_accumulator_free)
 void drift_accumulator_add(DriftAccumulator *accumulator, const DriftEvent *event);
+/* The two halves of add, for a caller that waits for memory in between: locate finds the cells and changes no count;
+ * count counts the event located last, exactly once. */
+void drift_accumulator_locate(DriftAccumulator *accumulator, const DriftEvent *event);
+void drift_accumulator_count(DriftAccumulator *accumulator);
 /* into += from. Refused, into untouched: MISMATCH when the grids differ, LIMIT above 2^33 events. */
 gboolean drift_accumulator_merge(DriftAccumulator *into, const DriftAccumulator *from, GError **error);
 void drift_accumulator_reset(DriftAccumulator *accumulator);

@@ -27,12 +27,20 @@ typedef struct {
   DriftCounts predictions, scores;
 } DriftVersionTally;
 
+/* Where a value belongs. */
+typedef struct {
+  guint cell;
+  double number; /* for the moments; not finite: none */
+} DriftPlace;
+
 struct _DriftAccumulator {
   DriftGrid *grid;
   guint64 n_events;
   DriftTally *tallies; /* [grid->n_quantities] */
-  GArray *versions;    /* of DriftVersionTally, ascending by version */
-  guint last_version;  /* index found last: a cache, not contents */
+  DriftPlace *places;  /* [grid->n_quantities] of the event located last */
+  gint64 located_version;
+  GArray *versions;   /* of DriftVersionTally, ascending by version */
+  guint last_version; /* index found last: a cache, not contents */
 };
 
 /* The tally of that version, made when absent; may evict the largest version into -1. */

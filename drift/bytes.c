@@ -13,8 +13,9 @@
 
 void drift_reader_init(DriftReader *reader, const guint8 *bytes, gsize length)
 {
-  reader->at = bytes;
-  reader->end = bytes + length;
+  static const guint8 nothing = 0; /* NULL + 0 is undefined, and GBytes of no bytes have NULL */
+  reader->at = bytes != NULL ? bytes : &nothing;
+  reader->end = reader->at + length;
   reader->failed = FALSE;
 }
 
@@ -34,12 +35,17 @@ const guint8 *drift_get_block(DriftReader *reader, gsize length)
   return block;
 }
 
-static guint64 get_little_endian(DriftReader *reader, guint width)
+/* `width` is a constant everywhere: the compiler makes one load of it. */
+static inline guint64 get_little_endian(DriftReader *reader, guint width)
 {
   const guint8 *block = drift_get_block(reader, width);
   guint64 value = 0;
-  for (guint i = 0; block != NULL && i < width; i++) value |= (guint64)block[i] << (8 * i);
+  if (block != NULL) memcpy(&value, block, width);
+#if G_BYTE_ORDER == G_LITTLE_ENDIAN
   return value;
+#else
+  return GUINT64_FROM_LE(value);
+#endif
 }
 
 guint8 drift_get_u8(DriftReader *reader)

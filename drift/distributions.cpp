@@ -6,7 +6,9 @@
 #include <boost/math/distributions/beta.hpp>
 #include <boost/math/distributions/binomial.hpp>
 #include <boost/math/distributions/chi_squared.hpp>
+#include <boost/math/distributions/fisher_f.hpp>
 #include <boost/math/distributions/normal.hpp>
+#include <boost/math/distributions/students_t.hpp>
 
 namespace
 {
@@ -46,6 +48,19 @@ double drift_chi_squared_sf(double x, double degrees_of_freedom)
 double drift_chi_squared_quantile(double probability, double degrees_of_freedom)
 {
   return nan_if_undefined([=] { return quantile(boost::math::chi_squared(degrees_of_freedom), probability); });
+}
+
+double drift_student_t_sf(double x, double degrees_of_freedom)
+{
+  if (std::isinf(x)) return x > 0 ? 0 : 1;
+  return nan_if_undefined([=] { return cdf(complement(boost::math::students_t(degrees_of_freedom), x)); });
+}
+
+double drift_fisher_f_sf(double x, double degrees_of_freedom1, double degrees_of_freedom2)
+{
+  if (std::isinf(x)) return x > 0 ? 0 : 1;
+  return nan_if_undefined(
+      [=] { return cdf(complement(boost::math::fisher_f(degrees_of_freedom1, degrees_of_freedom2), x)); });
 }
 
 double drift_beta_cdf(double x, double a, double b)

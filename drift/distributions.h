@@ -10,6 +10,8 @@ double drift_normal_sf(double x);
 double drift_normal_quantile(double probability);
 double drift_chi_squared_sf(double x, double degrees_of_freedom);
 double drift_chi_squared_quantile(double probability, double degrees_of_freedom);
+double drift_student_t_sf(double x, double degrees_of_freedom);
+double drift_fisher_f_sf(double x, double degrees_of_freedom1, double degrees_of_freedom2);
 double drift_beta_cdf(double x, double a, double b);
 double drift_beta_quantile(double probability, double a, double b);
 /* P(X >= count), X binomial(trials, probability); counts are whole numbers held in doubles. */

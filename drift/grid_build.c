@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "drift/sample.h"
+
 static const gchar *const output_columns[DRIFT_N_OUTPUTS] = {
     [DRIFT_OUTPUT_PREDICTION] = "prediction", [DRIFT_OUTPUT_SCORE] = "score", [DRIFT_OUTPUT_LATENCY] = "latency_ms"};
 
@@ -18,14 +20,22 @@ static gint compare_doubles(gconstpointer a, gconstpointer b)
 static GArray *sorted_numbers(const DriftColumn *column, guint64 n_rows)
 {
   GArray *numbers = g_array_new(FALSE, FALSE, sizeof(double));
+  gsize kept = 0;
+  g_array_set_size(numbers, (guint)n_rows);
+  double *values = (double *)(gpointer)numbers->data;
   for (guint64 row = 0; row < n_rows; row++) {
-    DriftValue value = drift_column_get_value(column, row);
     double number;
-    if (!drift_value_to_number(&value, &number) || !isfinite(number)) continue;
-    number += 0.0; /* -0 becomes 0 */
-    g_array_append_val(numbers, number);
+    if (column->kind == DRIFT_NUMERIC) {
+      number = g_array_index(column->numbers, double, row);
+    } else {
+      DriftValue value = drift_column_get_value(column, row);
+      if (!drift_value_to_number(&value, &number)) continue;
+    }
+    if (isfinite(number)) values[kept++] = number + 0.0; /* -0 becomes 0 */
   }
-  g_array_sort(numbers, compare_doubles);
+  g_array_set_size(numbers, (guint)kept);
+  /* Linear time; where its second array does not fit, the slower sort in place. */
+  if (!drift_sort(values, kept)) g_array_sort(numbers, compare_doubles);
   return numbers;
 }
 

@@ -91,16 +91,44 @@ const gchar *drift_value_to_text(const DriftValue *value, gchar buffer[DRIFT_NUM
   return value->text;
 }
 
-static void append_value(GByteArray *out, const DriftValue *value)
+/* --- rows: the hot path writes and reads one for every labelled event, so that room is made once a row ---------------
+ */
+
+static gboolean is_missing(const DriftValue *value)
 {
-  gboolean missing = value->kind == DRIFT_VALUE_NUMBER && isnan(value->number);
-  DriftValueKind kind = missing ? DRIFT_VALUE_MISSING : value->kind;
-  drift_put_u8(out, (guint8)kind);
-  if (kind == DRIFT_VALUE_NUMBER) drift_put_double(out, value->number);
-  if (kind == DRIFT_VALUE_TEXT) {
-    drift_put_u32(out, value->length);
-    g_byte_array_append(out, (const guint8 *)value->text, value->length);
-  }
+  return value->kind == DRIFT_VALUE_MISSING || (value->kind == DRIFT_VALUE_NUMBER && isnan(value->number));
+}
+
+static gsize value_size(const DriftValue *value)
+{
+  if (is_missing(value)) return 1;
+  return value->kind == DRIFT_VALUE_NUMBER ? 1 + sizeof(guint64) : 1 + sizeof(guint32) + value->length;
+}
+
+static guint8 *write_u64(guint8 *at, guint64 value)
+{
+  value = GUINT64_TO_LE(value);
+  memcpy(at, &value, sizeof value);
+  return at + sizeof value;
+}
+
+static guint8 *write_double(guint8 *at, double value)
+{
+  guint64 bits = G_GUINT64_CONSTANT(0x7ff8000000000000); /* every NaN, as drift_put_double */
+  if (!isnan(value)) memcpy(&bits, &value, sizeof bits);
+  return write_u64(at, bits);
+}
+
+static guint8 *write_value(guint8 *at, const DriftValue *value)
+{
+  *at++ = (guint8)(is_missing(value) ? DRIFT_VALUE_MISSING : value->kind);
+  if (is_missing(value)) return at;
+  if (value->kind == DRIFT_VALUE_NUMBER) return write_double(at, value->number);
+  guint32 length = GUINT32_TO_LE(value->length);
+  memcpy(at, &length, sizeof length);
+  at += sizeof length;
+  if (value->length > 0) memcpy(at, value->text, value->length);
+  return at + value->length;
 }
 
 static DriftValue parse_value(DriftReader *reader)
@@ -121,21 +149,30 @@ static DriftValue parse_value(DriftReader *reader)
   return value;
 }
 
+#define ROW_HEAD (1 + 2 + 7 * sizeof(guint64)) /* version, number of features, five integers, two doubles */
+
 void drift_labelled_row_append(GByteArray *out, const DriftLabelledRow *row, guint n_features)
 {
-  drift_put_u8(out, ROW_VERSION);
-  drift_put_u16(out, (guint16)n_features);
-  drift_put_i64(out, row->traffic_offset);
-  drift_put_i64(out, row->label_offset);
-  drift_put_i64(out, row->label_time);
-  drift_put_i64(out, row->event.event_time);
-  drift_put_i64(out, row->event.version);
-  drift_put_double(out, row->event.score);
-  drift_put_double(out, row->event.latency_ms);
-  append_value(out, &row->event.request_id);
-  append_value(out, &row->event.prediction);
-  append_value(out, &row->label);
-  for (guint i = 0; i < n_features; i++) append_value(out, &row->event.features[i]);
+  const DriftEvent *event = &row->event;
+  gsize size = ROW_HEAD + value_size(&event->request_id) + value_size(&event->prediction) + value_size(&row->label);
+  for (guint i = 0; i < n_features; i++) size += value_size(&event->features[i]);
+  guint before = out->len;
+  g_byte_array_set_size(out, before + (guint)size);
+  guint8 *at = out->data + before;
+  *at++ = ROW_VERSION;
+  *at++ = (guint8)n_features;
+  *at++ = (guint8)(n_features >> 8);
+  at = write_u64(at, (guint64)row->traffic_offset);
+  at = write_u64(at, (guint64)row->label_offset);
+  at = write_u64(at, (guint64)row->label_time);
+  at = write_u64(at, (guint64)event->event_time);
+  at = write_u64(at, (guint64)event->version);
+  at = write_double(at, event->score);
+  at = write_double(at, event->latency_ms);
+  at = write_value(at, &event->request_id);
+  at = write_value(at, &event->prediction);
+  at = write_value(at, &row->label);
+  for (guint i = 0; i < n_features; i++) at = write_value(at, &event->features[i]);
 }
 
 /* Everything after the version and the number of features. */

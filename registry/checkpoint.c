@@ -227,8 +227,8 @@ static gboolean check_checkpoint(const RegistryCheckpoint *c, GError **error)
 {
   if (!registry_check_name("model", c->model, error)) return FALSE;
   if (c->next_offset < 0 || c->state == NULL) { /* an operator's reset may go back */
-    g_set_error(error, REGISTRY_ERROR, REGISTRY_ERROR_INVALID,
-                "checkpoint of %s/%d: needs a state and an offset", c->model, c->partition);
+    g_set_error(error, REGISTRY_ERROR, REGISTRY_ERROR_INVALID, "checkpoint of %s/%d: needs a state and an offset",
+                c->model, c->partition);
     return FALSE;
   }
   for (guint i = 0; c->labelled_rows != NULL && i < c->labelled_rows->len; i++)

@@ -12,8 +12,8 @@ G_BEGIN_DECLS
 typedef struct {
   gint64 term, counter, seen_at;
 } RegistryLeaseObservation;
-gint64 registry_lease_hold(RegistryStore *store, const gchar *name, const gchar *me, gint64 lease_us, gint64 monotonic_now,
-                           RegistryLeaseObservation *observed, GError **error);
+gint64 registry_lease_hold(RegistryStore *store, const gchar *name, const gchar *me, gint64 lease_us,
+                           gint64 monotonic_now, RegistryLeaseObservation *observed, GError **error);
 gboolean registry_lease_release(RegistryStore *store, const gchar *name, const gchar *me, GError **error);
 /* To be called inside a decision transaction: FENCED unless `me` holds `term` (locks the row). */
 gboolean registry_lease_check(RegistryStore *store, const gchar *name, const gchar *me, gint64 term, GError **error);
@@ -26,15 +26,15 @@ gboolean registry_leader_state_put(RegistryStore *store, const gchar *model, GBy
 gchar *registry_leader_progress_get(RegistryStore *store, const gchar *model, GError **error);
 
 typedef struct {
-  gchar *id;         /* deterministic: model, kind, number of the closing pane or window */
+  gchar *id; /* deterministic: model, kind, number of the closing pane or window */
   gchar *model;
   gchar *kind;       /* "window" (features, quality, bias, performance), "label" (online detectors on label panes) */
   gint64 number;     /* per (model, kind), from 0 without gaps */
   gint64 event_time; /* end of the window, microseconds */
   gboolean drift;
-  gchar *panes;      /* JSON list of the panes it was computed from */
-  gchar *settings;   /* JSON of all that entered it: grid id, profile digest, settings */
-  gchar *body;       /* JSON, canonical */
+  gchar *panes;    /* JSON list of the panes it was computed from */
+  gchar *settings; /* JSON of all that entered it: grid id, profile digest, settings */
+  gchar *body;     /* JSON, canonical */
 } RegistryVerdict;
 void registry_verdict_free(RegistryVerdict *verdict);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(RegistryVerdict, registry_verdict_free)
@@ -44,14 +44,14 @@ GPtrArray *registry_verdict_list(RegistryStore *store, const gchar *model, const
                                  guint limit /* newest; 0: all */, GError **error); /* oldest first */
 
 typedef struct {
-  gchar *id;         /* deterministic */
+  gchar *id; /* deterministic */
   gchar *model;
-  gchar *kind;       /* "drift", "performance", "bias", "quality", "ingest", "rollout" */
-  gchar *state;      /* "open", "closed" */
+  gchar *kind;                             /* "drift", "performance", "bias", "quality", "ingest", "rollout" */
+  gchar *state;                            /* "open", "closed" */
   gint64 opened_at, updated_at, closed_at; /* event time, microseconds; closed_at 0 while open */
-  gchar *verdict;    /* id of the opening verdict, or NULL */
-  gchar *summary;    /* one line */
-  gchar *body;       /* JSON: ranked causes, change point, evidence, updates */
+  gchar *verdict;                          /* id of the opening verdict, or NULL */
+  gchar *summary;                          /* one line */
+  gchar *body;                             /* JSON: ranked causes, change point, evidence, updates */
 } RegistryIncident;
 void registry_incident_free(RegistryIncident *incident);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(RegistryIncident, registry_incident_free)
@@ -61,11 +61,11 @@ GPtrArray *registry_incident_list(RegistryStore *store, const gchar *model /* NU
                                   guint limit, GError **error); /* oldest first */
 
 typedef struct {
-  gchar *id;         /* deterministic; the receiver removes repeats by it */
-  gchar *kind;       /* "webhook", "dead_letter", "rollout" */
-  gchar *target;     /* webhook name, topic, or model */
-  gchar *body;       /* JSON */
-  GBytes *payload;   /* dead letters; else NULL */
+  gchar *id;       /* deterministic; the receiver removes repeats by it */
+  gchar *kind;     /* "webhook", "dead_letter", "rollout" */
+  gchar *target;   /* webhook name, topic, or model */
+  gchar *body;     /* JSON */
+  GBytes *payload; /* dead letters; else NULL */
   guint attempts;
   gint64 not_before; /* microseconds, wall clock */
 } RegistryOutboxItem;

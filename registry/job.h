@@ -6,23 +6,23 @@
 G_BEGIN_DECLS
 
 typedef struct {
-  gchar *id;           /* deterministic, given by the creator */
-  gchar *model;        /* or NULL */
-  gchar *kind;         /* "retrain", "score", … (pipeline's table of job kinds) */
-  gchar *state;        /* "queued", "running", "done", "failed", "cancelled" */
-  gint priority;       /* larger first; then deadline (EDF), then order of creation (FIFO) */
-  gint64 deadline;     /* microseconds, wall clock; 0: none */
-  gchar *spec;         /* JSON */
-  gchar *result;       /* JSON, or NULL */
-  gchar *progress;     /* JSON, or NULL: {"stage", "rows", "epoch", "epochs", "loss", "metric", "fraction", …} */
-  gchar *error;        /* text when failed */
-  gchar *incident;     /* or NULL */
+  gchar *id;       /* deterministic, given by the creator */
+  gchar *model;    /* or NULL */
+  gchar *kind;     /* "retrain", "score", … (pipeline's table of job kinds) */
+  gchar *state;    /* "queued", "running", "done", "failed", "cancelled" */
+  gint priority;   /* larger first; then deadline (EDF), then order of creation (FIFO) */
+  gint64 deadline; /* microseconds, wall clock; 0: none */
+  gchar *spec;     /* JSON */
+  gchar *result;   /* JSON, or NULL */
+  gchar *progress; /* JSON, or NULL: {"stage", "rows", "epoch", "epochs", "loss", "metric", "fraction", …} */
+  gchar *error;    /* text when failed */
+  gchar *incident; /* or NULL */
   gchar *worker;
-  gint64 token;        /* fencing token of the current claim */
-  gint64 heartbeat;    /* counter */
+  gint64 token;     /* fencing token of the current claim */
+  gint64 heartbeat; /* counter */
   guint attempts, maximum_attempts;
   gint64 created_at, started_at, finished_at; /* wall clock, microseconds; 0: not yet */
-  gint64 predicted_us; /* predicted run time; 0: unknown */
+  gint64 predicted_us;                        /* predicted run time; 0: unknown */
   gboolean cancel_requested;
 } RegistryJob;
 void registry_job_free(RegistryJob *job);
@@ -50,7 +50,8 @@ GPtrArray *registry_job_list(RegistryStore *store, const gchar *model /* NULL: a
 /* Queued or running jobs of the model. */
 gint64 registry_job_count_open(RegistryStore *store, const gchar *model, GError **error);
 /* Log lines of a job, appended in order. */
-gboolean registry_job_log_append(RegistryStore *store, const gchar *id, gint64 token, const gchar *line, GError **error);
+gboolean registry_job_log_append(RegistryStore *store, const gchar *id, gint64 token, const gchar *line,
+                                 GError **error);
 GPtrArray *registry_job_log_list(RegistryStore *store, const gchar *id, gint64 from, GError **error); /* of gchar* */
 
 G_END_DECLS

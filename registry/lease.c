@@ -35,19 +35,28 @@ static gint64 take_over(RegistryStore *store, const gchar *name, const gchar *me
   return observed->term;
 }
 
+/* term, counter, owner. Read first: an INSERT would wait for the leader's open transaction, even for a stopped
+ * leader's. */
+static RegistryRows *look(RegistryStore *store, const gchar *name, GError **error)
+{
+  static const gchar select[] = "SELECT term, counter, owner FROM lease WHERE name = $1";
+  const RegistryValue parameters[] = {REGISTRY_T(name)};
+  g_autoptr(RegistryRows) rows = registry_store_query(store, select, parameters, 1, error);
+  if (rows == NULL || registry_rows_get_count(rows) > 0) return g_steal_pointer(&rows);
+  if (!registry_store_execute(
+          store, "INSERT INTO lease (name, owner, term, counter) VALUES ($1, '', 0, 0) ON CONFLICT DO NOTHING",
+          parameters, 1, NULL, error))
+    return NULL;
+  return registry_store_query(store, select, parameters, 1, error);
+}
+
 gint64 registry_lease_hold(RegistryStore *store, const gchar *name, const gchar *me, gint64 lease_us,
                            gint64 monotonic_now, RegistryLeaseObservation *observed, GError **error)
 {
   if (!registry_check_name("lease", name, error) || !registry_check_text("the lease's owner", me, error)) return -1;
   gint64 term = observed->term > 0 ? renew(store, name, me, monotonic_now, observed, error) : 0;
   if (term != 0) return term;
-  const RegistryValue parameters[] = {REGISTRY_T(name)};
-  if (!registry_store_execute(
-          store, "INSERT INTO lease (name, owner, term, counter) VALUES ($1, '', 0, 0) ON CONFLICT DO NOTHING",
-          parameters, 1, NULL, error))
-    return -1;
-  g_autoptr(RegistryRows) rows =
-      registry_store_query(store, "SELECT term, counter, owner FROM lease WHERE name = $1", parameters, 1, error);
+  g_autoptr(RegistryRows) rows = look(store, name, error);
   if (rows == NULL) return -1;
   gint64 seen_term = registry_rows_get_integer(rows, 0, 0), seen_counter = registry_rows_get_integer(rows, 0, 1);
   const gchar *owner = registry_rows_get_text(rows, 0, 2);

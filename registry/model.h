@@ -20,16 +20,16 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(RegistryModel, registry_model_free)
 
 typedef struct {
   gchar *model;
-  gint64 version;       /* 1, 2, … without gaps; assigned by create */
-  gchar *onnx_digest;   /* SHA-256 hex of the artifact model.onnx */
-  gchar *grid_digest;   /* artifact: grid bytes; NULL: none */
-  gchar *profile_digest;/* artifact: accumulator bytes on that grid; NULL: none */
-  gint64 parent;        /* version it was made from; 0: none */
-  gchar *kind;          /* "imported", "retrain", "adapt", "harden", "compress", … */
-  gchar *incident;      /* id or NULL */
-  gchar *job;           /* id or NULL */
-  gchar *data_set;      /* JSON: labelled-log ranges with offsets and SHA-256; or NULL */
-  gchar *metrics;       /* JSON, as the job measured; or NULL */
+  gint64 version;        /* 1, 2, … without gaps; assigned by create */
+  gchar *onnx_digest;    /* SHA-256 hex of the artifact model.onnx */
+  gchar *grid_digest;    /* artifact: grid bytes; NULL: none */
+  gchar *profile_digest; /* artifact: accumulator bytes on that grid; NULL: none */
+  gint64 parent;         /* version it was made from; 0: none */
+  gchar *kind;           /* "imported", "retrain", "adapt", "harden", "compress", … */
+  gchar *incident;       /* id or NULL */
+  gchar *job;            /* id or NULL */
+  gchar *data_set;       /* JSON: labelled-log ranges with offsets and SHA-256; or NULL */
+  gchar *metrics;        /* JSON, as the job measured; or NULL */
   gint64 created_at;
 } RegistryVersion;
 void registry_version_free(RegistryVersion *version);
@@ -42,17 +42,18 @@ GPtrArray *registry_model_list(RegistryStore *store, GError **error); /* of Regi
 
 /* Takes every field of `version` but version and created_at; returns the number, or 0 on error.
  * Idempotent per (model, job) when job is not NULL: the same job registers once and gets the same number back. */
-gint64 registry_version_create(RegistryStore *store, const RegistryVersion *version, const gchar *actor, GError **error);
+gint64 registry_version_create(RegistryStore *store, const RegistryVersion *version, const gchar *actor,
+                               GError **error);
 RegistryVersion *registry_version_get(RegistryStore *store, const gchar *model, gint64 version, GError **error);
 GPtrArray *registry_version_list(RegistryStore *store, const gchar *model, GError **error); /* oldest first */
 
 typedef struct {
   gchar *model, *alias;
-  gint64 version;    /* 0: the alias was deleted */
-  gint64 previous;   /* 0: none */
-  gint64 revision;   /* 1, 2, … per (model, alias) */
+  gint64 version;  /* 0: the alias was deleted */
+  gint64 previous; /* 0: none */
+  gint64 revision; /* 1, 2, … per (model, alias) */
   gchar *actor, *reason;
-  gint64 at;         /* microseconds, wall clock */
+  gint64 at; /* microseconds, wall clock */
 } RegistryAliasChange;
 void registry_alias_change_free(RegistryAliasChange *change);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(RegistryAliasChange, registry_alias_change_free)

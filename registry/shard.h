@@ -9,33 +9,33 @@ G_BEGIN_DECLS
 
 typedef struct {
   gint64 epoch;
-  GBytes *state;        /* opaque to the registry; NULL: never written */
-  gint64 next_offset;   /* first traffic offset not consumed; -1: never written */
+  GBytes *state;      /* opaque to the registry; NULL: never written */
+  gint64 next_offset; /* first traffic offset not consumed; -1: never written */
   gchar *owner;
 } RegistryShard;
 void registry_shard_free(RegistryShard *shard);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(RegistryShard, registry_shard_free)
 
 typedef struct {
-  gint64 number;                  /* per (model, partition), from 0 without gaps */
+  gint64 number; /* per (model, partition), from 0 without gaps */
   gchar *grid_id;
   gint64 first_offset, next_offset; /* traffic offsets [first, next) */
-  gint64 first_time, last_time;   /* event times, microseconds */
-  gint64 watermark;               /* closing watermark */
-  guint64 count;                  /* events in the accumulator */
-  gchar *coverage;                /* JSON counts: decoded, dead-lettered by reason, duplicates, late, … */
-  GBytes *bytes;                  /* drift accumulator bytes */
+  gint64 first_time, last_time;     /* event times, microseconds */
+  gint64 watermark;                 /* closing watermark */
+  guint64 count;                    /* events in the accumulator */
+  gchar *coverage;                  /* JSON counts: decoded, dead-lettered by reason, duplicates, late, … */
+  GBytes *bytes;                    /* drift accumulator bytes */
 } RegistryPane;
 typedef struct {
   gint32 label_partition;
-  gint64 number;                  /* per (model, partition, label_partition), from 0 without gaps */
-  gint64 first_row, next_row;     /* sequence numbers in the labelled log of (partition, label_partition) */
+  gint64 number;                    /* per (model, partition, label_partition), from 0 without gaps */
+  gint64 first_row, next_row;       /* sequence numbers in the labelled log of (partition, label_partition) */
   gint64 first_offset, next_offset; /* label offsets */
-  gint64 watermark;               /* closing watermark of the label partition */
+  gint64 watermark;                 /* closing watermark of the label partition */
   gint64 first_traffic_offset, last_traffic_offset;
   guint64 count;
-  gchar *coverage;                /* JSON: matched, unmatched, duplicate, late */
-  GBytes *bytes;                  /* drift label rows bytes */
+  gchar *coverage; /* JSON: matched, unmatched, duplicate, late */
+  GBytes *bytes;   /* drift label rows bytes */
 } RegistryLabelPane;
 void registry_pane_free(RegistryPane *pane);
 void registry_label_pane_free(RegistryLabelPane *pane);
@@ -51,10 +51,10 @@ typedef struct {
 } RegistryLabelledRows;
 
 typedef struct {
-  gchar *id;           /* deterministic: topic/partition/offset */
-  gchar *topic;        /* dead-letter topic */
+  gchar *id;    /* deterministic: topic/partition/offset */
+  gchar *topic; /* dead-letter topic */
   gchar *reason;
-  gchar *source;       /* "topic/partition/offset" */
+  gchar *source; /* "topic/partition/offset" */
   GBytes *payload;
 } RegistryDeadLetter;
 
@@ -63,19 +63,19 @@ typedef struct {
   const gchar *model;
   gint32 partition;
   gint64 epoch;
-  gint64 base_offset;          /* next_offset of the state this one follows; -1 for the first */
+  gint64 base_offset; /* next_offset of the state this one follows; -1 for the first */
   gint64 next_offset;
   GBytes *state;
-  const gchar *consumed;       /* JSON for status and `kedge wait`: {"traffic": N, "labels": {"0": N, …}} */
-  gint64 watermark;            /* traffic watermark, for the leader's lowest active watermark */
-  gboolean idle;               /* the partition has been idle past its time-out */
-  GPtrArray *panes;            /* of RegistryPane* */
-  GPtrArray *label_panes;      /* of RegistryLabelPane* */
-  GPtrArray *labelled_rows;    /* of RegistryLabelledRows* */
-  GBytes *join_chunk;          /* predictions added to the join buffer by this checkpoint, or NULL */
+  const gchar *consumed;    /* JSON for status and `kedge wait`: {"traffic": N, "labels": {"0": N, …}} */
+  gint64 watermark;         /* traffic watermark, for the leader's lowest active watermark */
+  gboolean idle;            /* the partition has been idle past its time-out */
+  GPtrArray *panes;         /* of RegistryPane* */
+  GPtrArray *label_panes;   /* of RegistryLabelPane* */
+  GPtrArray *labelled_rows; /* of RegistryLabelledRows* */
+  GBytes *join_chunk;       /* predictions added to the join buffer by this checkpoint, or NULL */
   gint64 join_chunk_number;
-  gint64 join_chunk_first_live;/* chunks below this number are dropped */
-  GPtrArray *dead_letters;     /* of RegistryDeadLetter*: go to the outbox in the same transaction */
+  gint64 join_chunk_first_live; /* chunks below this number are dropped */
+  GPtrArray *dead_letters;      /* of RegistryDeadLetter*: go to the outbox in the same transaction */
 } RegistryCheckpoint;
 
 /* epoch = epoch + 1, owner = me, RETURNING state: fences the former owner. */
@@ -110,7 +110,8 @@ GBytes *registry_labelled_log_read(RegistryStore *store, RegistryArtifacts *arti
                                    GError **error);
 gint64 registry_labelled_log_next(RegistryStore *store, const gchar *model, gint32 partition, gint32 label_partition,
                                   GError **error);
-/* Seals full stretches of the tail into immutable artifacts (upload first, then the manifest). Leader's housekeeping. */
+/* Seals full stretches of the tail into immutable artifacts (upload first, then the manifest). Leader's housekeeping.
+ */
 gboolean registry_labelled_log_seal(RegistryStore *store, RegistryArtifacts *artifacts, const gchar *model,
                                     gint64 rows_per_segment, guint *n_sealed, GError **error);
 

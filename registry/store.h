@@ -19,15 +19,15 @@ G_BEGIN_DECLS
 #define REGISTRY_ERROR (registry_error_quark())
 GQuark registry_error_quark(void);
 typedef enum {
-  REGISTRY_ERROR_UNAVAILABLE, /* cannot connect, connection lost, disk full, busy: try again later */
+  REGISTRY_ERROR_UNAVAILABLE,    /* cannot connect, connection lost, disk full, busy: try again later */
   REGISTRY_ERROR_UNKNOWN_COMMIT, /* the connection broke during COMMIT: read back before trying again */
-  REGISTRY_ERROR_CONFLICT,    /* compare-and-set lost, unique key exists */
-  REGISTRY_ERROR_FENCED,      /* epoch, term or token is no longer ours */
+  REGISTRY_ERROR_CONFLICT,       /* compare-and-set lost, unique key exists */
+  REGISTRY_ERROR_FENCED,         /* epoch, term or token is no longer ours */
   REGISTRY_ERROR_NOT_FOUND,
-  REGISTRY_ERROR_INVALID,     /* an argument outside its documented range */
-  REGISTRY_ERROR_CORRUPT,     /* bytes do not match their digest, chain is broken */
-  REGISTRY_ERROR_SCHEMA,      /* the store's schema is newer than this program */
-  REGISTRY_ERROR_SQL          /* anything else the database said */
+  REGISTRY_ERROR_INVALID, /* an argument outside its documented range */
+  REGISTRY_ERROR_CORRUPT, /* bytes do not match their digest, chain is broken */
+  REGISTRY_ERROR_SCHEMA,  /* the store's schema is newer than this program */
+  REGISTRY_ERROR_SQL      /* anything else the database said */
 } RegistryError;
 
 typedef struct _RegistryStore RegistryStore;
@@ -41,11 +41,11 @@ typedef struct {
   const void *data; /* TEXT (NUL-terminated) or BLOB; borrowed */
   gsize length;     /* of BLOB */
 } RegistryValue;
-#define REGISTRY_I(x) ((RegistryValue){ .type = REGISTRY_INTEGER, .integer = (x) })
-#define REGISTRY_R(x) ((RegistryValue){ .type = REGISTRY_REAL, .real = (x) })
-#define REGISTRY_T(x) ((RegistryValue){ .type = (x) ? REGISTRY_TEXT : REGISTRY_NULL, .data = (x) })
-#define REGISTRY_B(p, n) ((RegistryValue){ .type = REGISTRY_BLOB, .data = (p), .length = (n) })
-#define REGISTRY_N ((RegistryValue){ .type = REGISTRY_NULL })
+#define REGISTRY_I(x) ((RegistryValue){.type = REGISTRY_INTEGER, .integer = (x)})
+#define REGISTRY_R(x) ((RegistryValue){.type = REGISTRY_REAL, .real = (x)})
+#define REGISTRY_T(x) ((RegistryValue){.type = (x) ? REGISTRY_TEXT : REGISTRY_NULL, .data = (x)})
+#define REGISTRY_B(p, n) ((RegistryValue){.type = REGISTRY_BLOB, .data = (p), .length = (n)})
+#define REGISTRY_N ((RegistryValue){.type = REGISTRY_NULL})
 
 /* uri: "sqlite:PATH" or "postgresql://…" / "postgresql:…" (libpq connection string after the scheme).
  * Opens, checks the schema and migrates it forward under a lock. */
@@ -70,8 +70,8 @@ guint registry_rows_get_count(const RegistryRows *rows);
 gboolean registry_rows_is_null(const RegistryRows *rows, guint row, guint column);
 gint64 registry_rows_get_integer(const RegistryRows *rows, guint row, guint column);
 double registry_rows_get_real(const RegistryRows *rows, guint row, guint column);
-const gchar *registry_rows_get_text(const RegistryRows *rows, guint row, guint column);          /* borrowed */
-GBytes *registry_rows_get_blob(const RegistryRows *rows, guint row, guint column);               /* new reference */
+const gchar *registry_rows_get_text(const RegistryRows *rows, guint row, guint column); /* borrowed */
+GBytes *registry_rows_get_blob(const RegistryRows *rows, guint row, guint column);      /* new reference */
 void registry_rows_free(RegistryRows *rows);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(RegistryRows, registry_rows_free)
 

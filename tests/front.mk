@@ -1,4 +1,3 @@
-SUITES += check-http
 .DEFAULT_GOAL := all
 
 # The daemon's front: HTTP, dashboard, man pages, completion.
@@ -31,7 +30,7 @@ $(BUILD)/man/kedge.1: $(BUILD)/kedge
 	$(BUILD)/kedge help --man >$@.new && mv $@.new $@
 $(BUILD)/man/kedge.yaml.5: deploy/man/kedge.yaml.5.in $(BUILD)/kedge
 	@mkdir -p $(@D)
-	$(BUILD)/kedge config document --man >$@.options && sed -e '/^@OPTIONS@$$/{r $@.options' -e 'd}' $< >$@.new && mv $@.new $@
+	$(BUILD)/kedge config document --format man >$@.options && sed -e '/^@OPTIONS@$$/{r $@.options' -e 'd}' $< >$@.new && mv $@.new $@
 $(BUILD)/man/kedged.8: deploy/man/kedged.8
 	@mkdir -p $(@D)
 	cp $< $@

@@ -1,21 +1,21 @@
 # Fuzzing of the ONNX reader: clang's libFuzzer with ASan and UBSan. FUZZ_SECONDS=600 make fuzz-onnx for longer.
 FUZZ_SECONDS ?= 20
-FUZZ_BUILD := $(BUILD)/fuzz
-FUZZ_FLAGS := -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined -ffp-contract=off -D_GNU_SOURCE \
+ONNX_FUZZ_BUILD := $(BUILD)/fuzz
+ONNX_FUZZ_FLAGS := -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined -ffp-contract=off -D_GNU_SOURCE \
               -I. -I$(BUILD)/generated
-FUZZ_SOURCES := $(wildcard onnx/*.c) pipeline/error.c pipeline/tensor.c \
+ONNX_FUZZ_SOURCES := $(wildcard onnx/*.c) pipeline/error.c pipeline/tensor.c \
                 $(wildcard pipeline/backend*.c pipeline/operator*.c pipeline/executor*.c) pipeline/model.c \
                 pipeline/model_input.c pipeline/model_output.c
 
-$(FUZZ_BUILD)/onnx_fuzz: tests/fuzz/onnx_fuzz.c $(FUZZ_SOURCES) $(BUILD)/generated/onnx-ml.pb-c.h \
+$(ONNX_FUZZ_BUILD)/onnx_fuzz: tests/fuzz/onnx_fuzz.c $(ONNX_FUZZ_SOURCES) $(BUILD)/generated/onnx-ml.pb-c.h \
                            $(BUILD)/libkedge-drift.a
-	@mkdir -p $(FUZZ_BUILD)
-	clang-14 -std=gnu17 $(FUZZ_FLAGS) $(PKG_CFLAGS) -o $@ $< $(FUZZ_SOURCES) $(BUILD)/generated/onnx-ml.pb-c.c \
+	@mkdir -p $(ONNX_FUZZ_BUILD)
+	clang-14 -std=gnu17 $(ONNX_FUZZ_FLAGS) $(PKG_CFLAGS) -o $@ $< $(ONNX_FUZZ_SOURCES) $(BUILD)/generated/onnx-ml.pb-c.c \
 	  $(BUILD)/libkedge-drift.a $(PKG_LIBS) -ldnnl -ldl -lm
 
 .PHONY: fuzz-onnx
-fuzz-onnx: $(FUZZ_BUILD)/onnx_fuzz $(ONNX_PYTHON) ## fuzz the ONNX reader for FUZZ_SECONDS (20)
-	@mkdir -p $(FUZZ_BUILD)/onnx_corpus
-	$(ONNX_PYTHON) tests/fuzz/onnx_corpus.py $(FUZZ_BUILD)/onnx_seeds
-	$(FUZZ_BUILD)/onnx_fuzz -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=4096 -print_final_stats=1 \
-	  -artifact_prefix=$(FUZZ_BUILD)/ $(FUZZ_BUILD)/onnx_corpus $(FUZZ_BUILD)/onnx_seeds
+fuzz-onnx: $(ONNX_FUZZ_BUILD)/onnx_fuzz $(ONNX_PYTHON) ## fuzz the ONNX reader for FUZZ_SECONDS (20)
+	@mkdir -p $(ONNX_FUZZ_BUILD)/onnx_corpus
+	PYTHONDONTWRITEBYTECODE=1 $(ONNX_PYTHON) tests/fuzz/onnx_corpus.py $(ONNX_FUZZ_BUILD)/onnx_seeds
+	$(ONNX_FUZZ_BUILD)/onnx_fuzz -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=4096 -print_final_stats=1 \
+	  -artifact_prefix=$(ONNX_FUZZ_BUILD)/ $(ONNX_FUZZ_BUILD)/onnx_corpus $(ONNX_FUZZ_BUILD)/onnx_seeds

@@ -11,4 +11,9 @@ $(BUILD)/tests/onnx/predict_tool: $(BUILD)/tests/onnx/predict_tool.c.o $(BUILD)/
 
 .PHONY: check-onnx
 check-onnx: $(ONNX_PYTHON) $(BUILD)/tests/onnx/predict_tool ## compare ONNX import, prediction and export with ONNX Runtime
-	$(ONNX_PYTHON) tests/onnx/compare.py $(BUILD)/tests/onnx/predict_tool
+	PYTHONDONTWRITEBYTECODE=1 $(ONNX_PYTHON) tests/onnx/compare.py $(BUILD)/tests/onnx/predict_tool
+
+SUITES += check-onnx check-versions
+.PHONY: check-versions
+check-versions: all $(ONNX_PYTHON) ## versions made by the loop agree with ONNX Runtime
+	BUILD=$(BUILD) PYTHONDONTWRITEBYTECODE=1 tests/onnx/versions $(ONNX_PYTHON)

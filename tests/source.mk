@@ -3,6 +3,7 @@
 KAFKA_TEST_DIR  ?= /tmp/kedge-kafka-$(shell id -u)
 KAFKA_TEST_PORT ?= 19092
 
+SUITES += test-kafka
 .PHONY: test-kafka
 test-kafka: $(BUILD)/tests/unit/source_kafka_test ## the Kafka source against a real broker
 	tests/kafka/run $(KAFKA_TEST_DIR) $(KAFKA_TEST_PORT) $<

@@ -1,7 +1,7 @@
 // The dashboard: asks /api/v1/ every two seconds and redraws what changed. All data become text nodes.
 "use strict";
 
-const POLL_MS = 2000, WINDOWS = 60, LABEL_PANES = 120, VERSIONS = 12, INCIDENTS = 8, JOBS = 8;
+const POLL_MS = 2000, WINDOWS = 60, LABEL_PANES = 120, VERSIONS = 12, INCIDENTS = 8, JOBS = 200, JOBS_SHOWN = 8;
 
 // --- building blocks ---------------------------------------------------------------------------------------------
 
@@ -56,7 +56,7 @@ function causeText(cause) {
       `${interval("rate_reference", "rate_reference_low", "rate_reference_high")} (n = ${count(cause.n_reference)})`;
   }
   return `${orUndefined(cause.feature)}: ${orUndefined(cause.test)}, effect ${ratio(cause.effect, 3)}, adjusted p ` +
-    `${isNumber(cause.p_adjusted) ? cause.p_adjusted.toPrecision(3) : UNDEFINED} ` +
+    `${isNumber(cause.p_adjusted) ? (cause.p_adjusted > 0 ? cause.p_adjusted.toPrecision(3) : "below 1e-300") : UNDEFINED} ` +
     `(n = ${count(cause.n_reference)} reference, ${count(cause.n_window)} window)`;
 }
 
@@ -180,6 +180,8 @@ const versionTable = versions => table("Versions", [
 
 function model(data) {
   const {model: item, windows, performance, labels, versions, incidents, jobs} = data;
+  // the pool is scored on every pane: only what a person asks about is listed
+  const latest = jobs.filter(job => job.kind !== "score" || job.state === "failed").slice(0, JOBS_SHOWN);
   const closed = incidents.filter(entry => entry.state !== "open");
   return [
     element("h3", {}, item.name, " ", element("span", {class: "quiet"},
@@ -193,7 +195,7 @@ function model(data) {
       figure("Accuracy with its interval, by window of labelled rows", accuracyChart(performance))),
     biasTable(performance),
     versions.length ? versionTable(versions) : null,
-    jobs.length ? jobTable("Latest jobs", jobs) : null,
+    latest.length ? jobTable("Latest trainings", latest) : null,
     closed.length ? element("h4", {}, "Closed incidents") : null,
     ...closed.map(incident),
   ];

@@ -17,6 +17,7 @@ struct _GoldenContext {
   GHashTable *seen;            /* "object/key" */
   GPtrArray *failures, *notes; /* of gchar* */
   const json_t *tolerance;
+  double loosest; /* no relative tolerance is smaller */
   gboolean informative;
 };
 
@@ -59,6 +60,7 @@ void golden_context_begin(GoldenContext *context, const json_t *golden_case)
   g_ptr_array_set_size(context->notes, 0);
   context->tolerance = json_object_get(golden_case, "tolerance");
   context->informative = FALSE;
+  context->loosest = 0;
 }
 
 void golden_fail(GoldenContext *context, const gchar *format, ...)
@@ -95,6 +97,11 @@ const GPtrArray *golden_context_get_failures(const GoldenContext *context)
 const GPtrArray *golden_context_get_notes(const GoldenContext *context)
 {
   return context->notes;
+}
+
+void golden_loosen(GoldenContext *context, double relative)
+{
+  context->loosest = relative;
 }
 
 double golden_tolerance(const GoldenContext *context, const gchar *key)
@@ -243,6 +250,7 @@ static gboolean compare_number(GoldenContext *context, const gchar *name, const 
     golden_fail(context, "%s: expected is neither a number nor an error", name);
     return FALSE;
   }
+  relative = MAX(relative, context->loosest);
   if (within(value, number, relative, absolute)) return TRUE;
   golden_fail(context, "%s: %.17g, expected %.17g (rel %.2g, allowed rel %g abs %g)", name, value, number,
               fabs(value - number) / fabs(number), relative, absolute);

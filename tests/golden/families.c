@@ -4,13 +4,16 @@
 #define DECLARE(name) gboolean golden_run_##name(const json_t *golden_case, GoldenContext *context);
 #define LIST(name) {#name, golden_run_##name},
 
-#define RAW_AND_BINNED(X) X(adjust_p)
+#define RAW_AND_BINNED(X)                                                                                              \
+  X(two_sample_numeric)                                                                                                \
+  X(binned_numeric)                                                                                                    \
+  X(two_sample_categorical) X(counts) X(adjust_p) X(univariate_chunked) X(data_quality_chunked) X(peer_end_to_end)
 
 #define STREAMING(X) X(stream_detector)
 
 #define MULTIVARIATE_AND_LABEL_FREE(X)
 
-#define FAIRNESS_AND_SKETCHES(X)
+#define FAIRNESS_AND_SKETCHES(X) X(fairness_table) X(kll_rank_error) X(exact_quantiles)
 
 RAW_AND_BINNED(DECLARE)
 STREAMING(DECLARE)

@@ -43,6 +43,8 @@ gboolean golden_compare_boolean(GoldenContext *context, const json_t *object, co
 gboolean golden_compare_text(GoldenContext *context, const json_t *object, const gchar *key, const gchar *value);
 /* The case's tolerance KEY (0 when it has none), for comparisons of one's own. */
 double golden_tolerance(const GoldenContext *context, const gchar *key);
+/* No relative tolerance of this case is smaller, where the family says so in words. */
+void golden_loosen(GoldenContext *context, double relative);
 /* object[key] has been looked at by a comparison of one's own. */
 void golden_seen(GoldenContext *context, const json_t *object, const gchar *key);
 

@@ -25,9 +25,12 @@ warnings.filterwarnings("ignore")
 KEDGE = sys.argv[1]
 FIXTURES = os.path.join(os.path.dirname(__file__), "..", "fixtures", "onnx")
 failures = []
+passed = 0
 
 
 def check(good, name, what):
+    global passed
+    passed += bool(good)
     print(("ok    " if good else "FAILED"), name, what)
     if not good:
         failures.append(name)
@@ -226,5 +229,5 @@ with tempfile.TemporaryDirectory() as temporary:
             part(temporary)
         except Exception as error:  # one exporter's failure must not hide the others'
             check(False, part.__name__, repr(error))
-print(f"{len(failures)} failed")
+print(f"{passed} passed, {len(failures)} failed")
 sys.exit(1 if failures else 0)

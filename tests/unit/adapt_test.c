@@ -240,12 +240,49 @@ START_TEST(settings_survive_json)
 }
 END_TEST
 
+/* Rows before the first champion: all numbers are of the labelled log, and the state survives being stored. */
+START_TEST(may_begin_at_a_later_row)
+{
+  g_autoptr(Adapt) adapt = adapt_new(1, .05, 800);
+  GRand *random = g_rand_new_with_seed(7);
+  adapt_begin_at(adapt, 1000);
+  gint64 change = -1;
+  for (guint pane = 0; pane < 40; pane++) {
+    double rate = pane < 20 ? .05 : .9;
+    AdaptStep step = feed(adapt, random, &rate);
+    if (step.alarm && change < 0) change = step.change_row;
+    json_t *json = adapt_to_json(adapt);
+    g_autoptr(Adapt) copy = adapt_from_json(json, NULL);
+    ck_assert_ptr_nonnull(copy);
+    ck_assert_int_eq(adapt_get_rows(copy), 1100 + 100 * (gint64)pane);
+    json_decref(json);
+  }
+  ck_assert_msg(llabs(change - 3000) <= 5, "change found at %lld", (long long)change);
+  g_rand_free(random);
+}
+END_TEST
+
+/* A member whose errors do not reach up to the newest row would be read beyond its end. */
+START_TEST(refuses_a_state_whose_errors_do_not_fit)
+{
+  g_autoptr(Adapt) adapt = adapt_new(1, .05, 800);
+  g_autoptr(GError) error = NULL;
+  json_t *json = adapt_to_json(adapt);
+  json_object_set_new(json_array_get(json_object_get(json, "pool"), 0), "first", json_integer(7));
+  ck_assert_ptr_null(adapt_from_json(json, &error));
+  ck_assert_ptr_nonnull(error);
+  json_decref(json);
+}
+END_TEST
+
 int main(void)
 {
   Suite *suite = suite_create("adapt");
   TCase *tests = tcase_create("policy");
   tcase_add_checked_fixture(tests, setup, NULL);
   tcase_set_timeout(tests, 60);
+  tcase_add_test(tests, may_begin_at_a_later_row);
+  tcase_add_test(tests, refuses_a_state_whose_errors_do_not_fit);
   tcase_add_test(tests, finds_an_abrupt_change_and_trains_from_it);
   tcase_add_test(tests, stays_silent_when_nothing_changes);
   tcase_add_test(tests, stays_silent_on_autocorrelated_errors);

@@ -305,6 +305,10 @@ START_TEST(halves_are_bounded_and_expire)
   /* a clock that goes back expires nothing */
   ck_assert_int_eq(send_at(decoder, REQUEST, "r4", 1, IN1, &out), DECODE_OK);
   ck_assert_uint_eq(out.n_events, 1);
+  /* … and a half that comes then is as old as the clock, not as its own time */
+  ck_assert_int_eq(send_at(decoder, REQUEST, "r7", 2, IN1, &out), DECODE_OK);
+  ck_assert_int_eq(send_at(decoder, RESPONSE, "r7", 12, OUT1, &out), DECODE_OK);
+  ck_assert_uint_eq(out.n_events, 1);
   ck_assert_ptr_nonnull(strstr(decode_reason_help(DECODE_HALF_EXPIRED), "key request and response events by the id"));
   decoder->type->free(decoder);
 }

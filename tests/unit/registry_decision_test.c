@@ -128,8 +128,8 @@ START_TEST(the_lease_is_checked_inside_a_transaction_only)
 }
 END_TEST
 
-/* With a lease time of 0 whatever stands still between two looks is taken. A take-over must be of exactly the state that
- * was seen: one counter and one term further. */
+/* With a lease time of 0 whatever stands still between two looks is taken. A take-over must be of exactly the state
+ * that was seen: one counter and one term further. */
 static gpointer contend(gpointer data)
 {
   RegistryStore *store = data;

@@ -145,7 +145,7 @@ static const struct {
     {"http:\n  listen: '[::]:9464'\n", "k.yaml:2: http.listen: ", "not a loopback address"},
     {"http:\n  listen: example.net:9464\n", "k.yaml:2: http.listen: ", "not a loopback address"},
     {"http:\n  listen: 9464\n", "k.yaml:2: http.listen: ", "not ADDRESS:PORT"},
-    {"store: mysql:x\n", "k.yaml:1: store: ", "neither sqlite:PATH nor postgresql://"},
+    {"store: mysql:x\n", "k.yaml:1: store: ", "neither sqlite:PATH nor postgresql:"},
     {"store: postgresql://h/d\nartifacts: /a\n", "k.yaml:2: artifacts: ", "artifacts_shared: true"},
     {"\nstore: postgresql://h/d\n", "k.yaml:2: store: ", "single_host: true"},
     {"broker:\n  properties:\n  - enable.auto.commit=true\n", "k.yaml:3: broker.properties[0]: ", "cannot be set"},
@@ -254,8 +254,9 @@ START_TEST(secrets_are_masked)
   ck_assert_ptr_null(strstr(shown, "canary"));
   ck_assert_ptr_nonnull(strstr(shown, "client.id=me"));
   ck_assert_ptr_nonnull(strstr(shown, "postgresql://u:***@h/d?password=***&x=y"));
-  g_autoptr(Settings) pairs =
-      parse("store: \"postgresql:password=canary1 host=h password = 'canary2 \\\\' canary3' user=u\"\nsingle_host: true\n", &error);
+  g_autoptr(Settings) pairs = parse(
+      "store: \"postgresql:password=canary1 host=h password = 'canary2 \\\\' canary3' user=u\"\nsingle_host: true\n",
+      &error);
   ck_assert_msg(pairs != NULL, "%s", error != NULL ? error->message : "");
   g_autofree gchar *pairs_shown = settings_to_yaml(pairs);
   ck_assert_ptr_null(strstr(pairs_shown, "canary"));

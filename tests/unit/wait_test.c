@@ -116,6 +116,9 @@ START_TEST(every_condition_counts)
       .id = (gchar *)"rollout/m/1", .kind = (gchar *)"rollout", .target = (gchar *)"m", .body = (gchar *)"{}"};
   ck_assert_msg(registry_outbox_put(store, &item, &error), "%s", error != NULL ? error->message : "");
   assert_missing("rollout/m/1");
+  ck_assert(registry_outbox_retry(store, "rollout/m/1", g_get_real_time() + (gint64)3600 * G_USEC_PER_SEC,
+                                  "target away", &error));
+  assert_missing("rollout/m/1"); /* one that failed and waits for its next try is not carried out */
   ck_assert(registry_outbox_done(store, "rollout/m/1", &error));
   assert_reached();
 }

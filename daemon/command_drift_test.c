@@ -1,0 +1,199 @@
+/* `kedge drift test`: two files, one answer. */
+#include <stdio.h>
+#include <string.h>
+
+#include "daemon/command_data.h"
+#include "daemon/drift_test.h"
+#include "drift/two_sample_method.h"
+#include "pipeline/error.h"
+
+extern const Command command_drift_test;
+
+typedef struct {
+  gchar *reference, *current, *html;
+  gchar **columns, **methods, **options;
+  gboolean list;
+} DriftTestArguments;
+
+static void arguments_clear(DriftTestArguments *arguments)
+{
+  g_free(arguments->reference);
+  g_free(arguments->current);
+  g_free(arguments->html);
+  g_strfreev(arguments->columns);
+  g_strfreev(arguments->methods);
+  g_strfreev(arguments->options);
+}
+
+/* k=v texts as a table; NULL: *bad is the text without "=". */
+static GHashTable *parse_options(gchar **texts, const gchar **bad)
+{
+  GHashTable *options = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+  for (guint i = 0; texts != NULL && texts[i] != NULL; i++) {
+    const gchar *equals = strchr(texts[i], '=');
+    if (equals == NULL || equals == texts[i]) {
+      *bad = texts[i];
+      g_hash_table_unref(options);
+      return NULL;
+    }
+    g_hash_table_insert(options, g_strndup(texts[i], (gsize)(equals - texts[i])), g_strdup(equals + 1));
+  }
+  return options;
+}
+
+/* --- printing ----------------------------------------------------------------------------------------------------- */
+
+static gchar *text_short(const json_t *value)
+{
+  if (json_is_string(value)) return g_strdup(json_string_value(value));
+  return json_is_number(value) ? g_strdup_printf("%.4g", json_number_value(value)) : g_strdup("–");
+}
+
+static void print_verdicts(const json_t *columns)
+{
+  CommandTable *table = command_table_new(
+      (const gchar *const[]){"column", "kind", "drift", ">effect", ">adjusted p", "test", "remark", NULL});
+  gsize index;
+  json_t *column;
+  json_array_foreach ((json_t *)columns, index, column) {
+    const json_t *verdict = json_object_get(column, "verdict");
+    g_autofree gchar *effect = text_short(json_object_get(verdict, "effect"));
+    g_autofree gchar *p = text_short(json_object_get(verdict, "p_adjusted"));
+    const gchar *test = json_string_value(json_object_get(verdict, "test"));
+    command_table_add(
+        table, json_string_value(json_object_get(column, "column")), json_string_value(json_object_get(column, "kind")),
+        json_is_true(json_object_get(verdict, "drift")) ? "yes" : "no", effect, p, test ? test : "–",
+        json_is_true(json_object_get(verdict, "quality")) ? "missing, unseen or out of range rose" : "", NULL);
+  }
+  command_table_print(table);
+}
+
+static void print_tests(const json_t *columns)
+{
+  CommandTable *table = command_table_new(
+      (const gchar *const[]){"column", "method", ">statistic", ">p", ">adjusted p", "drift", "p from", NULL});
+  gsize index, i;
+  json_t *column, *test;
+  json_array_foreach ((json_t *)columns, index, column) {
+    json_array_foreach (json_object_get(column, "tests"), i, test) {
+      g_autofree gchar *statistic = text_short(json_object_get(test, "statistic")),
+                       *p = text_short(json_object_get(test, "p")),
+                       *adjusted = text_short(json_object_get(test, "p_adjusted"));
+      const gchar *undefined = json_string_value(json_object_get(test, "undefined")),
+                  *from = json_string_value(json_object_get(test, "p_from"));
+      const json_t *drift = json_object_get(test, "drift");
+      command_table_add(table, json_string_value(json_object_get(column, "column")),
+                        json_string_value(json_object_get(test, "method")), statistic, p, adjusted,
+                        drift == NULL         ? "–"
+                        : json_is_true(drift) ? "yes"
+                                              : "no",
+                        undefined != NULL ? undefined
+                        : from != NULL    ? from
+                                          : "–",
+                        NULL);
+    }
+  }
+  command_table_print(table);
+}
+
+static void print_report(json_t *report)
+{
+  const json_t *columns = json_object_get(report, "columns");
+  if (json_is_true(json_object_get(report, "auto"))) {
+    print_verdicts(columns);
+    putchar('\n');
+  }
+  print_tests(columns);
+  gsize ignored = json_array_size(json_object_get(report, "ignored_columns"));
+  g_autofree gchar *level = text_short(json_object_get(report, "level"));
+  if (ignored > 0) printf("\n%zu columns of the current file are not in the reference and were left out.\n", ignored);
+  printf("\n%s (level %s, correction %s)\n", json_is_true(json_object_get(report, "drift")) ? "Drift." : "No drift.",
+         level, json_string_value(json_object_get(report, "adjust")));
+}
+
+static void print_methods(void)
+{
+  printf("auto\n    the verdict of the daemon's windows: corrected p-values and a minimum effect\n");
+  for (const gchar *const *line = drift_test_option_help; *line != NULL; line++) printf("      %s\n", *line);
+  for (const DriftTwoSampleMethod *method = drift_two_sample_methods; method->name != NULL; method++) {
+    printf("%s (%s)\n    %s\n", method->name,
+           method->numeric && method->categorical ? "numbers, categories"
+           : method->numeric                      ? "numbers"
+                                                  : "categories",
+           method->summary);
+    for (const gchar *const *line = method->option_help; *line != NULL; line++) printf("      %s\n", *line);
+  }
+}
+
+/* --- running ------------------------------------------------------------------------------------------------------ */
+
+static json_t *run_request(const DriftTestArguments *arguments, GHashTable *options, GError **error)
+{
+  g_autoptr(DriftTable) reference = command_read_table(arguments->reference, error);
+  g_autoptr(DriftTable) current = reference != NULL ? command_read_table(arguments->current, error) : NULL;
+  if (current == NULL) return NULL;
+  const DriftTestRequest request = {.reference = reference,
+                                    .current = current,
+                                    .reference_name = arguments->reference,
+                                    .current_name = arguments->current,
+                                    .columns = (const gchar *const *)arguments->columns,
+                                    .methods = (const gchar *const *)arguments->methods,
+                                    .options = options,
+                                    .timeline = arguments->html != NULL};
+  json_t *report = drift_test_report(&request, error);
+  if (report == NULL || arguments->html == NULL) return report;
+  g_autofree gchar *page = drift_test_html(report);
+  if (g_file_set_contents(arguments->html, page, -1, error)) return report;
+  json_decref(report);
+  return NULL;
+}
+
+static int run_drift_test(int argc, char **argv)
+{
+  DriftTestArguments a = {0};
+  const GOptionEntry entries[] = {
+      {"reference", 0, 0, G_OPTION_ARG_FILENAME, &a.reference, "CSV with a header: what is normal", "R.csv"},
+      {"current", 0, 0, G_OPTION_ARG_FILENAME, &a.current, "CSV with the rows in question; \"-\": standard input",
+       "C.csv"},
+      {"column", 0, 0, G_OPTION_ARG_STRING_ARRAY, &a.columns, "only this column (repeat for more)", "X"},
+      {"method", 0, 0, G_OPTION_ARG_STRING_ARRAY, &a.methods, "auto (default) or one that --methods lists", "M"},
+      {"option", 0, 0, G_OPTION_ARG_STRING_ARRAY, &a.options, "an option of the command or of a method", "k=v"},
+      {"html", 0, 0, G_OPTION_ARG_FILENAME, &a.html, "also write a self-contained page", "F"},
+      {"methods", 0, 0, G_OPTION_ARG_NONE, &a.list, "list the methods and their options", NULL},
+      G_OPTION_ENTRY_NULL};
+  CommandCommon common;
+  const gchar *bad = NULL;
+  g_autoptr(GError) error = NULL;
+  if (!command_parse(&command_drift_test, &argc, &argv, entries, &common)) return COMMAND_USAGE;
+  g_autoptr(GHashTable) options = parse_options(a.options, &bad);
+  int status;
+  if (a.list) {
+    print_methods();
+    command_common_clear(&common);
+    status = COMMAND_DONE;
+  } else if (options == NULL) {
+    status = command_usage(&common, "--option %s: write key=value", bad);
+  } else if (argc != 1 || a.reference == NULL || a.current == NULL) {
+    status = command_usage(&common, "give --reference and --current");
+  } else {
+    json_t *report = run_request(&a, options, &error);
+    gboolean drift = json_is_true(json_object_get(report, "drift"));
+    gboolean is_usage = g_error_matches(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID) ||
+                        g_error_matches(error, DRIFT_ERROR, DRIFT_ERROR_INVALID);
+    status =
+        is_usage ? command_usage(&common, "%s", error->message) : command_report(&common, report, error, print_report);
+    if (status == COMMAND_DONE && drift) status = COMMAND_NO;
+  }
+  arguments_clear(&a);
+  return status;
+}
+
+const Command command_drift_test = {
+    .name = "drift test",
+    .arguments = "--reference R.csv --current C.csv [--column X]... [--method M]... [--option k=v]... [--html F]",
+    .summary = "tell whether the current rows come from the reference's law; exit status 3: drift",
+    .help = "Without --method the verdict is that of the daemon's windows: drift needs an adjusted p-value at or below "
+            "the level and an effect at or above the minimum, so that neither large files alarm on trifles nor small "
+            "ones on noise. With --method the chosen tests are corrected over the columns and decide alone. Missing "
+            "cells are left out and counted.",
+    .run = run_drift_test};

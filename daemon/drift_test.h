@@ -1,0 +1,31 @@
+/* `kedge drift test` as a function: two tables in, a report out. The report is what --json prints and what the HTML
+ * page is made from. */
+#pragma once
+
+#include <glib.h>
+#include <jansson.h>
+
+#include "drift/table.h"
+
+G_BEGIN_DECLS
+
+typedef struct {
+  const DriftTable *reference, *current;
+  const gchar *reference_name, *current_name; /* file names, for messages and the report */
+  const gchar *const *columns;                /* NULL or empty: all of the reference */
+  const gchar *const *methods;                /* NULL or empty: "auto" */
+  GHashTable *options;                        /* text -> text */
+  gboolean timeline;                          /* auto: also the evidence of stretches of the current rows in order */
+} DriftTestRequest;
+
+/* The options of the command itself: "key=default  meaning", NULL-terminated. */
+extern const gchar *const drift_test_option_help[];
+
+/* NULL with an error: a column that is missing, text where the reference has numbers (with its line), an option that no
+ * chosen method has. "drift" of the report is the answer. New reference. */
+json_t *drift_test_report(const DriftTestRequest *request, GError **error);
+
+/* A page that needs no network: distributions before and after, evidence, causes. New text. */
+gchar *drift_test_html(const json_t *report);
+
+G_END_DECLS

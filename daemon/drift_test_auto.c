@@ -1,0 +1,118 @@
+/* The default verdict of `kedge drift test`: the daemon's window verdict with the reference as profile. */
+#include <math.h>
+
+#include "daemon/drift_test_internal.h"
+#include "daemon/leader_internal.h"
+#include "drift/window.h"
+
+/* Stretches of the current rows for the evidence over time; none shorter than this many rows. */
+#define MOST_STRETCHES 12
+#define SHORTEST_STRETCH 100
+
+static DriftSchema *schema_of(const DriftTestColumn *columns, guint n)
+{
+  /* The window verdict wants a task; without labels none of its parts is used. */
+  DriftSchema *schema = drift_schema_new(DRIFT_TASK_REGRESSION, "");
+  for (guint i = 0; i < n; i++)
+    drift_schema_add_feature(schema, columns[i].reference->name, columns[i].reference->kind, FALSE, TRUE);
+  return schema;
+}
+
+/* The current rows [start, end) as events. */
+static void add_rows(DriftAccumulator *accumulator, const DriftTestColumn *columns, guint n, guint64 start, guint64 end)
+{
+  g_autofree DriftValue *values = g_new(DriftValue, n + 1);
+  DriftEvent event = {.score = NAN, .latency_ms = NAN, .features = values};
+  for (guint64 row = start; row < end; row++) {
+    for (guint i = 0; i < n; i++) values[i] = drift_column_get_value(columns[i].current, row);
+    drift_accumulator_add(accumulator, &event);
+  }
+}
+
+/* The same of all rows: accumulators count every column by itself and do not depend on order, so each column may come
+ * in its own. Ascending numbers make the look-up of bins several times faster than rows as they stand. */
+static void add_sorted(DriftAccumulator *accumulator, const DriftTestColumn *columns, guint n, gboolean current,
+                       guint64 n_rows)
+{
+  g_autofree DriftValue *values = g_new(DriftValue, n + 1);
+  DriftEvent event = {.score = NAN, .latency_ms = NAN, .features = values};
+  for (guint64 row = 0; row < n_rows; row++) {
+    for (guint i = 0; i < n; i++) {
+      const DriftSample *sample = current ? columns[i].data.current : columns[i].data.reference;
+      if (sample == NULL)
+        values[i] = drift_column_get_value(current ? columns[i].current : columns[i].reference, row);
+      else
+        values[i] = row < sample->n ? drift_value_number(sample->sorted[row]) : drift_value_missing();
+    }
+    drift_accumulator_add(accumulator, &event);
+  }
+}
+
+static json_t *strip(json_t *verdict)
+{
+  static const gchar *const of_models[] = {"bias", "bias_verdicts", "performance"};
+  for (guint i = 0; i < G_N_ELEMENTS(of_models); i++) json_object_del(verdict, of_models[i]);
+  return verdict;
+}
+
+/* Verdicts of the columns in their places; outputs of models, which files do not have, are left out. */
+static void distribute(json_t *verdict, DriftTestColumn *columns, guint n)
+{
+  gsize index;
+  json_t *feature;
+  json_array_foreach (json_object_get(verdict, "features"), index, feature) {
+    const gchar *name = json_string_value(json_object_get(feature, "feature"));
+    for (guint i = 0; i < n; i++) {
+      if (g_strcmp0(columns[i].reference->name, name) != 0) continue;
+      json_object_set(columns[i].json, "verdict", feature);
+      json_object_set_new(columns[i].json, "cause", json_integer((json_int_t)index + 1));
+      if (json_is_true(json_object_get(feature, "drift"))) json_object_set_new(columns[i].json, "drift", json_true());
+    }
+  }
+}
+
+static gboolean add_timeline(const DriftTestColumn *columns, guint n, DriftGrid *grid, const DriftAccumulator *profile,
+                             const DriftWindowSettings *settings, guint64 rows, json_t *report, GError **error)
+{
+  guint64 stretches = MIN(MOST_STRETCHES, rows / SHORTEST_STRETCH);
+  json_t *timeline = json_array();
+  json_object_set_new(report, "timeline", timeline);
+  g_autoptr(DriftAccumulator) window = drift_accumulator_new(grid);
+  for (guint64 s = 0; s < stretches && stretches > 1; s++) {
+    guint64 start = rows * s / stretches, end = rows * (s + 1) / stretches;
+    drift_accumulator_reset(window);
+    add_rows(window, columns, n, start, end);
+    g_autoptr(DriftWindowVerdict) verdict = drift_window_evaluate(profile, window, NULL, 0, settings, error);
+    if (verdict == NULL) return FALSE;
+    json_array_append_new(timeline, json_pack("{s:I, s:I, s:o, s:b}", "first_row", (json_int_t)start, "rows",
+                                              (json_int_t)(end - start), "evidence_log",
+                                              drift_test_number(verdict->evidence_log), "drift", verdict->drift));
+  }
+  return TRUE;
+}
+
+gboolean drift_test_auto(const DriftTestRequest *request, const DriftTestSettings *settings, DriftTestColumn *columns,
+                         guint n_columns, json_t *report, gboolean *drift, GError **error)
+{
+  DriftWindowSettings window_settings;
+  drift_window_settings_init(&window_settings);
+  window_settings.false_discovery_rate = settings->level;
+  window_settings.minimum_effect = settings->minimum_effect;
+  g_autoptr(DriftSchema) schema = schema_of(columns, n_columns);
+  g_autoptr(DriftGrid) grid = drift_grid_new(schema, request->reference, 0, error);
+  if (grid == NULL) return FALSE;
+  g_autoptr(DriftAccumulator) profile = drift_accumulator_new(grid), window = drift_accumulator_new(grid);
+  add_sorted(profile, columns, n_columns, FALSE, request->reference->n_rows);
+  add_sorted(window, columns, n_columns, TRUE, request->current->n_rows);
+  g_autoptr(DriftWindowVerdict) verdict = drift_window_evaluate(profile, window, NULL, 0, &window_settings, error);
+  if (verdict == NULL) return FALSE;
+  json_t *json = strip(verdict_window_to_json(verdict, &window_settings));
+  distribute(json, columns, n_columns);
+  json_object_set(report, "evidence_log", json_object_get(json, "evidence_log"));
+  json_object_set(report, "evidence_bound", json_object_get(json, "evidence_bound"));
+  json_object_set(report, "quality", json_object_get(json, "quality"));
+  json_decref(json);
+  *drift |= verdict->drift;
+  return !request->timeline ||
+         add_timeline(columns, n_columns, grid, profile, &window_settings, request->current->n_rows, report, error);
+}

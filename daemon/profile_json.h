@@ -1,0 +1,14 @@
+/* Profiles of data sets as JSON files that people review and edit. */
+#pragma once
+
+#include <jansson.h>
+
+#include "drift/profile.h"
+
+G_BEGIN_DECLS
+
+json_t *profile_to_json(const DriftProfile *profile);
+/* Any JSON: refused with the member that is wrong. */
+DriftProfile *profile_from_json(const json_t *json, GError **error);
+
+G_END_DECLS
