@@ -24,7 +24,7 @@
 enum { BUDGET, ROWS, REFERENCE, MINIMUM_EFFECT, N_OPTIONS };
 static const DriftOptionSpec specs[N_OPTIONS] = {
     [BUDGET] = {.key = "budget", .default_value = .1, .minimum = 1e-12, .maximum = 1e6},
-    [ROWS] = {.key = "rows", .alias = "per", .default_value = 10000, .minimum = 1, .maximum = 1e15},
+    [ROWS] = {.key = "rows", .default_value = 10000, .minimum = 1, .maximum = 1e15},
     [REFERENCE] =
         {.key = "reference", .default_value = 200, .minimum = 50, .maximum = AUTO_MAX_REFERENCE, .whole = TRUE},
     [MINIMUM_EFFECT] = {.key = "minimum_effect", .default_value = 0, .minimum = 0, .maximum = 1e6}};

@@ -12,7 +12,7 @@ enum { SIDE_BOTH, SIDE_UP };
 static const gchar *const sides[] = {"both", "up", NULL};
 static const DriftOptionSpec specs[N_OPTIONS] = {
     [ALPHA] = {.key = "alpha", .default_value = 1e-3, .minimum = 1e-300, .maximum = 1},
-    [CENTRE] = {.key = "centre", .alias = "center", .default_value = 0, .minimum = -1e300, .maximum = 1e300},
+    [CENTRE] = {.key = "centre", .default_value = 0, .minimum = -1e300, .maximum = 1e300},
     [SCALE] = {.key = "scale", .default_value = 1, .minimum = 1e-300, .maximum = 1e300},
     [SIDE] = {.key = "side", .default_value = SIDE_BOTH, .choices = sides}};
 

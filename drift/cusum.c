@@ -10,7 +10,7 @@ enum { MINIMUM, DELTA, LAMBDA, N_OPTIONS };
 static const DriftOptionSpec specs[N_OPTIONS] = {
     [MINIMUM] = {.key = "min_instances", .default_value = 30, .minimum = 0, .maximum = 1e9, .whole = TRUE},
     [DELTA] = {.key = "delta", .default_value = .005, .minimum = 0, .maximum = 1e300},
-    [LAMBDA] = {.key = "lambda", .alias = "threshold", .default_value = 50, .minimum = 0, .maximum = 1e300}};
+    [LAMBDA] = {.key = "lambda", .default_value = 50, .minimum = 0, .maximum = 1e300}};
 
 typedef struct {
   DriftPlain plain;

@@ -8,8 +8,8 @@
 enum { WARM_START, WARNING, DRIFT, N_OPTIONS };
 static const DriftOptionSpec specs[N_OPTIONS] = {
     [WARM_START] = {.key = "warm_start", .default_value = 30, .minimum = 1, .maximum = 1e9, .whole = TRUE},
-    [WARNING] = {.key = "warning", .alias = "warning_threshold", .default_value = 2, .minimum = 0, .maximum = 1e6},
-    [DRIFT] = {.key = "drift", .alias = "drift_threshold", .default_value = 3, .minimum = 0, .maximum = 1e6}};
+    [WARNING] = {.key = "warning", .default_value = 2, .minimum = 0, .maximum = 1e6},
+    [DRIFT] = {.key = "drift", .default_value = 3, .minimum = 0, .maximum = 1e6}};
 
 typedef struct {
   DriftDetector base;

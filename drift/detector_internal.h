@@ -13,7 +13,6 @@ typedef struct {
   double default_value, minimum, maximum;
   gboolean whole; /* a whole number */
   const gchar *const *choices;
-  const gchar *alias; /* another library's name of the same option, or NULL */
 } DriftOptionSpec;
 extern const gchar *const drift_option_booleans[]; /* false, true; 0 and 1 are taken too, case does not count */
 

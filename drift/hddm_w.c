@@ -10,7 +10,7 @@ enum { DRIFT, WARNING, LAMBDA, TWO_SIDED, N_OPTIONS };
 static const DriftOptionSpec specs[N_OPTIONS] = {
     [DRIFT] = {.key = "drift_confidence", .default_value = .001, .minimum = 1e-300, .maximum = 1},
     [WARNING] = {.key = "warning_confidence", .default_value = .005, .minimum = 1e-300, .maximum = 1},
-    [LAMBDA] = {.key = "lambda_val", .alias = "lambda", .default_value = .05, .minimum = 1e-9, .maximum = 1},
+    [LAMBDA] = {.key = "lambda_val", .default_value = .05, .minimum = 1e-9, .maximum = 1},
     [TWO_SIDED] = {.key = "two_sided_test", .choices = drift_option_booleans}};
 
 typedef struct {

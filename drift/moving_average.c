@@ -9,7 +9,7 @@
 enum { MINIMUM, LAMBDA, ALPHA, N_OPTIONS };
 static const DriftOptionSpec specs[N_OPTIONS] = {
     [MINIMUM] = {.key = "min_instances", .default_value = 30, .minimum = 0, .maximum = 1e9, .whole = TRUE},
-    [LAMBDA] = {.key = "lambda", .alias = "threshold", .default_value = 1, .minimum = 0, .maximum = 1e300},
+    [LAMBDA] = {.key = "lambda", .default_value = 1, .minimum = 0, .maximum = 1e300},
     [ALPHA] = {.key = "alpha", .default_value = .99, .minimum = 0, .maximum = 1}};
 
 typedef struct {
