@@ -151,7 +151,7 @@ static DriftSignal adwin_update(DriftDetector *detector, double value)
 {
   Adwin *adwin = (Adwin *)detector;
   adwin->fed++;
-  if (!isfinite(value)) return DRIFT_SIGNAL_NONE;
+  if (!(fabs(value) <= DRIFT_LARGEST_VALUE)) return DRIFT_SIGNAL_NONE;
   if (adwin->alarmed && adwin->options[MODE] == MODE_RIVER) forget(adwin);
   adwin->alarmed = FALSE;
   insert(adwin, value);
@@ -170,6 +170,16 @@ static DriftSignal adwin_update(DriftDetector *detector, double value)
 static gint64 adwin_get_change_point(const DriftDetector *detector)
 {
   return ((const Adwin *)detector)->change_point;
+}
+
+/* The window: its length, its mean, its sum of squared deviations. */
+static void adwin_describe(const DriftDetector *detector, DriftStateVisit visit, gpointer user_data)
+{
+  const Adwin *adwin = (const Adwin *)detector;
+  visit("width", adwin->width, user_data);
+  visit("total", adwin->total, user_data);
+  visit("estimation", adwin->width > 0 ? adwin->total / adwin->width : 0, user_data);
+  visit("variance", adwin->variance, user_data);
 }
 
 static GBytes *adwin_to_bytes(const DriftDetector *detector)
@@ -266,6 +276,7 @@ const DriftDetectorType drift_detector_adwin = {.name = "adwin",
                                                 .create = adwin_create,
                                                 .update = adwin_update,
                                                 .get_change_point = adwin_get_change_point,
+                                                .describe = adwin_describe,
                                                 .reset = adwin_reset,
                                                 .to_bytes = adwin_to_bytes,
                                                 .from_bytes = adwin_from_bytes,

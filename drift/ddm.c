@@ -89,6 +89,15 @@ static gint64 ddm_get_change_point(const DriftDetector *detector)
   return ((const Ddm *)detector)->change_point;
 }
 
+static void ddm_describe(const DriftDetector *detector, DriftStateVisit visit, gpointer user_data)
+{
+  const Ddm *ddm = (const Ddm *)detector;
+  visit("n", (double)ddm->n, user_data);
+  visit("rate", ddm->rate, user_data);
+  visit("lowest_rate", ddm->lowest_rate, user_data);
+  visit("lowest_deviation", ddm->lowest_deviation, user_data);
+}
+
 static GBytes *ddm_to_bytes(const DriftDetector *detector)
 {
   const Ddm *ddm = (const Ddm *)detector;
@@ -153,6 +162,7 @@ const DriftDetectorType drift_detector_ddm = {.name = "ddm",
                                               .create = ddm_create,
                                               .update = ddm_update,
                                               .get_change_point = ddm_get_change_point,
+                                              .describe = ddm_describe,
                                               .reset = ddm_reset,
                                               .to_bytes = ddm_to_bytes,
                                               .from_bytes = ddm_from_bytes,

@@ -8,13 +8,49 @@
 #define STATE_VERSION 1
 #define MAX_STATE_BYTES (1u << 20)
 
-const DriftDetectorType *const drift_detector_types[] = {&drift_detector_adwin, &drift_detector_ddm,
-                                                         &drift_detector_page_hinkley, &drift_detector_glr, NULL};
+const DriftDetectorType *const drift_detector_types[] = {&drift_detector_auto,
+                                                         &drift_detector_adwin,
+                                                         &drift_detector_page_hinkley,
+                                                         &drift_detector_cusum,
+                                                         &drift_detector_moving_average,
+                                                         &drift_detector_kswin,
+                                                         &drift_detector_kswindow,
+                                                         &drift_detector_ddm,
+                                                         &drift_detector_eddm,
+                                                         &drift_detector_rddm,
+                                                         &drift_detector_hddm_a,
+                                                         &drift_detector_hddm_w,
+                                                         &drift_detector_fhddm,
+                                                         &drift_detector_ecdd,
+                                                         &drift_detector_stepd,
+                                                         &drift_detector_glr,
+                                                         &drift_detector_e_detector,
+                                                         &drift_detector_conformal,
+                                                         &drift_detector_betting,
+                                                         &drift_detector_bernstein,
+                                                         NULL};
+
+/* The name without what people spell differently. */
+static gchar *plain_name(const gchar *name)
+{
+  GString *plain = g_string_new(NULL);
+  for (const gchar *at = name; *at != '\0'; at++)
+    if (*at != '-' && *at != '_' && *at != ' ') g_string_append_c(plain, g_ascii_tolower(*at));
+  return g_string_free(plain, FALSE);
+}
+
+static gboolean is_same_name(const gchar *asked, const gchar *name)
+{
+  g_autofree gchar *plain = name != NULL ? plain_name(name) : NULL;
+  return plain != NULL && strcmp(asked, plain) == 0;
+}
 
 const DriftDetectorType *drift_detector_find(const gchar *name)
 {
+  g_autofree gchar *asked = plain_name(name);
   for (guint i = 0; drift_detector_types[i] != NULL; i++)
-    if (strcmp(drift_detector_types[i]->name, name) == 0) return drift_detector_types[i];
+    if (is_same_name(asked, drift_detector_types[i]->name) || is_same_name(asked, drift_detector_types[i]->alias))
+      return drift_detector_types[i];
   return NULL;
 }
 
@@ -43,6 +79,25 @@ DriftSignal drift_detector_update(DriftDetector *detector, double value)
 gint64 drift_detector_get_change_point(const DriftDetector *detector)
 {
   return detector->type->get_change_point(detector);
+}
+
+gboolean drift_detector_get_evidence(const DriftDetector *detector, double *evidence, double *threshold)
+{
+  if (detector->type->get_evidence == NULL) return FALSE;
+  double level, value = detector->type->get_evidence(detector, &level);
+  *evidence = value;
+  *threshold = level;
+  return TRUE;
+}
+
+void drift_detector_describe(const DriftDetector *detector, DriftStateVisit visit, gpointer user_data)
+{
+  if (detector->type->describe != NULL) detector->type->describe(detector, visit, user_data);
+}
+
+gsize drift_detector_get_size(const DriftDetector *detector)
+{
+  return detector->type->get_size(detector);
 }
 
 void drift_detector_reset(DriftDetector *detector)

@@ -12,20 +12,30 @@ typedef struct _DriftDetector DriftDetector;
 
 typedef enum { DRIFT_SIGNAL_NONE, DRIFT_SIGNAL_WARNING, DRIFT_SIGNAL_DRIFT } DriftSignal;
 
+/* One number of a detector's state, for people and reports. */
+typedef void (*DriftStateVisit)(const gchar *name, double value, gpointer user_data);
+
 typedef struct {
   const gchar *name;               /* "adwin", "ddm", … as `kedge drift stream --method` takes it */
+  const gchar *alias;              /* a second name, or NULL */
   const gchar *summary;            /* one line for the help */
   const gchar *const *option_help; /* "key=default  meaning", NULL-terminated */
   DriftDetector *(*create)(GHashTable *options, GError **error); /* options: text -> text; unknown keys refused */
   DriftSignal (*update)(DriftDetector *detector, double value);
   /* Index (0-based, of values fed so far) at which the change is estimated to have begun; -1 if the type has none. */
   gint64 (*get_change_point)(const DriftDetector *detector);
+  /* Evidence for a change, on the natural log scale, and the level at which it is a drift; NULL if the type has none.
+   */
+  double (*get_evidence)(const DriftDetector *detector, double *threshold);
+  /* Its state in numbers; NULL if the type names none. */
+  void (*describe)(const DriftDetector *detector, DriftStateVisit visit, gpointer user_data);
   void (*reset)(DriftDetector *detector);
   GBytes *(*to_bytes)(const DriftDetector *detector);
   DriftDetector *(*from_bytes)(GBytes *bytes, GError **error);
   gsize (*get_size)(const DriftDetector *detector); /* bytes */
   void (*free)(DriftDetector *detector);
   gboolean (*selftest)(GError **error);
+  const struct _DriftLayout *layout; /* detector_internal.h; NULL: the type keeps its state by itself */
 } DriftDetectorType;
 
 /* Every concrete detector begins with this. */
@@ -35,10 +45,16 @@ struct _DriftDetector {
 
 /* The visible table, NULL-terminated. */
 extern const DriftDetectorType *const drift_detector_types[];
+/* By name or alias; case, "-", "_" and spaces do not count ("HDDM_A" finds "hddm-a"). NULL: none. */
 const DriftDetectorType *drift_detector_find(const gchar *name);
 DriftDetector *drift_detector_new(const gchar *name, GHashTable *options, GError **error);
 DriftSignal drift_detector_update(DriftDetector *detector, double value);
 gint64 drift_detector_get_change_point(const DriftDetector *detector);
+/* FALSE (outputs untouched) when the type has no evidence. */
+gboolean drift_detector_get_evidence(const DriftDetector *detector, double *evidence, double *threshold);
+void drift_detector_describe(const DriftDetector *detector, DriftStateVisit visit, gpointer user_data);
+/* Bytes this instance takes, its buffers included. */
+gsize drift_detector_get_size(const DriftDetector *detector);
 void drift_detector_reset(DriftDetector *detector);
 GBytes *drift_detector_to_bytes(const DriftDetector *detector);
 /* The bytes name their type. */

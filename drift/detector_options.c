@@ -3,10 +3,30 @@
 #include <math.h>
 #include <string.h>
 
-static const DriftOptionSpec *find_spec(const DriftOptionSpec *specs, guint n, const gchar *key)
+const gchar *const drift_option_booleans[] = {"false", "true", NULL};
+
+/* Other spellings and other libraries' names of options. */
+static const struct {
+  const gchar *detector, *alias, *key;
+} aliases[] = {{"auto", "per", "rows"},
+               {"betting", "center", "centre"},
+               {"cusum", "threshold", "lambda"},
+               {"ddm", "drift_threshold", "drift"},
+               {"ddm", "warning_threshold", "warning"},
+               {"geometric-moving-average", "threshold", "lambda"},
+               {"hddm-w", "lambda", "lambda_val"}};
+
+static const gchar *find_alias(const gchar *detector, const gchar *key)
+{
+  for (guint i = 0; i < G_N_ELEMENTS(aliases); i++)
+    if (strcmp(aliases[i].detector, detector) == 0 && strcmp(aliases[i].key, key) == 0) return aliases[i].alias;
+  return NULL;
+}
+
+static const DriftOptionSpec *find_spec(const gchar *detector, const DriftOptionSpec *specs, guint n, const gchar *key)
 {
   for (guint i = 0; i < n; i++)
-    if (strcmp(specs[i].key, key) == 0) return &specs[i];
+    if (strcmp(specs[i].key, key) == 0 || g_strcmp0(find_alias(detector, specs[i].key), key) == 0) return &specs[i];
   return NULL;
 }
 
@@ -17,7 +37,7 @@ static gboolean check_keys(const gchar *detector, GHashTable *options, const Dri
   gpointer key;
   g_hash_table_iter_init(&iter, options);
   while (g_hash_table_iter_next(&iter, &key, NULL)) {
-    if (find_spec(specs, n, key) != NULL) continue;
+    if (find_spec(detector, specs, n, key) != NULL) continue;
     g_autoptr(GString) known = g_string_new(NULL);
     for (guint i = 0; i < n; i++) g_string_append_printf(known, "%s%s", i > 0 ? ", " : "", specs[i].key);
     g_set_error(error, DRIFT_ERROR, DRIFT_ERROR_INVALID, "%s has no option \"%s\"; it has %s", detector,
@@ -35,8 +55,12 @@ static gboolean in_range(const DriftOptionSpec *spec, double value)
 static gboolean read_choice(const gchar *detector, const DriftOptionSpec *spec, const gchar *text, double *value,
                             GError **error)
 {
+  gboolean is_boolean = spec->choices == drift_option_booleans;
+  const gchar *const digits[] = {"0", "1"};
   for (guint i = 0; spec->choices[i] != NULL; i++) {
-    if (strcmp(spec->choices[i], text) != 0) continue;
+    gboolean is_it = is_boolean ? g_ascii_strcasecmp(spec->choices[i], text) == 0 || strcmp(digits[i], text) == 0
+                                : strcmp(spec->choices[i], text) == 0;
+    if (!is_it) continue;
     *value = i;
     return TRUE;
   }
@@ -67,6 +91,8 @@ gboolean drift_options_read(const gchar *detector, GHashTable *options, const Dr
   g_autofree double *read = g_new(double, n);
   for (guint i = 0; i < n; i++) {
     const gchar *text = options != NULL ? g_hash_table_lookup(options, specs[i].key) : NULL;
+    const gchar *alias = text == NULL && options != NULL ? find_alias(detector, specs[i].key) : NULL;
+    if (alias != NULL) text = g_hash_table_lookup(options, alias);
     read[i] = specs[i].default_value;
     if (text == NULL) continue;
     gboolean fine = specs[i].choices != NULL ? read_choice(detector, &specs[i], text, &read[i], error)

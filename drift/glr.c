@@ -104,6 +104,12 @@ static gint64 glr_get_change_point(const DriftDetector *detector)
   return ((const Glr *)detector)->change_point;
 }
 
+static void glr_describe(const DriftDetector *detector, DriftStateVisit visit, gpointer user_data)
+{
+  const Glr *glr = (const Glr *)detector;
+  visit("n", glr->n, user_data);
+}
+
 static GBytes *glr_to_bytes(const DriftDetector *detector)
 {
   const Glr *glr = (const Glr *)detector;
@@ -186,6 +192,7 @@ const DriftDetectorType drift_detector_glr = {.name = "glr",
                                               .create = glr_create,
                                               .update = glr_update,
                                               .get_change_point = glr_get_change_point,
+                                              .describe = glr_describe,
                                               .reset = glr_reset,
                                               .to_bytes = glr_to_bytes,
                                               .from_bytes = glr_from_bytes,

@@ -72,9 +72,9 @@ static void cumulate(PageHinkley *page, double deviation, gint64 row)
 static DriftSignal page_update(DriftDetector *detector, double value)
 {
   PageHinkley *page = (PageHinkley *)detector;
-  if (page->alarmed && isfinite(value)) forget(page);
+  if (page->alarmed && fabs(value) <= DRIFT_LARGEST_VALUE) forget(page);
   gint64 row = (gint64)page->fed++;
-  if (!isfinite(value)) return DRIFT_SIGNAL_NONE;
+  if (!(fabs(value) <= DRIFT_LARGEST_VALUE)) return DRIFT_SIGNAL_NONE;
   page->n++;
   page->mean += 1.0 / (double)page->n * (value - page->mean);
   cumulate(page, value - page->mean, row);
@@ -91,6 +91,17 @@ static DriftSignal page_update(DriftDetector *detector, double value)
 static gint64 page_get_change_point(const DriftDetector *detector)
 {
   return ((const PageHinkley *)detector)->change_point;
+}
+
+static void page_describe(const DriftDetector *detector, DriftStateVisit visit, gpointer user_data)
+{
+  const PageHinkley *page = (const PageHinkley *)detector;
+  visit("n", (double)page->n, user_data);
+  visit("mean", page->mean, user_data);
+  visit("rise", page->rise, user_data);
+  visit("fall", page->fall, user_data);
+  visit("lowest_rise", page->lowest_rise, user_data);
+  visit("highest_fall", page->highest_fall, user_data);
 }
 
 static GBytes *page_to_bytes(const DriftDetector *detector)
@@ -163,6 +174,7 @@ const DriftDetectorType drift_detector_page_hinkley = {.name = "page-hinkley",
                                                        .create = page_create,
                                                        .update = page_update,
                                                        .get_change_point = page_get_change_point,
+                                                       .describe = page_describe,
                                                        .reset = page_reset,
                                                        .to_bytes = page_to_bytes,
                                                        .from_bytes = page_from_bytes,

@@ -9,7 +9,7 @@
   X(binned_numeric)                                                                                                    \
   X(two_sample_categorical) X(counts) X(adjust_p) X(univariate_chunked) X(data_quality_chunked) X(peer_end_to_end)
 
-#define STREAMING(X)
+#define STREAMING(X) X(stream_detector)
 
 #define MULTIVARIATE_AND_LABEL_FREE(X)                                                                                 \
   X(cbpe_binary) X(cbpe_formula) X(cbpe_multiclass) X(two_sample_multivariate) X(pca_reconstruction_chunked)

@@ -20,6 +20,13 @@ static GHashTable *make_options(const gchar *first_key, ...)
   return options;
 }
 
+/* As it is by default, but not alarming on equal values, which MOA's STEPD does. */
+static DriftDetector *make_sober(const DriftDetectorType *type)
+{
+  g_autoptr(GHashTable) options = strcmp(type->name, "stepd") == 0 ? make_options("mode", "paper", NULL) : NULL;
+  return drift_detector_new(type->name, options, NULL);
+}
+
 static guint64 generator_state;
 static double next_uniform(void)
 {
@@ -54,16 +61,25 @@ START_TEST(options_are_checked)
 }
 END_TEST
 
+/* Its default null has a mean of 0: a series of .5 is a drift. */
+static gboolean is_far_from_half(const DriftDetector *detector)
+{
+  return strcmp(detector->type->name, "betting") == 0;
+}
+
 START_TEST(odd_values_do_no_harm)
 {
   const double odd[] = {NAN, INFINITY, -INFINITY, -1e308, 1e308, -0.0};
   for (guint i = 0; drift_detector_types[i] != NULL; i++) {
-    g_autoptr(DriftDetector) detector = drift_detector_new(drift_detector_types[i]->name, NULL, NULL);
+    g_autoptr(DriftDetector) detector = make_sober(drift_detector_types[i]);
     for (guint row = 0; row < 500; row++) drift_detector_update(detector, odd[row % G_N_ELEMENTS(odd)]);
     g_autoptr(GBytes) bytes = drift_detector_to_bytes(detector);
     ck_assert_uint_gt(g_bytes_get_size(bytes), 0);
     drift_detector_reset(detector);
-    for (guint row = 0; row < 500; row++) ck_assert(drift_detector_update(detector, .5) != DRIFT_SIGNAL_DRIFT);
+    for (guint row = 0; row < 500; row++)
+      ck_assert_msg(drift_detector_update(detector, .5) != DRIFT_SIGNAL_DRIFT || is_far_from_half(detector),
+                    "%s: row %u", detector->type->name, row);
+    if (is_far_from_half(detector)) continue;
     ck_assert_int_eq(drift_detector_get_change_point(detector), -1);
   }
 }
@@ -84,7 +100,7 @@ START_TEST(restored_detectors_continue_identically)
       if (row % 41 != 0) continue;
       g_autoptr(GBytes) bytes = drift_detector_to_bytes(broken);
       g_autoptr(GBytes) same = drift_detector_to_bytes(whole);
-      ck_assert(g_bytes_equal(bytes, same));
+      ck_assert_msg(g_bytes_equal(bytes, same), "%s: row %u", drift_detector_types[i]->name, row);
       drift_detector_free(broken);
       broken = drift_detector_from_bytes(bytes, NULL);
       ck_assert_ptr_nonnull(broken);

@@ -1,0 +1,179 @@
+/* `kedge drift stream`: an online detector over one series. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "daemon/command.h"
+#include "daemon/number_stream.h"
+#include "drift/detector.h"
+
+extern const Command command_drift_stream;
+
+typedef struct {
+  gchar *method, *column;
+  gchar **options;
+  gboolean list;
+} StreamArguments;
+
+static void arguments_clear(StreamArguments *arguments)
+{
+  g_free(arguments->method);
+  g_free(arguments->column);
+  g_strfreev(arguments->options);
+}
+
+static void print_methods(void)
+{
+  for (guint i = 0; drift_detector_types[i] != NULL; i++) {
+    const DriftDetectorType *type = drift_detector_types[i];
+    printf("%s\n    %s\n", type->name, type->summary);
+    for (const gchar *const *line = type->option_help; *line != NULL; line++) printf("      %s\n", *line);
+  }
+}
+
+/* k=v texts as a table; NULL: *bad is the text that is not. */
+static GHashTable *parse_options(gchar **texts, const gchar **bad)
+{
+  g_autoptr(GHashTable) options = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+  for (guint i = 0; texts != NULL && texts[i] != NULL; i++) {
+    const gchar *equals = strchr(texts[i], '=');
+    *bad = texts[i];
+    if (equals == NULL || equals == texts[i]) return NULL;
+    g_hash_table_insert(options, g_strndup(texts[i], (gsize)(equals - texts[i])), g_strdup(equals + 1));
+  }
+  return g_steal_pointer(&options);
+}
+
+typedef struct {
+  json_int_t rows, missing;
+  json_t *detections, *change_points, *warnings; /* borrowed by the report */
+  gboolean prints;                               /* a line per detection, at once */
+} Findings;
+
+/* FALSE with error when the stream breaks off. */
+static gboolean watch(NumberStream *stream, DriftDetector *detector, Findings *findings, GError **error)
+{
+  double value;
+  GError *broken = NULL;
+  while (number_stream_next(stream, &value, &broken)) {
+    DriftSignal signal = drift_detector_update(detector, value);
+    if (signal == DRIFT_SIGNAL_DRIFT) {
+      json_array_append_new(findings->detections, json_integer(findings->rows));
+      gint64 change = drift_detector_get_change_point(detector);
+      json_array_append_new(findings->change_points, change >= 0 ? json_integer(change) : json_null());
+      if (findings->prints) {
+        printf("%" JSON_INTEGER_FORMAT "\n", findings->rows);
+        fflush(stdout); /* the stream may be a pipe that goes on for days */
+      }
+    }
+    if (signal == DRIFT_SIGNAL_WARNING && !findings->prints)
+      json_array_append_new(findings->warnings, json_integer(findings->rows));
+    findings->missing += isnan(value) != 0;
+    findings->rows++;
+  }
+  if (broken == NULL) return TRUE;
+  g_propagate_error(error, broken);
+  return FALSE;
+}
+
+static void add_number(const gchar *name, double value, gpointer user_data)
+{
+  json_object_set_new(user_data, name, isfinite(value) ? json_real(value) : json_null());
+}
+
+/* The state at the end: in numbers, and the bytes a detector is restored from. */
+static json_t *describe_state(const DriftDetector *detector)
+{
+  json_t *state = json_object(), *numbers = json_object();
+  g_autoptr(GBytes) bytes = drift_detector_to_bytes(detector);
+  gsize length;
+  const guchar *data = g_bytes_get_data(bytes, &length);
+  g_autofree gchar *text = g_base64_encode(data, length);
+  double evidence, threshold;
+  if (drift_detector_get_evidence(detector, &evidence, &threshold)) {
+    add_number("log_evidence", evidence, state);
+    add_number("log_threshold", threshold, state);
+  }
+  drift_detector_describe(detector, add_number, numbers);
+  json_object_set_new(state, "numbers", numbers);
+  json_object_set_new(state, "size_bytes", json_integer((json_int_t)drift_detector_get_size(detector)));
+  json_object_set_new(state, "base64", json_string(text));
+  return state;
+}
+
+static int run_detector(const StreamArguments *arguments, const gchar *path, GHashTable *options, CommandCommon *common)
+{
+  g_autoptr(GError) error = NULL;
+  const gchar *method = arguments->method != NULL ? arguments->method : "auto";
+  g_autoptr(DriftDetector) detector = drift_detector_new(method, options, &error);
+  if (detector == NULL) return command_usage(common, "%s", error->message);
+  g_autoptr(NumberStream) stream = number_stream_open(path, arguments->column, &error);
+  json_t *report = json_object();
+  Findings findings = {
+      .detections = json_array(), .change_points = json_array(), .warnings = json_array(), .prints = !common->json};
+  json_object_set_new(report, "method", json_string(detector->type->name));
+  json_object_set_new(report, "detections", findings.detections);
+  json_object_set_new(report, "change_points", findings.change_points);
+  json_object_set_new(report, "warnings", findings.warnings);
+  if (stream == NULL || !watch(stream, detector, &findings, &error)) {
+    int status = command_fail(common, error);
+    command_common_clear(common);
+    json_decref(report);
+    return status;
+  }
+  int status = json_array_size(findings.detections) > 0 ? COMMAND_NO : COMMAND_DONE;
+  json_object_set_new(report, "column", json_string(number_stream_get_column(stream)));
+  json_object_set_new(report, "rows", json_integer(findings.rows));
+  json_object_set_new(report, "missing", json_integer(findings.missing));
+  json_object_set_new(report, "state", describe_state(detector));
+  if (common->json)
+    command_print_json(report);
+  else
+    json_decref(report);
+  command_common_clear(common);
+  return status;
+}
+
+static int drift_stream_run(int argc, char **argv)
+{
+  StreamArguments arguments = {0};
+  const GOptionEntry entries[] = {
+      {"method", 'm', 0, G_OPTION_ARG_STRING, &arguments.method, "Detector (auto); --methods names them", "M"},
+      {"option", 'o', 0, G_OPTION_ARG_STRING_ARRAY, &arguments.options, "Option of the detector", "K=V"},
+      {"column", 'c', 0, G_OPTION_ARG_STRING, &arguments.column, "Column of the file", "X"},
+      {"methods", 0, 0, G_OPTION_ARG_NONE, &arguments.list, "List the detectors and their options", NULL},
+      G_OPTION_ENTRY_NULL};
+  CommandCommon common;
+  int status = COMMAND_USAGE;
+  const gchar *bad = NULL;
+  g_autoptr(GHashTable) options = NULL;
+  if (!command_parse(&command_drift_stream, &argc, &argv, entries, &common)) {
+    status = COMMAND_USAGE;
+  } else if (arguments.list) {
+    print_methods();
+    command_common_clear(&common);
+    status = COMMAND_DONE;
+  } else if ((options = parse_options(arguments.options, &bad)) == NULL) {
+    status = command_usage(&common, "--option %s: it is K=V", bad);
+  } else if (argc != 2) {
+    status = command_usage(&common, "one FILE is needed, or - for standard input");
+  } else {
+    status = run_detector(&arguments, argv[1], options, &common);
+  }
+  arguments_clear(&arguments);
+  return status;
+}
+
+const Command command_drift_stream = {
+    .name = "drift stream",
+    .arguments = "[--method M] [--option K=V]... [--column X] FILE|-",
+    .summary = "watch a series with an online detector",
+    .help =
+        "Reads one column of a CSV, row by row, and prints the 0-based index of every row at which the detector finds "
+        "a drift, at once. An empty cell is a missing value: it is skipped, but counted in the indices. A file of "
+        "one column of numbers may lack its header. --methods names the detectors and their options; the default, "
+        "auto, takes any series and keeps a budget of false alarms (--option budget=0.1 --option rows=10000).\n\n"
+        "--json prints one document at the end: the detections with the row each change is estimated to have begun "
+        "at, the warnings of the detectors that have them, and the detector's state.\n\n"
+        "Exit status: 0 no drift, 3 drift found, 1 the file is wrong.",
+    .run = drift_stream_run};

@@ -1,0 +1,63 @@
+/* The parts of the streaming default, auto.c: one channel's grid of candidate change points, and its variance. */
+#pragma once
+
+#include "drift/detector_internal.h"
+
+G_BEGIN_DECLS
+
+#define AUTO_MAX_REFERENCE 20000
+#define AUTO_LEVELS 26 /* rows looked back on: 32 * 2^25, a thousand million */
+#define AUTO_SLOTS 32  /* a level, a power of two */
+
+/* Variance of the mean of a dependent series: variance, lag-1 autocorrelation, and the variances of block sums. */
+typedef struct {
+  guint64 n;
+  double sum, squares, products; /* products: of neighbours */
+  double first, last;
+  double block_squares[AUTO_LEVELS]; /* sum of the squared sums of complete blocks of 2^j values */
+} AutoVariance;
+
+void auto_variance_start(AutoVariance *variance);
+void auto_variance_add(AutoVariance *variance, double value);
+/* The sum of the newest 2^j values, which complete a block. */
+void auto_variance_add_block(AutoVariance *variance, guint j, double sum);
+/* Autocorrelation times, at least 1: n times the variance of the mean of n values over their variance. times[j] is for
+ * n of about 2^(j+4) and looks at no longer blocks than that needs; a block size counts as far as its number of blocks
+ * supports it. Returns the variance, 0 for a constant series. */
+double auto_variance_times(const AutoVariance *variance, double times[AUTO_LEVELS]);
+
+/* Prefix of the series: its sum, its mean, one over its long-run variance (binary: over its autocorrelation time), the
+ * sum of its squares. */
+typedef struct {
+  double sum, mean, precision, squares;
+} AutoPrefix;
+
+typedef struct {
+  gboolean binary;
+  guint64 n, held; /* values; how many are taken in before the first evaluation */
+  double
+      least_times[AUTO_LEVELS]; /* autocorrelation times learned before the start, which count up to least_n values */
+  guint64 least_n;
+  double minimum_effect; /* in standard deviations; binary: difference of rates */
+  double sum, spread;    /* spread: variance, refreshed now and then, as are times and precisions */
+  double times[AUTO_LEVELS], precisions[AUTO_LEVELS];
+  double ceilings[AUTO_LEVELS], next_ceilings[AUTO_LEVELS]; /* precisions of the first ceiling_n values, which
+                                                               candidates among them go by */
+  guint64 ceiling_n, next_ceiling_n;
+  AutoVariance variance;
+  double level_sums[AUTO_LEVELS]; /* Bayes factors of a level's candidates at its last evaluation, times the spacing */
+  double total;                   /* R */
+  AutoPrefix prefixes[AUTO_LEVELS][AUTO_SLOTS]; /* level j: the last prefixes whose length is a multiple of 2^j */
+} AutoGrid;
+
+void auto_grid_start(AutoGrid *grid, gboolean binary, guint64 held, double minimum_effect);
+/* Whether the sum is above 1. */
+gboolean auto_grid_add(AutoGrid *grid, double value);
+/* ln R, at least 0. */
+double auto_grid_log_sum(const AutoGrid *grid);
+/* Number of values before the candidate with the largest likelihood ratio. */
+guint64 auto_grid_most_likely(const AutoGrid *grid);
+void auto_grid_put(const AutoGrid *grid, GByteArray *raw);
+gboolean auto_grid_get(AutoGrid *grid, DriftReader *reader);
+
+G_END_DECLS

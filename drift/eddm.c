@@ -1,0 +1,133 @@
+/* EDDM: the distance between errors against the longest it has been.
+ * Source: M. Baena-Garcia et al., Early drift detection method, ECML PKDD workshop 2006; sample variance and warm start
+ * as in River. A warning lasts until an error ends it. After an alarm it starts over with the next value. */
+#include "drift/detector_internal.h"
+
+#include <math.h>
+
+enum { WARM_START, ALPHA, BETA, N_OPTIONS };
+static const DriftOptionSpec specs[N_OPTIONS] = {
+    [WARM_START] = {.key = "warm_start", .default_value = 30, .minimum = 1, .maximum = 1e9, .whole = TRUE},
+    [ALPHA] = {.key = "alpha", .default_value = .95, .minimum = 0, .maximum = 1},
+    [BETA] = {.key = "beta", .default_value = .9, .minimum = 0, .maximum = 1}};
+
+typedef struct {
+  DriftPlain plain;
+  guint64 n, last_error, n_errors;
+  double mean, squares; /* of the distances: mean, sum of squared deviations */
+  double longest;       /* of mean + 2 deviations; -1 before any */
+  gint64 warned_from;   /* row of the first error of the running warning; -1: none */
+} Eddm;
+
+static const DriftField fields[] = {DRIFT_COUNT(Eddm, n),
+                                    DRIFT_COUNT(Eddm, last_error),
+                                    DRIFT_COUNT(Eddm, n_errors),
+                                    DRIFT_REAL(Eddm, mean, 0, G_MAXDOUBLE),
+                                    DRIFT_REAL(Eddm, squares, 0, G_MAXDOUBLE),
+                                    DRIFT_REAL(Eddm, longest, -1, G_MAXDOUBLE),
+                                    DRIFT_ROW(Eddm, warned_from)};
+
+static void forget(Eddm *eddm)
+{
+  eddm->n = eddm->last_error = eddm->n_errors = 0;
+  eddm->mean = eddm->squares = 0;
+  eddm->longest = -1;
+  eddm->warned_from = -1;
+  eddm->plain.alarmed = FALSE;
+}
+
+static void eddm_reset(DriftDetector *detector)
+{
+  drift_plain_reset((DriftPlain *)detector);
+  forget((Eddm *)detector);
+}
+
+static DriftSignal judge(Eddm *eddm, gint64 row)
+{
+  double deviation = eddm->n_errors > 1 ? sqrt(eddm->squares / (double)(eddm->n_errors - 1)) : 0;
+  double length = eddm->mean + 2 * deviation;
+  if (length > eddm->longest) {
+    eddm->longest = length;
+    return DRIFT_SIGNAL_NONE;
+  }
+  if ((double)eddm->n_errors <= eddm->plain.options[WARM_START]) return DRIFT_SIGNAL_NONE;
+  double level = length / eddm->longest;
+  if (level < eddm->plain.options[BETA]) {
+    eddm->plain.change_point = eddm->warned_from >= 0 ? eddm->warned_from : row;
+    eddm->plain.alarmed = TRUE;
+    return DRIFT_SIGNAL_DRIFT;
+  }
+  if (level >= eddm->plain.options[ALPHA])
+    eddm->warned_from = -1;
+  else if (eddm->warned_from < 0)
+    eddm->warned_from = row;
+  return DRIFT_SIGNAL_NONE;
+}
+
+static DriftSignal eddm_update(DriftDetector *detector, double value)
+{
+  Eddm *eddm = (Eddm *)detector;
+  gint64 row = (gint64)eddm->plain.fed++;
+  if (!(value >= 0 && value <= 1)) return DRIFT_SIGNAL_NONE; /* no error in [0, 1] */
+  if (eddm->plain.alarmed) forget(eddm);
+  eddm->n++;
+  DriftSignal signal = DRIFT_SIGNAL_NONE;
+  if (value >= .5) {
+    double distance = (double)(eddm->n - eddm->last_error), before = eddm->mean;
+    eddm->n_errors++;
+    eddm->mean += (distance - before) / (double)eddm->n_errors;
+    eddm->squares += (distance - before) * (distance - eddm->mean);
+    if ((double)eddm->n > eddm->plain.options[WARM_START]) signal = judge(eddm, row);
+    eddm->last_error = eddm->n;
+  }
+  if (signal == DRIFT_SIGNAL_NONE && eddm->warned_from >= 0) return DRIFT_SIGNAL_WARNING;
+  return signal;
+}
+
+static gboolean fits(const DriftDetector *detector)
+{
+  const Eddm *eddm = (const Eddm *)detector;
+  return eddm->n <= eddm->plain.fed && eddm->n_errors <= eddm->n && eddm->last_error <= eddm->n &&
+         eddm->warned_from < (gint64)eddm->plain.fed && eddm->longest != 0;
+}
+
+static const DriftLayout layout = {.size = sizeof(Eddm),
+                                   .options = specs,
+                                   .n_options = N_OPTIONS,
+                                   .fits = fits,
+                                   .fields = fields,
+                                   .n_fields = G_N_ELEMENTS(fields)};
+
+static DriftDetector *eddm_create(GHashTable *options, GError **error)
+{
+  return drift_plain_create(&drift_detector_eddm, options, error);
+}
+
+static DriftDetector *eddm_from_bytes(GBytes *bytes, GError **error)
+{
+  return drift_plain_from_bytes(&drift_detector_eddm, bytes, error);
+}
+
+static gboolean eddm_selftest(GError **error)
+{
+  return drift_detector_selftest_with(&drift_detector_eddm, 1, TRUE, error);
+}
+
+static const gchar *const option_help[] = {"warm_start=30  errors before the first judgement",
+                                           "alpha=0.95  share of the longest distance below which it warns",
+                                           "beta=0.9  share of the longest distance below which it is a drift", NULL};
+
+const DriftDetectorType drift_detector_eddm = {.name = "eddm",
+                                               .summary = "errors (0/1) that come closer together",
+                                               .option_help = option_help,
+                                               .create = eddm_create,
+                                               .update = eddm_update,
+                                               .get_change_point = drift_plain_get_change_point,
+                                               .describe = drift_plain_describe,
+                                               .reset = eddm_reset,
+                                               .to_bytes = drift_plain_to_bytes,
+                                               .from_bytes = eddm_from_bytes,
+                                               .get_size = drift_plain_get_size,
+                                               .free = drift_plain_free,
+                                               .selftest = eddm_selftest,
+                                               .layout = &layout};
