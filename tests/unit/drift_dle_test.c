@@ -64,7 +64,7 @@ static const DriftLearner *const learners[] = {&halves, &pipeline_loss_model_xgb
 START_TEST(follows_the_mixture)
 {
   DriftDleRows reference, analysis;
-  g_autofree Regression *a = regression_new(1, .3, &reference), *b = regression_new(2, .8, &analysis);
+  g_autofree G_GNUC_UNUSED Regression *a = regression_new(1, .3, &reference), *b = regression_new(2, .8, &analysis);
   const DriftDleSettings settings = {.chunk_size = 500, .seed = 1};
   g_autoptr(DriftDle) dle = drift_dle_new(&reference, learners[_i], &settings, NULL);
   g_autoptr(GPtrArray) estimate = drift_dle_estimate(dle, &analysis, NULL);
@@ -115,7 +115,7 @@ END_TEST
 START_TEST(missing_values)
 {
   DriftDleRows reference, analysis;
-  g_autofree Regression *a = regression_new(4, .5, &reference), *b = regression_new(5, .5, &analysis);
+  g_autofree G_GNUC_UNUSED Regression *a = regression_new(4, .5, &reference), *b = regression_new(5, .5, &analysis);
   const DriftDleSettings settings = {.chunk_size = 1000};
   g_autoptr(DriftDle) dle = drift_dle_new(&reference, &halves, &settings, NULL);
   GError *error = NULL;
