@@ -10,3 +10,9 @@ SUITES += check-loop
 .PHONY: check-loop
 check-loop: all $(BUILD)/tests/crash/labelled_log ## the loop on SQLite and PostgreSQL, embedded broker and Kafka: equal to the bit
 	BUILD=$(BUILD) tests/loop/loop_test
+
+# CSVs of every kind: labels as texts, 1/2, True/False; missing cells, quoted commas, constant and many columns, odd names.
+SUITES += check-loop-csv
+.PHONY: check-loop-csv
+check-loop-csv: all ## the loop on CSVs of every kind
+	BUILD=$(BUILD) tests/loop/csv_test
