@@ -62,7 +62,7 @@ static void add_window(json_t *out, json_t *body)
 
 static void add_performance(json_t *out, json_t *body)
 {
-  static const gchar *const names[] = {"n", "performance", "bias", "bias_verdicts", NULL};
+  static const gchar *const names[] = {"n", "performance", "bias", "bias_verdicts", "bias_undefined", NULL};
   copy_fields(out, body, names);
 }
 

@@ -75,6 +75,8 @@ typedef struct {
   double minimum_effect;         /* .1 */
   double disparate_impact_bound; /* 0: report only */
   guint minimum_group;           /* 30 */
+  gchar **bias_metrics;          /* names of drift_bias_metrics; never NULL */
+  guint bias_crossed;            /* sensitive features crossed at most; 1 */
 } SettingsAlarm;
 
 typedef struct {

@@ -13,6 +13,27 @@ static const gchar *const source_names[] = {"kafka", "file", NULL};
 static const gchar *const start_names[] = {"earliest", "latest", NULL};
 static const gchar *const format_names[] = {"json", "cloudevents", NULL};
 static const gchar *const verdict_names[] = {"performance", "drift", "bias", "quality", NULL};
+/* The names of drift_bias_metrics (a test compares them). */
+static const gchar *const bias_metric_names[] = {"selection_rate",
+                                                 "disparate_impact",
+                                                 "equal_opportunity_difference",
+                                                 "statistical_parity_difference",
+                                                 "false_positive_rate_difference",
+                                                 "false_negative_rate_difference",
+                                                 "average_odds_difference",
+                                                 "average_abs_odds_difference",
+                                                 "wrong_prediction_difference",
+                                                 "wrong_prediction_ratio",
+                                                 "false_discovery_rate_difference",
+                                                 "false_omission_rate_difference",
+                                                 "label_parity_difference",
+                                                 "label_disparate_impact",
+                                                 "base_rate",
+                                                 "accuracy",
+                                                 "tpr",
+                                                 "fpr",
+                                                 "precision",
+                                                 NULL};
 static const gchar *const promote_names[] = {"manual", "auto", NULL}; /* the place is the gboolean */
 static const gchar *const retrain_mode_names[] = {"scratch", "fine-tune", NULL};
 static const gchar *const target_names[] = {"directory", "triton", NULL};
@@ -167,6 +188,12 @@ static const SettingsOption alarm_options[] = {
      RANGE(0, 1), .help = "A group's selection rate divided by the highest must not fall below; 0: only report."},
     {"minimum_group", SETTINGS_UINT, AT(SettingsModel, alarm.minimum_group), .fallback = "30", RANGE(1, 1000000000),
      .unit = "rows", .help = "Smaller groups are not judged."},
+    {"bias_metrics", SETTINGS_TEXT_LIST, AT(SettingsModel, alarm.bias_metrics),
+     .fallback = "[selection_rate, disparate_impact, equal_opportunity_difference]", .choices = bias_metric_names,
+     .help = "What each label window says of every group of a sensitive feature: rates, and comparisons with the "
+             "reference group (group - reference, group / reference). Only disparate_impact is held against a bound."},
+    {"bias_crossed", SETTINGS_UINT, AT(SettingsModel, alarm.bias_crossed), .fallback = "1", RANGE(1, 4),
+     .unit = "features", .help = "Groups are made of so many sensitive features crossed at most; 1: each alone."},
     {.key = NULL}};
 
 static const SettingsOption policy_options[] = {
