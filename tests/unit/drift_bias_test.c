@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "drift/bias.h"
+#include "drift/bias_audit.h"
 #include "drift/fairness.h"
 #include "drift/window.h"
 
@@ -186,6 +187,199 @@ START_TEST(an_empty_denominator_names_its_side)
 }
 END_TEST
 
+/* --- the audit ---------------------------------------------------------------------------------------------------- */
+
+/* The reference data of the grid: 40 of a and 20 of b, 36 of f and 24 of m. */
+static DriftAccumulator *make_profile(DriftGrid *grid)
+{
+  DriftAccumulator *profile = drift_accumulator_new(grid);
+  for (guint i = 0; i < 60; i++) {
+    DriftValue features[] = {drift_value_text(i % 3 == 2 ? "b" : "a", -1), drift_value_text(i % 5 < 3 ? "f" : "m", -1)};
+    DriftEvent event = {.score = NAN, .latency_ms = NAN, .features = features};
+    drift_accumulator_add(profile, &event);
+  }
+  return profile;
+}
+
+static DriftBiasAudit *make_audit(const DriftBiasAuditSettings *settings)
+{
+  g_autoptr(DriftGrid) grid = make_grid(DRIFT_TASK_BINARY, TRUE);
+  g_autoptr(DriftAccumulator) profile = make_profile(grid);
+  g_autoptr(GError) error = NULL;
+  DriftBiasAudit *audit = drift_bias_audit_new(profile, settings, &error);
+  ck_assert_msg(audit != NULL, "%s", error ? error->message : "");
+  return audit;
+}
+
+static const DriftBiasAuditSettings usual = {.alpha = .05, .rates = 15, .minimum_group = 10};
+
+/* A row whose label is favourable in a third, chosen at `rates` by race. */
+static DriftLabelRow draw(GRand *random, const double *rates)
+{
+  guint16 race = g_rand_double(random) < .35, sex = g_rand_double(random) < .4;
+  return (DriftLabelRow){.predicted_class = g_rand_double(random) < rates[race],
+                         .label_class = g_rand_double(random) < 1 / 3.,
+                         .score = NAN,
+                         .groups = {race, sex},
+                         .n_groups = 2};
+}
+
+/* Rows until the first alarm; 0: none within n. */
+static guint run(const DriftBiasAuditSettings *settings, const double *rates, guint n, guint32 seed)
+{
+  g_autoptr(DriftBiasAudit) audit = make_audit(settings);
+  g_autoptr(GRand) random = g_rand_new_with_seed(seed);
+  for (guint i = 1; i <= n; i++) {
+    DriftLabelRow row = draw(random, rates);
+    if (drift_bias_audit_update(audit, &row)) return i;
+  }
+  return 0;
+}
+
+/* Two features, four rates, eight bets: at most alpha of the fair models may ever alarm. 200 seeds of 5,000 rows. */
+START_TEST(a_fair_model_is_left_alone_and_an_unfair_one_is_found)
+{
+  const double fair[] = {.4, .4}, unfair[] = {.5, .35};
+  guint alarms = 0;
+  for (guint seed = 0; seed < 200; seed++) alarms += run(&usual, fair, 5000, 3000 + seed) > 0;
+  ck_assert_uint_le(alarms, 10);
+  DriftBiasAuditSettings forgiving = usual;
+  forgiving.margin = .2;
+  for (guint seed = 0; seed < 20; seed++) {
+    guint delay = run(&usual, unfair, 20000, 4000 + seed);
+    ck_assert(delay > 0 && delay < 12000);
+    ck_assert_uint_eq(run(&forgiving, unfair, 5000, 4000 + seed), 0);
+  }
+}
+END_TEST
+
+START_TEST(findings_name_their_groups_and_the_alarm_is_at_alpha)
+{
+  const double unfair[] = {.6, .2};
+  DriftBiasAuditSettings selection = usual;
+  selection.rates = 1u << drift_bias_audit_rate_find("selection_rate");
+  g_autoptr(DriftBiasAudit) audit = make_audit(&selection);
+  g_autoptr(GRand) random = g_rand_new_with_seed(5);
+  ck_assert_uint_eq(drift_bias_audit_n(audit), 2); /* b against a, m against f */
+  DriftBiasAuditFinding race, sex;
+  guint alarms = 0;
+  for (guint i = 0; i < 2000; i++) {
+    DriftLabelRow row = draw(random, unfair);
+    gboolean alarm = drift_bias_audit_update(audit, &row);
+    alarms += alarm;
+    drift_bias_audit_get(audit, 0, &race);
+    ck_assert(race.evidence.alarm == (race.p <= .05) && (!alarm || race.evidence.alarm));
+  }
+  ck_assert_uint_eq(alarms, 1); /* said once */
+  drift_bias_audit_get(audit, 1, &sex);
+  ck_assert_str_eq(race.attribute, "race");
+  ck_assert_str_eq(race.rate, "selection_rate");
+  ck_assert_str_eq(race.group, "b");
+  ck_assert_str_eq(race.reference_group, "a");
+  ck_assert_double_lt(race.evidence.mean_difference, -.3);
+  ck_assert(race.evidence.n + race.evidence.n_reference > 1900 && !sex.evidence.alarm);
+  ck_assert_str_eq(sex.attribute, "sex");
+}
+END_TEST
+
+/* Of each rate: which rows are of it and what their outcome is. */
+START_TEST(each_rate_takes_its_own_rows)
+{
+  static const struct {
+    const gchar *rate;
+    gint predicted, label;
+    double outcome; /* -1: the row is not of this rate */
+  } cases[] = {{"selection_rate", 1, 0, 1},
+               {"selection_rate", 0, 1, 0},
+               {"tpr", 1, 1, 1},
+               {"tpr", 0, 1, 0},
+               {"tpr", 1, 0, -1},
+               {"fpr", 1, 0, 1},
+               {"fpr", 0, 0, 0},
+               {"fpr", 1, 1, -1},
+               {"error_rate", 1, 0, 1},
+               {"error_rate", 1, 1, 0},
+               {"error_rate", 0, 0, 0},
+               {"tpr", 1, -1, -1},
+               {"selection_rate", -1, 1, -1}};
+  for (guint i = 0; i < G_N_ELEMENTS(cases); i++) {
+    DriftBiasAuditSettings settings = usual;
+    settings.rates = 1u << drift_bias_audit_rate_find(cases[i].rate);
+    g_autoptr(DriftBiasAudit) audit = make_audit(&settings);
+    DriftBiasAuditFinding finding;
+    DriftLabelRow row = {
+        .predicted_class = cases[i].predicted, .label_class = cases[i].label, .groups = {1, 0}, .n_groups = 2};
+    DriftLabelRow other = row; /* the reference's row has the outcome 0 in every rate */
+    other.groups[0] = 0;
+    other.predicted_class = 0;
+    other.label_class = strcmp(cases[i].rate, "tpr") == 0;
+    drift_bias_audit_update(audit, &row);
+    drift_bias_audit_update(audit, &other);
+    drift_bias_audit_get(audit, 0, &finding);
+    if (cases[i].outcome < 0)
+      ck_assert_uint_eq(finding.evidence.n, 0);
+    else
+      ck_assert_msg(finding.evidence.mean_difference == cases[i].outcome, "%u", i);
+  }
+}
+END_TEST
+
+START_TEST(a_restored_bias_audit_continues_identically)
+{
+  const double rates[] = {.5, .4};
+  g_autoptr(DriftBiasAudit) audit = make_audit(&usual), restored = NULL;
+  g_autoptr(GRand) random = g_rand_new_with_seed(6);
+  for (guint i = 0; i < 3000; i++) {
+    DriftLabelRow row = draw(random, rates);
+    if (i % 17 == 0) row.groups[0] = 9; /* no group of the grid */
+    gboolean alarm = drift_bias_audit_update(audit, &row);
+    if (restored != NULL) ck_assert_int_eq(alarm, drift_bias_audit_update(restored, &row));
+    if (i % 500 != 0) continue;
+    g_autoptr(GBytes) bytes = drift_bias_audit_to_bytes(audit);
+    g_clear_pointer(&restored, drift_bias_audit_free);
+    restored = drift_bias_audit_from_bytes(bytes, NULL);
+    ck_assert_ptr_nonnull(restored);
+  }
+  g_autoptr(GBytes) a = drift_bias_audit_to_bytes(audit), b = drift_bias_audit_to_bytes(restored);
+  ck_assert(g_bytes_equal(a, b));
+  ck_assert_uint_eq(drift_bias_audit_n(restored), 8);
+  gsize length;
+  const guint8 *data = g_bytes_get_data(a, &length);
+  for (gsize at = 0; at < length; at++) {
+    g_autofree guint8 *copy = g_memdup2(data, length);
+    copy[at] ^= 0x15;
+    g_autoptr(GBytes) damaged = g_bytes_new(copy, length), cut = g_bytes_new(data, at);
+    g_autoptr(DriftBiasAudit) read = drift_bias_audit_from_bytes(damaged, NULL);
+    g_autoptr(DriftBiasAudit) part = drift_bias_audit_from_bytes(cut, NULL);
+    ck_assert(read == NULL && part == NULL);
+  }
+}
+END_TEST
+
+START_TEST(an_audit_of_nothing_says_why)
+{
+  static const struct {
+    DriftTask task;
+    gboolean sensitive;
+    guint minimum_group;
+    double alpha;
+    const gchar *reason;
+  } cases[] = {{DRIFT_TASK_REGRESSION, TRUE, 10, .05, "between two classes"},
+               {DRIFT_TASK_MULTICLASS, TRUE, 10, .05, "between two classes"},
+               {DRIFT_TASK_BINARY, FALSE, 10, .05, "marked sensitive"},
+               {DRIFT_TASK_BINARY, TRUE, 30, .05, "two groups of minimum_group rows"},
+               {DRIFT_TASK_BINARY, TRUE, 10, 1, "alpha lies between"}};
+  for (guint i = 0; i < G_N_ELEMENTS(cases); i++) {
+    g_autoptr(DriftGrid) grid = make_grid(cases[i].task, cases[i].sensitive);
+    g_autoptr(DriftAccumulator) profile = make_profile(grid);
+    DriftBiasAuditSettings settings = {cases[i].alpha, 0, 1, cases[i].minimum_group};
+    g_autoptr(GError) error = NULL;
+    ck_assert_ptr_null(drift_bias_audit_new(profile, &settings, &error));
+    ck_assert_msg(strstr(error->message, cases[i].reason), "%s", error->message);
+  }
+}
+END_TEST
+
 int main(void)
 {
   Suite *suite = suite_create("drift_bias");
@@ -195,6 +389,11 @@ int main(void)
   tcase_add_test(tests, every_metric_is_that_of_the_fairness_table);
   tcase_add_test(tests, where_there_is_none_the_reason_is_said);
   tcase_add_test(tests, an_empty_denominator_names_its_side);
+  tcase_add_test(tests, a_fair_model_is_left_alone_and_an_unfair_one_is_found);
+  tcase_add_test(tests, findings_name_their_groups_and_the_alarm_is_at_alpha);
+  tcase_add_test(tests, each_rate_takes_its_own_rows);
+  tcase_add_test(tests, a_restored_bias_audit_continues_identically);
+  tcase_add_test(tests, an_audit_of_nothing_says_why);
   suite_add_tcase(suite, tests);
   SRunner *runner = srunner_create(suite);
   srunner_run_all(runner, CK_ENV);
