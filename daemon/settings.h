@@ -80,6 +80,12 @@ typedef struct {
 } SettingsAlarm;
 
 typedef struct {
+  double alpha;  /* P(a false alarm ever while one version serves); 0 (default): no audit */
+  double margin; /* difference of rates between groups that is still fair; .1 */
+  gchar **rates; /* names of drift_bias_audit_rates; never NULL */
+} SettingsBiasAudit;
+
+typedef struct {
   gchar **act_on;             /* of "performance", "drift", "bias", "quality"; default performance */
   gboolean retrain;           /* TRUE */
   gchar *retrain_mode;        /* "scratch" (default) or "fine-tune" (from the champion) */
@@ -112,6 +118,7 @@ typedef struct {
   gchar *dead_letter_topic; /* default kedge.dead-letter.NAME */
   SettingsWindow window;
   SettingsAlarm alarm;
+  SettingsBiasAudit bias_audit;
   SettingsPolicy policy;
   DeployGatePolicy gate;
   SettingsRollout rollout;
