@@ -10,6 +10,7 @@
 
 #define MAX_RECORD_BYTES (1u << 20)
 #define MAX_COLUMNS 4096u
+#define MAX_SHOWN_LETTERS 60 /* of a cell in a message; whole letters, or the message is no UTF-8 */
 
 struct _NumberStream {
   FILE *file;
@@ -183,7 +184,8 @@ gboolean number_stream_next(NumberStream *stream, double *number, GError **error
   const gchar *cell = g_ptr_array_index(stream->cells, stream->index);
   if (parse_number(cell, number)) return TRUE;
   g_autofree gchar *shown = g_utf8_make_valid(cell, -1), *name = g_utf8_make_valid(stream->column, -1);
-  return fail(stream, error, "column \"%s\": \"%.100s\" is not a number", name, shown);
+  if (g_utf8_strlen(shown, -1) > MAX_SHOWN_LETTERS) *g_utf8_offset_to_pointer(shown, MAX_SHOWN_LETTERS) = '\0';
+  return fail(stream, error, "column \"%s\": \"%s\" is not a number", name, shown);
 }
 
 const gchar *number_stream_get_column(const NumberStream *stream)
