@@ -38,6 +38,8 @@ void drift_window_verdict_free(DriftWindowVerdict *verdict)
   if (verdict == NULL) return;
   g_ptr_array_unref(verdict->features);
   g_ptr_array_unref(verdict->bias_verdicts);
+  g_clear_pointer(&verdict->slices, g_ptr_array_unref);
+  g_clear_pointer(&verdict->dependences, g_ptr_array_unref);
   g_free(verdict);
 }
 
@@ -137,6 +139,7 @@ DriftWindowVerdict *drift_window_evaluate(const DriftAccumulator *profile, const
     g_ptr_array_add(verdict->features, feature);
   }
   judge_drift(verdict, settings);
+  drift_window_judge_slices(profile, window, labels, n_labels, settings, verdict);
   judge_quality(verdict, profile, window, settings);
   /* GLib's sort with data is stable, the one without need not be. */
   g_qsort_with_data(verdict->features->pdata, (gint)verdict->features->len, sizeof(gpointer), compare_features, NULL);

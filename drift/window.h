@@ -6,6 +6,7 @@
 #include <glib.h>
 
 #include "drift/accumulator.h"
+#include "drift/slices.h"
 
 G_BEGIN_DECLS
 
@@ -81,6 +82,8 @@ typedef struct {
   double evidence_log;      /* ln(1/smallest adjusted p), capped at 700 */
   GPtrArray *features;      /* of DriftFeatureVerdict*, ranked: strongest cause first */
   GPtrArray *bias_verdicts; /* of DriftBiasVerdict* */
+  GPtrArray *slices;        /* of DriftSlice*, worst first; NULL: the grid has no joint histograms */
+  GPtrArray *dependences;   /* of DriftDependence*, strongest first; NULL with slices */
   DriftPerformance performance;
 } DriftWindowVerdict;
 

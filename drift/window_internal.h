@@ -29,6 +29,12 @@ enum { DRIFT_QUALITY_MISSING, DRIFT_QUALITY_UNSEEN, DRIFT_QUALITY_OUT_OF_RANGE, 
 void drift_window_test_quality(const DriftAccumulator *profile, const DriftAccumulator *window, guint quantity,
                                double p[DRIFT_N_QUALITY], double rise[DRIFT_N_QUALITY]);
 
+/* Fills the verdict's slices and dependences when the grid has joint histograms; a dependence that changed raises drift
+ * and may raise the evidence. */
+void drift_window_judge_slices(const DriftAccumulator *profile, const DriftAccumulator *window,
+                               const DriftLabelRow *labels, guint n_labels, const DriftWindowSettings *settings,
+                               DriftWindowVerdict *verdict);
+
 void drift_performance_measure(const DriftSchema *schema, const DriftLabelRow *rows, guint n, double confidence,
                                DriftPerformance *performance);
 /* Appends DriftBiasVerdict* to `verdicts`. */
