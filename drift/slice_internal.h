@@ -89,4 +89,8 @@ typedef struct {
 /* worse and rise may be NULL. */
 void drift_loss_slices(const DriftLossTable *table, guint a, guint b, DriftSliceFamily *worse, DriftSliceFamily *rise);
 
+/* Slices of label rows where the loss is highest: slice_labels.c. New array of DriftSlice*. */
+GPtrArray *drift_slices_of_labels(const DriftGrid *grid, const DriftLabelRow *rows, guint n,
+                                  const DriftWindowSettings *settings, guint most);
+
 G_END_DECLS

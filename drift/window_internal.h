@@ -29,6 +29,8 @@ enum { DRIFT_QUALITY_MISSING, DRIFT_QUALITY_UNSEEN, DRIFT_QUALITY_OUT_OF_RANGE, 
 void drift_window_test_quality(const DriftAccumulator *profile, const DriftAccumulator *window, guint quantity,
                                double p[DRIFT_N_QUALITY], double rise[DRIFT_N_QUALITY]);
 
+/* The dependences' share of the level. */
+#define DRIFT_DEPENDENCE_SHARE .1
 /* Fills the verdict's slices and dependences when the grid has joint histograms; a dependence that changed raises drift
  * and may raise the evidence. */
 void drift_window_judge_slices(const DriftAccumulator *profile, const DriftAccumulator *window,
