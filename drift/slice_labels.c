@@ -78,8 +78,7 @@ GPtrArray *drift_slices_of_labels(const DriftGrid *grid, const DriftLabelRow *ro
     }
   }
   DriftSliceFamily family;
-  drift_slice_family_init(&family, DRIFT_SLICE_LOSS, settings->false_discovery_rate, settings->confidence, 0,
-                          n_defined);
+  drift_slice_family_init(&family, DRIFT_SLICE_LOSS, DRIFT_SLICE_LEVEL, settings->confidence, 0, n_defined);
   for (guint a = 0; a < n_features; a++)
     for (guint b = a; b < n_features; b++) { /* b == a: one condition */
       DriftLossTable table = {.n_a = parts[a].n_parts, .n_b = b == a ? 1 : parts[b].n_parts, .is_binary = is_binary};

@@ -34,8 +34,8 @@ static gint compare_dependences(gconstpointer a, gconstpointer b, gpointer user_
   return (left->p > right->p) - (left->p < right->p);
 }
 
-/* Holm's correction over the pairs, which holds whatever the features have in common; divided by the pairs' share of
- * the level, so that every adjusted p of a verdict is compared with the same level. */
+/* Holm's correction over the pairs, which holds whatever the features have in common. The evidence is that of features:
+ * a dependence at its own level is as much evidence as a feature at its level. */
 static void judge_dependences(const DriftWindowSettings *settings, DriftWindowVerdict *verdict)
 {
   guint n = verdict->dependences->len;
@@ -45,15 +45,15 @@ static void judge_dependences(const DriftWindowSettings *settings, DriftWindowVe
   drift_adjust_holm(p, n, adjusted);
   for (guint i = 0; i < n; i++) {
     DriftDependence *dependence = g_ptr_array_index(verdict->dependences, i);
-    dependence->p_adjusted = isnan(adjusted[i]) ? NAN : fmin(1, adjusted[i] / DRIFT_DEPENDENCE_SHARE);
+    dependence->p_adjusted = adjusted[i];
     if (isnan(adjusted[i])) continue;
-    smallest = fmin(smallest, dependence->p_adjusted);
-    dependence->drift =
-        dependence->p_adjusted <= settings->false_discovery_rate && dependence->effect >= settings->minimum_effect;
+    smallest = fmin(smallest, adjusted[i]);
+    dependence->drift = adjusted[i] <= settings->joint_level && dependence->effect >= settings->minimum_effect;
     verdict->drift = verdict->drift || dependence->drift;
   }
-  double evidence = smallest > 0 ? fmin(-log(smallest), MAX_EVIDENCE_LOG) : MAX_EVIDENCE_LOG;
-  verdict->evidence_log = fmax(verdict->evidence_log, evidence);
+  double evidence = MAX_EVIDENCE_LOG;
+  if (smallest > 0) evidence = -log(smallest) - log(settings->false_discovery_rate) + log(settings->joint_level);
+  verdict->evidence_log = fmax(verdict->evidence_log, fmin(evidence, MAX_EVIDENCE_LOG));
   g_qsort_with_data(verdict->dependences->pdata, (gint)n, sizeof(gpointer), compare_dependences, NULL);
 }
 
@@ -142,8 +142,8 @@ static void judge_traffic(const DriftAccumulator *profile, const DriftAccumulato
   DriftPartition *partitions = partitions_of(profile);
   DriftParts *parts = name_parts(grid, partitions);
   DriftSliceFamily family;
-  drift_slice_family_init(&family, DRIFT_SLICE_SHARE, settings->false_discovery_rate, settings->confidence,
-                          profile->n_events, window->n_events);
+  drift_slice_family_init(&family, DRIFT_SLICE_SHARE, DRIFT_SLICE_LEVEL, settings->confidence, profile->n_events,
+                          window->n_events);
   test_single(profile, window, partitions, &family);
   judge_pairs(profile, window, &family, verdict);
   judge_dependences(settings, verdict);

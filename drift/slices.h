@@ -38,6 +38,10 @@ typedef struct {
 } DriftSlice;
 void drift_slice_free(gpointer slice);
 
+/* The chance, at most, that a list holds a slice that did not change: Holm's correction over all slices that were
+ * tested. A list is no alarm and spends no budget. */
+#define DRIFT_SLICE_LEVEL .01
+
 /* Whether two features depend on each other as they did in the reference, whatever each did alone. */
 typedef struct {
   gchar *features[2];            /* owned */
