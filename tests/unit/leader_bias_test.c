@@ -221,11 +221,12 @@ END_TEST
 
 START_TEST(a_policy_that_acts_on_bias_trains_once)
 {
-  begin(_i, AUDIT "    policy: {act_on: [bias]}\n", 500);
+  begin(_i, AUDIT "    policy: {act_on: [bias], reweigh: true}\n", 500);
   g_autoptr(RegistryIncident) incident = feed_to_alarm(60);
   g_autoptr(RegistryJob) job = leader_world_find_job(world, "retrain");
   ck_assert_ptr_nonnull(job);
   ck_assert_str_eq(job->incident, incident->id);
+  ck_assert_ptr_nonnull(strstr(job->spec, "\"reweigh\":true"));
   leader_world_finish_job(world, job->id, "failed", NULL);
   feed(10, 1);
   ck_assert_int_eq(count("SELECT count(*) FROM job WHERE kind = 'retrain'"), 1);
