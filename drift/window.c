@@ -3,6 +3,7 @@
 
 #include <math.h>
 
+#include "drift/bias.h"
 #include "drift/statistics.h"
 
 #define MAX_EVIDENCE_LOG 700
@@ -14,7 +15,9 @@ void drift_window_settings_init(DriftWindowSettings *settings)
                                     .missing_rate_increase = .05,
                                     .disparate_impact_bound = 0,
                                     .minimum_group = 30,
-                                    .confidence = .95};
+                                    .confidence = .95,
+                                    .bias_metrics = drift_bias_default_metrics,
+                                    .bias_crossed = 1};
 }
 
 static void feature_verdict_free(gpointer data)
@@ -142,7 +145,7 @@ DriftWindowVerdict *drift_window_evaluate(const DriftAccumulator *profile, const
   g_qsort_with_data(verdict->features->pdata, (gint)verdict->features->len, sizeof(gpointer), compare_features, NULL);
 
   drift_performance_measure(grid->schema, labels, n_labels, settings->confidence, &verdict->performance);
-  drift_bias_measure(grid, labels, n_labels, settings, verdict->bias_verdicts);
+  verdict->bias_undefined = drift_bias_measure(grid, labels, n_labels, settings, verdict->bias_verdicts);
   for (guint i = 0; i < verdict->bias_verdicts->len; i++) {
     const DriftBiasVerdict *bias = g_ptr_array_index(verdict->bias_verdicts, i);
     verdict->bias = verdict->bias || bias->breach;
