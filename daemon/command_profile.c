@@ -5,6 +5,7 @@
 
 #include "daemon/command_data.h"
 #include "daemon/command_store.h"
+#include "daemon/profile_html.h"
 #include "daemon/profile_json.h"
 #include "daemon/profile_traffic.h"
 #include "drift/accumulator_profile.h"
@@ -116,7 +117,7 @@ static void print_violations(json_t *report)
 /* --- running ------------------------------------------------------------------------------------------------------ */
 
 typedef struct {
-  gchar *output, *against, *format, *model, *from, *to;
+  gchar *output, *against, *format, *model, *from, *to, *html;
 } ProfileArguments;
 
 static void arguments_clear(ProfileArguments *arguments)
@@ -127,6 +128,7 @@ static void arguments_clear(ProfileArguments *arguments)
   g_free(arguments->model);
   g_free(arguments->from);
   g_free(arguments->to);
+  g_free(arguments->html);
 }
 
 /* What is looked at: a table, or stored traffic. */
@@ -237,7 +239,9 @@ static json_t *run_request(const CommandCommon *common, const ProfileArguments *
                                   (int)subject.traffic.n_panes, "first_time", time_text(subject.traffic.first_time),
                                   "last_time", time_text(subject.traffic.last_time)));
   subject_clear(&subject);
-  return report;
+  if (report == NULL || arguments->html == NULL || profile_html_write(report, arguments->html, error)) return report;
+  json_decref(report);
+  return NULL;
 }
 
 /* What does not go together, or NULL. */
@@ -261,6 +265,7 @@ static int run_profile(int argc, char **argv)
       {"model", 0, 0, G_OPTION_ARG_STRING, &a.model, "the stored traffic of this model instead of a file", "NAME"},
       {"from", 0, 0, G_OPTION_ARG_STRING, &a.from, "traffic from this time on, ISO 8601 (UTC)", "TIME"},
       {"to", 0, 0, G_OPTION_ARG_STRING, &a.to, "traffic before this time", "TIME"},
+      {"html", 0, 0, G_OPTION_ARG_FILENAME, &a.html, "also write a self-contained page", "F"},
       G_OPTION_ENTRY_NULL};
   CommandCommon common;
   g_autoptr(GError) error = NULL;
@@ -283,7 +288,7 @@ static int run_profile(int argc, char **argv)
 
 const Command command_profile = {
     .name = "profile",
-    .arguments = "FILE|-|--model NAME [--from T] [--to T] [-o P.json | --against P.json]",
+    .arguments = "FILE|-|--model NAME [--from T] [--to T] [-o P.json | --against P.json] [--html F]",
     .summary = "describe data or traffic column by column, or hold it against a profile; exit status 3: violations",
     .help =
         "FILE is a CSV with a header, JSON lines (.jsonl, .ndjson; of traffic the members of \"features\", prediction, "

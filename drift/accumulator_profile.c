@@ -116,8 +116,10 @@ static void check_range(const DriftColumnProfile *expected, const DriftTally *ta
     gboolean above = bin > 0 && bins->edges[bin - 1] >= expected->maximum;
     if (below || above) outside += drift_counts_get(&tally->counts, bin);
   }
+  gboolean is_lower = is_low && (!is_high || expected->minimum - tally->moments.minimum >
+                                                 tally->moments.maximum - expected->maximum); /* the farther one */
   add(violations, DRIFT_VIOLATION_RANGE, expected->name, MAX(outside, 1),
-      number_text(is_low ? tally->moments.minimum : tally->moments.maximum));
+      number_text(is_lower ? tally->moments.minimum : tally->moments.maximum));
 }
 
 static void check_categories(const DriftColumnProfile *expected, const DriftTally *tally, const DriftQuantity *quantity,
