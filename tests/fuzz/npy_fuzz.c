@@ -12,6 +12,6 @@ int LLVMFuzzerTestOneInput(const guint8 *data, size_t size)
   g_assert(error == NULL || g_utf8_validate(error->message, -1, NULL));
   if (array == NULL) return 0;
   g_assert(array->n_rows * array->n_columns <= size);
-  for (guint64 i = 0; i < array->n_rows * array->n_columns; i++) sum = array->values[i];
+  for (guint64 i = 0; i < array->n_rows * array->n_columns; i++) sum += array->values[i];
   return 0;
 }

@@ -181,7 +181,7 @@ END_TEST
 
 START_TEST(kinds_of_violations_without_rows)
 {
-  g_autoptr(DriftTable) table = make_table(500, 0, NULL), odd = drift_table_new();
+  g_autoptr(DriftTable) table = make_table(500, 0, NULL);
   g_autoptr(DriftProfile) profile = drift_profile_new(table, NULL);
   g_autoptr(DriftGrid) grid = make_grid(table);
   g_autoptr(DriftAccumulator) sum = drift_accumulator_new(grid);
