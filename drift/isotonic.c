@@ -54,20 +54,39 @@ static DriftIsotonic *knots_of(const Pool *pools, gsize n_pools)
   return isotonic;
 }
 
-DriftIsotonic *drift_isotonic_fit_sorted(const double *scores, const double *outcomes, const guint8 *take, gsize n)
+/* Pools of zeros and ones: rows [first, last] of those taken. */
+typedef struct {
+  guint32 first, last, sum, weight;
+} CountPool;
+
+/* Products of whole numbers say what the quotients of `push` say: two quotients of weights below 2^26 differ by more
+ * than their rounding. */
+static gsize push_counts(CountPool *pools, gsize n_pools, CountPool pool)
 {
-  g_autofree Pool *pools = g_new(Pool, n + 1);
-  gsize n_pools = 0;
-  for (gsize i = 0; i < n;) {
-    Pool pool = {scores[i], scores[i], 0, 0};
-    for (; i < n && scores[i] == pool.first; i++)
-      if (take[i]) {
-        pool.sum += outcomes[i];
-        pool.weight++;
-      }
-    if (pool.weight > 0) n_pools = push(pools, n_pools, pool);
+  while (n_pools > 0 &&
+         (guint64)pools[n_pools - 1].sum * pool.weight >= (guint64)pool.sum * pools[n_pools - 1].weight) {
+    const CountPool *before = &pools[--n_pools];
+    pool = (CountPool){before->first, pool.last, before->sum + pool.sum, before->weight + pool.weight};
   }
-  return n_pools > 0 ? knots_of(pools, n_pools) : NULL;
+  pools[n_pools] = pool;
+  return n_pools + 1;
+}
+
+DriftIsotonic *drift_isotonic_fit_sorted(const double *scores, const guint8 *outcomes, const guint32 *rows, gsize n)
+{
+  g_autofree CountPool *counts = g_new(CountPool, n + 1);
+  gsize n_pools = 0;
+  if (n == 0) return NULL;
+  for (gsize i = 0; i < n;) {
+    double score = scores[rows[i]];
+    CountPool pool = {rows[i], rows[i], 0, 0};
+    for (; i < n && scores[rows[i]] == score; i++, pool.weight++) pool.sum += outcomes[rows[i]];
+    n_pools = push_counts(counts, n_pools, pool);
+  }
+  g_autofree Pool *pools = g_new(Pool, n_pools);
+  for (gsize i = 0; i < n_pools; i++)
+    pools[i] = (Pool){scores[counts[i].first], scores[counts[i].last], counts[i].sum, counts[i].weight};
+  return knots_of(pools, n_pools);
 }
 
 DriftIsotonic *drift_isotonic_fit(const double *scores, const double *outcomes, gsize n, GError **error)
@@ -92,6 +111,13 @@ DriftIsotonic *drift_isotonic_fit(const double *scores, const double *outcomes, 
   return knots_of(pools, pool_violators(x, y, order, kept, pools));
 }
 
+/* knot: the last whose x is not above the score, which lies within the knots. */
+static double between(const DriftIsotonic *isotonic, gsize knot, double score)
+{
+  const double *x = isotonic->x + knot, *y = isotonic->y + knot;
+  return y[0] == y[1] ? y[0] : y[0] + (y[1] - y[0]) * ((score - x[0]) / (x[1] - x[0]));
+}
+
 static double apply(const DriftIsotonic *isotonic, double score)
 {
   gsize low = 0, high = isotonic->n_knots - 1;
@@ -106,13 +132,23 @@ static double apply(const DriftIsotonic *isotonic, double score)
     else
       high = middle;
   }
-  if (y[low] == y[high]) return y[low];
-  return y[low] + (y[high] - y[low]) * ((score - x[low]) / (x[high] - x[low]));
+  return between(isotonic, low, score);
 }
 
 void drift_isotonic_apply(const DriftIsotonic *isotonic, const double *scores, gsize n, double *calibrated)
 {
   for (gsize i = 0; i < n; i++) calibrated[i] = apply(isotonic, scores[i]);
+}
+
+void drift_isotonic_apply_sorted(const DriftIsotonic *isotonic, const double *scores, gsize n, double *calibrated)
+{
+  gsize knot = 0, last = isotonic->n_knots - 1;
+  const double *x = isotonic->x, *y = isotonic->y;
+  for (gsize i = 0; i < n; i++) {
+    double score = scores[i];
+    while (knot < last && x[knot + 1] <= score) knot++;
+    calibrated[i] = score <= x[0] ? y[0] : knot == last ? y[last] : between(isotonic, knot, score);
+  }
 }
 
 void drift_isotonic_free(DriftIsotonic *isotonic)
