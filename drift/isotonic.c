@@ -120,19 +120,14 @@ static double between(const DriftIsotonic *isotonic, gsize knot, double score)
 
 static double apply(const DriftIsotonic *isotonic, double score)
 {
-  gsize low = 0, high = isotonic->n_knots - 1;
+  gsize knot = 0, last = isotonic->n_knots - 1;
   const double *x = isotonic->x, *y = isotonic->y;
   if (isnan(score)) return NAN;
   if (score <= x[0]) return y[0];
-  if (score >= x[high]) return y[high];
-  while (high - low > 1) {
-    gsize middle = low + (high - low) / 2;
-    if (x[middle] <= score)
-      low = middle;
-    else
-      high = middle;
-  }
-  return between(isotonic, low, score);
+  if (score >= x[last]) return y[last];
+  for (gsize left = last; left > 1; left -= left / 2) /* no branch hangs on the score */
+    knot += x[knot + left / 2] <= score ? left / 2 : 0;
+  return between(isotonic, knot, score);
 }
 
 void drift_isotonic_apply(const DriftIsotonic *isotonic, const double *scores, gsize n, double *calibrated)
