@@ -86,9 +86,10 @@ static gboolean fit_calibration(DriftCbpe *cbpe, const DriftCbpeRows *reference,
       scores[n] = reference->scores[s][i];
       outcomes[n++] = reference->truth[i] == positive ? 1 : 0;
     }
-    if (rule == DRIFT_CALIBRATE_AUTO && !cbpe_needs_calibration(scores, outcomes, n)) continue;
-    cbpe->calibration[s] = drift_isotonic_fit(scores, outcomes, n, error);
-    if (cbpe->calibration[s] == NULL) return FALSE;
+    if (rule == DRIFT_CALIBRATE_AUTO)
+      cbpe_needs_calibration(scores, outcomes, n, &cbpe->calibration[s]);
+    else if ((cbpe->calibration[s] = drift_isotonic_fit(scores, outcomes, n, error)) == NULL)
+      return FALSE;
   }
   return TRUE;
 }

@@ -244,13 +244,15 @@ static void splits_clear(Splits *splits)
   g_array_unref(splits->calibrated);
 }
 
-gboolean cbpe_needs_calibration(const double *scores, const double *outcomes, gsize n)
+gboolean cbpe_needs_calibration(const double *scores, const double *outcomes, gsize n, DriftIsotonic **calibration)
 {
   Splits splits;
   gboolean needed = FALSE;
   if (splits_init(&splits, scores, outcomes, n)) {
     gsize tested = run_splits(&splits);
     needed = error_of_scores(&splits, tested) > error_of_calibrated(&splits, tested);
+    for (gsize i = 0; needed && i < n; i++) splits.train[i] = (guint32)i;
+    if (needed) *calibration = drift_isotonic_fit_sorted(splits.scores, splits.outcomes, splits.train, n);
   }
   splits_clear(&splits);
   return needed;

@@ -86,7 +86,8 @@ double cbpe_auc_variance(CbpeView *reference, guint column, double *share);
 /* Variance of average precision over 50 samples of half the rows drawn with replacement; *sample: that half. */
 double cbpe_ap_variance(CbpeView *reference, guint column, guint64 seed, double *sample);
 
-/* Whether calibration lowers the held-out calibration error. outcomes are 0 and 1. */
-gboolean cbpe_needs_calibration(const double *scores, const double *outcomes, gsize n);
+/* Whether calibration lowers the held-out calibration error; then *calibration is that of all rows, new. outcomes are 0
+ * and 1. */
+gboolean cbpe_needs_calibration(const double *scores, const double *outcomes, gsize n, DriftIsotonic **calibration);
 
 G_END_DECLS

@@ -72,17 +72,63 @@ static gsize push_counts(CountPool *pools, gsize n_pools, CountPool pool)
   return n_pools + 1;
 }
 
-DriftIsotonic *drift_isotonic_fit_sorted(const double *scores, const guint8 *outcomes, const guint32 *rows, gsize n)
+/* Where a stretch of ones and then zeros begins (rows may begin with zeros), and the ones before it. */
+typedef struct {
+  guint32 at, ones;
+} Rise;
+
+/* The stretches from one rise of the outcome to the next, and behind them their end: [n + 1]. Found without a branch
+ * that hangs on the outcomes. Returns how many; 0 when there are equal scores. */
+static gsize find_rises(const double *scores, const guint8 *outcomes, const guint32 *rows, gsize n, Rise *rises)
 {
-  g_autofree CountPool *counts = g_new(CountPool, n + 1);
+  gsize n_rises = 1;
+  guint32 before = outcomes[rows[0]], ones = before, ties = 0;
+  rises[0] = (Rise){0, 0};
+  for (gsize i = 1; i < n; i++) {
+    guint32 outcome = outcomes[rows[i]];
+    rises[n_rises] = (Rise){(guint32)i, ones};
+    n_rises += outcome & (before ^ 1);
+    ones += outcome;
+    before = outcome;
+    ties |= scores[rows[i]] == scores[rows[i - 1]];
+  }
+  rises[n_rises] = (Rise){(guint32)n, ones};
+  return ties != 0 ? 0 : n_rises;
+}
+
+/* Every stretch ends up in one pool, so that it is pushed as one: a quarter of the rows or fewer. */
+static gsize pool_stretches(const guint32 *rows, const Rise *rises, gsize n_rises, CountPool *pools)
+{
   gsize n_pools = 0;
-  if (n == 0) return NULL;
+  for (gsize r = 0; r < n_rises; r++) {
+    const Rise *rise = &rises[r];
+    CountPool pool = {rows[rise[0].at], rows[rise[1].at - 1], rise[1].ones - rise[0].ones, rise[1].at - rise[0].at};
+    n_pools = push_counts(pools, n_pools, pool);
+  }
+  return n_pools;
+}
+
+/* Rows of equal score are one pool from the start. */
+static gsize pool_groups(const double *scores, const guint8 *outcomes, const guint32 *rows, gsize n, CountPool *pools)
+{
+  gsize n_pools = 0;
   for (gsize i = 0; i < n;) {
     double score = scores[rows[i]];
     CountPool pool = {rows[i], rows[i], 0, 0};
     for (; i < n && scores[rows[i]] == score; i++, pool.weight++) pool.sum += outcomes[rows[i]];
-    n_pools = push_counts(counts, n_pools, pool);
+    n_pools = push_counts(pools, n_pools, pool);
   }
+  return n_pools;
+}
+
+DriftIsotonic *drift_isotonic_fit_sorted(const double *scores, const guint8 *outcomes, const guint32 *rows, gsize n)
+{
+  if (n == 0) return NULL;
+  g_autofree CountPool *counts = g_new(CountPool, n);
+  g_autofree Rise *rises = g_new(Rise, n + 1);
+  gsize n_rises = find_rises(scores, outcomes, rows, n, rises);
+  gsize n_pools =
+      n_rises > 0 ? pool_stretches(rows, rises, n_rises, counts) : pool_groups(scores, outcomes, rows, n, counts);
   g_autofree Pool *pools = g_new(Pool, n_pools);
   for (gsize i = 0; i < n_pools; i++)
     pools[i] = (Pool){scores[counts[i].first], scores[counts[i].last], counts[i].sum, counts[i].weight};
