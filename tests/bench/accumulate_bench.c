@@ -81,7 +81,7 @@ static void measure(const gchar *name, void (*run)(Bench *), Bench *bench)
   printf("%-44s %7.1f ns/event\n", name, best_of(run, bench));
 }
 
-static DriftGrid *make_grid(guint max_bins)
+static DriftGrid *make_grid(guint max_bins, guint max_pairs)
 {
   g_autoptr(DriftSchema) schema = drift_schema_new(DRIFT_TASK_BINARY, "y");
   g_autoptr(DriftTable) table = drift_table_new();
@@ -94,7 +94,7 @@ static DriftGrid *make_grid(guint max_bins)
     for (guint row = 0; row < N_ROWS; row++) drift_column_append_number(column, next_value(i));
   }
   table->n_rows = N_ROWS;
-  return drift_grid_new(schema, table, max_bins, NULL);
+  return drift_grid_new_with_pairs(schema, table, max_bins, max_pairs, NULL);
 }
 
 static void compare_look_ups(Bench *bench, guint bins)
@@ -113,12 +113,21 @@ int main(int argc, char **argv)
   for (guint row = 0; row < N_ROWS; row++)
     for (guint i = 0; i < N_FEATURES; i++) bench.rows[row][i] = drift_value_number(next_value(i));
   for (guint bins = key_only ? 1024 : 64; bins <= 1024; bins *= 4) {
-    bench.grid = make_grid(bins);
-    bench.accumulator = drift_accumulator_new(bench.grid);
-    if (key_only)
-      printf("accumulate %.6g\n", best_of(whole_event, &bench));
-    else
+    if (!key_only) {
+      bench.grid = make_grid(bins, 0);
+      bench.accumulator = drift_accumulator_new(bench.grid);
       compare_look_ups(&bench, bins);
+      drift_accumulator_free(bench.accumulator);
+      drift_grid_unref(bench.grid);
+    }
+    bench.grid = make_grid(bins, DRIFT_GRID_DEFAULT_PAIRS);
+    bench.accumulator = drift_accumulator_new(bench.grid);
+    if (key_only) {
+      printf("accumulate %.6g\n", best_of(whole_event, &bench));
+    } else {
+      measure("  the same with 16 joint histograms", whole_event, &bench);
+      printf("  one accumulator holds %" G_GSIZE_FORMAT " bytes\n", drift_accumulator_get_memory(bench.accumulator));
+    }
     drift_accumulator_free(bench.accumulator);
     drift_grid_unref(bench.grid);
   }
