@@ -8,6 +8,7 @@
 #pragma once
 
 #include <glib.h>
+#include <math.h>
 #include <string.h>
 
 G_BEGIN_DECLS
@@ -67,7 +68,7 @@ static inline gint64 drift_bins_quantise(const DriftBins *bins, double x)
   double q = (x - bins->centre) * bins->unit;
   if (!(q > -DRIFT_QUANTUM_LIMIT)) return -(gint64)DRIFT_QUANTUM_LIMIT;
   if (!(q < DRIFT_QUANTUM_LIMIT)) return (gint64)DRIFT_QUANTUM_LIMIT;
-  return (gint64)(q + (q < 0 ? -.5 : .5));
+  return (gint64)(q + copysign(.5, q)); /* half away from 0 */
 }
 
 G_END_DECLS
