@@ -92,6 +92,7 @@ struct _PipelineGradientBackend {
   gpointer (*open)(GError **error);      /* NULL: nothing to open */
   void (*close)(gpointer device);
   const PipelineGradientMemory *memory;
+  gchar *(*describe)(void); /* name, version and instruction set, which the bits of its results depend on; new */
 };
 
 extern const PipelineGradientBackend *const pipeline_gradient_backends[]; /* NULL-terminated */

@@ -5,12 +5,12 @@
 /* A value of the graph. Integer tensors and what is constant but never trained stay in host memory. */
 typedef struct {
   PipelineTensor tensor, gradient;
-  gpointer buffers[2]; /* of tensor and gradient on the device */
-  gsize capacities[2]; /* bytes */
-  gboolean constant;   /* known when the pass is made */
-  gboolean needs;      /* a wanted value reaches it: it has a gradient */
-  gboolean bound;      /* memory is the caller's */
-  gboolean written;    /* its gradient, in this backward */
+  gpointer buffers[2];                 /* of tensor and gradient on the device */
+  gsize capacities[2];                 /* bytes */
+  gboolean constant;                   /* known when the pass is made */
+  gboolean needs;                      /* a wanted value reaches it: it has a gradient */
+  float *host_values, *host_gradients; /* of the caller, when bound */
+  gboolean written;                    /* its gradient, in this backward */
 } Value;
 
 typedef struct {
@@ -33,6 +33,7 @@ struct _PipelineGraphPass {
   Step *steps;
   guint n_steps, n_wanted, n_heads;
   guint *inputs, *wanted, *heads; /* values */
+  PipelineTensor *host_heads;     /* [n_heads]: copies, unless the backend is `host` */
   GStringChunk *texts;
 };
 
@@ -76,11 +77,13 @@ static gboolean provide(PipelineGraphPass *pass, PipelineTensor *tensor, gpointe
 static gboolean provide_gradient(PipelineGraphPass *pass, Value *value, GError **error)
 {
   PipelineTensor *gradient = &value->gradient;
-  gpointer data = gradient->data;
   if (!pipeline_tensor_set_shape(gradient, ONNX_TYPE_FLOAT, value->tensor.n_dims, value->tensor.dims, error))
     return FALSE;
-  gradient->data = data;
-  return value->bound || provide(pass, gradient, &value->buffers[1], &value->capacities[1], error);
+  if (value->host_gradients != NULL && pass->backend->host) {
+    gradient->data = value->host_gradients;
+    return TRUE;
+  }
+  return provide(pass, gradient, &value->buffers[1], &value->capacities[1], error);
 }
 
 /* --- making the plan ---------------------------------------------------------------------------------------------- */
@@ -291,6 +294,7 @@ static gboolean make_plan(PipelineGraphPass *pass, const PipelineGraphPassOption
   for (guint n = 0; n < graph->nodes->len; n++)
     if (!make_step(pass, n, &bytes, error)) return FALSE;
   if (!find_named(pass, options->heads, "output", &pass->heads, &pass->n_heads, error)) return FALSE;
+  pass->host_heads = g_new0(PipelineTensor, pass->n_heads + 1);
   mark_frozen(pass);
   return trace_heads(pass, error);
 }
@@ -347,6 +351,8 @@ void pipeline_graph_pass_free(PipelineGraphPass *pass)
   g_free(pass->steps);
   g_free(pass->inputs);
   g_free(pass->wanted);
+  for (guint i = 0; pass->host_heads != NULL && i < pass->n_heads; i++) pipeline_tensor_clear(&pass->host_heads[i]);
+  g_free(pass->host_heads);
   g_free(pass->heads);
   g_free(pass);
 }
@@ -381,22 +387,26 @@ gboolean pipeline_graph_pass_bind(PipelineGraphPass *pass, guint index, float *v
 {
   Value *value = get_value(pass, pass->wanted[index]);
   gsize bytes = value->tensor.n * sizeof(float);
-  if (!pass->backend->memory->copy_in(pass->device, values, value->tensor.data, bytes, error)) return FALSE;
-  value->tensor.data = values;
-  value->gradient.data = gradients;
-  value->bound = TRUE;
+  if (!pass->backend->memory->copy_out(pass->device, values, value->tensor.data, bytes, error)) return FALSE;
+  value->host_values = values;
+  value->host_gradients = gradients;
+  if (pass->backend->host) value->tensor.data = values;
   return TRUE;
 }
 
-PipelineTensor *pipeline_graph_pass_get_initialiser(PipelineGraphPass *pass, const gchar *name)
+gboolean pipeline_graph_pass_copy_initialiser(PipelineGraphPass *pass, const gchar *name, float *values, gboolean out,
+                                              GError **error)
 {
   Value *value = get_value(pass, find_value(pass, name));
-  return value != NULL && value->constant ? &value->tensor : NULL;
+  g_return_val_if_fail(value != NULL && value->constant && value->tensor.type == ONNX_TYPE_FLOAT, FALSE);
+  gsize bytes = value->tensor.n * sizeof(float);
+  return out ? pass->backend->memory->copy_out(pass->device, values, value->tensor.data, bytes, error)
+             : pass->backend->memory->copy_in(pass->device, value->tensor.data, values, bytes, error);
 }
 
 const PipelineTensor *pipeline_graph_pass_get_head(const PipelineGraphPass *pass, guint index)
 {
-  return &get_value(pass, pass->heads[index])->tensor;
+  return pass->backend->host ? &get_value(pass, pass->heads[index])->tensor : &pass->host_heads[index];
 }
 
 const PipelineTensor *pipeline_graph_pass_get_gradient(const PipelineGraphPass *pass, guint index)
@@ -407,7 +417,7 @@ const PipelineTensor *pipeline_graph_pass_get_gradient(const PipelineGraphPass *
 const PipelineTensor *pipeline_graph_pass_get_value(const PipelineGraphPass *pass, const gchar *name)
 {
   const Value *value = get_value(pass, find_value(pass, name));
-  return value != NULL ? &value->tensor : NULL;
+  return value != NULL && pass->backend->host ? &value->tensor : NULL;
 }
 
 /* --- running ------------------------------------------------------------------------------------------------------ */
@@ -418,9 +428,38 @@ static gboolean is_constant_step(const PipelineGraphPass *pass, const Step *step
   return first->constant;
 }
 
+/* A backend with memory of its own: parameters in before a forward, gradients out after a backward, heads out. */
+static gboolean copy_parameters(PipelineGraphPass *pass, gboolean in, GError **error)
+{
+  for (guint i = 0; !pass->backend->host && i < pass->n_wanted; i++) {
+    Value *value = get_value(pass, pass->wanted[i]);
+    gsize bytes = value->tensor.n * sizeof(float);
+    if (value->host_values == NULL) continue;
+    if (!(in ? pass->backend->memory->copy_in(pass->device, value->tensor.data, value->host_values, bytes, error)
+             : pass->backend->memory->copy_out(pass->device, value->host_gradients, value->gradient.data, bytes,
+                                               error)))
+      return FALSE;
+  }
+  return TRUE;
+}
+
+static gboolean copy_heads(PipelineGraphPass *pass, GError **error)
+{
+  for (guint i = 0; !pass->backend->host && i < pass->n_heads; i++) {
+    const PipelineTensor *head = &get_value(pass, pass->heads[i])->tensor;
+    PipelineTensor *copy = &pass->host_heads[i];
+    if (!pipeline_tensor_set_shape(copy, head->type, head->n_dims, head->dims, error) ||
+        !pipeline_tensor_allocate(copy, error) ||
+        !pass->backend->memory->copy_out(pass->device, copy->data, head->data, head->n * sizeof(float), error))
+      return FALSE;
+  }
+  return TRUE;
+}
+
 gboolean pipeline_graph_pass_forward(PipelineGraphPass *pass, gboolean training, PipelineRandom *random, GError **error)
 {
   guint64 bytes = 0;
+  if (!copy_parameters(pass, TRUE, error)) return FALSE;
   g_string_chunk_clear(pass->texts);
   for (guint n = 0; n < pass->n_steps; n++) {
     Step *step = &pass->steps[n];
@@ -429,7 +468,7 @@ gboolean pipeline_graph_pass_forward(PipelineGraphPass *pass, gboolean training,
     step->call.random = random;
     if (!run_forward(pass, step, &bytes, error)) return FALSE;
   }
-  return TRUE;
+  return copy_heads(pass, error);
 }
 
 static gboolean is_first_use(const Step *step, guint index)
@@ -521,5 +560,5 @@ gboolean pipeline_graph_pass_backward(PipelineGraphPass *pass, const float *cons
         !memory->clear(pass->device, value->gradient.data, value->tensor.n * sizeof(float), error))
       return FALSE;
   }
-  return TRUE;
+  return copy_parameters(pass, FALSE, error);
 }
