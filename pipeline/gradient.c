@@ -132,6 +132,12 @@ static const PipelineGradientKernel *choose_kernel(const PipelineGradientCall *c
   return kernel != NULL && (kernel->supports == NULL || kernel->supports(call)) ? kernel : NULL;
 }
 
+gboolean pipeline_gradient_takes_layouts(const PipelineGradientCall *call, const PipelineGradientBackend *backend)
+{
+  const PipelineGradientKernel *kernel = choose_kernel(call, backend);
+  return kernel != NULL && kernel->layouts;
+}
+
 gboolean pipeline_gradient_forward(PipelineGradientCall *call, const PipelineGradientBackend *backend, GError **error)
 {
   const PipelineGradientKernel *kernel = choose_kernel(call, backend);

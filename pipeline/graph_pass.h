@@ -62,6 +62,6 @@ gboolean pipeline_graph_pass_backward(PipelineGraphPass *pass, const float *cons
 /* Of wanted[index] after backward; in host memory when it is bound or the backend is `host`. */
 const PipelineTensor *pipeline_graph_pass_get_gradient(const PipelineGraphPass *pass, guint index);
 /* Any value of the graph after forward, for monitors; NULL: there is none, or not in host memory. */
-const PipelineTensor *pipeline_graph_pass_get_value(const PipelineGraphPass *pass, const gchar *name);
+const PipelineTensor *pipeline_graph_pass_get_value(PipelineGraphPass *pass, const gchar *name);
 
 G_END_DECLS
