@@ -74,9 +74,9 @@ static GArray *list_parts(PipelineGraphFitState *state, const PipelineGraphPlan 
 static const struct {
   const gchar *name;
   gsize offset;
-} reals[] = {REAL(epoch_loss), REAL(epoch_norm),      REAL(first_loss),        REAL(first_norm),
-             REAL(train_loss), REAL(validation_loss), REAL(validation_metric), REAL(gradient_norm),
-             REAL(dead_share), REAL(best_loss),       REAL(best_metric),       REAL(plateau_loss)};
+} reals[] = {REAL(epoch_loss),      REAL(epoch_norm),        REAL(first_loss),  REAL(first_norm),  REAL(train_loss),
+             REAL(validation_loss), REAL(validation_metric), REAL(test_loss),   REAL(test_metric), REAL(gradient_norm),
+             REAL(dead_share),      REAL(best_loss),         REAL(best_metric), REAL(plateau_loss)};
 
 /* Counters; `large`: of 64 bits. */
 static const struct {

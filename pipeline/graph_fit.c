@@ -41,6 +41,8 @@ static void state_init(PipelineGraphFit *fit)
                                        .train_loss = NAN,
                                        .validation_loss = NAN,
                                        .validation_metric = NAN,
+                                       .test_loss = NAN,
+                                       .test_metric = NAN,
                                        .gradient_norm = NAN,
                                        .best_loss = INFINITY,
                                        .best_metric = NAN,
@@ -66,6 +68,14 @@ static gboolean make_pass(PipelineGraphFit *fit, const PipelineGradientBackend *
   return pipeline_graph_fit_copy_statistics(fit, fit->state.statistics, TRUE, error);
 }
 
+/* The i-th of training, validation and test rows together. */
+static guint64 row_at(const PipelineGraphData *data, guint64 i)
+{
+  if (i < data->n_train) return data->train[i];
+  i -= data->n_train;
+  return i < data->n_validation ? data->validation[i] : data->test[i - data->n_validation];
+}
+
 /* The heads have the width that their losses and the targets need, and every class exists. */
 static gboolean check_heads(PipelineGraphFit *fit, GError **error)
 {
@@ -82,8 +92,9 @@ static gboolean check_heads(PipelineGraphFit *fit, GError **error)
                   "output '%s' is %s for one row, and there are %u targets", head->value, shape, fit->data->n_targets);
       return FALSE;
     }
-    for (guint64 i = 0; head->loss->is_class && i < fit->data->n_train + fit->data->n_validation; i++) {
-      guint64 row = i < fit->data->n_train ? rows[i] : fit->data->validation[i - fit->data->n_train];
+    for (guint64 i = 0; head->loss->is_class && i < fit->data->n_train + fit->data->n_validation + fit->data->n_test;
+         i++) {
+      guint64 row = row_at(fit->data, i);
       float target = fit->data->targets[row * fit->data->n_targets + head->first_target];
       if (target >= 0 && target < (float)width && target == floorf(target)) continue;
       g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_DATA,

@@ -18,9 +18,9 @@ typedef struct {
   gint64 dims[ONNX_MAX_DIMENSIONS];
   const float *targets; /* [n_rows, n_targets] */
   guint n_targets;
-  const float *weights;              /* [n_rows] or NULL */
-  const guint64 *train, *validation; /* row numbers */
-  guint64 n_rows, n_train, n_validation;
+  const float *weights;                     /* [n_rows] or NULL */
+  const guint64 *train, *validation, *test; /* row numbers; test: only measured, nothing is chosen by them */
+  guint64 n_rows, n_train, n_validation, n_test;
 } PipelineGraphData;
 
 /* One output that is learnt. */
@@ -64,8 +64,9 @@ typedef struct {
   double epoch_loss;             /* sum over those rows */
   double epoch_norm;             /* sum of gradient norms of the present epoch's steps */
   double first_loss, first_norm; /* of the first epoch; NaN: not yet */
-  double train_loss, validation_loss, validation_metric, gradient_norm, dead_share; /* of the last epoch */
-  guint best_epoch;                                                                 /* 0: none yet */
+  double train_loss, validation_loss, validation_metric, test_loss, test_metric, gradient_norm,
+      dead_share;   /* of the last epoch */
+  guint best_epoch; /* 0: none yet */
   double best_loss, best_metric, plateau_loss;
   guint plateau_falls, plateau_epochs;
   gboolean finished;                   /* early stopping has ended it */
@@ -91,6 +92,9 @@ gboolean pipeline_graph_fit_step(PipelineGraphFit *fit, gboolean *epoch_done, GE
 gboolean pipeline_graph_fit_restore(PipelineGraphFit *fit, GError **error);
 /* The best weights on the validation rows, else the averaged, else the last ones. Borrowed. */
 const float *pipeline_graph_fit_get_result(const PipelineGraphFit *fit, const float **statistics);
+/* Loss and metric of the delivered weights (pipeline_graph_fit_get_result) on given rows. */
+gboolean pipeline_graph_fit_measure(PipelineGraphFit *fit, const guint64 *rows, guint64 n, double *loss, double *metric,
+                                    GError **error);
 /* Outputs of head 0 for the given rows [n, width of head], as in prediction with the present weights; appended. */
 gboolean pipeline_graph_fit_predict(PipelineGraphFit *fit, const guint64 *rows, guint64 n, GArray *outputs,
                                     GError **error);

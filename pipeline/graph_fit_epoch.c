@@ -35,19 +35,44 @@ static void add_chunk(PipelineGraphFit *fit, guint n, Sums *sums)
   }
 }
 
-static gboolean validate(PipelineGraphFit *fit, GError **error)
+static gboolean measure(PipelineGraphFit *fit, const guint64 *rows, guint64 n_rows, double *loss, double *metric,
+                        GError **error)
 {
-  const PipelineGraphData *data = fit->data;
   Sums sums = {0};
-  for (guint64 start = 0; start < data->n_validation; start += PIPELINE_FIT_EVALUATION_ROWS) {
-    guint n = (guint)MIN(PIPELINE_FIT_EVALUATION_ROWS, data->n_validation - start);
-    pipeline_graph_fit_gather(fit, data->validation + start, n);
+  for (guint64 start = 0; start < n_rows; start += PIPELINE_FIT_EVALUATION_ROWS) {
+    guint n = (guint)MIN(PIPELINE_FIT_EVALUATION_ROWS, n_rows - start);
+    pipeline_graph_fit_gather(fit, rows + start, n);
     if (!pipeline_graph_fit_forward(fit, n, FALSE, error)) return FALSE;
     add_chunk(fit, n, &sums);
   }
-  fit->state.validation_loss = sums.weight > 0 ? sums.loss / sums.weight : NAN;
-  fit->state.validation_metric = sums.weight > 0 ? sums.merit / sums.weight : NAN;
+  *loss = sums.weight > 0 ? sums.loss / sums.weight : NAN;
+  *metric = sums.weight > 0 ? sums.merit / sums.weight : NAN;
   return TRUE;
+}
+
+static gboolean validate(PipelineGraphFit *fit, GError **error)
+{
+  const PipelineGraphData *data = fit->data;
+  PipelineGraphFitState *state = &fit->state;
+  return measure(fit, data->validation, data->n_validation, &state->validation_loss, &state->validation_metric,
+                 error) &&
+         measure(fit, data->test, data->n_test, &state->test_loss, &state->test_metric, error);
+}
+
+gboolean pipeline_graph_fit_measure(PipelineGraphFit *fit, const guint64 *rows, guint64 n, double *loss, double *metric,
+                                    GError **error)
+{
+  PipelineGraphFitState *state = &fit->state;
+  const float *statistics, *result = pipeline_graph_fit_get_result(fit, &statistics);
+  g_autofree float *kept = g_memdup2(state->parameters, state->n_parameters * sizeof(float));
+  g_autofree float *kept_statistics = g_memdup2(state->statistics, (state->n_statistics + 1) * sizeof(float));
+  if (result != state->parameters) memcpy(state->parameters, result, state->n_parameters * sizeof(float));
+  if (statistics != state->statistics) memcpy(state->statistics, statistics, state->n_statistics * sizeof(float));
+  gboolean done = pipeline_graph_fit_copy_statistics(fit, state->statistics, FALSE, error) &&
+                  measure(fit, rows, n, loss, metric, error);
+  memcpy(state->parameters, kept, state->n_parameters * sizeof(float));
+  memcpy(state->statistics, kept_statistics, state->n_statistics * sizeof(float));
+  return pipeline_graph_fit_copy_statistics(fit, state->statistics, FALSE, done ? error : NULL) && done;
 }
 
 gboolean pipeline_graph_fit_predict(PipelineGraphFit *fit, const guint64 *rows, guint64 n, GArray *outputs,
@@ -203,7 +228,7 @@ gboolean pipeline_graph_fit_end_epoch(PipelineGraphFit *fit, GError **error)
   average_epoch(fit);
   gboolean averaged = state->n_averaged > 0;
   if (averaged && !swap_averaged(fit, error)) return FALSE;
-  gboolean done = fit->data->n_validation == 0 || validate(fit, error);
+  gboolean done = validate(fit, error);
   if (done) done = watch(fit, dead_layer, error);
   if (done) remember_best(fit);
   if (averaged && !swap_averaged(fit, done ? error : NULL)) return FALSE;

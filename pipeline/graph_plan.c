@@ -174,6 +174,24 @@ void pipeline_graph_plan_store(const PipelineGraphPlan *plan, OnnxGraph *graph, 
   }
 }
 
+void pipeline_graph_set_prediction(OnnxGraph *graph)
+{
+  for (guint n = 0; n < graph->nodes->len; n++) {
+    OnnxNode *node = g_ptr_array_index(graph->nodes, n);
+    if (node->domain[0] != '\0') continue;
+    if (g_str_equal(node->op_type, "BatchNormalization") && onnx_node_get_int(node, "training_mode", 0) != 0) {
+      onnx_node_set_int(node, "training_mode", 0);
+      g_ptr_array_set_size(node->outputs, 1); /* the others are statistics, which nothing may read */
+    }
+    if (g_str_equal(node->op_type, "Dropout") && node->inputs->len > 2) g_ptr_array_set_size(node->inputs, 2);
+  }
+  /* What said that they train is read by nothing now. */
+  for (guint i = graph->initialisers->len; i-- > 0;) {
+    g_autofree gchar *name = g_strdup(((const OnnxTensor *)g_ptr_array_index(graph->initialisers, i))->name);
+    if (onnx_graph_count_readers(graph, name) == 0) onnx_graph_remove_initialiser(graph, name);
+  }
+}
+
 /* --- heads -------------------------------------------------------------------------------------------------------- */
 
 static const struct {

@@ -40,6 +40,9 @@ const gchar **pipeline_graph_plan_list_names(const PipelineGraphPlan *plan);
 void pipeline_graph_plan_store(const PipelineGraphPlan *plan, OnnxGraph *graph, const float *values,
                                const float *statistics);
 
+/* BatchNormalization and Dropout nodes of a model that was exported in training mode predict from now on. */
+void pipeline_graph_set_prediction(OnnxGraph *graph);
+
 /* Where the loss of graph output `output` begins: in front of a last Softmax, LogSoftmax or Sigmoid. *loss is the loss
  * that goes with it: "cross-entropy", "binary", or NULL: the output is taken as it is. Borrowed. */
 const gchar *pipeline_graph_find_head(const OnnxGraph *graph, const gchar *output, const gchar **loss);
