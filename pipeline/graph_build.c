@@ -100,7 +100,20 @@ static gboolean take_random(Builder *builder, const gchar *name, guint n_dims, c
   return TRUE;
 }
 
-static gboolean add_dense(Builder *builder, gint64 n_in, gint64 n_out, gboolean last, GError **error)
+static void add_normalisation(Builder *builder, gint64 n)
+{
+  static const gchar *const parts[] = {"scale", "bias", "mean", "variance"};
+  g_autoptr(GString) constants = g_string_new("");
+  for (guint i = 0; i < G_N_ELEMENTS(parts); i++) {
+    g_autofree gchar *name = g_strdup_printf("layer_%u.norm_%s", builder->number, parts[i]);
+    take_filled(builder, name, n, i == 0 || i == 3 ? 1 : 0);
+    g_string_append_printf(constants, "%s%s", i > 0 ? "," : "", name);
+  }
+  extend(builder, "BatchNormalization", constants->str);
+}
+
+/* normal: in front of the activation. last: neither. */
+static gboolean add_dense(Builder *builder, gint64 n_in, gint64 n_out, gboolean normal, gboolean last, GError **error)
 {
   guint number = ++builder->number;
   g_autofree gchar *weight = g_strdup_printf("layer_%u.weight", number),
@@ -110,6 +123,7 @@ static gboolean add_dense(Builder *builder, gint64 n_in, gint64 n_out, gboolean 
   take_filled(builder, bias, n_out, 0);
   onnx_node_set_int(extend(builder, "Gemm", constants), "transB", 1);
   if (last) return TRUE;
+  if (normal) add_normalisation(builder, n_out);
   extend(builder, "Relu", NULL);
   if (builder->options->dropout > 0) {
     float ratio = (float)builder->options->dropout;
@@ -121,21 +135,14 @@ static gboolean add_dense(Builder *builder, gint64 n_in, gint64 n_out, gboolean 
 
 static gboolean add_convolution(Builder *builder, gint64 n_in, gint64 n_out, GError **error)
 {
-  static const gchar *const parts[] = {"scale", "bias", "mean", "variance"};
   guint number = ++builder->number;
   g_autofree gchar *weight = g_strdup_printf("layer_%u.weight", number);
-  g_autoptr(GString) normal = g_string_new("");
   const gint64 pads[] = {1, 1, 1, 1}, two[] = {2, 2};
   if (!take_random(builder, weight, 4, (gint64[]){n_out, n_in, 3, 3}, FALSE, error)) return FALSE;
   OnnxNode *node = extend(builder, "Conv", weight); /* no bias: the normalisation has one */
   onnx_node_set_ints(node, "kernel_shape", (const gint64[]){3, 3}, 2);
   onnx_node_set_ints(node, "pads", pads, 4);
-  for (guint i = 0; i < G_N_ELEMENTS(parts); i++) {
-    g_autofree gchar *name = g_strdup_printf("layer_%u.%s", number, parts[i]);
-    take_filled(builder, name, n_out, i == 0 || i == 3 ? 1 : 0);
-    g_string_append_printf(normal, "%s%s", i > 0 ? "," : "", name);
-  }
-  extend(builder, "BatchNormalization", normal->str);
+  add_normalisation(builder, n_out);
   extend(builder, "Relu", NULL);
   node = extend(builder, "MaxPool", NULL);
   onnx_node_set_ints(node, "kernel_shape", two, 2);
@@ -207,17 +214,17 @@ static gboolean add_layers(Builder *builder, gsize n_features, guint n_outputs, 
 {
   if (pipeline_graph_is_architecture(builder->options->architecture)) {
     if (!add_convolutions(builder, &n_features, error) ||
-        !add_dense(builder, (gint64)n_features, DENSE_BEHIND_CONVOLUTIONS, FALSE, error))
+        !add_dense(builder, (gint64)n_features, DENSE_BEHIND_CONVOLUTIONS, TRUE, FALSE, error))
       return FALSE;
     n_features = DENSE_BEHIND_CONVOLUTIONS;
   } else {
     for (guint i = 0; i < builder->widths->len; i++) {
       guint width = g_array_index(builder->widths, guint, i);
-      if (!add_dense(builder, (gint64)n_features, width, FALSE, error)) return FALSE;
+      if (!add_dense(builder, (gint64)n_features, width, FALSE, FALSE, error)) return FALSE;
       n_features = width;
     }
   }
-  if (!add_dense(builder, (gint64)n_features, n_outputs, TRUE, error)) return FALSE;
+  if (!add_dense(builder, (gint64)n_features, n_outputs, FALSE, TRUE, error)) return FALSE;
   g_autoptr(GError) cause = NULL;
   if (onnx_graph_rename_value(builder->graph, builder->value, "kedge.logits", &cause)) return TRUE;
   g_set_error_literal(error, PIPELINE_ERROR, PIPELINE_ERROR_MODEL, cause->message);

@@ -2,7 +2,7 @@
  *
  *   "mlp:64,64"   features [N, F] ─▶ Sub, Mul (mean 0, sd 1) ─▶ (Gemm ─▶ Relu ─▶ Dropout)* ─▶ Gemm ─▶ head
  *   "cnn:32,64"   features [N, F] ─▶ Sub, Mul ─▶ Reshape ─▶ (Conv 3×3 ─▶ BatchNormalization ─▶ Relu ─▶ MaxPool 2×2)*
- *                 ─▶ Flatten ─▶ Gemm 128 ─▶ Relu ─▶ Dropout ─▶ Gemm ─▶ head
+ *                 ─▶ Flatten ─▶ Gemm 128 ─▶ BatchNormalization ─▶ Relu ─▶ Dropout ─▶ Gemm ─▶ head
  *
  * Heads as in pipeline/network_build.h. "cnn" is "cnn:32,64". He uniform weights, Glorot uniform in the last layer.
  */
