@@ -19,6 +19,7 @@ static void arguments_init(TrainArguments *arguments)
                                 .seed = (gint64)options.seed,
                                 .learning_rate = NAN, /* each way of training has its own */
                                 .weight_decay = NAN,
+                                .checkpoint_seconds = options.checkpoint_seconds,
                                 .validation = options.validation_fraction};
   command_train_graph_init(&arguments->graph);
 }
@@ -122,6 +123,7 @@ static void fill_options(const TrainArguments *arguments, GBytes *from, Pipeline
   options->adversarial_epsilon = arguments->adversarial_epsilon;
   options->adversarial_steps = (guint)arguments->adversarial_steps;
   options->checkpoint = arguments->checkpoint;
+  options->checkpoint_seconds = arguments->checkpoint_seconds;
 }
 
 /* What the model promises: its accuracy on the rows it was not fitted to, as metadata of the file. `kedge model add`
@@ -204,7 +206,7 @@ static int run_train(int argc, char **argv)
       {"patience", 0, 0, G_OPTION_ARG_INT, &a.patience,
        "stop after N epochs without a better validation loss; 0: never", "N"},
       {"learning-rate", 0, 0, G_OPTION_ARG_DOUBLE, &a.learning_rate,
-       "falling along a cosine (default 0.005; on a graph 0.001)", "R"},
+       "falling along a cosine (default 0.005; on a graph 0.002)", "R"},
       {"weight-decay", 0, 0, G_OPTION_ARG_DOUBLE, &a.weight_decay,
        "decoupled, times the learning rate (default 0.5; on a graph 0.01)", "W"},
       {"validation", 0, 0, G_OPTION_ARG_DOUBLE, &a.validation, "share of the rows, the last ones (default 0.1)", "F"},
@@ -218,6 +220,8 @@ static int run_train(int argc, char **argv)
       {"exclude", 0, 0, G_OPTION_ARG_STRING, &a.exclude, "columns that the model must not see", "C,D"},
       {"positive", 0, 0, G_OPTION_ARG_STRING, &a.positive, "the positive class (default: the last one)", "CLASS"},
       {"checkpoint", 0, 0, G_OPTION_ARG_FILENAME, &a.checkpoint, "write to and resume from this file", "FILE"},
+      {"checkpoint-seconds", 0, 0, G_OPTION_ARG_DOUBLE, &a.checkpoint_seconds, "at most every S seconds (default 5)",
+       "S"},
       {"output", 'o', 0, G_OPTION_ARG_FILENAME, &a.output, "where to write the model", "OUT.onnx"},
       G_OPTION_ENTRY_NULL};
   CommandCommon common;

@@ -218,6 +218,7 @@ static gboolean fill_options(const TrainArguments *arguments, gchar **freeze, GB
   options->test_fraction = a->test;
   options->shuffle_split = arguments->shuffle;
   options->checkpoint = arguments->checkpoint;
+  options->checkpoint_seconds = arguments->checkpoint_seconds;
   if (a->class_weights != NULL && !options->balanced) return invalid(error, "--class-weights: balanced");
   if (arguments->adversarial_epsilon > 0)
     return invalid(error, "--adversarial-epsilon is for tables of --arch mlp without options of a graph");

@@ -18,7 +18,7 @@ typedef struct {
   gchar *data, *label, *from, *architecture, *backend, *sensitive, *exclude, *positive, *checkpoint, *output;
   gint epochs, batch_size, patience, adversarial_steps;
   gint64 seed;
-  double learning_rate, weight_decay, validation, adversarial_epsilon; /* NaN: not given */
+  double learning_rate, weight_decay, validation, adversarial_epsilon, checkpoint_seconds; /* NaN: not given */
   gboolean shuffle;
   TrainGraphArguments graph;
 } TrainArguments;

@@ -9,7 +9,7 @@ void pipeline_graph_fit_options_init(PipelineGraphFitOptions *options)
 {
   *options = (PipelineGraphFitOptions){.epochs = 10,
                                        .batch_size = 64,
-                                       .learning_rate = 1e-3,
+                                       .learning_rate = 2e-3,
                                        .optimiser = pipeline_optimiser_find("adamw", NULL),
                                        .schedule = pipeline_schedule_find("cosine", NULL),
                                        .average_decay = 0.999,

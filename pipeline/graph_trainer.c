@@ -36,6 +36,7 @@ static gboolean check_options(const PipelineGraphTrainOptions *o, GError **error
        "the label smoothing must be from 0 to below 1"},
       {o->validation_fraction >= 0 && o->test_fraction >= 0 && o->validation_fraction + o->test_fraction <= 0.9,
        "validation and test must leave a tenth of the rows to train on"},
+      {o->checkpoint_seconds >= 0, "the seconds between checkpoints must not be negative"},
   };
   for (guint i = 0; i < G_N_ELEMENTS(rules); i++) {
     if (rules[i].good) continue;
