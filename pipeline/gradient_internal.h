@@ -31,13 +31,13 @@ typedef struct {
   gsize in[2], out[2];
   gsize kernel[2], stride[2], dilation[2];
   gint64 before[2], after[2]; /* padding */
-} PipelineImageWindow;
+} PipelineGradientWindow;
 /* From attributes and the input's shape; kernel [2]: NULL: attribute kernel_shape. */
-gboolean pipeline_image_window_read(const PipelineCall *call, const gint64 *kernel, PipelineImageWindow *window,
-                                    GError **error);
+gboolean pipeline_gradient_window_read(const PipelineCall *call, const gint64 *kernel, PipelineGradientWindow *window,
+                                       GError **error);
 /* Shape of a result with that many channels, of the input's rank. */
-gboolean pipeline_image_window_output(PipelineCall *call, guint index, OnnxType type, const PipelineImageWindow *window,
-                                      gsize channels, GError **error);
+gboolean pipeline_gradient_window_output(PipelineCall *call, guint index, OnnxType type,
+                                         const PipelineGradientWindow *window, gsize channels, GError **error);
 
 /* --- functions that the table names ------------------------------------------------------------------------------- */
 

@@ -2,7 +2,7 @@
 #include "pipeline/onednn_internal.h"
 
 typedef struct {
-  PipelineImageWindow window;
+  PipelineGradientWindow window;
   guint spatial;
   dnnl_dims_t stride, dilation, before, after; /* dilation counts from 0 */
   gint64 weights[ONNX_MAX_DIMENSIONS];         /* with a dimension for groups when there are several */
@@ -19,7 +19,7 @@ static gboolean read_geometry(const PipelineGradientCall *call, Geometry *g, GEr
 {
   const PipelineTensor *w = call->call.inputs[1];
   gint64 group = MAX(onnx_node_get_int(call->call.node, "group", 1), 1);
-  if (!pipeline_image_window_read(&call->call, w->dims + 2, &g->window, error)) return FALSE;
+  if (!pipeline_gradient_window_read(&call->call, w->dims + 2, &g->window, error)) return FALSE;
   g->spatial = w->n_dims - 2;
   for (guint i = 0; i < g->spatial; i++) {
     guint d = i + 2 - g->spatial;

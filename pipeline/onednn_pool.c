@@ -17,10 +17,10 @@ static gboolean is_global(const PipelineGradientCall *call)
 gboolean pipeline_onednn_supports_pool(const PipelineGradientCall *call)
 {
   const PipelineTensor *x = call->call.inputs[0];
-  PipelineImageWindow w;
+  PipelineGradientWindow w;
   if (x->n == 0 || x->n_dims < 3 || x->n_dims > 4) return FALSE;
   if (is_global(call)) return TRUE;
-  if (!pipeline_image_window_read(&call->call, NULL, &w, NULL)) return FALSE;
+  if (!pipeline_gradient_window_read(&call->call, NULL, &w, NULL)) return FALSE;
   gboolean largest = strcmp(call->call.node->op_type, "MaxPool") == 0;
   for (guint d = 0; d < 2; d++) {
     gint64 span = (gint64)((w.out[d] - 1) * w.stride[d] + w.kernel[d]);
@@ -34,9 +34,9 @@ static gboolean read_geometry(const PipelineGradientCall *call, Geometry *g, GEr
 {
   const PipelineTensor *x = call->call.inputs[0];
   guint spatial = x->n_dims - 2;
-  PipelineImageWindow w = {.stride = {1, 1}};
+  PipelineGradientWindow w = {.stride = {1, 1}};
   memset(g, 0, sizeof *g);
-  if (!is_global(call) && !pipeline_image_window_read(&call->call, NULL, &w, error)) return FALSE;
+  if (!is_global(call) && !pipeline_gradient_window_read(&call->call, NULL, &w, error)) return FALSE;
   gboolean padding = onnx_node_get_int(call->call.node, "count_include_pad", 0) != 0;
   g->algorithm = strcmp(call->call.node->op_type, "MaxPool") == 0 ? dnnl_pooling_max
                  : padding                                        ? dnnl_pooling_avg_include_padding
