@@ -1,6 +1,7 @@
 #pragma once
 
 #include "drift/accumulator_internal.h"
+#include "drift/baseline_internal.h"
 #include "drift/window.h"
 
 G_BEGIN_DECLS
@@ -21,18 +22,25 @@ void drift_cells_coarsen_ordered(const DriftCells *cells, double least, DriftCel
  * `least` itself it joins the smallest kept one. TRUE when a category was kept. */
 gboolean drift_cells_coarsen_categories(const DriftCells *cells, double least, DriftCells *coarse);
 
-/* One quantity's statistics and p (not yet adjusted), rates and effect. */
-void drift_window_test_quantity(const DriftAccumulator *profile, const DriftAccumulator *window, guint quantity,
-                                DriftFeatureVerdict *verdict);
+/* One quantity's statistics and p (not yet adjusted), rates and effect. baseline may be NULL. */
+void drift_window_test_quantity(const DriftAccumulator *profile, const DriftBaseline *baseline,
+                                const DriftAccumulator *window, guint quantity, DriftFeatureVerdict *verdict);
 /* The three quality tests of a quantity: p-values (NaN: no test) and absolute rises. */
 enum { DRIFT_QUALITY_MISSING, DRIFT_QUALITY_UNSEEN, DRIFT_QUALITY_OUT_OF_RANGE, DRIFT_N_QUALITY };
-void drift_window_test_quality(const DriftAccumulator *profile, const DriftAccumulator *window, guint quantity,
-                               double p[DRIFT_N_QUALITY], double rise[DRIFT_N_QUALITY]);
+void drift_window_test_quality(const DriftAccumulator *profile, const DriftBaseline *baseline,
+                               const DriftAccumulator *window, guint quantity, double p[DRIFT_N_QUALITY],
+                               double rise[DRIFT_N_QUALITY]);
+
+/* Fills the verdict's slices and dependences when the grid has joint histograms; a dependence that changed raises drift
+ * and may raise the evidence. */
+void drift_window_judge_slices(const DriftAccumulator *profile, const DriftAccumulator *window,
+                               const DriftLabelRow *labels, guint n_labels, const DriftWindowSettings *settings,
+                               DriftWindowVerdict *verdict);
 
 void drift_performance_measure(const DriftSchema *schema, const DriftLabelRow *rows, guint n, double confidence,
                                DriftPerformance *performance);
-/* Appends DriftBiasVerdict* to `verdicts`. */
-void drift_bias_measure(const DriftGrid *grid, const DriftLabelRow *rows, guint n, const DriftWindowSettings *settings,
-                        GPtrArray *verdicts);
+/* Appends DriftBiasVerdict* to `verdicts`; returns why it has none, static, or NULL. */
+const gchar *drift_bias_measure(const DriftGrid *grid, const DriftLabelRow *rows, guint n,
+                                const DriftWindowSettings *settings, GPtrArray *verdicts);
 
 G_END_DECLS

@@ -34,7 +34,8 @@ static double js_distance(double divergence)
   return sqrt(fmax(0, divergence) / G_LN2);
 }
 
-static void test_by_limit_laws(const DriftCells *coarse, DriftFeatureVerdict *verdict)
+static void test_by_limit_laws(const DriftCells *coarse, const DriftDispersion *dispersion,
+                               DriftFeatureVerdict *verdict)
 {
   double scale = 1 / coarse->n + 1 / coarse->m, divergence, null_mean;
   verdict->chi_squared =
@@ -45,14 +46,23 @@ static void test_by_limit_laws(const DriftCells *coarse, DriftFeatureVerdict *ve
   /* The plug-in divergence exceeds the true one by its mean under the null: without that small windows look different.
    */
   null_mean = drift_js_null_mean(coarse->reference, coarse->window, coarse->n_cells);
-  verdict->effect = js_distance(divergence - null_mean);
+  verdict->effect = js_distance(divergence - dispersion->cells * null_mean);
   double df = verdict->chi_squared_df;
-  verdict->chi_squared_p = drift_chi_squared_sf(verdict->chi_squared, df);
-  verdict->psi_p = drift_chi_squared_sf(verdict->psi / scale, df);
-  verdict->js_p = drift_chi_squared_sf(df * divergence / null_mean, df);
+  verdict->chi_squared_p = drift_dispersed_chi_squared_sf(verdict->chi_squared, df, dispersion);
+  verdict->psi_p = drift_dispersed_chi_squared_sf(verdict->psi / scale, df, dispersion);
+  verdict->js_p = drift_dispersed_chi_squared_sf(df * divergence / null_mean, df, dispersion);
 }
 
-static void test_by_permutation(const DriftCells *cells, guint quantity, DriftFeatureVerdict *verdict)
+/* Labels of dependent rows cannot be exchanged. Their tails fall as exp(-x/2) with x in units of the inflation, so the
+ * p of independent rows is taken to the power of its inverse. */
+static double spread_p(double p, const DriftDispersion *dispersion)
+{
+  double largest = fmax(dispersion->cells, dispersion->first);
+  return largest > 1 ? pow(p, 1 / largest) : p;
+}
+
+static void test_by_permutation(const DriftCells *cells, guint quantity, const DriftDispersion *dispersion,
+                                DriftFeatureVerdict *verdict)
 {
   DriftPermutation permutation;
   drift_permutation_test(cells->reference, cells->window, cells->n_cells, 1 + quantity, &permutation);
@@ -60,10 +70,10 @@ static void test_by_permutation(const DriftCells *cells, guint quantity, DriftFe
   verdict->psi = drift_psi(cells->reference, cells->window, cells->n_cells);
   double divergence = drift_js_divergence(cells->reference, cells->window, cells->n_cells);
   verdict->js = js_distance(divergence);
-  verdict->effect = js_distance(divergence - permutation.js_mean);
-  verdict->chi_squared_p = permutation.chi_squared_p;
-  verdict->psi_p = permutation.psi_p;
-  verdict->js_p = permutation.js_p;
+  verdict->effect = js_distance(divergence - dispersion->cells * permutation.js_mean);
+  verdict->chi_squared_p = spread_p(permutation.chi_squared_p, dispersion);
+  verdict->psi_p = spread_p(permutation.psi_p, dispersion);
+  verdict->js_p = spread_p(permutation.js_p, dispersion);
 }
 
 /* Both sides are one value: no difference, and nothing to estimate. */
@@ -73,32 +83,34 @@ static void same_constant(DriftFeatureVerdict *verdict)
   verdict->chi_squared_p = verdict->psi_p = verdict->js_p = 1;
 }
 
-static void test_numeric(const DriftCells *cells, guint quantity, DriftFeatureVerdict *verdict)
+static void test_numeric(const DriftCells *cells, guint quantity, const DriftDispersion *dispersion,
+                         DriftFeatureVerdict *verdict)
 {
   double total = cells->n + cells->m, share = total / COARSE_CELLS;
   double enough = ENOUGH_EXPECTED * total / fmin(cells->n, cells->m);
   verdict->ks = drift_ks_distance(cells->reference, cells->window, cells->n_cells);
-  verdict->ks_p = drift_ks_p(verdict->ks, cells->n, cells->m);
+  verdict->ks_p = drift_dispersed_ks_p(verdict->ks, cells->n, cells->m, dispersion);
   DriftCells coarse, thin;
   drift_cells_coarsen_ordered(cells, fmax(enough, share), &coarse);
   drift_cells_coarsen_ordered(cells, share, &thin);
   gboolean by_limit = coarse.n_cells >= 2;
   verdict->test = by_limit ? "2 min(KS, chi-squared)" : "2 min(KS, chi-squared by permutation)";
   if (by_limit)
-    test_by_limit_laws(&coarse, verdict);
+    test_by_limit_laws(&coarse, dispersion, verdict);
   else if (thin.n_cells >= 2)
-    test_by_permutation(&thin, quantity, verdict);
+    test_by_permutation(&thin, quantity, dispersion, verdict);
   else
     same_constant(verdict);
   drift_cells_clear(&coarse);
   drift_cells_clear(&thin);
   /* E[D^2] under the null is (pi^2/12) (1/n + 1/m): taken off in the square, as the divergence's bias is. */
-  double ks_bias = G_PI * G_PI / 12 * (1 / cells->n + 1 / cells->m);
+  double ks_bias = dispersion->steps * G_PI * G_PI / 12 * (1 / cells->n + 1 / cells->m);
   verdict->effect = fmax(verdict->effect, sqrt(fmax(0, verdict->ks * verdict->ks - ks_bias)));
   verdict->p = fmin(1, 2 * fmin(verdict->ks_p, verdict->chi_squared_p));
 }
 
-static void test_categorical(const DriftCells *cells, guint quantity, DriftFeatureVerdict *verdict)
+static void test_categorical(const DriftCells *cells, guint quantity, const DriftDispersion *dispersion,
+                             DriftFeatureVerdict *verdict)
 {
   double enough = ENOUGH_EXPECTED * (cells->n + cells->m) / fmin(cells->n, cells->m);
   DriftCells coarse, thin;
@@ -107,9 +119,9 @@ static void test_categorical(const DriftCells *cells, guint quantity, DriftFeatu
   gboolean by_limit = coarse.n_cells >= 2;
   verdict->test = by_limit ? "chi-squared" : "chi-squared by permutation";
   if (by_limit)
-    test_by_limit_laws(&coarse, verdict);
+    test_by_limit_laws(&coarse, dispersion, verdict);
   else if (thin.n_cells >= 2)
-    test_by_permutation(&thin, quantity, verdict);
+    test_by_permutation(&thin, quantity, dispersion, verdict);
   else if (any_kept)
     same_constant(verdict);
   else
@@ -138,8 +150,17 @@ static void set_rates(const DriftAccumulator *profile, const DriftAccumulator *w
   verdict->mean_window = now.mean;
 }
 
-void drift_window_test_quantity(const DriftAccumulator *profile, const DriftAccumulator *window, guint quantity,
-                                DriftFeatureVerdict *verdict)
+static const gchar *where_from(const DriftBaseline *baseline, guint quantity)
+{
+  if (baseline == NULL) return "independent rows assumed: the profile has no baseline";
+  if (baseline->n_scales == 0) return "independent rows assumed: the reference is too short";
+  if (drift_baseline_is_unsteady(baseline, quantity))
+    return "independent rows assumed: the reference drifts or is sorted, its halves differ";
+  return "measured in the reference's order";
+}
+
+void drift_window_test_quantity(const DriftAccumulator *profile, const DriftBaseline *baseline,
+                                const DriftAccumulator *window, guint quantity, DriftFeatureVerdict *verdict)
 {
   gboolean numeric = profile->grid->quantities[quantity].kind == DRIFT_NUMERIC;
   *verdict = (DriftFeatureVerdict){.feature = g_strdup(drift_grid_quantity_name(profile->grid, quantity)),
@@ -154,20 +175,24 @@ void drift_window_test_quantity(const DriftAccumulator *profile, const DriftAccu
                                    .chi_squared_p = NAN,
                                    .p = NAN,
                                    .p_adjusted = NAN,
-                                   .effect = NAN};
+                                   .effect = NAN,
+                                   .dependence = where_from(baseline, quantity)};
   set_rates(profile, window, quantity, verdict);
   DriftCells cells;
   get_cells(profile, window, quantity, &cells);
   verdict->n_reference = (guint64)cells.n;
   verdict->n_window = (guint64)cells.m;
+  DriftDispersion dispersion;
+  drift_baseline_disperse(baseline, quantity, cells.n, cells.m, &dispersion);
+  verdict->inflation = numeric ? fmax(dispersion.cells, dispersion.steps) : dispersion.cells;
   if (cells.n == 0)
     verdict->undefined = "the reference has no values (n = 0)";
   else if (cells.m == 0)
     verdict->undefined = "the window has no values (n = 0)";
   else if (numeric)
-    test_numeric(&cells, quantity, verdict);
+    test_numeric(&cells, quantity, &dispersion, verdict);
   else
-    test_categorical(&cells, quantity, verdict);
+    test_categorical(&cells, quantity, &dispersion, verdict);
   if (verdict->undefined != NULL) verdict->test = "none";
   drift_cells_clear(&cells);
 }
@@ -181,8 +206,16 @@ static guint64 count_singletons(const DriftAccumulator *profile, guint index)
   return singletons;
 }
 
-void drift_window_test_quality(const DriftAccumulator *profile, const DriftAccumulator *window, guint quantity,
-                               double p[DRIFT_N_QUALITY], double rise[DRIFT_N_QUALITY])
+/* Rows that come in bursts count as fewer; rounded against a rise. */
+static double rise_p(double before, double n, double after, double m, double inflation)
+{
+  if (inflation <= 1) return drift_rate_rise_p(before, n, after, m);
+  return drift_rate_rise_p(ceil(before / inflation), n / inflation, floor(after / inflation), m / inflation);
+}
+
+void drift_window_test_quality(const DriftAccumulator *profile, const DriftBaseline *baseline,
+                               const DriftAccumulator *window, guint quantity, double p[DRIFT_N_QUALITY],
+                               double rise[DRIFT_N_QUALITY])
 {
   DriftSummary reference, now;
   drift_accumulator_summarise(profile, quantity, &reference);
@@ -195,8 +228,13 @@ void drift_window_test_quality(const DriftAccumulator *profile, const DriftAccum
   const guint64 before[DRIFT_N_QUALITY] = {reference.missing, unseen, outside};
   const guint64 after[DRIFT_N_QUALITY] = {now.missing, now.unseen, now.out_of_range};
   double n = (double)profile->n_events, m = (double)window->n_events;
+  DriftDispersion dispersion;
+  drift_baseline_disperse(baseline, quantity, n, m, &dispersion);
+  /* What the reference lacks has no baseline of its own: values come in bursts as the others do. */
+  double values = fmax(dispersion.first, dispersion.steps);
+  const double inflation[DRIFT_N_QUALITY] = {dispersion.missing, values, values};
   for (guint i = 0; i < DRIFT_N_QUALITY; i++) {
-    p[i] = drift_rate_rise_p((double)before[i], n, (double)after[i], m);
+    p[i] = rise_p((double)before[i], n, (double)after[i], m, inflation[i]);
     rise[i] = rate(after[i], window->n_events) - rate(before[i], profile->n_events);
   }
   if (!numeric) p[DRIFT_QUALITY_OUT_OF_RANGE] = NAN;

@@ -66,6 +66,10 @@ gboolean pipeline_pair(const PipelineCall *call, const PipelineTensor *pair[2], 
 /* Element offset of input `input` at the start of outer row `row`. */
 gsize pipeline_broadcast_offset(const PipelineBroadcast *broadcast, guint input, gsize row);
 
+/* Parts of an example (operator_example.c): "f[2] 1 2" as a new tensor, or NULL; "axis=1" as an attribute. */
+OnnxTensor *pipeline_example_tensor(const gchar *text, const gchar *name);
+void pipeline_example_attribute(OnnxNode *node, const gchar *word);
+
 /* --- functions that the table names ---------------------------------------------------------------------------------
  */
 
