@@ -59,7 +59,7 @@ static gboolean read_conv(const PipelineCall *call, ConvShape *shape, GError **e
 {
   const PipelineTensor *x = call->inputs[0], *w = call->inputs[1];
   return read_channels(call, FALSE, shape, error) &&
-         pipeline_window_read(call, x->n_dims - 2, x->dims + 2, w->dims + 2, &shape->window, error);
+         pipeline_spatial_read(call, x->n_dims - 2, x->dims + 2, w->dims + 2, &shape->window, error);
 }
 
 gboolean pipeline_conv_infer(PipelineCall *call, GError **error)
@@ -88,7 +88,7 @@ static gboolean convolve_group(const PipelineCall *call, const ConvShape *shape,
   for (gsize from = 0; from < window->n_out; from += tile) {
     gsize to = MIN(from + tile, window->n_out);
     for (gsize c = 0; !pointwise && c < channels; c++)
-      pipeline_window_gather(window, image + c * window->n_in, from, to, columns + c * window->n_kernel * (to - from));
+      pipeline_spatial_gather(window, image + c * window->n_in, from, to, columns + c * window->n_kernel * (to - from));
     PipelineGemm gemm = {.m = shape->m / shape->groups,
                          .n = to - from,
                          .k = k,
@@ -167,13 +167,13 @@ static gboolean read_transposed(const PipelineCall *call, ConvShape *shape, GErr
   gint64 extra[ONNX_MAX_DIMENSIONS] = {0}, given[ONNX_MAX_DIMENSIONS];
   gboolean has_extra, has_shape;
   if (!read_channels(call, TRUE, shape, error) ||
-      !pipeline_window_read_attributes(call, x->n_dims - 2, x->dims + 2, w->dims + 2, window, error) ||
+      !pipeline_spatial_read_attributes(call, x->n_dims - 2, x->dims + 2, w->dims + 2, window, error) ||
       !read_list(call, "output_padding", window->n, extra, &has_extra, error) ||
       !read_list(call, "output_shape", window->n, given, &has_shape, error))
     return FALSE;
   for (guint d = 0; d < window->n; d++)
     if (!transposed_size(call, window, d, has_shape ? given : NULL, has_extra ? extra[d] : 0, error)) return FALSE;
-  return pipeline_window_count(window, error);
+  return pipeline_spatial_count(window, error);
 }
 
 gboolean pipeline_conv_transpose_infer(PipelineCall *call, GError **error)
@@ -226,8 +226,8 @@ gboolean pipeline_conv_transpose_run(PipelineCall *call, GError **error)
                            .ldc = to - from};
       if (!call->backend->gemm(&gemm, error)) return FALSE;
       for (gsize f = 0; f < filters; f++)
-        pipeline_window_scatter(&window, columns + f * window.n_kernel * (to - from), from, to,
-                                out + (i * filters + f) * window.n_in);
+        pipeline_spatial_scatter(&window, columns + f * window.n_kernel * (to - from), from, to,
+                                 out + (i * filters + f) * window.n_in);
     }
   return TRUE;
 }
@@ -249,7 +249,7 @@ static gboolean read_col2im(const PipelineCall *call, PipelineWindow *window, GE
   for (guint d = 0; d < n; d++)
     if (image[d] < 0 || image[d] > G_MAXINT32 || kernel[d] > G_MAXINT32)
       return pipeline_operator_fail(error, "its image_shape or block_shape is out of range");
-  if (!pipeline_window_read(call, n, image, kernel, window, error)) return FALSE;
+  if (!pipeline_spatial_read(call, n, image, kernel, window, error)) return FALSE;
   return (columns->dims[1] % (gint64)window->n_kernel == 0 && columns->dims[2] == (gint64)window->n_out) ||
          pipeline_operator_fail(error, "its columns do not fit its image");
 }
@@ -273,7 +273,7 @@ gboolean pipeline_col2im_run(PipelineCall *call, GError **error)
   gsize images = call->inputs[0]->n / MAX(window.n_kernel * window.n_out, 1);
   if (call->outputs[0]->n > 0) memset(out, 0, call->outputs[0]->n * sizeof(float));
   for (gsize i = 0; i < images; i++)
-    pipeline_window_scatter(&window, columns + i * window.n_kernel * window.n_out, 0, window.n_out,
-                            out + i * window.n_in);
+    pipeline_spatial_scatter(&window, columns + i * window.n_kernel * window.n_out, 0, window.n_out,
+                             out + i * window.n_in);
   return TRUE;
 }

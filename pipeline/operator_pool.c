@@ -61,14 +61,14 @@ static gboolean read_window(const PipelineCall *call, PipelineWindow *window, GE
 {
   const PipelineTensor *x = call->inputs[0];
   if (x->n_dims < 3) return pipeline_operator_fail(error, "its input has no spatial dimensions");
-  if (!is_global(call)) return pipeline_window_read(call, x->n_dims - 2, x->dims + 2, NULL, window, error);
+  if (!is_global(call)) return pipeline_spatial_read(call, x->n_dims - 2, x->dims + 2, NULL, window, error);
   memset(window, 0, sizeof *window);
   window->n = x->n_dims - 2;
   for (guint d = 0; d < window->n; d++) {
     window->in[d] = window->kernel[d] = x->dims[d + 2];
     window->out[d] = window->stride[d] = window->dilation[d] = 1;
   }
-  return pipeline_window_count(window, error);
+  return pipeline_spatial_count(window, error);
 }
 
 gboolean pipeline_pool_infer(PipelineCall *call, GError **error)
@@ -182,7 +182,7 @@ gboolean pipeline_max_unpool_infer(PipelineCall *call, GError **error)
   if (pipeline_input(call, 2) != NULL)
     return pipeline_integers_read(call->inputs[2], dims, ONNX_MAX_DIMENSIONS, &n, error) &&
            pipeline_output_set(call, 0, x->type, n, dims, error);
-  if (!pipeline_window_read_attributes(call, x->n_dims - 2, x->dims + 2, NULL, &window, error)) return FALSE;
+  if (!pipeline_spatial_read_attributes(call, x->n_dims - 2, x->dims + 2, NULL, &window, error)) return FALSE;
   memcpy(dims, x->dims, sizeof dims);
   for (guint d = 0; d < window.n; d++)
     dims[d + 2] = (x->dims[d + 2] - 1) * window.stride[d] + window.kernel[d] - window.before[d] - window.after[d];
@@ -196,7 +196,7 @@ gboolean pipeline_max_unpool_run(PipelineCall *call, GError **error)
   PipelineTensor *out = call->outputs[0];
   PipelineWindow window;
   /* The numbers in `places` are those of the shape that the attributes give, whatever output_shape asks for. */
-  if (!pipeline_window_read_attributes(call, x->n_dims - 2, x->dims + 2, NULL, &window, error)) return FALSE;
+  if (!pipeline_spatial_read_attributes(call, x->n_dims - 2, x->dims + 2, NULL, &window, error)) return FALSE;
   gint64 shape[ONNX_MAX_DIMENSIONS] = {x->dims[0], x->dims[1]};
   for (guint d = 0; d < window.n; d++)
     shape[d + 2] = (x->dims[d + 2] - 1) * window.stride[d] + window.kernel[d] - window.before[d] - window.after[d];

@@ -42,8 +42,8 @@ static gboolean read_pads(const PipelineCall *call, guint n, PipelineWindow *win
   return TRUE;
 }
 
-gboolean pipeline_window_read_attributes(const PipelineCall *call, guint n, const gint64 *in, const gint64 *kernel,
-                                         PipelineWindow *window, GError **error)
+gboolean pipeline_spatial_read_attributes(const PipelineCall *call, guint n, const gint64 *in, const gint64 *kernel,
+                                          PipelineWindow *window, GError **error)
 {
   memset(window, 0, sizeof *window);
   if (n == 0 || n > PIPELINE_WINDOW_MAX) return pipeline_operator_fail(error, "its input has no spatial dimensions");
@@ -90,7 +90,7 @@ static gboolean set_sizes(const PipelineCall *call, PipelineWindow *window, GErr
   return TRUE;
 }
 
-gboolean pipeline_window_count(PipelineWindow *window, GError **error)
+gboolean pipeline_spatial_count(PipelineWindow *window, GError **error)
 {
   double products[3] = {1, 1, 1};
   window->n_kernel = window->n_in = window->n_out = 1;
@@ -107,11 +107,11 @@ gboolean pipeline_window_count(PipelineWindow *window, GError **error)
   return TRUE;
 }
 
-gboolean pipeline_window_read(const PipelineCall *call, guint n, const gint64 *in, const gint64 *kernel,
-                              PipelineWindow *window, GError **error)
+gboolean pipeline_spatial_read(const PipelineCall *call, guint n, const gint64 *in, const gint64 *kernel,
+                               PipelineWindow *window, GError **error)
 {
-  return pipeline_window_read_attributes(call, n, in, kernel, window, error) && set_sizes(call, window, error) &&
-         pipeline_window_count(window, error);
+  return pipeline_spatial_read_attributes(call, n, in, kernel, window, error) && set_sizes(call, window, error) &&
+         pipeline_spatial_count(window, error);
 }
 
 /* A stretch of windows that differ in the last dimension only, for one kernel element. */
@@ -146,7 +146,7 @@ static void kernel_offset(const PipelineWindow *window, gsize k, gint64 *offset)
   }
 }
 
-void pipeline_window_gather(const PipelineWindow *window, const float *image, gsize from, gsize to, float *columns)
+void pipeline_spatial_gather(const PipelineWindow *window, const float *image, gsize from, gsize to, float *columns)
 {
   gint64 offset[PIPELINE_WINDOW_MAX], step = window->stride[window->n - 1], width = window->in[window->n - 1];
   for (gsize k = 0; k < window->n_kernel; k++) {
@@ -161,7 +161,7 @@ void pipeline_window_gather(const PipelineWindow *window, const float *image, gs
   }
 }
 
-void pipeline_window_scatter(const PipelineWindow *window, const float *columns, gsize from, gsize to, float *image)
+void pipeline_spatial_scatter(const PipelineWindow *window, const float *columns, gsize from, gsize to, float *image)
 {
   gint64 offset[PIPELINE_WINDOW_MAX], step = window->stride[window->n - 1], width = window->in[window->n - 1];
   for (gsize k = 0; k < window->n_kernel; k++) {

@@ -17,17 +17,17 @@ typedef struct {
 
 /* Reads strides, dilations, pads, auto_pad, ceil_mode and computes `out`. in: spatial dimensions [n]; kernel [n], or
  * NULL: attribute kernel_shape. */
-gboolean pipeline_window_read(const PipelineCall *call, guint n, const gint64 *in, const gint64 *kernel,
-                              PipelineWindow *window, GError **error);
+gboolean pipeline_spatial_read(const PipelineCall *call, guint n, const gint64 *in, const gint64 *kernel,
+                               PipelineWindow *window, GError **error);
 /* The same attributes without auto_pad and `out` (transposed convolutions compute theirs). */
-gboolean pipeline_window_read_attributes(const PipelineCall *call, guint n, const gint64 *in, const gint64 *kernel,
-                                         PipelineWindow *window, GError **error);
+gboolean pipeline_spatial_read_attributes(const PipelineCall *call, guint n, const gint64 *in, const gint64 *kernel,
+                                          PipelineWindow *window, GError **error);
 /* The products of the sizes; FALSE when one is too large to count. */
-gboolean pipeline_window_count(PipelineWindow *window, GError **error);
+gboolean pipeline_spatial_count(PipelineWindow *window, GError **error);
 /* columns[k · (to - from) + p - from] = image[position of kernel element k in window p], 0 in the padding, for the
  * windows from ≤ p < to and one channel. */
-void pipeline_window_gather(const PipelineWindow *window, const float *image, gsize from, gsize to, float *columns);
+void pipeline_spatial_gather(const PipelineWindow *window, const float *image, gsize from, gsize to, float *columns);
 /* The reverse: adds columns to image. */
-void pipeline_window_scatter(const PipelineWindow *window, const float *columns, gsize from, gsize to, float *image);
+void pipeline_spatial_scatter(const PipelineWindow *window, const float *columns, gsize from, gsize to, float *image);
 
 G_END_DECLS
