@@ -288,6 +288,16 @@ KERNEL(pipeline_loss_run);
 KERNEL(pipeline_einsum_infer);
 KERNEL(pipeline_einsum_run);
 
+/* operator_attention.c */
+KERNEL(pipeline_attention_infer);
+KERNEL(pipeline_attention_run);
+KERNEL(pipeline_rotary_infer);
+KERNEL(pipeline_rotary_run);
+KERNEL(pipeline_swiglu_infer);
+KERNEL(pipeline_swiglu_run);
+KERNEL(pipeline_tensor_scatter_infer);
+KERNEL(pipeline_tensor_scatter_run);
+
 /* operator_text.c */
 KERNEL(pipeline_string_concat_infer);
 KERNEL(pipeline_string_concat_run);
@@ -313,6 +323,7 @@ KERNEL(pipeline_roi_align_run);
 KERNEL(pipeline_cast_infer);
 KERNEL(pipeline_cast_like_infer);
 KERNEL(pipeline_cast_run);
+KERNEL(pipeline_bit_cast_infer);
 
 /* operator_ml.c */
 KERNEL(pipeline_scaler_infer);
