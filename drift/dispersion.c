@@ -15,6 +15,9 @@
  * middle threshold 4/3 of the mean excess. */
 #define STEPS_TO_FIRST (G_PI * G_PI / 6)
 #define STEPS_TO_LARGEST (4.0 / 3)
+/* Eigenvalues that differ less are taken as equal; p above TAIL as by equal ones. */
+#define NEARLY_EQUAL 1.05
+#define TAIL .02
 /* Cramer's V squared of the reference's halves from which it is no stretch of one law. */
 #define UNSTEADY .1
 
@@ -142,7 +145,7 @@ static double allow_for_estimate(double x, double freedom)
 /* P(first chi-squared_1 + rest chi-squared_(df - 1) > x): over the normal variate of the first. */
 static double weighted_sf(double x, double df, double first, double rest)
 {
-  enum { STEPS = 96 };
+  enum { STEPS = 40 };
   double end = fmax(sqrt(x / first), 1) + 1, width = end / STEPS, sum = 0;
   if (df <= 1) return drift_chi_squared_sf(x / first, 1);
   for (guint i = 0; i < STEPS; i++) {
@@ -159,7 +162,9 @@ double drift_dispersed_chi_squared_sf(double x, double df, const DriftDispersion
   if (mean == 1 && first == 1) return drift_chi_squared_sf(x, df);
   double allowed = mean * allow_for_estimate(x / mean, dispersion->cells_freedom);
   double rest = df > 1 ? fmax((df * mean - first) / (df - 1), .5) : first;
-  return first < 1.02 * rest ? drift_chi_squared_sf(allowed / mean, df) : weighted_sf(allowed, df, first, rest);
+  /* Unequal eigenvalues matter in the tail only. */
+  double by_mean = drift_chi_squared_sf(allowed / mean, df);
+  return first < NEARLY_EQUAL * rest || by_mean > TAIL ? by_mean : weighted_sf(allowed, df, first, rest);
 }
 
 double drift_dispersed_ks_p(double distance, double n, double m, const DriftDispersion *dispersion)
