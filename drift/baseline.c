@@ -23,7 +23,7 @@ typedef struct {
 
 typedef struct {
   gboolean ordered;
-  guint n_cells; /* coarse */
+  guint n_cells;   /* coarse */
   guint8 *cell_of; /* coarse cell of each cell of the grid, or NO_CELL */
   double shares[DRIFT_BASELINE_CELLS], inverse_roots[DRIFT_BASELINE_CELLS];
   double missing_share;
@@ -38,7 +38,8 @@ guint drift_baseline_n_scales(guint64 n_rows)
   return n;
 }
 
-/* --- coarse cells --------------------------------------------------------------------------------------------------- */
+/* --- coarse cells ---------------------------------------------------------------------------------------------------
+ */
 
 /* Neighbours joined from the left until a cell has a tenth of the values. */
 static void coarsen_ordered(Learner *learner, const DriftCounts *counts, guint n_bins, double total)
@@ -106,7 +107,8 @@ static void learner_init(Learner *learner, const DriftAccumulator *profile, guin
     learner->inverse_roots[c] = learner->shares[c] > 0 ? 1 / sqrt(learner->shares[c]) : 0;
 }
 
-/* --- blocks --------------------------------------------------------------------------------------------------------- */
+/* --- blocks ---------------------------------------------------------------------------------------------------------
+ */
 
 static void close_block(Learner *learner, Blocks *blocks, gboolean squares)
 {
@@ -171,8 +173,7 @@ static void summarise_blocks(const Learner *learner, const Blocks *blocks, doubl
   guint freedom = learner->n_cells - 1;
   *scale = (DriftBaselineScale){.cells = 1, .squares = freedom, .steps = 1, .missing = 1};
   double p = learner->missing_share, left_out = blocks->n_blocks / (blocks->n_blocks - 1);
-  if (p > 0 && p < 1)
-    scale->missing = left_out * blocks->missing_squares / (blocks->n_blocks * size * p * (1 - p));
+  if (p > 0 && p < 1) scale->missing = left_out * blocks->missing_squares / (blocks->n_blocks * size * p * (1 - p));
   if (freedom == 0 || blocks->all_present == 0) return;
   /* The shares come from the same rows: a block differs from them by less, as one of K. */
   double unit = blocks->all_present / left_out, trace = blocks->cells / unit, spread = 0, below = 0;
@@ -182,8 +183,8 @@ static void summarise_blocks(const Learner *learner, const Blocks *blocks, doubl
   }
   scale->cells = trace / freedom;
   scale->steps = learner->ordered ? blocks->steps / unit / spread : scale->cells;
-  scale->squares = size >= LEAST_SQUARES_BLOCK ? unbiased_squares(blocks, learner->n_cells, unit, trace)
-                                               : trace * trace / freedom;
+  scale->squares =
+      size >= LEAST_SQUARES_BLOCK ? unbiased_squares(blocks, learner->n_cells, unit, trace) : trace * trace / freedom;
 }
 
 static double compare_halves(const Learner *learner)
@@ -200,7 +201,8 @@ static double compare_halves(const Learner *learner)
   return statistic / (sums[0] + sums[1]);
 }
 
-/* --- the pass ------------------------------------------------------------------------------------------------------- */
+/* --- the pass -------------------------------------------------------------------------------------------------------
+ */
 
 typedef struct {
   DriftGrid *grid;
@@ -281,8 +283,8 @@ DriftBaseline *drift_baseline_new(DriftGrid *grid, const DriftTable *reference, 
   g_autofree DriftValue *features = g_new0(DriftValue, grid->n_features + 1);
   g_autofree guint8 *cells = g_malloc((gsize)n * CHUNK);
   g_autofree gboolean *missing = g_new(gboolean, (gsize)n * CHUNK);
-  Pass pass = {.grid = grid, .table = reference, .locator = locator, .features = features, .cells = cells,
-               .missing = missing};
+  Pass pass = {
+      .grid = grid, .table = reference, .locator = locator, .features = features, .cells = cells, .missing = missing};
   for (guint o = 0; o < DRIFT_N_OUTPUTS; o++)
     pass.outputs[o] = drift_grid_output_column(grid->schema, reference, (DriftOutput)o);
   learn_rows(&pass, learners, n_scales);

@@ -2,8 +2,8 @@
  * and of seasons. Source: drift/README.md, "The verdict over a window".
  *
  * For every quantity of a grid and every block size 2, 4, 8, … up to an eighth of the rows: the variance of what blocks
- * of neighbouring rows count in coarse cells, as a multiple of what independent rows would give. A window's p-values and
- * effects are corrected by the multiple for windows of its size. */
+ * of neighbouring rows count in coarse cells, as a multiple of what independent rows would give. A window's p-values
+ * and effects are corrected by the multiple for windows of its size. */
 #pragma once
 
 #include "drift/accumulator.h"

@@ -21,12 +21,8 @@
 /* Cramer's V squared of the reference's halves from which it is no stretch of one law. */
 #define UNSTEADY .1
 
-const DriftDispersion drift_dispersion_independent = {.cells = 1,
-                                                      .cells_freedom = INFINITY,
-                                                      .first = 1,
-                                                      .steps = 1,
-                                                      .steps_freedom = INFINITY,
-                                                      .missing = 1};
+const DriftDispersion drift_dispersion_independent = {
+    .cells = 1, .cells_freedom = INFINITY, .first = 1, .steps = 1, .steps_freedom = INFINITY, .missing = 1};
 
 gboolean drift_baseline_is_unsteady(const DriftBaseline *baseline, guint quantity)
 {
@@ -90,10 +86,9 @@ typedef struct {
 
 static Side side_of(const DriftBaseline *baseline, const DriftBaselineQuantity *quantity, double rows)
 {
-  Side side = {
-      .cells = find_multiple(baseline, quantity, rows, offsetof(DriftBaselineScale, cells), quantity->freedom),
-      .steps = find_multiple(baseline, quantity, rows, offsetof(DriftBaselineScale, steps), STEPS_FREEDOM),
-      .missing = find_multiple(baseline, quantity, rows, offsetof(DriftBaselineScale, missing), 1)};
+  Side side = {.cells = find_multiple(baseline, quantity, rows, offsetof(DriftBaselineScale, cells), quantity->freedom),
+               .steps = find_multiple(baseline, quantity, rows, offsetof(DriftBaselineScale, steps), STEPS_FREEDOM),
+               .missing = find_multiple(baseline, quantity, rows, offsetof(DriftBaselineScale, missing), 1)};
   side.first = first_of(baseline, quantity, &side.cells, &side.steps);
   /* The same for the bridge: its first direction has all the excess. */
   double other = side.steps.value - .392;
@@ -104,7 +99,8 @@ static Side side_of(const DriftBaseline *baseline, const DriftBaselineQuantity *
 /* Both estimates come from the same blocks: their errors add. */
 static double join(const Multiple *reference, const Multiple *window, double n, double m, double *freedom)
 {
-  double a = reference->value / n, b = window->value / m, error = a / sqrt(reference->freedom) + b / sqrt(window->freedom);
+  double a = reference->value / n, b = window->value / m,
+         error = a / sqrt(reference->freedom) + b / sqrt(window->freedom);
   *freedom = error > 0 ? (a + b) * (a + b) / (error * error) : INFINITY;
   return (a + b) / (1 / n + 1 / m);
 }

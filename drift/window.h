@@ -32,10 +32,10 @@ GArray *drift_label_rows_from_bytes(GBytes *bytes, GError **error);    /* of Dri
 double drift_label_row_error(const DriftSchema *schema, const DriftLabelRow *row);
 
 typedef struct {
-  double minimum_effect;       /* smallest Jensen-Shannon distance (base 2) or KS D that may raise drift; default .1 */
-  double false_discovery_rate; /* Benjamini-Hochberg level over features and outputs */
-  double quality_level;        /* the same over quality rates; 0: they are not judged */
-  double joint_level;          /* the same over dependences of pairs of features; 0: they are not judged */
+  double minimum_effect;        /* smallest Jensen-Shannon distance (base 2) or KS D that may raise drift; default .1 */
+  double false_discovery_rate;  /* Benjamini-Hochberg level over features and outputs */
+  double quality_level;         /* the same over quality rates; 0: they are not judged */
+  double joint_level;           /* the same over dependences of pairs of features; 0: they are not judged */
   double missing_rate_increase; /* absolute rise of missing/unseen/out-of-range rate that may raise a quality verdict */
   double disparate_impact_bound; /* 0: no bound; else e.g. .8 */
   guint minimum_group;           /* smallest group whose rates are shown with a verdict */
@@ -44,7 +44,7 @@ typedef struct {
 void drift_window_settings_init(DriftWindowSettings *settings);
 
 /* How a window's share of the alarm budget is spent. The rest is kept back: far tails of limit laws are not exact. */
-#define DRIFT_BUDGET_WINDOW .15    /* features and outputs of the window itself */
+#define DRIFT_BUDGET_WINDOW .15   /* features and outputs of the window itself */
 #define DRIFT_BUDGET_HORIZON .075 /* features and outputs of the sums of 2 … 32 windows, equal parts */
 #define DRIFT_BUDGET_QUALITY .0375
 #define DRIFT_BUDGET_JOINT .0375

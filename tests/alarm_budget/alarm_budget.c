@@ -45,7 +45,8 @@ static struct {
   gint64 seed;
 } options = {.workers = 2, .seed = 1};
 
-/* --- one cell ------------------------------------------------------------------------------------------------------- */
+/* --- one cell -------------------------------------------------------------------------------------------------------
+ */
 
 /* A month (or what is left of the time) with a reference of its own. */
 static void run_month(const Cell *cell, guint64 seed, double months, Outcome *outcome)
@@ -79,7 +80,8 @@ static void run_cell(const Cell *cell, Outcome *outcome)
   double start = cpu_seconds();
   for (guint64 month = 0; outcome->months < cell->months; month++) {
     double length = fmin(1, cell->months - outcome->months);
-    guint64 seed = (guint64)options.seed * 1000003 + month * 977 + cell->law * 131 + cell->columns * 17 + cell->reference;
+    guint64 seed =
+        (guint64)options.seed * 1000003 + month * 977 + cell->law * 131 + cell->columns * 17 + cell->reference;
     run_month(cell, seed * G_GUINT64_CONSTANT(0x9e3779b97f4a7c15), length, outcome);
     outcome->months += length;
   }
@@ -87,7 +89,8 @@ static void run_cell(const Cell *cell, Outcome *outcome)
   outcome->done = TRUE;
 }
 
-/* --- all cells ------------------------------------------------------------------------------------------------------ */
+/* --- all cells ------------------------------------------------------------------------------------------------------
+ */
 
 static gboolean is_asked(Law law)
 {
@@ -111,8 +114,8 @@ static gint compare_cost(gconstpointer a, gconstpointer b)
 
 static void add_cell(GArray *cells, Law law, guint columns, guint reference, gboolean baseline)
 {
-  Cell cell = {.law = law, .columns = columns, .reference = reference, .baseline = baseline,
-               .months = months_of(columns)};
+  Cell cell = {
+      .law = law, .columns = columns, .reference = reference, .baseline = baseline, .months = months_of(columns)};
   cell.cost = cell.months * columns * (1 + reference / 25000.0);
   g_array_append_val(cells, cell);
 }
@@ -164,7 +167,8 @@ static gboolean run_all(const GArray *cells, Shared *shared)
   return good;
 }
 
-/* --- the table ------------------------------------------------------------------------------------------------------ */
+/* --- the table ------------------------------------------------------------------------------------------------------
+ */
 
 /* Exact (Garwood's) 95 % interval of a Poisson rate. */
 static void poisson_interval(guint64 count, double months, double *low, double *high)
@@ -190,7 +194,8 @@ static void print_entry(const Outcome *outcome, guint i, Tally *tally)
 
 static void print_table(const GArray *cells, const Shared *shared, Tally *tally)
 {
-  printf("| law | features | reference | months | windows of 200 | 2,000 | 50,000 |\n| --- | --- | --- | --- | --- | --- | --- |\n");
+  printf("| law | features | reference | months | windows of 200 | 2,000 | 50,000 |\n| --- | --- | --- | --- | --- | "
+         "--- | --- |\n");
   for (Law law = 0; law < N_LAWS; law++)
     for (guint c = 0; c < G_N_ELEMENTS(column_counts); c++)
       for (guint r = 0; r < G_N_ELEMENTS(reference_sizes); r++)

@@ -2,14 +2,14 @@
 
 #include <math.h>
 
-/* Laws are tables of their quantiles: the same law for reference and traffic, which is all that a null asks, at the cost of
- * a look-up a value. */
+/* Laws are tables of their quantiles: the same law for reference and traffic, which is all that a null asks, at the
+ * cost of a look-up a value. */
 #define QUANTILES 65536
 #define AUTOCORRELATION .5
 #define SEASON_AMPLITUDE .5
 #define MAX_CATEGORIES 200
 
-const gchar *const law_names[N_LAWS] = {"normal",         "t(3)",       "2 categories", "20 categories",
+const gchar *const law_names[N_LAWS] = {"normal",         "t(3)",     "2 categories", "20 categories",
                                         "200 categories", "AR(1) .5", "seasonal"};
 static const guint n_categories[N_LAWS] = {[LAW_CATEGORY_2] = 2, [LAW_CATEGORY_20] = 20, [LAW_CATEGORY_200] = 200};
 

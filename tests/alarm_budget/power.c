@@ -18,16 +18,15 @@ typedef struct {
   double days;      /* simulated after the change begins */
 } Shift;
 
-static const Shift shifts[] = {
-    {"mean by .25 deviations", LAW_NORMAL, {.shift = .25}, 0, 20},
-    {"mean by .5", LAW_NORMAL, {.shift = .5}, 0, 20},
-    {"mean by 1", LAW_NORMAL, {.shift = 1}, 0, 4},
-    {"mean by .5, AR(1) .5", LAW_AR1, {.shift = .5}, 0, 20},
-    {"mean by 1, AR(1) .5", LAW_AR1, {.shift = 1}, 0, 4},
-    {"mean by 1, seasonal", LAW_SEASONAL, {.shift = 1}, 0, 20},
-    {"20 categories: second one 14 % to 22 %", LAW_CATEGORY_20, {.share = .1}, 0, 20},
-    {"20 categories: second one 14 % to 31 %", LAW_CATEGORY_20, {.share = .2}, 0, 4},
-    {"mean from 0 to 1 in 60 days", LAW_NORMAL, {.shift = 1}, 60, 60}};
+static const Shift shifts[] = {{"mean by .25 deviations", LAW_NORMAL, {.shift = .25}, 0, 20},
+                               {"mean by .5", LAW_NORMAL, {.shift = .5}, 0, 20},
+                               {"mean by 1", LAW_NORMAL, {.shift = 1}, 0, 4},
+                               {"mean by .5, AR(1) .5", LAW_AR1, {.shift = .5}, 0, 20},
+                               {"mean by 1, AR(1) .5", LAW_AR1, {.shift = 1}, 0, 4},
+                               {"mean by 1, seasonal", LAW_SEASONAL, {.shift = 1}, 0, 20},
+                               {"20 categories: second one 14 % to 22 %", LAW_CATEGORY_20, {.share = .1}, 0, 20},
+                               {"20 categories: second one 14 % to 31 %", LAW_CATEGORY_20, {.share = .2}, 0, 4},
+                               {"mean from 0 to 1 in 60 days", LAW_NORMAL, {.shift = 1}, 60, 60}};
 
 static const guint references[] = {500, 5000, 50000};
 

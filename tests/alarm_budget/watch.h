@@ -1,5 +1,5 @@
-/* A model that is watched: windows of several lengths side by side, each as the daemon judges them, with the sums of 2 … 32
- * windows. */
+/* A model that is watched: windows of several lengths side by side, each as the daemon judges them, with the sums of 2
+ * … 32 windows. */
 #pragma once
 
 #include "drift/horizon.h"
