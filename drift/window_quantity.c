@@ -210,13 +210,23 @@ void drift_window_test_quantity(const DriftAccumulator *profile, const DriftBase
   drift_cells_clear(&cells);
 }
 
-/* Categories that the reference shows once: as many rows of it would be unseen if their row were left out. */
-static guint64 count_singletons(const DriftAccumulator *profile, guint index)
+/* Categories that the reference shows so often. */
+static guint64 count_categories_shown(const DriftAccumulator *profile, guint index, guint64 times)
 {
   const DriftQuantity *quantity = &profile->grid->quantities[index];
-  guint64 singletons = 0;
-  for (guint i = 0; i < quantity->n_bins; i++) singletons += drift_counts_get(&profile->tallies[index].counts, i) == 1;
-  return singletons;
+  guint64 n = 0;
+  for (guint i = 0; i < quantity->n_bins; i++) n += drift_counts_get(&profile->tallies[index].counts, i) == times;
+  return n;
+}
+
+/* Categories shown once are as many rows as would be unseen if their row were left out (Good and Turing). What is
+ * really unseen differs from that with variance (singletons + 2 doubletons)/n^2, not singletons/n^2 (Robbins 1968): the
+ * multiple of a comparison with m rows. */
+static double unseen_inflation(const DriftAccumulator *profile, guint index, double singletons, double n, double m)
+{
+  if (singletons == 0) return 1;
+  double of_reference = 1 + 2 * (double)count_categories_shown(profile, index, 2) / singletons;
+  return (of_reference / n + 1 / m) / (1 / n + 1 / m);
 }
 
 /* Rows that come in bursts count as fewer; rounded against a rise. */
@@ -236,7 +246,8 @@ void drift_window_test_quality(const DriftAccumulator *profile, const DriftBasel
   gboolean numeric = profile->grid->quantities[quantity].kind == DRIFT_NUMERIC;
   /* The grid was made from the reference, so nothing of it is unseen or out of range by construction. What leaving each
    * row out would give is the fair count: its singletons (Good and Turing), and its two extremes. */
-  guint64 unseen = reference.unseen + (numeric ? 0 : count_singletons(profile, quantity));
+  guint64 singletons = numeric ? 0 : count_categories_shown(profile, quantity, 1),
+          unseen = reference.unseen + singletons;
   guint64 outside = reference.out_of_range + (numeric ? 2 : 0);
   const guint64 before[DRIFT_N_QUALITY] = {reference.missing, unseen, outside};
   const guint64 after[DRIFT_N_QUALITY] = {now.missing, now.unseen, now.out_of_range};
@@ -245,7 +256,8 @@ void drift_window_test_quality(const DriftAccumulator *profile, const DriftBasel
   drift_baseline_disperse(baseline, quantity, n, m, &dispersion);
   /* What the reference lacks has no baseline of its own: values come in bursts as the others do. */
   double values = fmax(dispersion.first, dispersion.steps);
-  const double inflation[DRIFT_N_QUALITY] = {dispersion.missing, values, values};
+  const double inflation[DRIFT_N_QUALITY] = {
+      dispersion.missing, values * unseen_inflation(profile, quantity, (double)singletons, n, m), values};
   for (guint i = 0; i < DRIFT_N_QUALITY; i++) {
     p[i] = rise_p((double)before[i], n, (double)after[i], m, inflation[i]);
     rise[i] = rate(after[i], window->n_events) - rate(before[i], profile->n_events);
