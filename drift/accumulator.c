@@ -25,6 +25,8 @@ DriftAccumulator *drift_accumulator_new(DriftGrid *grid)
     drift_moments_init(&accumulator->tallies[i].moments);
   }
   accumulator->places = g_new0(DriftPlace, grid->n_quantities);
+  drift_counts_init(&accumulator->joint, grid->joint.n * DRIFT_JOINT_CELLS);
+  accumulator->joint_at = g_new0(guint16, grid->joint.n);
   accumulator->versions = g_array_new(FALSE, TRUE, sizeof(DriftVersionTally));
   g_array_set_clear_func(accumulator->versions, version_clear);
   return accumulator;
@@ -36,6 +38,8 @@ void drift_accumulator_free(DriftAccumulator *accumulator)
   for (guint i = 0; i < accumulator->grid->n_quantities; i++) drift_counts_clear(&accumulator->tallies[i].counts);
   g_free(accumulator->tallies);
   g_free(accumulator->places);
+  drift_counts_clear(&accumulator->joint);
+  g_free(accumulator->joint_at);
   g_array_unref(accumulator->versions);
   drift_grid_unref(accumulator->grid);
   g_free(accumulator);
@@ -46,6 +50,7 @@ void drift_accumulator_reset(DriftAccumulator *accumulator)
   accumulator->n_events = 0;
   accumulator->last_version = 0;
   g_array_set_size(accumulator->versions, 0);
+  drift_counts_reset(&accumulator->joint);
   for (guint i = 0; i < accumulator->grid->n_quantities; i++) {
     drift_counts_reset(&accumulator->tallies[i].counts);
     drift_moments_init(&accumulator->tallies[i].moments);
@@ -151,6 +156,30 @@ DriftVersionTally *drift_accumulator_version_tally(DriftAccumulator *accumulator
   return insert_version(accumulator, position, wanted);
 }
 
+/* The cell of each pair from the places of its two quantities. */
+static void locate_pairs(DriftAccumulator *accumulator)
+{
+  const DriftGridPairs *joint = &accumulator->grid->joint;
+  const DriftPlace *places = accumulator->places;
+  for (guint i = 0; i < joint->n; i++) {
+    const DriftGridPair *pair = &joint->pairs[i];
+    guint first = pair->first_part[places[pair->first].cell], second = pair->second_part[places[pair->second].cell];
+    accumulator->joint_at[i] = (guint16)(i * DRIFT_JOINT_CELLS + first * DRIFT_MAX_PARTS + second);
+  }
+}
+
+static void count_pairs(DriftAccumulator *accumulator)
+{
+  DriftCounts *joint = &accumulator->joint;
+  const guint16 *at = accumulator->joint_at;
+  guint n = accumulator->grid->joint.n, done = 0;
+  if (G_LIKELY(joint->width == 2)) {
+    guint16 *narrow = joint->cells;
+    for (; done < n && G_LIKELY(narrow[at[done]] < G_MAXUINT16); done++) narrow[at[done]]++;
+  }
+  for (; done < n; done++) drift_counts_add(joint, at[done], 1);
+}
+
 void drift_accumulator_locate(DriftAccumulator *accumulator, const DriftEvent *event)
 {
   const DriftGrid *grid = accumulator->grid;
@@ -163,6 +192,7 @@ void drift_accumulator_locate(DriftAccumulator *accumulator, const DriftEvent *e
       (DriftPlace){locate_number(&quantities[DRIFT_OUTPUT_SCORE], event->score), event->score};
   outputs[DRIFT_OUTPUT_LATENCY] =
       (DriftPlace){locate_number(&quantities[DRIFT_OUTPUT_LATENCY], event->latency_ms), event->latency_ms};
+  locate_pairs(accumulator);
   accumulator->located_version = event->version;
 }
 
@@ -175,6 +205,7 @@ void drift_accumulator_count(DriftAccumulator *accumulator)
     drift_counts_increment(&tallies[i].counts, places[i].cell);
     if (isfinite(places[i].number)) add_moments(&tallies[i].moments, grid->quantities[i].bins, places[i].number);
   }
+  count_pairs(accumulator);
   DriftVersionTally *version = drift_accumulator_version_tally(accumulator, accumulator->located_version);
   drift_counts_increment(&version->predictions, outputs[DRIFT_OUTPUT_PREDICTION].cell);
   drift_counts_increment(&version->scores, outputs[DRIFT_OUTPUT_SCORE].cell);
@@ -215,6 +246,7 @@ gboolean drift_accumulator_merge(DriftAccumulator *into, const DriftAccumulator 
     drift_counts_merge(&into->tallies[i].counts, &from->tallies[i].counts);
     merge_moments(&into->tallies[i].moments, &from->tallies[i].moments);
   }
+  drift_counts_merge(&into->joint, &from->joint);
   for (guint i = 0; i < from->versions->len; i++) {
     const DriftVersionTally *version = &g_array_index(from->versions, DriftVersionTally, i);
     DriftVersionTally *target = drift_accumulator_version_tally(into, version->version);
@@ -235,6 +267,7 @@ gsize drift_accumulator_get_memory(const DriftAccumulator *accumulator)
   gsize bytes = sizeof *accumulator + accumulator->grid->n_quantities * (sizeof(DriftTally) + sizeof(DriftPlace));
   for (guint i = 0; i < accumulator->grid->n_quantities; i++)
     bytes += drift_counts_memory(&accumulator->tallies[i].counts);
+  bytes += drift_counts_memory(&accumulator->joint) + accumulator->grid->joint.n * sizeof *accumulator->joint_at;
   for (guint i = 0; i < accumulator->versions->len; i++) {
     const DriftVersionTally *version = &g_array_index(accumulator->versions, DriftVersionTally, i);
     bytes += sizeof *version + drift_counts_memory(&version->predictions) + drift_counts_memory(&version->scores);

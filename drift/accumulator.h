@@ -25,6 +25,14 @@ typedef struct _DriftAccumulator DriftAccumulator; /* one thread at a time */
 /* Makes the grid from `reference` (columns named as in schema; score and latency_ms, prediction optional columns).
  * Bins: at most `max_bins` quantile bins per numeric feature (0: a default fitting the number of rows). */
 DriftGrid *drift_grid_new(const DriftSchema *schema, const DriftTable *reference, guint max_bins, GError **error);
+/* The same with joint histograms of at most `max_pairs` pairs of features and of features and the prediction, for
+ * verdicts about slices and dependences: up to 4 with the prediction, then the most strongly associated features
+ * (mutual information less its bias), no feature in more than 4. A feature with a single part is in none. */
+#define DRIFT_GRID_MAX_PAIRS 64
+#define DRIFT_GRID_DEFAULT_PAIRS 16
+DriftGrid *drift_grid_new_with_pairs(const DriftSchema *schema, const DriftTable *reference, guint max_bins,
+                                     guint max_pairs, GError **error);
+guint drift_grid_n_pairs(const DriftGrid *grid);
 DriftGrid *drift_grid_ref(DriftGrid *grid);
 void drift_grid_unref(DriftGrid *grid);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(DriftGrid, drift_grid_unref)

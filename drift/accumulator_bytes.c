@@ -1,5 +1,6 @@
 /* An accumulator as canonical bytes: the grid's digest, then every quantity's non-zero cells and moments, then the
- * versions. Nothing of how it came about (order, widths, caches) is written. */
+ * versions, then (version 2, on a grid with pairs) the joint histograms. Nothing of how it came about (order, widths,
+ * caches) is written. */
 #include "drift/accumulator_internal.h"
 
 #include <math.h>
@@ -8,6 +9,7 @@
 
 #define ACCUMULATOR_MAGIC "KDAC"
 #define ACCUMULATOR_VERSION 1
+#define ACCUMULATOR_VERSION_WITH_PAIRS 2
 
 static void put_int128(GByteArray *out, DriftInt128 value)
 {
@@ -22,13 +24,13 @@ static DriftInt128 get_int128(DriftReader *reader)
   return (DriftInt128)high * ((DriftInt128)1 << 64) + low;
 }
 
-/* Pairs (gap from the cell before, count), both varints. */
-static void put_counts(GByteArray *out, const DriftCounts *counts)
+/* The cells [first, first + n_cells) as pairs (gap from the cell before, count), both varints. */
+static void put_cells(GByteArray *out, const DriftCounts *counts, guint first, guint n_cells)
 {
-  guint n = 0, previous = 0;
-  for (guint cell = 0; cell < counts->n_cells; cell++) n += drift_counts_get(counts, cell) != 0;
+  guint n = 0, previous = first;
+  for (guint cell = first; cell < first + n_cells; cell++) n += drift_counts_get(counts, cell) != 0;
   drift_put_varint(out, n);
-  for (guint cell = 0; cell < counts->n_cells; cell++) {
+  for (guint cell = first; cell < first + n_cells; cell++) {
     guint64 count = drift_counts_get(counts, cell);
     if (count == 0) continue;
     drift_put_varint(out, cell - previous);
@@ -37,21 +39,30 @@ static void put_counts(GByteArray *out, const DriftCounts *counts)
   }
 }
 
+static void put_counts(GByteArray *out, const DriftCounts *counts)
+{
+  put_cells(out, counts, 0, counts->n_cells);
+}
+
 /* Fails unless the cells are distinct, in order, non-zero and add up to `total`. */
-static void get_counts(DriftReader *reader, DriftCounts *counts, guint64 total)
+static void get_cells(DriftReader *reader, DriftCounts *counts, guint first, guint n_cells, guint64 total)
 {
   guint64 n = drift_get_varint(reader), cell = 0, sum = 0;
   for (guint64 i = 0; i < n && !reader->failed; i++) {
     guint64 gap = drift_get_varint(reader), count = drift_get_varint(reader);
     gboolean repeats = i > 0 && gap == 0;
-    if (gap >= counts->n_cells || cell + gap >= counts->n_cells || repeats || count == 0 || count > total - sum)
-      reader->failed = TRUE;
+    if (gap >= n_cells || cell + gap >= n_cells || repeats || count == 0 || count > total - sum) reader->failed = TRUE;
     if (reader->failed) return;
     cell += gap;
     sum += count;
-    drift_counts_add(counts, (guint)cell, count);
+    drift_counts_add(counts, first + (guint)cell, count);
   }
   if (sum != total) reader->failed = TRUE;
+}
+
+static void get_counts(DriftReader *reader, DriftCounts *counts, guint64 total)
+{
+  get_cells(reader, counts, 0, counts->n_cells, total);
 }
 
 static void put_moments(GByteArray *out, const DriftMoments *moments)
@@ -89,6 +100,12 @@ static guint64 total_of(const DriftCounts *counts)
   return total;
 }
 
+/* The grid decides: on one without pairs nothing was added to version 1. */
+static guint8 version_of(const DriftGrid *grid)
+{
+  return grid->joint.n == 0 ? ACCUMULATOR_VERSION : ACCUMULATOR_VERSION_WITH_PAIRS;
+}
+
 GBytes *drift_accumulator_to_bytes(const DriftAccumulator *accumulator)
 {
   g_autoptr(GByteArray) raw = g_byte_array_new();
@@ -106,7 +123,9 @@ GBytes *drift_accumulator_to_bytes(const DriftAccumulator *accumulator)
     put_counts(raw, &version->predictions);
     put_counts(raw, &version->scores);
   }
-  return drift_frame_pack(ACCUMULATOR_MAGIC, ACCUMULATOR_VERSION, raw);
+  for (guint i = 0; i < accumulator->grid->joint.n; i++)
+    put_cells(raw, &accumulator->joint, i * DRIFT_JOINT_CELLS, DRIFT_JOINT_CELLS);
+  return drift_frame_pack(ACCUMULATOR_MAGIC, version_of(accumulator->grid), raw);
 }
 
 /* The most bytes an accumulator of this grid can take uncompressed: 13 a cell, 58 for moments, 64 for heads. */
@@ -117,7 +136,8 @@ static gsize largest_raw(const DriftGrid *grid)
   by_version += drift_quantity_n_cells(drift_grid_get_output(grid, DRIFT_OUTPUT_PREDICTION));
   by_version += drift_quantity_n_cells(drift_grid_get_output(grid, DRIFT_OUTPUT_SCORE));
   gsize n_versions = DRIFT_ACCUMULATOR_MAX_VERSIONS + 1;
-  return 13 * (cells + n_versions * by_version) + 64 * (grid->n_quantities + n_versions + 1);
+  cells += grid->joint.n * DRIFT_JOINT_CELLS;
+  return 13 * (cells + n_versions * by_version) + 64 * (grid->n_quantities + grid->joint.n + n_versions + 1);
 }
 
 static void get_versions(DriftReader *reader, DriftAccumulator *accumulator)
@@ -140,6 +160,33 @@ static void get_versions(DriftReader *reader, DriftAccumulator *accumulator)
   if (left != 0) reader->failed = TRUE;
 }
 
+/* Events by the parts of one side of a pair: from the joint histogram less from the quantity's own cells. */
+static gboolean margin_fits(const DriftAccumulator *accumulator, guint pair, gboolean second)
+{
+  const DriftGridPairs *joint = &accumulator->grid->joint;
+  guint quantity = second ? joint->pairs[pair].second : joint->pairs[pair].first;
+  const DriftPartition *partition = &joint->partitions[quantity];
+  const DriftCounts *counts = &accumulator->tallies[quantity].counts;
+  guint64 margin[DRIFT_MAX_PARTS] = {0};
+  for (guint cell = 0; cell < counts->n_cells; cell++)
+    margin[partition->part_of[cell]] += drift_counts_get(counts, cell);
+  for (guint cell = 0; cell < DRIFT_JOINT_CELLS; cell++)
+    margin[second ? cell % DRIFT_MAX_PARTS : cell / DRIFT_MAX_PARTS] -=
+        drift_counts_get(&accumulator->joint, pair * DRIFT_JOINT_CELLS + cell);
+  for (guint part = 0; part < DRIFT_MAX_PARTS; part++)
+    if (margin[part] != 0) return FALSE;
+  return TRUE;
+}
+
+static void get_joint(DriftReader *reader, DriftAccumulator *accumulator)
+{
+  for (guint i = 0; i < accumulator->grid->joint.n && !reader->failed; i++) {
+    get_cells(reader, &accumulator->joint, i * DRIFT_JOINT_CELLS, DRIFT_JOINT_CELLS, accumulator->n_events);
+    if (!reader->failed && (!margin_fits(accumulator, i, FALSE) || !margin_fits(accumulator, i, TRUE)))
+      reader->failed = TRUE;
+  }
+}
+
 static void get_contents(DriftReader *reader, DriftAccumulator *accumulator)
 {
   accumulator->n_events = drift_get_varint(reader);
@@ -151,13 +198,14 @@ static void get_contents(DriftReader *reader, DriftAccumulator *accumulator)
       get_moments(reader, &tally->moments, accumulator->n_events);
   }
   get_versions(reader, accumulator);
+  get_joint(reader, accumulator);
   if (drift_reader_left(reader) != 0) reader->failed = TRUE;
 }
 
 DriftAccumulator *drift_accumulator_from_bytes(DriftGrid *grid, GBytes *bytes, GError **error)
 {
   g_autoptr(GBytes) raw =
-      drift_frame_unpack(ACCUMULATOR_MAGIC, ACCUMULATOR_VERSION, largest_raw(grid), "accumulator", bytes, error);
+      drift_frame_unpack(ACCUMULATOR_MAGIC, version_of(grid), largest_raw(grid), "accumulator", bytes, error);
   if (raw == NULL) return NULL;
   gsize length;
   const guint8 *data = g_bytes_get_data(raw, &length);

@@ -38,6 +38,8 @@ struct _DriftAccumulator {
   guint64 n_events;
   DriftTally *tallies; /* [grid->n_quantities] */
   DriftPlace *places;  /* [grid->n_quantities] of the event located last */
+  DriftCounts joint;   /* DRIFT_JOINT_CELLS cells a pair of the grid */
+  guint16 *joint_at;   /* [grid->joint.n] cells of the event located last */
   gint64 located_version;
   GArray *versions;   /* of DriftVersionTally, ascending by version */
   guint last_version; /* index found last: a cache, not contents */

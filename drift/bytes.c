@@ -196,6 +196,13 @@ GBytes *drift_frame_pack(const gchar magic[4], guint8 version, const GByteArray 
   return g_byte_array_free_to_bytes(g_steal_pointer(&out));
 }
 
+guint8 drift_frame_version(GBytes *bytes)
+{
+  gsize length;
+  const guint8 *data = g_bytes_get_data(bytes, &length);
+  return length > 4 ? data[4] : 0;
+}
+
 /* Decompresses and checks length and digest; `raw` has room for `raw_length`. */
 static gboolean frame_body_matches(const DriftReader *body, guint8 *raw, gsize raw_length, guint64 digest)
 {

@@ -41,6 +41,8 @@ GBytes *drift_frame_pack(const gchar magic[4], guint8 version, const GByteArray 
 /* The raw bytes, or NULL: `what` names the thing in the error. Refuses raw lengths above `cap`. */
 GBytes *drift_frame_unpack(const gchar magic[4], guint8 version, gsize cap, const gchar *what, GBytes *bytes,
                            GError **error);
+/* The version byte, 0 when there is none. */
+guint8 drift_frame_version(GBytes *bytes);
 /* 64-bit digest (FNV-1a, finalised) used to name grids and to notice damaged bytes; not cryptographic. */
 guint64 drift_digest(const guint8 *bytes, gsize length);
 

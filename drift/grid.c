@@ -28,7 +28,21 @@ static void collect_sensitive(DriftGrid *grid)
     if (drift_schema_get_feature(grid->schema, i)->sensitive) grid->sensitive[grid->n_sensitive++] = i;
 }
 
-DriftGrid *drift_grid_new_take(DriftSchema *schema, DriftQuantity *quantities)
+void drift_grid_pairs_init(DriftGridPairs *joint, guint n_quantities)
+{
+  joint->pairs = g_new0(DriftGridPair, joint->n);
+  joint->partitions = g_new0(DriftPartition, n_quantities);
+}
+
+void drift_grid_pairs_clear(DriftGridPairs *joint, guint n_quantities)
+{
+  for (guint i = 0; joint->partitions != NULL && i < n_quantities; i++) drift_partition_clear(&joint->partitions[i]);
+  g_free(joint->partitions);
+  g_free(joint->pairs);
+  *joint = (DriftGridPairs){.n = 0};
+}
+
+DriftGrid *drift_grid_new_take(DriftSchema *schema, DriftQuantity *quantities, DriftGridPairs *joint)
 {
   DriftGrid *grid = g_new0(DriftGrid, 1);
   g_atomic_ref_count_init(&grid->references);
@@ -36,6 +50,15 @@ DriftGrid *drift_grid_new_take(DriftSchema *schema, DriftQuantity *quantities)
   grid->n_features = drift_schema_n_features(schema);
   grid->n_quantities = grid->n_features + DRIFT_N_OUTPUTS;
   grid->quantities = quantities;
+  if (joint != NULL) {
+    grid->joint = *joint;
+    *joint = (DriftGridPairs){.n = 0};
+  }
+  for (guint i = 0; i < grid->joint.n; i++) {
+    DriftGridPair *pair = &grid->joint.pairs[i];
+    pair->first_part = grid->joint.partitions[pair->first].part_of;
+    pair->second_part = grid->joint.partitions[pair->second].part_of;
+  }
   collect_sensitive(grid);
   g_autoptr(GBytes) bytes = drift_grid_to_bytes(grid);
   gsize length;
@@ -58,6 +81,7 @@ DriftGrid *drift_grid_ref(DriftGrid *grid)
 void drift_grid_unref(DriftGrid *grid)
 {
   if (grid == NULL || !g_atomic_ref_count_dec(&grid->references)) return;
+  drift_grid_pairs_clear(&grid->joint, grid->n_quantities);
   drift_quantities_free(grid->quantities, grid->n_quantities);
   drift_schema_free(grid->schema);
   g_free(grid);
@@ -71,6 +95,11 @@ const gchar *drift_grid_get_id(const DriftGrid *grid)
 const DriftSchema *drift_grid_get_schema(const DriftGrid *grid)
 {
   return grid->schema;
+}
+
+guint drift_grid_n_pairs(const DriftGrid *grid)
+{
+  return grid->joint.n;
 }
 
 const DriftQuantity *drift_grid_get_output(const DriftGrid *grid, DriftOutput output)

@@ -246,6 +246,12 @@ static guint default_bins(guint64 n_rows)
 
 DriftGrid *drift_grid_new(const DriftSchema *schema, const DriftTable *reference, guint max_bins, GError **error)
 {
+  return drift_grid_new_with_pairs(schema, reference, max_bins, 0, error);
+}
+
+DriftGrid *drift_grid_new_with_pairs(const DriftSchema *schema, const DriftTable *reference, guint max_bins,
+                                     guint max_pairs, GError **error)
+{
   if (!check_schema(schema, error) || !check_reference(schema, reference, error)) return NULL;
   guint bins = max_bins == 0 ? default_bins(reference->n_rows) : MIN(max_bins, DRIFT_GRID_MAX_BINS);
   guint n_features = drift_schema_n_features(schema);
@@ -259,7 +265,9 @@ DriftGrid *drift_grid_new(const DriftSchema *schema, const DriftTable *reference
       build_categorical(&quantities[i], column, reference->n_rows);
   }
   build_outputs(quantities + n_features, schema, reference, bins);
-  g_autoptr(DriftGrid) grid = drift_grid_new_take(drift_schema_copy(schema), quantities);
+  DriftGridPairs joint = {.n = 0};
+  drift_grid_pairs_choose(schema, quantities, reference, MIN(max_pairs, DRIFT_GRID_MAX_PAIRS), &joint);
+  g_autoptr(DriftGrid) grid = drift_grid_new_take(drift_schema_copy(schema), quantities, &joint);
   if (grid->raw_length > DRIFT_GRID_MAX_BYTES) {
     g_set_error(error, DRIFT_ERROR, DRIFT_ERROR_LIMIT,
                 "grid: %" G_GSIZE_FORMAT " bytes, the cap is %u: use fewer bins or features", grid->raw_length,

@@ -1,4 +1,5 @@
-/* A grid as bytes: schema, then every quantity's edges or categories. */
+/* A grid as bytes: schema, then every quantity's edges or categories, then (version 2) the pairs counted together. A
+ * grid without pairs is written as version 1 was, so that it keeps its name. */
 #include "drift/grid_internal.h"
 
 #include <math.h>
@@ -8,6 +9,7 @@
 
 #define GRID_MAGIC "KDGR"
 #define GRID_VERSION 1
+#define GRID_VERSION_WITH_PAIRS 2
 
 static void put_schema(GByteArray *out, const DriftSchema *schema)
 {
@@ -40,12 +42,37 @@ static void put_quantity(GByteArray *out, const DriftQuantity *quantity)
   for (guint i = 0; i < n; i++) drift_put_string(out, drift_categories_get(quantity->categories, i));
 }
 
+/* Marks of the quantities in pairs, ascending; then the pairs. */
+static void put_pairs(GByteArray *out, const DriftGrid *grid)
+{
+  const DriftGridPairs *joint = &grid->joint;
+  guint n = 0;
+  for (guint i = 0; i < grid->n_quantities; i++) n += joint->partitions[i].part_of != NULL;
+  drift_put_u32(out, n);
+  for (guint i = 0; i < grid->n_quantities; i++) {
+    const DriftPartMarks *marks = &joint->partitions[i].marks;
+    if (joint->partitions[i].part_of == NULL) continue;
+    drift_put_u32(out, i);
+    drift_put_u8(out, (guint8)marks->n);
+    for (guint mark = 0; mark < marks->n; mark++) drift_put_u16(out, marks->at[mark]);
+  }
+  drift_put_u32(out, joint->n);
+  for (guint i = 0; i < joint->n; i++) {
+    drift_put_u32(out, joint->pairs[i].first);
+    drift_put_u32(out, joint->pairs[i].second);
+    drift_put_double(out, joint->pairs[i].inflation);
+    drift_put_double(out, joint->pairs[i].concentration);
+  }
+}
+
 GBytes *drift_grid_to_bytes(const DriftGrid *grid)
 {
   g_autoptr(GByteArray) raw = g_byte_array_new();
   put_schema(raw, grid->schema);
   for (guint i = 0; i < grid->n_quantities; i++) put_quantity(raw, &grid->quantities[i]);
-  return drift_frame_pack(GRID_MAGIC, GRID_VERSION, raw);
+  if (grid->joint.n == 0) return drift_frame_pack(GRID_MAGIC, GRID_VERSION, raw);
+  put_pairs(raw, grid);
+  return drift_frame_pack(GRID_MAGIC, GRID_VERSION_WITH_PAIRS, raw);
 }
 
 static void get_features(DriftReader *reader, DriftSchema *schema)
@@ -143,15 +170,77 @@ static DriftQuantity *get_quantities(DriftReader *reader, const DriftSchema *sch
   const DriftQuantity *prediction = &quantities[n - DRIFT_N_OUTPUTS + DRIFT_OUTPUT_PREDICTION];
   if (!reader->failed && prediction->kind == DRIFT_CATEGORICAL && prediction->n_bins != schema->classes->len)
     reader->failed = TRUE;
-  if (!reader->failed && drift_reader_left(reader) == 0) return quantities;
-  reader->failed = TRUE;
+  if (!reader->failed) return quantities;
   drift_quantities_free(quantities, n);
   return NULL;
 }
 
+static void get_partitions(DriftReader *reader, const DriftQuantity *quantities, guint n_quantities,
+                           DriftPartition *partitions)
+{
+  guint n = drift_get_u32(reader), next = 0;
+  for (guint i = 0; i < n && !reader->failed; i++) {
+    DriftPartMarks marks = {.n = 0};
+    guint quantity = drift_get_u32(reader);
+    guint8 n_marks = drift_get_u8(reader);
+    if (quantity < next || quantity >= n_quantities || n_marks > G_N_ELEMENTS(marks.at)) reader->failed = TRUE;
+    for (; marks.n < n_marks && !reader->failed; marks.n++) marks.at[marks.n] = drift_get_u16(reader);
+    if (reader->failed || !drift_part_marks_fit(&quantities[quantity], &marks)) {
+      reader->failed = TRUE;
+      return;
+    }
+    drift_partition_init(&partitions[quantity], &quantities[quantity], &marks);
+    next = quantity + 1;
+  }
+}
+
+/* Pairs ascend and are of quantities that have parts. */
+static void get_pair(DriftReader *reader, const DriftGridPairs *joint, guint n_quantities, guint index)
+{
+  DriftGridPair *pair = &joint->pairs[index];
+  pair->first = drift_get_u32(reader);
+  pair->second = drift_get_u32(reader);
+  pair->inflation = drift_get_double(reader);
+  pair->concentration = drift_get_double(reader);
+  if (pair->first >= pair->second || pair->second >= n_quantities) reader->failed = TRUE;
+  if (!(pair->inflation >= 1 && isfinite(pair->inflation)) ||
+      !(pair->concentration >= 1 && isfinite(pair->concentration)))
+    reader->failed = TRUE;
+  if (reader->failed) return;
+  const DriftGridPair *last = index > 0 ? &joint->pairs[index - 1] : NULL;
+  gboolean ascends =
+      last == NULL || last->first < pair->first || (last->first == pair->first && last->second < pair->second);
+  if (!ascends || joint->partitions[pair->first].part_of == NULL || joint->partitions[pair->second].part_of == NULL)
+    reader->failed = TRUE;
+}
+
+/* A quantity with parts is in a pair, or another grid's bytes would say the same. */
+static gboolean all_are_used(const DriftGridPairs *joint, guint n_quantities)
+{
+  for (guint i = 0; i < n_quantities; i++) {
+    gboolean used = FALSE;
+    for (guint j = 0; j < joint->n; j++) used |= joint->pairs[j].first == i || joint->pairs[j].second == i;
+    if (used != (joint->partitions[i].part_of != NULL)) return FALSE;
+  }
+  return TRUE;
+}
+
+static void get_pairs(DriftReader *reader, const DriftQuantity *quantities, guint n_quantities, DriftGridPairs *joint)
+{
+  joint->partitions = g_new0(DriftPartition, n_quantities);
+  get_partitions(reader, quantities, n_quantities, joint->partitions);
+  joint->n = drift_get_u32(reader);
+  if (joint->n == 0 || joint->n > DRIFT_GRID_MAX_PAIRS) reader->failed = TRUE;
+  if (reader->failed) return;
+  joint->pairs = g_new0(DriftGridPair, joint->n);
+  for (guint i = 0; i < joint->n && !reader->failed; i++) get_pair(reader, joint, n_quantities, i);
+  if (!reader->failed && !all_are_used(joint, n_quantities)) reader->failed = TRUE;
+}
+
 DriftGrid *drift_grid_from_bytes(GBytes *bytes, GError **error)
 {
-  g_autoptr(GBytes) raw = drift_frame_unpack(GRID_MAGIC, GRID_VERSION, DRIFT_GRID_MAX_BYTES, "grid", bytes, error);
+  guint8 version = drift_frame_version(bytes) == GRID_VERSION_WITH_PAIRS ? GRID_VERSION_WITH_PAIRS : GRID_VERSION;
+  g_autoptr(GBytes) raw = drift_frame_unpack(GRID_MAGIC, version, DRIFT_GRID_MAX_BYTES, "grid", bytes, error);
   if (raw == NULL) return NULL;
   gsize length;
   const guint8 *data = g_bytes_get_data(raw, &length);
@@ -159,12 +248,16 @@ DriftGrid *drift_grid_from_bytes(GBytes *bytes, GError **error)
   drift_reader_init(&reader, data, length);
   g_autoptr(DriftSchema) schema = get_schema(&reader);
   DriftQuantity *quantities = schema != NULL ? get_quantities(&reader, schema) : NULL;
-  if (quantities == NULL) {
-    g_set_error(error, DRIFT_ERROR, DRIFT_ERROR_INVALID,
-                "grid: contents that a grid cannot have, before offset %" G_GSIZE_FORMAT " of %" G_GSIZE_FORMAT
-                " uncompressed bytes",
-                (gsize)(reader.at - data), length);
-    return NULL;
-  }
-  return drift_grid_new_take(g_steal_pointer(&schema), quantities);
+  guint n_quantities = schema != NULL ? drift_schema_n_features(schema) + DRIFT_N_OUTPUTS : 0;
+  DriftGridPairs joint = {.n = 0};
+  if (quantities != NULL && version == GRID_VERSION_WITH_PAIRS) get_pairs(&reader, quantities, n_quantities, &joint);
+  if (quantities != NULL && !reader.failed && drift_reader_left(&reader) == 0)
+    return drift_grid_new_take(g_steal_pointer(&schema), quantities, &joint);
+  drift_grid_pairs_clear(&joint, n_quantities);
+  if (quantities != NULL) drift_quantities_free(quantities, n_quantities);
+  g_set_error(error, DRIFT_ERROR, DRIFT_ERROR_INVALID,
+              "grid: contents that a grid cannot have, before offset %" G_GSIZE_FORMAT " of %" G_GSIZE_FORMAT
+              " uncompressed bytes",
+              (gsize)(reader.at - data), length);
+  return NULL;
 }

@@ -25,6 +25,43 @@ typedef struct {
   guint n_quartiles;
 } DriftQuantity;
 
+/* Parts of a quantity at most: for numbers value parts and "no value"; for categories the kept ones, "any other" and
+ * "no value". */
+#define DRIFT_MAX_PARTS 8
+#define DRIFT_VALUE_PARTS 6
+
+/* --- parts of a quantity: grid_partition.c ----------------------------------------------------------------------- */
+
+/* What is stored of a partition: ascending numbers of the bins that begin the second and later parts (numbers), or the
+ * codes of the categories that are parts of their own. */
+typedef struct {
+  guint n;
+  guint16 at[DRIFT_VALUE_PARTS];
+} DriftPartMarks;
+
+typedef struct {
+  DriftPartMarks marks;
+  guint n_parts;   /* the last is "no value": missing, and text in a numeric quantity */
+  guint8 *part_of; /* [drift_quantity_n_cells], owned; NULL: the quantity is in no joint histogram */
+} DriftPartition;
+
+#define DRIFT_JOINT_CELLS (DRIFT_MAX_PARTS * DRIFT_MAX_PARTS)
+
+/* Two quantities that are counted together, cell [part of first * DRIFT_MAX_PARTS + part of second]. Inflation and
+ * concentration say how much more than for independent rows the statistic of blocks of the reference scatters. */
+typedef struct {
+  guint first, second;                    /* first < second */
+  double inflation;                       /* its mean over its degrees of freedom; >= 1 */
+  double concentration;                   /* its degrees of freedom over the effective ones; >= 1 */
+  const guint8 *first_part, *second_part; /* part_of of the two, for the hot path; set by drift_grid_new_take */
+} DriftGridPair;
+
+typedef struct {
+  guint n;
+  DriftGridPair *pairs;       /* [n], ascending; owned */
+  DriftPartition *partitions; /* [n_quantities], owned; NULL with n 0 */
+} DriftGridPairs;
+
 struct _DriftGrid {
   gatomicrefcount references;
   DriftSchema *schema;
@@ -32,6 +69,7 @@ struct _DriftGrid {
   DriftQuantity *quantities;            /* [n_quantities] */
   guint sensitive[DRIFT_MAX_SENSITIVE]; /* feature indices in schema order */
   guint n_sensitive;
+  DriftGridPairs joint;
   guint64 digest;
   gsize raw_length; /* of the uncompressed bytes */
   gchar id[17];
@@ -63,8 +101,25 @@ gchar *drift_quantity_group_name(const DriftQuantity *quantity, guint group); /*
  */
 const DriftColumn *drift_grid_output_column(const DriftSchema *schema, const DriftTable *table, DriftOutput output);
 
-/* A new grid that takes schema and quantities [n_features + DRIFT_N_OUTPUTS], and names itself. */
-DriftGrid *drift_grid_new_take(DriftSchema *schema, DriftQuantity *quantities);
+/* Quantile parts of about equal counts (numbers), the most frequent categories. counts: of the quantity's bins. */
+void drift_part_marks_choose(const DriftQuantity *quantity, const guint64 *counts, DriftPartMarks *marks);
+gboolean drift_part_marks_fit(const DriftQuantity *quantity, const DriftPartMarks *marks);
+void drift_partition_init(DriftPartition *partition, const DriftQuantity *quantity, const DriftPartMarks *marks);
+void drift_partition_clear(DriftPartition *partition);
+/* Parts of n rows of a column into parts[n]. */
+void drift_partition_encode(const DriftPartition *partition, const DriftQuantity *quantity, const DriftColumn *column,
+                            guint64 n_rows, guint8 *parts);
+
+/* Chooses pairs from the reference: grid_pairs.c. */
+void drift_grid_pairs_choose(const DriftSchema *schema, const DriftQuantity *quantities, const DriftTable *reference,
+                             guint max_pairs, DriftGridPairs *joint);
+void drift_grid_pairs_clear(DriftGridPairs *joint, guint n_quantities);
+/* n zeroed pairs (joint->n is set) and as many empty partitions as there are quantities. */
+void drift_grid_pairs_init(DriftGridPairs *joint, guint n_quantities);
+
+/* A new grid that takes schema, quantities [n_features + DRIFT_N_OUTPUTS] and the contents of `joint` (NULL: none), and
+ * names itself. */
+DriftGrid *drift_grid_new_take(DriftSchema *schema, DriftQuantity *quantities, DriftGridPairs *joint);
 void drift_quantities_free(DriftQuantity *quantities, guint n);
 /* Sets n_bins from bins or categories. */
 void drift_quantity_finish(DriftQuantity *quantity);

@@ -3,6 +3,7 @@
 
 #include <math.h>
 
+#include "drift/bias.h"
 #include "drift/horizon.h"
 #include "drift/statistics.h"
 
@@ -17,7 +18,9 @@ void drift_window_settings_init(DriftWindowSettings *settings)
                                     .missing_rate_increase = .05,
                                     .disparate_impact_bound = 0,
                                     .minimum_group = 30,
-                                    .confidence = .95};
+                                    .confidence = .95,
+                                    .bias_metrics = drift_bias_default_metrics,
+                                    .bias_crossed = 1};
 }
 
 /* A bound that no setting of the budget may exceed. */
@@ -56,6 +59,8 @@ void drift_window_verdict_free(DriftWindowVerdict *verdict)
   if (verdict == NULL) return;
   g_ptr_array_unref(verdict->features);
   g_ptr_array_unref(verdict->bias_verdicts);
+  g_clear_pointer(&verdict->slices, g_ptr_array_unref);
+  g_clear_pointer(&verdict->dependences, g_ptr_array_unref);
   g_free(verdict);
 }
 
@@ -174,12 +179,13 @@ DriftWindowVerdict *drift_window_evaluate_with(const DriftAccumulator *profile, 
     g_ptr_array_add(verdict->features, feature);
   }
   judge_drift(verdict, settings);
+  if (settings->joint_level > 0) drift_window_judge_slices(profile, window, labels, n_labels, settings, verdict);
   if (settings->quality_level > 0) judge_quality(verdict, profile, baseline, window, settings);
   /* GLib's sort with data is stable, the one without need not be. */
   g_qsort_with_data(verdict->features->pdata, (gint)verdict->features->len, sizeof(gpointer), compare_features, NULL);
 
   drift_performance_measure(grid->schema, labels, n_labels, settings->confidence, &verdict->performance);
-  drift_bias_measure(grid, labels, n_labels, settings, verdict->bias_verdicts);
+  verdict->bias_undefined = drift_bias_measure(grid, labels, n_labels, settings, verdict->bias_verdicts);
   for (guint i = 0; i < verdict->bias_verdicts->len; i++) {
     const DriftBiasVerdict *bias = g_ptr_array_index(verdict->bias_verdicts, i);
     verdict->bias = verdict->bias || bias->breach;

@@ -31,10 +31,16 @@ void drift_window_test_quality(const DriftAccumulator *profile, const DriftBasel
                                const DriftAccumulator *window, guint quantity, double p[DRIFT_N_QUALITY],
                                double rise[DRIFT_N_QUALITY]);
 
+/* Fills the verdict's slices and dependences when the grid has joint histograms; a dependence that changed raises drift
+ * and may raise the evidence. */
+void drift_window_judge_slices(const DriftAccumulator *profile, const DriftAccumulator *window,
+                               const DriftLabelRow *labels, guint n_labels, const DriftWindowSettings *settings,
+                               DriftWindowVerdict *verdict);
+
 void drift_performance_measure(const DriftSchema *schema, const DriftLabelRow *rows, guint n, double confidence,
                                DriftPerformance *performance);
-/* Appends DriftBiasVerdict* to `verdicts`. */
-void drift_bias_measure(const DriftGrid *grid, const DriftLabelRow *rows, guint n, const DriftWindowSettings *settings,
-                        GPtrArray *verdicts);
+/* Appends DriftBiasVerdict* to `verdicts`; returns why it has none, static, or NULL. */
+const gchar *drift_bias_measure(const DriftGrid *grid, const DriftLabelRow *rows, guint n,
+                                const DriftWindowSettings *settings, GPtrArray *verdicts);
 
 G_END_DECLS

@@ -57,13 +57,18 @@ static DriftTable *make_table(guint n)
   return table;
 }
 
-static DriftGrid *make_grid(guint n, guint max_bins)
+static DriftGrid *make_grid_with_pairs(guint n, guint max_bins, guint max_pairs)
 {
   g_autoptr(DriftSchema) schema = make_schema();
   g_autoptr(DriftTable) table = make_table(n);
-  DriftGrid *grid = drift_grid_new(schema, table, max_bins, NULL);
+  DriftGrid *grid = drift_grid_new_with_pairs(schema, table, max_bins, max_pairs, NULL);
   ck_assert_ptr_nonnull(grid);
   return grid;
+}
+
+static DriftGrid *make_grid(guint n, guint max_bins)
+{
+  return make_grid_with_pairs(n, max_bins, 0);
 }
 
 /* An event with all that may happen to it. */
@@ -171,7 +176,8 @@ END_TEST
 /* However events are split among accumulators and merged, the bytes are the same. */
 START_TEST(order_and_splits_do_not_matter)
 {
-  g_autoptr(DriftGrid) grid = make_grid(800, 100);
+  g_autoptr(DriftGrid) grid = make_grid_with_pairs(800, 100, _i == 0 ? 0 : DRIFT_GRID_DEFAULT_PAIRS);
+  ck_assert((drift_grid_n_pairs(grid) > 0) == (_i == 1));
   for (guint trial = 0; trial < 20; trial++) {
     guint n_parts = 1 + trial % 5, n_events = 1500;
     guint64 seed = generator_state;
@@ -232,7 +238,7 @@ END_TEST
 /* Cells that needed 32 or 64 bits on the way make no difference to the bytes, nor does a reset. */
 START_TEST(widths_are_not_contents)
 {
-  g_autoptr(DriftGrid) grid = make_grid(100, 16);
+  g_autoptr(DriftGrid) grid = make_grid_with_pairs(100, 16, _i == 0 ? 0 : DRIFT_GRID_DEFAULT_PAIRS);
   g_autoptr(DriftAccumulator) one = drift_accumulator_new(grid), many = drift_accumulator_new(grid);
   DriftValue features[4] = {drift_value_number(0), drift_value_number(1), drift_value_text("a", -1),
                             drift_value_missing()};
@@ -254,6 +260,73 @@ START_TEST(widths_are_not_contents)
   drift_accumulator_add(one, &event);
   g_autoptr(GBytes) left = drift_accumulator_to_bytes(one), right = drift_accumulator_to_bytes(many);
   ck_assert(g_bytes_equal(left, right));
+}
+END_TEST
+
+/* Each pair's histogram has the cells that a count by hand gives, and what an event lacks is a part too. */
+START_TEST(joint_histograms_count_pairs)
+{
+  g_autoptr(DriftGrid) grid = make_grid_with_pairs(800, 100, 64);
+  ck_assert_uint_eq(drift_grid_n_pairs(grid), 3); /* "nothing" has a single part; there is no prediction */
+  g_autoptr(DriftAccumulator) accumulator = drift_accumulator_new(grid);
+  g_autofree guint64 *expected = g_new0(guint64, 3 * DRIFT_JOINT_CELLS);
+  DriftValue features[4];
+  for (guint i = 0; i < 3000; i++) {
+    DriftEvent event = random_event(features);
+    drift_accumulator_add(accumulator, &event);
+    for (guint pair = 0; pair < 3; pair++) {
+      const DriftGridPair *of = &grid->joint.pairs[pair];
+      guint first = grid->joint.partitions[of->first].part_of[accumulator->places[of->first].cell];
+      guint second = grid->joint.partitions[of->second].part_of[accumulator->places[of->second].cell];
+      expected[pair * DRIFT_JOINT_CELLS + first * DRIFT_MAX_PARTS + second]++;
+    }
+  }
+  for (guint cell = 0; cell < 3 * DRIFT_JOINT_CELLS; cell++)
+    ck_assert_uint_eq(drift_counts_get(&accumulator->joint, cell), expected[cell]);
+  const DriftPartition *group = &grid->joint.partitions[2];
+  ck_assert_uint_eq(group->n_parts, 6); /* a, b, c, 1, any other, no value */
+  ck_assert_uint_eq(group->part_of[drift_quantity_missing(&grid->quantities[2])], 5);
+  ck_assert_uint_eq(group->part_of[drift_quantity_unseen(&grid->quantities[2])], 4);
+  DriftGrid *again = drift_grid_ref(grid);
+  ck_assert_uint_eq(drift_grid_n_pairs(again), 3);
+  drift_grid_unref(again);
+}
+END_TEST
+
+/* Bytes that kedge wrote before grids had pairs: the grid keeps its name and is written as it was. */
+START_TEST(version_1_is_still_read)
+{
+  static const gchar grid_text[] =
+      "S0RHUgGbBQAA6AAiavhE8ewotS/9YJsE/R4AZjrdPkBam+EhNMGkQvtrEpaHQJUfYbWjCvwEAM+tFnYFYTHAAlTN6Jwxuum2HZt6QQWEiYhYRG"
+      "i2oEsu/dJlJienmQDaAN0AV/5a+fv51/Nv51/Ov1X+bv7V/Evlb+bf85SfMX++/FnKz5Y/V/5M+fPkz5I/R/4c5WcoP0P+/OTnx5+d/Oz4M+PP"
+      "ij83+TnxZyU/H/5c+PPgz0h+Dvz57+fuz3g/c392+9///6efwYZdta5eX2FfXWJfM019pQ3iNc1ETTJ6E43+B/CaGe0YjK3/NjS/umAhdq35wt"
+      "Jo/888RCGgeLIMzozsp48hpTtaTFUddtzRpkkBa2ImOXambGwH+bCahTjDj4wHI7AQ3JkjH5n7wX8nitTh1FxxF4iAYWjeGM7LCyKBw+iT7bQO"
+      "jLpZucDcDZZWLlIYzwUWhpHhvGQfWDJMOMsf7Ibk5wRD4SGvJV4VJAli5bOyzKW9BDX4FdGjhBJNl7WSB47aLAd5LE1KKcbbFINZxxTFtKgxjE"
+      "4lm0RugNxiy1i45cPDWVQrmrJdLVeFQXug/VDHUtynSw5Okvyk5fTIJU/06mfQv1v+avmb5S+WvwFoXOb6BiCe3RFOjTaDKuPZjcDW2Uwjodmr"
+      "ZIsZ2mUZE1fVX1w3Kq7MovoFaBTNL7wRvdWI90K5Qm0src/1hsyLroqq9GMBgpCpS7BNAxDqiXZVp0PUIANuUzsRt9uzIc102KpbF6A+6vHarI"
+      "6SNZEXTAhVUdge6hNStJbl6iChPsCkIbT+aR/EK4yEHkJ0A+kfi9biOkGOBeoRcLbOpJIPlBdm3zRRIVFaRbUNz9QnpCIWj2KRE7IK5GMxVoFg"
+      "ILOi+MvPjlDRCjafMibgLB4W8eaGxTEwkFmecnOkMZ9qOHunFqTdrNCSMNMJ0xRdrCJG0564nC1JopVTnqauvbstdrrjpGOAC1BxWiDvjkIGKa"
+      "zpACsOlA8InJjWUDVpc+wU7DJImPD0BMs6NIaXFm0ZuHQhthbGMO+cBND2zEZSYBK3oDXBUHTp0dHRl5lE/CLZyloyDfAJlPr2ExtAmXxJNJrx"
+      "C42qleU6EY6LtkVRqw3VBAUwLXnuvQPv3haXrCnab4tpAosg23wOfozAmVkb729HkFY61HV0iJRVjT6aTigHCIk3qpYzfAuCw7XTWz0/ugpSCc"
+      "2j1R65RwFcqCE8jHBS/pT1kIOmkA4QeIIcht0LpJxKNEmTeEUmMjRJkKsiEKgieOEAaR6S9oFqD0n7QLUPpH1I2v5IMHbk3Ji5KWfHzK3ExCdM"
+      "7YA+ZpjlYATdPkYZeo3WIegg3xbQsrU5CtDtFA==";
+  static const gchar accumulator_text[] =
+      "S0RBQwFlAAAAHPaiUYCEay0otS/9IGU9AgB0A+gAImr4RPHsDAQBAwwAAAAYAgAA4J00QEhAAwAFAQUBAgECDAFCDAABXQwAAQAAAAwBAgwBQg"
+      "wFAHsKBgY8U8ag8waXBA==";
+  gsize grid_length, length;
+  g_autofree guchar *grid_data = g_base64_decode(grid_text, &grid_length),
+                    *data = g_base64_decode(accumulator_text, &length);
+  g_autoptr(GBytes) grid_bytes = g_bytes_new(grid_data, grid_length), bytes = g_bytes_new(data, length);
+  g_autoptr(DriftGrid) grid = drift_grid_from_bytes(grid_bytes, NULL);
+  ck_assert_ptr_nonnull(grid);
+  ck_assert_str_eq(drift_grid_get_id(grid), "ecf144f86a2200e8");
+  ck_assert_uint_eq(drift_grid_n_pairs(grid), 0);
+  g_autoptr(DriftAccumulator) accumulator = drift_accumulator_from_bytes(grid, bytes, NULL);
+  ck_assert_ptr_nonnull(accumulator);
+  ck_assert_uint_eq(drift_accumulator_get_count(accumulator), 12);
+  g_autoptr(GBytes) grid_again = drift_grid_to_bytes(grid), again = drift_accumulator_to_bytes(accumulator);
+  ck_assert(g_bytes_equal(grid_bytes, grid_again));
+  ck_assert(g_bytes_equal(bytes, again));
 }
 END_TEST
 
@@ -343,7 +416,8 @@ END_TEST
 
 static GBytes *damage(GBytes *bytes, const gchar *magic)
 {
-  g_autoptr(GBytes) raw = drift_frame_unpack(magic, 1, G_MAXUINT32, "test", bytes, NULL);
+  guint8 version = drift_frame_version(bytes);
+  g_autoptr(GBytes) raw = drift_frame_unpack(magic, version, G_MAXUINT32, "test", bytes, NULL);
   gsize length;
   const guint8 *data = g_bytes_get_data(raw, &length);
   g_autoptr(GByteArray) changed = g_byte_array_new();
@@ -358,7 +432,7 @@ static GBytes *damage(GBytes *bytes, const gchar *magic)
     else
       changed->data[at] ^= (guint8)(1u << next_random() % 8);
   }
-  return drift_frame_pack(magic, 1, changed);
+  return drift_frame_pack(magic, version, changed);
 }
 
 static void check_edges(const DriftGrid *grid)
@@ -372,7 +446,7 @@ static void check_edges(const DriftGrid *grid)
 
 START_TEST(hostile_contents_never_crash)
 {
-  g_autoptr(DriftGrid) grid = make_grid(60, 16);
+  g_autoptr(DriftGrid) grid = make_grid_with_pairs(60, 16, _i == 0 ? 0 : DRIFT_GRID_DEFAULT_PAIRS);
   g_autoptr(DriftAccumulator) accumulator = drift_accumulator_new(grid);
   DriftValue features[4];
   for (guint i = 0; i < 300; i++) {
@@ -387,6 +461,8 @@ START_TEST(hostile_contents_never_crash)
     g_autoptr(DriftGrid) read_grid = drift_grid_from_bytes(bad_grid, &grid_error);
     ck_assert((read_grid == NULL) == (grid_error != NULL));
     if (read_grid != NULL) {
+      g_autoptr(GBytes) same = drift_grid_to_bytes(read_grid);
+      ck_assert(_i == 0 || g_bytes_equal(same, bad_grid));
       check_edges(read_grid);
       g_autoptr(DriftAccumulator) user = drift_accumulator_new(read_grid);
       DriftEvent event = random_event(features);
@@ -487,14 +563,16 @@ int main(void)
   tcase_add_test(tests, frequent_values_have_bins_of_their_own);
   tcase_add_test(tests, grids_round_trip_and_name_themselves);
   tcase_add_test(tests, bad_references_are_refused);
-  tcase_add_test(tests, order_and_splits_do_not_matter);
+  tcase_add_loop_test(tests, order_and_splits_do_not_matter, 0, 2);
   tcase_add_test(tests, zeros_have_one_sign);
-  tcase_add_test(tests, widths_are_not_contents);
+  tcase_add_loop_test(tests, widths_are_not_contents, 0, 2);
+  tcase_add_test(tests, joint_histograms_count_pairs);
+  tcase_add_test(tests, version_1_is_still_read);
   tcase_add_test(tests, summaries_are_right);
   tcase_add_test(tests, different_grids_do_not_add);
   tcase_add_test(tests, an_empty_accumulator_round_trips);
   tcase_add_test(tests, open_panes_are_small);
-  tcase_add_test(tests, hostile_contents_never_crash);
+  tcase_add_loop_test(tests, hostile_contents_never_crash, 0, 2);
   tcase_add_test(tests, truncated_frames_are_refused);
   tcase_add_test(tests, label_rows_round_trip);
   suite_add_tcase(suite, tests);
