@@ -140,7 +140,7 @@ static gboolean put_profile(RegistryArtifacts *artifacts, const DriftSchema *sch
   g_autoptr(DriftGrid) grid = drift_grid_new(schema, table, 0, error);
   if (grid == NULL) return FALSE;
   g_autoptr(DriftAccumulator) profile = drift_accumulator_from_table(grid, table, error);
-  g_autoptr(DriftBaseline) baseline = profile != NULL ? drift_baseline_new(grid, table, error) : NULL;
+  g_autoptr(DriftBaseline) baseline = profile != NULL ? drift_baseline_new(profile, table, error) : NULL;
   if (baseline == NULL) return FALSE;
   g_autoptr(GBytes) grid_bytes = drift_grid_to_bytes(grid);
   g_autoptr(GBytes) profile_bytes = drift_reference_to_bytes(profile, baseline);

@@ -5,8 +5,7 @@
 #include "drift/distributions.h"
 #include "drift/statistics.h"
 
-/* Block sizes whose excess stands out by so many standard errors of independent rows are believed in full; below that
- * what is left after LEAST of them. */
+/* An excess stands out by so many standard errors of independent rows; one that does not counts less LEAST of them. */
 #define BELIEVED 2
 #define LEAST 1
 /* Squares that the mean over thresholds is worth: (sum of eigenvalues)^2 / sum of squares of the Brownian bridge. */
@@ -31,7 +30,7 @@ gboolean drift_baseline_is_unsteady(const DriftBaseline *baseline, guint quantit
 
 static double n_blocks(const DriftBaseline *baseline, guint scale)
 {
-  return floor((double)baseline->n_rows / (double)(G_GUINT64_CONSTANT(2) << scale));
+  return floor((double)baseline->n_rows / (double)drift_baseline_block(scale));
 }
 
 /* A multiple of the variance, where it was found (-1: nowhere), and its freedom. */
@@ -46,17 +45,30 @@ static double figure(const DriftBaselineQuantity *quantity, guint scale, gsize o
   return *(const double *)(gconstpointer)((const gchar *)&quantity->scales[scale] + offset);
 }
 
-/* Over the block sizes up to the first that a window of `rows` rows does not exceed: the largest that the blocks'
- * number lets one believe. `squares`: how many independent squares one block is worth. */
+/* Number of block sizes up to the first that a window of `rows` rows does not exceed. */
+static guint scales_for(const DriftBaseline *baseline, double rows)
+{
+  guint n = 0;
+  while (n < baseline->n_scales && (n == 0 || (double)drift_baseline_block(n - 1) < rows)) n++;
+  return n;
+}
+
+/* The largest multiple over the block sizes. Where one of them stands out, there is dependence and every size's
+ * estimate is taken in full; else what is left of it after one standard error of independent rows. `squares`: how many
+ * independent squares one block is worth. */
 static Multiple find_multiple(const DriftBaseline *baseline, const DriftBaselineQuantity *quantity, double rows,
                               gsize offset, double squares)
 {
   Multiple found = {.value = 1, .freedom = INFINITY, .scale = -1};
-  for (guint scale = 0; scale < baseline->n_scales && (scale == 0 || (double)(1ull << scale) < rows); scale++) {
+  guint n = scales_for(baseline, rows);
+  gboolean believed = FALSE;
+  for (guint scale = 0; scale < n; scale++) {
+    double error = sqrt(2 / ((n_blocks(baseline, scale) - 1) * squares));
+    believed = believed || figure(quantity, scale, offset) > 1 + BELIEVED * error;
+  }
+  for (guint scale = 0; scale < n; scale++) {
     double freedom = (n_blocks(baseline, scale) - 1) * squares, error = sqrt(2 / freedom);
-    double excess = (figure(quantity, scale, offset) - 1) / error;
-    gboolean believed = excess > BELIEVED;
-    double value = 1 + (believed ? excess : excess - LEAST) * error;
+    double value = figure(quantity, scale, offset) - (believed ? 0 : LEAST * error);
     if (value > found.value)
       found = (Multiple){.value = value, .freedom = believed ? freedom : INFINITY, .scale = (gint)scale};
   }

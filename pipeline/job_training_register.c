@@ -69,7 +69,7 @@ static gboolean make_profile(PipelineTraining *training, const gchar *grid_diges
   g_autoptr(PipelineModel) model = pipeline_model_load(training->trained.onnx, training->schema, NULL, error);
   if (model == NULL || !add_outputs(training, model, error)) return FALSE;
   g_autoptr(DriftAccumulator) profile = drift_accumulator_from_table(grid, training->train, error);
-  g_autoptr(DriftBaseline) baseline = profile != NULL ? drift_baseline_new(grid, training->train, error) : NULL;
+  g_autoptr(DriftBaseline) baseline = profile != NULL ? drift_baseline_new(profile, training->train, error) : NULL;
   if (baseline == NULL) return FALSE;
   g_autoptr(GBytes) bytes = drift_reference_to_bytes(profile, baseline);
   *profile_digest = registry_artifacts_put(artifacts, bytes, error);

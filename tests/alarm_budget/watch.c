@@ -11,9 +11,8 @@ void watch_init(Watch *watch, Traffic *traffic, guint64 n_reference, gboolean wi
   g_autoptr(DriftTable) reference = traffic_table(traffic, n_reference);
   g_autoptr(DriftGrid) grid = drift_grid_new(schema, reference, 0, &error);
   if (grid == NULL) g_error("alarm budget: %s", error->message);
-  *watch = (Watch){.profile = drift_accumulator_from_table(grid, reference, NULL),
-                   .baseline = with_baseline ? drift_baseline_new(grid, reference, NULL) : NULL,
-                   .pane = drift_accumulator_new(grid)};
+  *watch = (Watch){.profile = drift_accumulator_from_table(grid, reference, NULL), .pane = drift_accumulator_new(grid)};
+  if (with_baseline) watch->baseline = drift_baseline_new(watch->profile, reference, NULL);
   for (guint i = 0; i < N_LENGTHS; i++) {
     watch->of[i].watched = TRUE;
     watch->of[i].window = drift_accumulator_new(grid);
