@@ -36,6 +36,12 @@ static inline void drift_counts_increment(DriftCounts *counts, guint cell)
       narrow[cell]++;
       return;
     }
+  } else if (counts->width == 4) {
+    guint32 *wide = counts->cells;
+    if (G_LIKELY(wide[cell] < G_MAXUINT32)) {
+      wide[cell]++;
+      return;
+    }
   }
   drift_counts_add(counts, cell, 1);
 }

@@ -55,9 +55,9 @@ double drift_chi_squared(const double *reference, const double *window, guint n_
     double pooled = reference[i] + window[i];
     if (pooled == 0) continue;
     filled++;
-    /* Both rows of the column at once: (a m - b n)^2 / (n m (a + b)). */
+    /* Both rows of the column at once: (a m - b n)^2 / (n m (a + b)); the same to the bit for exchanged sides. */
     double difference = reference[i] / n - window[i] / m;
-    statistic += difference * difference * n / pooled * m;
+    statistic += difference * difference / pooled * (n * m);
   }
   *df = filled - 1;
   return filled < 2 ? 0 : statistic;
@@ -85,7 +85,7 @@ double drift_psi(const double *reference, const double *window, guint n_cells)
   if (n == 0 || m == 0) return NAN;
   for (guint i = 0; i < n_cells; i++) {
     double p = (reference[i] + .5) / (n + .5 * n_cells), q = (window[i] + .5) / (m + .5 * n_cells);
-    sum += (p - q) * log(p / q);
+    sum += fabs(p - q) * log(fmax(p, q) / fmin(p, q)); /* the same to the bit for exchanged sides */
   }
   return sum;
 }

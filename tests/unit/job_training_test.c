@@ -194,6 +194,21 @@ START_TEST(rehearsal_rows_train_and_are_not_held_out)
 }
 END_TEST
 
+START_TEST(a_retraining_may_be_reweighed)
+{
+  JobFixture *fixture = open_worlds(_i, 400);
+  g_autofree gchar *plain = retrain_spec(200, 600, ""), *spec = retrain_spec(200, 600, ", \"reweigh\": true");
+  g_autoptr(RegistryJob) one = execute(fixture, "plain", "retrain", plain);
+  g_autoptr(RegistryJob) other = execute(fixture, "reweighed", "retrain", spec);
+  json_decref(result_of(one));
+  json_decref(result_of(other));
+  g_autoptr(RegistryVersion) a = registry_version_get(fixture->store, "loan", 2, NULL);
+  g_autoptr(RegistryVersion) b = registry_version_get(fixture->store, "loan", 3, NULL);
+  ck_assert_str_ne(a->onnx_digest, b->onnx_digest); /* other weights of the rows, another model */
+  job_fixture_close(fixture);
+}
+END_TEST
+
 START_TEST(a_job_registers_once)
 {
   JobFixture *fixture = open_worlds(_i, 100);
@@ -405,6 +420,7 @@ int main(void)
   tcase_add_test(tests, held_out_rows_are_never_trained_on);
   tcase_add_test(tests, rehearsal_rows_train_and_are_not_held_out);
   tcase_add_loop_test(tests, a_job_registers_once, 0, stores);
+  tcase_add_loop_test(tests, a_retraining_may_be_reweighed, 0, stores);
   tcase_add_test(tests, the_same_job_gives_the_same_bytes);
   tcase_add_test(tests, what_cannot_be_learnt_from_fails_in_words);
   tcase_add_test(tests, one_class_only_fails_in_words);
