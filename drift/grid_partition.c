@@ -93,20 +93,32 @@ void drift_partition_clear(DriftPartition *partition)
 
 /* --- rows --------------------------------------------------------------------------------------------------------- */
 
-static guint8 part_of_value(const DriftPartition *partition, const DriftQuantity *quantity, const DriftValue *value)
+guint drift_quantity_cell_of(const DriftQuantity *quantity, const DriftValue *value)
 {
   double number;
-  guint cell;
-  if (value->kind == DRIFT_VALUE_MISSING) {
-    cell = drift_quantity_missing(quantity);
-  } else if (quantity->kind == DRIFT_CATEGORICAL) {
+  if (value->kind == DRIFT_VALUE_MISSING) return drift_quantity_missing(quantity);
+  if (quantity->kind == DRIFT_CATEGORICAL) {
     gint code = drift_categories_find(quantity->categories, value);
-    cell = code < 0 ? drift_quantity_unseen(quantity) : (guint)code;
-  } else {
-    cell = drift_value_to_number(value, &number) ? drift_bins_find(quantity->bins, number)
-                                                 : drift_quantity_unseen(quantity);
+    return code < 0 ? drift_quantity_unseen(quantity) : (guint)code;
   }
-  return partition->part_of[cell];
+  if (!drift_value_to_number(value, &number)) return drift_quantity_unseen(quantity);
+  return drift_bins_find(quantity->bins, number);
+}
+
+guint8 drift_partition_of_value(const DriftPartition *partition, const DriftQuantity *quantity, const DriftValue *value)
+{
+  return partition->part_of[drift_quantity_cell_of(quantity, value)];
+}
+
+void drift_part_marks_sample(const DriftQuantity *quantity, const DriftColumn *column, guint64 n_rows,
+                             guint64 sample_rows, DriftPartMarks *marks)
+{
+  g_autofree guint64 *counts = g_new0(guint64, drift_quantity_n_cells(quantity));
+  for (guint64 i = 0; i < sample_rows; i++) {
+    DriftValue value = drift_column_get_value(column, n_rows * i / sample_rows);
+    counts[drift_quantity_cell_of(quantity, &value)]++;
+  }
+  drift_part_marks_choose(quantity, counts, marks);
 }
 
 /* A part is the number of ends below the value: no look-up of bins, and no branch. */
@@ -133,7 +145,7 @@ static void encode_codes(const DriftPartition *partition, const DriftQuantity *q
   g_autofree guint8 *of_code = g_new(guint8, n + 1);
   for (guint code = 0; code < n; code++) {
     DriftValue value = drift_value_text(g_ptr_array_index(column->dictionary, code), -1);
-    of_code[code] = part_of_value(partition, quantity, &value);
+    of_code[code] = drift_partition_of_value(partition, quantity, &value);
   }
   for (guint64 row = 0; row < n_rows; row++) {
     guint32 code = g_array_index(column->codes, guint32, row);
@@ -151,7 +163,7 @@ void drift_partition_encode(const DriftPartition *partition, const DriftQuantity
   } else {
     for (guint64 row = 0; row < n_rows; row++) {
       DriftValue value = drift_column_get_value(column, row);
-      parts[row] = part_of_value(partition, quantity, &value);
+      parts[row] = drift_partition_of_value(partition, quantity, &value);
     }
   }
 }
