@@ -113,11 +113,13 @@ json_t *verdict_window_to_json(const DriftWindowVerdict *verdict, const DriftWin
 
 json_t *verdict_settings_to_json(const DriftWindowSettings *s)
 {
-  return json_pack("{s:f, s:f, s:f, s:f, s:i, s:f}", "minimum_effect", s->minimum_effect, "false_discovery_rate",
-                   s->false_discovery_rate, "missing_rate_increase", s->missing_rate_increase, "disparate_impact_bound",
+  return json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:i, s:f}", "minimum_effect", s->minimum_effect,
+                   "false_discovery_rate", s->false_discovery_rate, "quality_level", s->quality_level, "joint_level",
+                   s->joint_level, "missing_rate_increase", s->missing_rate_increase, "disparate_impact_bound",
                    s->disparate_impact_bound, "minimum_group", (int)s->minimum_group, "confidence", s->confidence);
 }
 
+/* Verdicts of before there were several levels have one. */
 gboolean verdict_settings_from_json(const json_t *json, DriftWindowSettings *settings)
 {
   int minimum_group = 0;
@@ -128,7 +130,9 @@ gboolean verdict_settings_from_json(const json_t *json, DriftWindowSettings *set
                   "minimum_group", &minimum_group, "confidence", &settings->confidence) != 0)
     return FALSE;
   settings->minimum_group = (guint)minimum_group;
-  return TRUE;
+  settings->quality_level = settings->joint_level = settings->false_discovery_rate;
+  return json_unpack((json_t *)json, "{s?F, s?F}", "quality_level", &settings->quality_level, "joint_level",
+                     &settings->joint_level) == 0;
 }
 
 json_t *verdict_step_to_json(const AdaptStep *step)
