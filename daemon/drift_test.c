@@ -274,6 +274,7 @@ static gboolean fill_report(const DriftTestRequest *request, const DriftTestSett
   if (wants_auto &&
       (!drift_test_auto(request, settings, columns, n, report, &drift, error) || !run_companions(columns, n, error)))
     return FALSE;
+  if (wants_auto && !drift_test_slices(request, settings, columns, n, report, &drift, error)) return FALSE;
   for (guint i = 0; i < methods->len; i++)
     if (!run_method(methods->pdata[i], request->options, settings, columns, n, &drift, error)) return FALSE;
   json_object_set_new(report, "drift", json_boolean(drift));

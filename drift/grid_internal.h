@@ -25,9 +25,10 @@ typedef struct {
   guint n_quartiles;
 } DriftQuantity;
 
-/* Parts of a quantity at most: for numbers value parts and "no value"; for categories the kept ones, "any other" and
- * "no value". */
+/* Parts of a quantity at most: for numbers those below the reference's range, quantile parts of it, those above it, and
+ * "no value"; for categories the kept ones, "any other" and "no value". */
 #define DRIFT_MAX_PARTS 8
+#define DRIFT_QUANTILE_PARTS 5
 #define DRIFT_VALUE_PARTS 6
 
 /* --- parts of a quantity: grid_partition.c ----------------------------------------------------------------------- */

@@ -4,16 +4,22 @@
 
 #include "drift/grid_internal.h"
 
+/* Below the reference's range, quantile parts of it, above it. */
 static void choose_bins(const DriftQuantity *quantity, const guint64 *counts, DriftPartMarks *marks)
 {
   guint64 total = 0, below = 0;
-  for (guint bin = 0; bin < quantity->n_bins; bin++) total += counts[bin];
-  for (guint bin = 0; bin + 1 < quantity->n_bins && marks->n + 1 < DRIFT_VALUE_PARTS; bin++) {
+  guint last = quantity->n_bins - 1, parts = 1;
+  if (last < 2) return; /* no range */
+  for (guint bin = 1; bin < last; bin++) total += counts[bin];
+  marks->at[marks->n++] = 1;
+  for (guint bin = 1; bin + 1 < last && parts < DRIFT_QUANTILE_PARTS; bin++) {
     below += counts[bin];
-    /* The part ends with the bin that reaches its share of the rows, unless nothing would be left above. */
-    gboolean reached = below * DRIFT_VALUE_PARTS >= total * (marks->n + 1);
-    if (counts[bin] > 0 && reached && below < total) marks->at[marks->n++] = (guint16)(bin + 1);
+    /* A part ends with the bin that reaches its share of the rows, unless nothing would be left above. */
+    if (counts[bin] == 0 || below * DRIFT_QUANTILE_PARTS < total * parts || below >= total) continue;
+    marks->at[marks->n++] = (guint16)(bin + 1);
+    parts++;
   }
+  marks->at[marks->n++] = (guint16)last;
 }
 
 typedef struct {
@@ -58,7 +64,7 @@ void drift_part_marks_choose(const DriftQuantity *quantity, const guint64 *count
 gboolean drift_part_marks_fit(const DriftQuantity *quantity, const DriftPartMarks *marks)
 {
   gboolean numeric = quantity->kind == DRIFT_NUMERIC;
-  if (marks->n > (numeric ? DRIFT_VALUE_PARTS - 1 : DRIFT_VALUE_PARTS)) return FALSE;
+  if (marks->n > G_N_ELEMENTS(marks->at)) return FALSE;
   for (guint i = 0; i < marks->n; i++) {
     if (marks->at[i] >= quantity->n_bins || (i > 0 && marks->at[i] <= marks->at[i - 1])) return FALSE;
     if (numeric && marks->at[i] == 0) return FALSE;

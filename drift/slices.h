@@ -28,7 +28,7 @@ typedef struct {
   DriftSliceKind kind;
   guint n_conditions;                  /* 1 or 2 */
   gchar *features[2];                  /* owned; the second NULL with one condition */
-  gchar *conditions[2];                /* owned: "age <= 30", "city = Oslo", "city has no value" */
+  gchar *conditions[2];                /* owned: "18 < age <= 30", "city = Oslo", "city has no value" */
   guint64 n_reference, n_window;       /* rows in the slice */
   guint64 rows_reference, rows_window; /* all rows */
   double reference, window, other;
