@@ -8,6 +8,7 @@
 #include "pipeline/error.h"
 #include "pipeline/model_spec.h"
 #include "pipeline/network_build.h"
+#include "pipeline/npy.h"
 #include "registry/model.h"
 
 void command_model_clear(CommandModel *model)
@@ -125,8 +126,21 @@ DriftSchema *command_infer_schema(const DriftTable *table, const gchar *label, c
 
 DriftTable *command_read_table(const gchar *path, GError **error)
 {
-  if (!g_str_has_suffix(path, ".npy") && !g_str_has_suffix(path, ".npz")) return pipeline_csv_read(path, error);
-  g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_UNSUPPORTED, "%s: only CSV files with a header are read so far",
-              path);
+  if (g_str_has_suffix(path, ".npy")) return pipeline_npy_read_table(path, error);
+  if (!g_str_has_suffix(path, ".npz")) return pipeline_csv_read(path, error);
+  g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_UNSUPPORTED,
+              "%s: CSV files with a header and .npy arrays are read; save the arrays of the .npz one by one", path);
   return NULL;
+}
+
+GHashTable *command_parse_pairs(gchar **texts, const gchar **bad)
+{
+  g_autoptr(GHashTable) options = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+  for (guint i = 0; texts != NULL && texts[i] != NULL; i++) {
+    const gchar *equals = strchr(texts[i], '=');
+    *bad = texts[i];
+    if (equals == NULL || equals == texts[i]) return NULL;
+    g_hash_table_insert(options, g_strndup(texts[i], (gsize)(equals - texts[i])), g_strdup(equals + 1));
+  }
+  return g_steal_pointer(&options);
 }

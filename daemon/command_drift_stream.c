@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "daemon/command.h"
+#include "daemon/command_data.h"
 #include "daemon/number_stream.h"
 #include "drift/detector.h"
 
@@ -29,19 +29,6 @@ static void print_methods(void)
     printf("%s\n    %s\n", type->name, type->summary);
     for (const gchar *const *line = type->option_help; *line != NULL; line++) printf("      %s\n", *line);
   }
-}
-
-/* k=v texts as a table; NULL: *bad is the text that is not. */
-static GHashTable *parse_options(gchar **texts, const gchar **bad)
-{
-  g_autoptr(GHashTable) options = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
-  for (guint i = 0; texts != NULL && texts[i] != NULL; i++) {
-    const gchar *equals = strchr(texts[i], '=');
-    *bad = texts[i];
-    if (equals == NULL || equals == texts[i]) return NULL;
-    g_hash_table_insert(options, g_strndup(texts[i], (gsize)(equals - texts[i])), g_strdup(equals + 1));
-  }
-  return g_steal_pointer(&options);
 }
 
 typedef struct {
@@ -153,7 +140,7 @@ static int drift_stream_run(int argc, char **argv)
     print_methods();
     command_common_clear(&common);
     status = COMMAND_DONE;
-  } else if ((options = parse_options(arguments.options, &bad)) == NULL) {
+  } else if ((options = command_parse_pairs(arguments.options, &bad)) == NULL) {
     status = command_usage(&common, "--option %s: it is K=V", bad);
   } else if (argc != 2) {
     status = command_usage(&common, "one FILE is needed, or - for standard input");
@@ -169,7 +156,7 @@ const Command command_drift_stream = {
     .arguments = "[--method M] [--option K=V]... [--column X] FILE|-",
     .summary = "watch a series with an online detector",
     .help =
-        "Reads one column of a CSV, row by row, and prints the 0-based index of every row at which the detector finds "
+        "Reads one column of a CSV (or of a .npy array), row by row, and prints the 0-based index of every row at which the detector finds "
         "a drift, at once. An empty cell is a missing value: it is skipped, but counted in the indices. A file of "
         "one column of numbers may lack its header. --methods names the detectors and their options; the default, "
         "auto, takes any series and keeps a budget of false alarms (--option budget=0.1 --option rows=10000).\n\n"

@@ -4,7 +4,9 @@
 
 #include "daemon/command_data.h"
 #include "daemon/drift_test.h"
+#include "drift/multivariate.h"
 #include "drift/two_sample_method.h"
+#include "pipeline/embedding.h"
 #include "pipeline/error.h"
 
 extern const Command command_drift_test;
@@ -12,7 +14,7 @@ extern const Command command_drift_test;
 typedef struct {
   gchar *reference, *current, *html;
   gchar *label, *prediction, *score;
-  gchar **columns, **methods, **options;
+  gchar **columns, **embeddings, **methods, **options;
   gint slices;
   gboolean list;
 } DriftTestArguments;
@@ -26,24 +28,9 @@ static void arguments_clear(DriftTestArguments *arguments)
   g_free(arguments->prediction);
   g_free(arguments->score);
   g_strfreev(arguments->columns);
+  g_strfreev(arguments->embeddings);
   g_strfreev(arguments->methods);
   g_strfreev(arguments->options);
-}
-
-/* k=v texts as a table; NULL: *bad is the text without "=". */
-static GHashTable *parse_options(gchar **texts, const gchar **bad)
-{
-  GHashTable *options = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
-  for (guint i = 0; texts != NULL && texts[i] != NULL; i++) {
-    const gchar *equals = strchr(texts[i], '=');
-    if (equals == NULL || equals == texts[i]) {
-      *bad = texts[i];
-      g_hash_table_unref(options);
-      return NULL;
-    }
-    g_hash_table_insert(options, g_strndup(texts[i], (gsize)(equals - texts[i])), g_strdup(equals + 1));
-  }
-  return options;
 }
 
 /* --- printing ----------------------------------------------------------------------------------------------------- */
@@ -73,6 +60,13 @@ static void print_verdicts(const json_t *columns)
   command_table_print(table);
 }
 
+static const gchar *drift_text(const json_t *test)
+{
+  const json_t *drift = json_object_get(test, "drift");
+  if (drift == NULL) return "–";
+  return json_is_true(drift) ? "yes" : "no";
+}
+
 static void print_tests(const json_t *columns)
 {
   CommandTable *table = command_table_new(
@@ -86,12 +80,8 @@ static void print_tests(const json_t *columns)
                        *adjusted = text_short(json_object_get(test, "p_adjusted"));
       const gchar *undefined = json_string_value(json_object_get(test, "undefined")),
                   *from = json_string_value(json_object_get(test, "p_from"));
-      const json_t *drift = json_object_get(test, "drift");
       command_table_add(table, json_string_value(json_object_get(column, "column")),
-                        json_string_value(json_object_get(test, "method")), statistic, p, adjusted,
-                        drift == NULL         ? "–"
-                        : json_is_true(drift) ? "yes"
-                                              : "no",
+                        json_string_value(json_object_get(test, "method")), statistic, p, adjusted, drift_text(test),
                         undefined != NULL ? undefined
                         : from != NULL    ? from
                                           : "–",
@@ -141,14 +131,59 @@ static void print_slices(const json_t *report)
       printf("  %2zu. %s\n", i + 1, json_string_value(json_object_get(entry, "text")));
 }
 
+/* Whole rows: embeddings, or numeric columns together. */
+static void print_groups(const json_t *groups)
+{
+  CommandTable *table = command_table_new((const gchar *const[]){"rows of", ">columns", "method", ">statistic", ">p",
+                                                                 ">adjusted p", "drift", "p from", NULL});
+  gsize index, i;
+  json_t *group, *test;
+  json_array_foreach ((json_t *)groups, index, group) {
+    json_array_foreach (json_object_get(group, "tests"), i, test) {
+      g_autofree gchar *columns = command_text_count(json_object_get(group, "columns")),
+                       *statistic = text_short(json_object_get(test, "statistic")),
+                       *p = text_short(json_object_get(test, "p")),
+                       *adjusted = text_short(json_object_get(test, "p_adjusted"));
+      const gchar *undefined = json_string_value(json_object_get(test, "undefined")),
+                  *from = json_string_value(json_object_get(test, "p_from"));
+      command_table_add(table, json_string_value(json_object_get(group, "group")), columns,
+                        json_string_value(json_object_get(test, "method")), statistic, p, adjusted, drift_text(test),
+                        undefined != NULL ? undefined
+                        : from != NULL    ? from
+                                          : "–",
+                        NULL);
+    }
+  }
+  command_table_print(table);
+  json_array_foreach ((json_t *)groups, index, group) {
+    json_int_t left_out[] = {json_integer_value(json_object_get(group, "left_out_reference")),
+                             json_integer_value(json_object_get(group, "left_out_current"))};
+    if (left_out[0] + left_out[1] > 0)
+      printf("%s: rows with missing values were left out: %" JSON_INTEGER_FORMAT
+             " of the reference, %" JSON_INTEGER_FORMAT " of the current file\n",
+             json_string_value(json_object_get(group, "group")), left_out[0], left_out[1]);
+  }
+}
+
+static gboolean has_tests(const json_t *columns)
+{
+  gsize index;
+  json_t *column;
+  json_array_foreach ((json_t *)columns, index, column)
+    if (json_array_size(json_object_get(column, "tests")) > 0) return TRUE;
+  return FALSE;
+}
+
 static void print_report(json_t *report)
 {
-  const json_t *columns = json_object_get(report, "columns");
-  if (json_is_true(json_object_get(report, "auto"))) {
+  const json_t *columns = json_object_get(report, "columns"), *groups = json_object_get(report, "groups");
+  if (json_is_true(json_object_get(report, "auto")) && json_array_size(columns) > 0) {
     print_verdicts(columns);
     putchar('\n');
   }
-  print_tests(columns);
+  if (has_tests(columns)) print_tests(columns);
+  if (has_tests(columns) && groups != NULL) putchar('\n');
+  if (groups != NULL) print_groups(groups);
   print_slices(report);
   gsize ignored = json_array_size(json_object_get(report, "ignored_columns"));
   g_autofree gchar *level = text_short(json_object_get(report, "level"));
@@ -169,20 +204,43 @@ static void print_methods(void)
            method->summary);
     for (const gchar *const *line = method->option_help; *line != NULL; line++) printf("      %s\n", *line);
   }
+  for (const DriftMultivariateMethod *method = drift_multivariate_methods; method->name != NULL; method++) {
+    gboolean is_taken = drift_two_sample_find(method->name) != NULL; /* without --embedding, by single columns */
+    printf("%s%s (rows of numbers, embeddings)\n    %s\n", is_taken ? "multivariate-" : "", method->name,
+           method->summary);
+  }
+  printf("of all methods of rows\n");
+  for (const gchar *const *line = drift_test_rows_option_help; *line != NULL; line++) printf("      %s\n", *line);
 }
 
 /* --- running ------------------------------------------------------------------------------------------------------ */
 
+/* The embeddings' columns of JSON arrays become columns of their elements. */
+static DriftTable *read_side(const gchar *path, gchar **embeddings, GError **error)
+{
+  g_autoptr(DriftTable) table = command_read_table(path, error);
+  if (table == NULL) return NULL;
+  for (; embeddings != NULL && *embeddings != NULL; embeddings++)
+    if (!pipeline_embedding_expand(table, *embeddings, path, error)) return NULL;
+  return g_steal_pointer(&table);
+}
+
 static json_t *run_request(const DriftTestArguments *arguments, GHashTable *options, GError **error)
 {
-  g_autoptr(DriftTable) reference = command_read_table(arguments->reference, error);
-  g_autoptr(DriftTable) current = reference != NULL ? command_read_table(arguments->current, error) : NULL;
+  static const gchar *const of_array[] = {"x", NULL};
+  g_autoptr(DriftTable) reference = read_side(arguments->reference, arguments->embeddings, error);
+  g_autoptr(DriftTable) current =
+      reference != NULL ? read_side(arguments->current, arguments->embeddings, error) : NULL;
   if (current == NULL) return NULL;
+  /* An array of two dimensions is vectors, unless single columns of it are asked for. */
+  gboolean is_array = g_str_has_suffix(arguments->reference, ".npy") && arguments->columns == NULL &&
+                      arguments->embeddings == NULL && drift_table_get_column(reference, "x[0]") != NULL;
   const DriftTestRequest request = {.reference = reference,
                                     .current = current,
                                     .reference_name = arguments->reference,
                                     .current_name = arguments->current,
                                     .columns = (const gchar *const *)arguments->columns,
+                                    .embeddings = is_array ? of_array : (const gchar *const *)arguments->embeddings,
                                     .methods = (const gchar *const *)arguments->methods,
                                     .options = options,
                                     .timeline = arguments->html != NULL,
@@ -202,10 +260,12 @@ static int run_drift_test(int argc, char **argv)
 {
   DriftTestArguments a = {.slices = 10};
   const GOptionEntry entries[] = {
-      {"reference", 0, 0, G_OPTION_ARG_FILENAME, &a.reference, "CSV with a header: what is normal", "R.csv"},
-      {"current", 0, 0, G_OPTION_ARG_FILENAME, &a.current, "CSV with the rows in question; \"-\": standard input",
-       "C.csv"},
+      {"reference", 0, 0, G_OPTION_ARG_FILENAME, &a.reference, "CSV with a header, or .npy: what is normal", "R.csv"},
+      {"current", 0, 0, G_OPTION_ARG_FILENAME, &a.current,
+       "CSV with the rows in question, or .npy; \"-\": CSV of standard input", "C.csv"},
       {"column", 0, 0, G_OPTION_ARG_STRING_ARRAY, &a.columns, "only this column (repeat for more)", "X"},
+      {"embedding", 0, 0, G_OPTION_ARG_STRING_ARRAY, &a.embeddings,
+       "vectors: columns NAME[0], NAME[1], …, or one of JSON arrays (repeat for more)", "NAME"},
       {"method", 0, 0, G_OPTION_ARG_STRING_ARRAY, &a.methods, "auto (default) or one that --methods lists", "M"},
       {"option", 0, 0, G_OPTION_ARG_STRING_ARRAY, &a.options, "an option of the command or of a method", "k=v"},
       {"slices", 0, 0, G_OPTION_ARG_INT, &a.slices, "auto: list so many worst slices of a kind (10; 0: none)", "N"},
@@ -219,7 +279,7 @@ static int run_drift_test(int argc, char **argv)
   const gchar *bad = NULL;
   g_autoptr(GError) error = NULL;
   if (!command_parse(&command_drift_test, &argc, &argv, entries, &common)) return COMMAND_USAGE;
-  g_autoptr(GHashTable) options = parse_options(a.options, &bad);
+  g_autoptr(GHashTable) options = command_parse_pairs(a.options, &bad);
   int status;
   if (a.list) {
     print_methods();
@@ -248,14 +308,17 @@ static int run_drift_test(int argc, char **argv)
 
 const Command command_drift_test = {
     .name = "drift test",
-    .arguments = "--reference R.csv --current C.csv [--column X]... [--method M]... [--option k=v]... [--slices N] "
-                 "[--label L (--prediction P | --score S)] [--html F]",
+    .arguments = "--reference R.csv --current C.csv [--column X]... [--embedding NAME]... [--method M]... "
+                 "[--option k=v]... [--slices N] [--label L (--prediction P | --score S)] [--html F]",
     .summary = "tell whether the current rows come from the reference's law; exit status 3: drift",
-    .help =
-        "Without --method the verdict is that of the daemon's windows: drift needs an adjusted p-value at or below "
-        "the level and an effect at or above the minimum, so that neither large files alarm on trifles nor small "
-        "ones on noise. With --method the chosen tests are corrected over the columns and decide alone. Missing "
-        "cells are left out and counted. Slices are the rows that meet a condition on one column or on each of two; a "
-        "pair of columns that depend on each other otherwise than in the reference is drift too, at a quarter of the "
-        "level.",
+    .help = "Without --method the verdict is that of the daemon's windows: drift needs an adjusted p-value at or below "
+            "the level and an effect at or above the minimum, so that neither large files alarm on trifles nor small "
+            "ones on noise. With --method the chosen tests are corrected over the columns and decide alone. Missing "
+            "cells are left out and counted. Slices are the rows that meet a condition on one column or on each of "
+            "two; a pair "
+            "of columns that depend on each other otherwise than in the reference is drift too, at a quarter of the "
+            "level. Methods of rows (mmd, mmd-features, multivariate-energy, hotelling, lsdd, "
+            "classifier, mahalanobis, pca) see the numeric columns together, or with --embedding each embedding, which "
+            "is then no longer tested element by element; \"energy\" is of rows where there is an embedding. An array "
+            "of two dimensions (.npy) is the embedding x, one of one dimension the column x.",
     .run = run_drift_test};

@@ -9,28 +9,17 @@
 
 extern const Command command_profile;
 
-#define MAX_PROFILE_BYTES ((gsize)64 << 20)
-
 static DriftProfile *read_profile(const gchar *path, GError **error)
 {
   g_autofree gchar *text = NULL;
   gsize length;
   g_autoptr(GError) failure = NULL;
-  json_error_t json_error;
   if (!g_file_get_contents(path, &text, &length, error)) return NULL;
-  if (length > MAX_PROFILE_BYTES) {
-    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_DATA, "%s: larger than 64 MiB; is it a profile?", path);
-    return NULL;
+  DriftProfile *profile = profile_from_text(text, length, &failure);
+  if (profile == NULL) {
+    gboolean has_line = g_ascii_isdigit(*failure->message);
+    g_propagate_prefixed_error(error, g_steal_pointer(&failure), has_line ? "%s:" : "%s: ", path);
   }
-  json_t *json = json_loadb(text, length, JSON_REJECT_DUPLICATES, &json_error);
-  if (json == NULL) {
-    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_DATA, "%s:%d:%d: %s", path, json_error.line, json_error.column,
-                json_error.text);
-    return NULL;
-  }
-  DriftProfile *profile = profile_from_json(json, &failure);
-  json_decref(json);
-  if (profile == NULL) g_propagate_prefixed_error(error, g_steal_pointer(&failure), "%s: ", path);
   return profile;
 }
 

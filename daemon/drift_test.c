@@ -32,7 +32,7 @@ static gboolean read_settings(GHashTable *options, DriftTestSettings *settings, 
   return FALSE;
 }
 
-static gboolean help_has_key(const gchar *const *help, const gchar *key)
+gboolean drift_test_help_has_key(const gchar *const *help, const gchar *key)
 {
   gsize length = strlen(key);
   for (; *help != NULL; help++)
@@ -48,43 +48,66 @@ static GHashTable *options_for(const DriftTwoSampleMethod *method, GHashTable *o
   gpointer key, value;
   g_hash_table_iter_init(&iter, options);
   while (g_hash_table_iter_next(&iter, &key, &value))
-    if (help_has_key(method->option_help, key)) g_hash_table_insert(own, key, value);
+    if (drift_test_help_has_key(method->option_help, key)) g_hash_table_insert(own, key, value);
   return own;
 }
 
-/* The methods by name; "auto" becomes *wants_auto. */
-static GPtrArray *find_methods(const gchar *const *names, gboolean *wants_auto, GError **error)
+/* What is asked for, by name. */
+typedef struct {
+  gboolean wants_auto;
+  GPtrArray *columns; /* of DriftTwoSampleMethod: of single columns */
+  GPtrArray *rows;    /* of DriftMultivariateMethod: of whole rows */
+} Methods;
+
+static void methods_clear(Methods *methods)
 {
-  static const gchar *const only_auto[] = {"auto", NULL};
-  g_autoptr(GPtrArray) methods = g_ptr_array_new();
-  *wants_auto = FALSE;
-  for (const gchar *const *name = names != NULL && *names != NULL ? names : only_auto; *name != NULL; name++) {
-    const DriftTwoSampleMethod *method = drift_two_sample_find(*name);
-    if (strcmp(*name, "auto") == 0)
-      *wants_auto = TRUE;
-    else if (method != NULL)
-      g_ptr_array_add(methods, (gpointer)method);
-    else {
-      g_autoptr(GString) known = g_string_new("auto");
-      for (method = drift_two_sample_methods; method->name != NULL; method++)
-        g_string_append_printf(known, ", %s", method->name);
-      g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID, "no method \"%s\"; it is one of %s", *name,
-                  known->str);
-      return NULL;
-    }
-  }
-  return g_steal_pointer(&methods);
+  g_clear_pointer(&methods->columns, g_ptr_array_unref);
+  g_clear_pointer(&methods->rows, g_ptr_array_unref);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Methods, methods_clear)
+
+static gboolean unknown_method(const gchar *name, GError **error)
+{
+  g_autoptr(GString) known = g_string_new("auto");
+  for (const DriftTwoSampleMethod *method = drift_two_sample_methods; method->name != NULL; method++)
+    g_string_append_printf(known, ", %s", method->name);
+  for (const DriftMultivariateMethod *method = drift_multivariate_methods; method->name != NULL; method++)
+    if (drift_two_sample_find(method->name) == NULL) g_string_append_printf(known, ", %s", method->name);
+  g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID, "no method \"%s\"; it is one of %s, multivariate-energy",
+              name, known->str);
+  return FALSE;
 }
 
-static gboolean check_options(GHashTable *options, const GPtrArray *methods, GError **error)
+static gboolean find_methods(const DriftTestRequest *request, Methods *methods, GError **error)
+{
+  static const gchar *const only_auto[] = {"auto", NULL};
+  gboolean has_embeddings = request->embeddings != NULL && *request->embeddings != NULL;
+  gboolean is_default = request->methods == NULL || *request->methods == NULL;
+  methods->columns = g_ptr_array_new();
+  methods->rows = g_ptr_array_new();
+  if (is_default && has_embeddings) g_ptr_array_add(methods->rows, (gpointer)drift_test_default_rows_method(request));
+  for (const gchar *const *name = is_default ? only_auto : request->methods; *name != NULL; name++) {
+    const DriftTwoSampleMethod *method = drift_two_sample_find(*name);
+    const DriftMultivariateMethod *rows_method = drift_test_find_rows_method(*name, has_embeddings);
+    gboolean is_auto = strcmp(*name, "auto") == 0;
+    methods->wants_auto |= is_auto;
+    if (method != NULL) g_ptr_array_add(methods->columns, (gpointer)method);
+    if (rows_method != NULL) g_ptr_array_add(methods->rows, (gpointer)rows_method);
+    if (!is_auto && method == NULL && rows_method == NULL) return unknown_method(*name, error);
+  }
+  return TRUE;
+}
+
+static gboolean check_options(GHashTable *options, const Methods *methods, GError **error)
 {
   GHashTableIter iter;
   gpointer key;
   g_hash_table_iter_init(&iter, options);
   while (g_hash_table_iter_next(&iter, &key, NULL)) {
-    gboolean known = help_has_key(drift_test_option_help, key);
-    for (guint i = 0; i < methods->len; i++)
-      known |= help_has_key(((const DriftTwoSampleMethod *)methods->pdata[i])->option_help, key);
+    gboolean known = drift_test_help_has_key(drift_test_option_help, key) ||
+                     (methods->rows->len > 0 && drift_test_help_has_key(drift_test_rows_option_help, key));
+    for (guint i = 0; i < methods->columns->len; i++)
+      known |= drift_test_help_has_key(((const DriftTwoSampleMethod *)methods->columns->pdata[i])->option_help, key);
     if (known) continue;
     g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID,
                 "no chosen method has an option \"%s\"; `kedge drift test --methods` lists them", (const gchar *)key);
@@ -103,10 +126,10 @@ static void fail_not_a_number(const DriftTestRequest *request, const DriftColumn
     DriftValue value = drift_column_get_value(column, row);
     double number;
     if (value.kind == DRIFT_VALUE_MISSING || drift_value_to_number(&value, &number)) continue;
+    g_autofree gchar *shown = g_utf8_make_valid(value.text, MIN(value.length, 60));
     g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_DATA,
-                "%s:%" G_GUINT64_FORMAT ": column \"%s\": \"%.*s\" is not a number, and in %s the column is numeric",
-                request->current_name, row + 2, column->name, (int)MIN(value.length, 60), value.text,
-                request->reference_name);
+                "%s:%" G_GUINT64_FORMAT ": column \"%s\": \"%s\" is not a number, and in %s the column is numeric",
+                request->current_name, row + 2, column->name, shown, request->reference_name);
     return;
   }
 }
@@ -177,10 +200,10 @@ json_t *drift_test_number(double value)
   return isinf(value) ? json_string(value > 0 ? "inf" : "-inf") : json_real(value);
 }
 
-static json_t *result_to_json(const DriftTwoSampleMethod *method, const DriftTestResult *result)
+json_t *drift_test_result_to_json(const gchar *method, const DriftTestResult *result)
 {
-  json_t *json = json_pack("{s:s, s:o, s:o}", "method", method->name, "statistic", drift_test_number(result->statistic),
-                           "p", drift_test_number(result->p));
+  json_t *json = json_pack("{s:s, s:o, s:o}", "method", method, "statistic", drift_test_number(result->statistic), "p",
+                           drift_test_number(result->p));
   if (!isnan(result->df)) json_object_set_new(json, "df", json_real(result->df));
   if (result->p_from != NULL) json_object_set_new(json, "p_from", json_string(result->p_from));
   if (result->undefined != NULL) json_object_set_new(json, "undefined", json_string(result->undefined));
@@ -200,7 +223,7 @@ static gboolean run_method(const DriftTwoSampleMethod *method, GHashTable *optio
     if (!(columns[i].numeric ? method->numeric : method->categorical)) continue;
     if (!method->run(method, &columns[i].data, own, &result, error)) return FALSE;
     p[i] = result.p;
-    results[i] = result_to_json(method, &result);
+    results[i] = drift_test_result_to_json(method->name, &result);
     json_array_append_new(json_object_get(columns[i].json, "tests"), results[i]);
   }
   settings->adjust->adjust(p, n, adjusted);
@@ -229,7 +252,8 @@ static gboolean run_companions(DriftTestColumn *columns, guint n, GError **error
       if (!(columns[i].numeric ? method->numeric : method->categorical)) continue;
       g_autoptr(GHashTable) own = options_for(method, none);
       if (!method->run(method, &columns[i].data, own, &result, error)) return FALSE;
-      json_array_append_new(json_object_get(columns[i].json, "tests"), result_to_json(method, &result));
+      json_array_append_new(json_object_get(columns[i].json, "tests"),
+                            drift_test_result_to_json(method->name, &result));
     }
   return TRUE;
 }
@@ -251,19 +275,20 @@ static DriftTestColumn *prepare_columns(const DriftTestRequest *request, guint *
   gboolean all = request->columns == NULL || *request->columns == NULL;
   guint wanted = all ? request->reference->columns->len : g_strv_length((gchar **)request->columns);
   DriftTestColumn *columns = g_new0(DriftTestColumn, wanted + 1);
-  for (*n = 0; *n < wanted; (*n)++) {
-    const gchar *name =
-        all ? ((const DriftColumn *)request->reference->columns->pdata[*n])->name : request->columns[*n];
-    if (find_column(request, name, &columns[*n], error) && prepare_column(request, &columns[*n], error)) continue;
-    columns_free(columns, *n + 1);
+  *n = 0;
+  for (guint i = 0; i < wanted; i++) {
+    const gchar *name = all ? ((const DriftColumn *)request->reference->columns->pdata[i])->name : request->columns[i];
+    if (all && drift_test_in_embedding(request, name)) continue; /* tested as a vector */
+    DriftTestColumn *column = &columns[(*n)++];
+    if (find_column(request, name, column, error) && prepare_column(request, column, error)) continue;
+    columns_free(columns, *n);
     return NULL;
   }
   return columns;
 }
 
-static gboolean fill_report(const DriftTestRequest *request, const DriftTestSettings *settings,
-                            const GPtrArray *methods, gboolean wants_auto, DriftTestColumn *columns, guint n,
-                            json_t *report, GError **error)
+static gboolean fill_report(const DriftTestRequest *request, const DriftTestSettings *settings, const Methods *methods,
+                            DriftTestColumn *columns, guint n, json_t *report, GError **error)
 {
   gboolean drift = FALSE;
   for (guint i = 0; i < n; i++) {
@@ -271,12 +296,14 @@ static gboolean fill_report(const DriftTestRequest *request, const DriftTestSett
     json_object_set_new(columns[i].json, "drift", json_false());
     json_array_append_new(json_object_get(report, "columns"), columns[i].json);
   }
-  if (wants_auto &&
+  if (methods->wants_auto && n > 0 &&
       (!drift_test_auto(request, settings, columns, n, report, &drift, error) || !run_companions(columns, n, error)))
     return FALSE;
-  if (wants_auto && !drift_test_slices(request, settings, columns, n, report, &drift, error)) return FALSE;
-  for (guint i = 0; i < methods->len; i++)
-    if (!run_method(methods->pdata[i], request->options, settings, columns, n, &drift, error)) return FALSE;
+  if (methods->wants_auto && n > 0 && !drift_test_slices(request, settings, columns, n, report, &drift, error))
+    return FALSE;
+  for (guint i = 0; i < methods->columns->len; i++)
+    if (!run_method(methods->columns->pdata[i], request->options, settings, columns, n, &drift, error)) return FALSE;
+  if (!drift_test_rows(request, settings, methods->rows, report, &drift, error)) return FALSE;
   json_object_set_new(report, "drift", json_boolean(drift));
   return TRUE;
 }
@@ -284,11 +311,10 @@ static gboolean fill_report(const DriftTestRequest *request, const DriftTestSett
 json_t *drift_test_report(const DriftTestRequest *request, GError **error)
 {
   DriftTestSettings settings;
-  gboolean wants_auto;
+  g_auto(Methods) methods = {0};
   guint n;
-  g_autoptr(GPtrArray) methods = find_methods(request->methods, &wants_auto, error);
-  if (methods == NULL || !read_settings(request->options, &settings, error) ||
-      !check_options(request->options, methods, error))
+  if (!find_methods(request, &methods, error) || !read_settings(request->options, &settings, error) ||
+      !check_options(request->options, &methods, error))
     return NULL;
   DriftTestColumn *columns = prepare_columns(request, &n, error);
   if (columns == NULL) return NULL;
@@ -296,11 +322,11 @@ json_t *drift_test_report(const DriftTestRequest *request, GError **error)
       json_pack("{s:{s:s, s:I}, s:{s:s, s:I}, s:f, s:f, s:s, s:b, s:b, s:o, s:[]}", "reference", "file",
                 request->reference_name, "rows", (json_int_t)request->reference->n_rows, "current", "file",
                 request->current_name, "rows", (json_int_t)request->current->n_rows, "level", settings.level,
-                "minimum_effect", settings.minimum_effect, "adjust", settings.adjust->name, "auto", wants_auto, "drift",
-                FALSE, "ignored_columns", ignored_columns(request), "columns");
+                "minimum_effect", settings.minimum_effect, "adjust", settings.adjust->name, "auto", methods.wants_auto,
+                "drift", FALSE, "ignored_columns", ignored_columns(request), "columns");
   if (report == NULL) {
     g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_DATA, "a name is not UTF-8");
-  } else if (!fill_report(request, &settings, methods, wants_auto, columns, n, report, error)) {
+  } else if (!fill_report(request, &settings, &methods, columns, n, report, error)) {
     json_decref(report);
     report = NULL;
   }

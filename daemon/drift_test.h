@@ -13,7 +13,8 @@ typedef struct {
   const DriftTable *reference, *current;
   const gchar *reference_name, *current_name; /* file names, for messages and the report */
   const gchar *const *columns;                /* NULL or empty: all of the reference */
-  const gchar *const *methods;                /* NULL or empty: "auto" */
+  const gchar *const *embeddings;             /* names of vectors, columns NAME[0], NAME[1], …; NULL: none */
+  const gchar *const *methods;                /* NULL or empty: "auto", and a method of rows on the embeddings */
   GHashTable *options;                        /* text -> text */
   gboolean timeline;                          /* auto: also the evidence of stretches of the current rows in order */
   guint slices;                               /* auto: as many worst slices of each kind, and dependences; 0: none */
@@ -23,6 +24,8 @@ typedef struct {
 
 /* The options of the command itself: "key=default  meaning", NULL-terminated. */
 extern const gchar *const drift_test_option_help[];
+/* Those of the methods that take whole rows (drift/multivariate.h). */
+extern const gchar *const drift_test_rows_option_help[];
 
 /* NULL with an error: a column that is missing, text where the reference has numbers (with its line), an option that no
  * chosen method has. "drift" of the report is the answer. New reference. */

@@ -3,6 +3,7 @@
 
 #include "daemon/drift_test_internal.h"
 #include "daemon/leader_internal.h"
+#include "drift/accumulator_columns.h"
 #include "drift/window.h"
 
 /* Stretches of the current rows for the evidence over time; none shorter than this many rows. */
@@ -29,23 +30,16 @@ static void add_rows(DriftAccumulator *accumulator, const DriftTestColumn *colum
   }
 }
 
-/* The same of all rows: accumulators count every column by itself and do not depend on order, so each column may come
- * in its own. Ascending numbers make the look-up of bins several times faster than rows as they stand. */
-static void add_sorted(DriftAccumulator *accumulator, const DriftTestColumn *columns, guint n, gboolean current,
-                       guint64 n_rows)
+/* The same of all rows: accumulators count every column by itself and do not depend on order, so each column comes as
+ * it is at hand: numbers sorted. */
+static void add_all_rows(DriftAccumulator *accumulator, const DriftTestColumn *columns, guint n, gboolean current,
+                         guint64 n_rows)
 {
-  g_autofree DriftValue *values = g_new(DriftValue, n + 1);
-  DriftEvent event = {.score = NAN, .latency_ms = NAN, .features = values};
-  for (guint64 row = 0; row < n_rows; row++) {
-    for (guint i = 0; i < n; i++) {
-      const DriftSample *sample = current ? columns[i].data.current : columns[i].data.reference;
-      if (sample == NULL)
-        values[i] = drift_column_get_value(current ? columns[i].current : columns[i].reference, row);
-      else
-        values[i] = row < sample->n ? drift_value_number(sample->sorted[row]) : drift_value_missing();
-    }
-    drift_accumulator_add(accumulator, &event);
-  }
+  g_autofree DriftFeatureColumn *features = g_new(DriftFeatureColumn, n + 1);
+  for (guint i = 0; i < n; i++)
+    features[i] = (DriftFeatureColumn){current ? columns[i].data.current : columns[i].data.reference,
+                                       current ? columns[i].current : columns[i].reference};
+  drift_accumulator_add_columns(accumulator, features, n_rows);
 }
 
 static json_t *strip(json_t *verdict)
@@ -102,8 +96,8 @@ gboolean drift_test_auto(const DriftTestRequest *request, const DriftTestSetting
   g_autoptr(DriftGrid) grid = drift_grid_new(schema, request->reference, 0, error);
   if (grid == NULL) return FALSE;
   g_autoptr(DriftAccumulator) profile = drift_accumulator_new(grid), window = drift_accumulator_new(grid);
-  add_sorted(profile, columns, n_columns, FALSE, request->reference->n_rows);
-  add_sorted(window, columns, n_columns, TRUE, request->current->n_rows);
+  add_all_rows(profile, columns, n_columns, FALSE, request->reference->n_rows);
+  add_all_rows(window, columns, n_columns, TRUE, request->current->n_rows);
   g_autoptr(DriftWindowVerdict) verdict = drift_window_evaluate(profile, window, NULL, 0, &window_settings, error);
   if (verdict == NULL) return FALSE;
   json_t *json = strip(verdict_window_to_json(verdict, &window_settings));

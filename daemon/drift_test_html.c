@@ -146,17 +146,20 @@ static void answer(GString *out, const json_t *report)
 {
   gboolean drift = json_is_true(json_object_get(report, "drift"));
   json_t *columns = json_object_get(report, "columns"), *column;
-  gsize index, drifted = 0;
+  gsize index, drifted = 0, drifted_groups = 0;
+  const json_t *groups = json_object_get(report, "groups");
   json_array_foreach (columns, index, column) drifted += json_is_true(json_object_get(column, "drift"));
+  json_array_foreach ((json_t *)groups, index, column) drifted_groups += json_is_true(json_object_get(column, "drift"));
   g_string_append_printf(out, "<p class=\"answer %s\">", drift ? "yes" : "no");
-  if (drift) g_string_append_printf(out, "Drift in %zu of %zu columns", drifted, json_array_size(columns));
+  if (drift)
+    g_string_append_printf(out, "Drift in %zu of %zu columns", drifted, json_array_size(columns));
+  else
+    g_string_append_printf(out, "No drift in %zu columns", json_array_size(columns));
+  if (groups != NULL)
+    g_string_append_printf(out, " and in %zu of %zu groups of whole rows", drifted_groups, json_array_size(groups));
   json_int_t pairs = json_integer_value(json_object_get(report, "dependences_drifted"));
   if (pairs > 0) g_string_append_printf(out, "; %" JSON_INTEGER_FORMAT " pairs depend on each other otherwise", pairs);
-  if (drift)
-    g_string_append(out, ".");
-  else
-    g_string_append_printf(out, "No drift in %zu columns.", json_array_size(columns));
-  g_string_append(out, "</p>");
+  g_string_append(out, ".</p>");
   static const gchar *const sides[] = {"reference", "current"};
   for (guint s = 0; s < 2; s++) {
     const json_t *side = json_object_get(report, sides[s]);
@@ -268,6 +271,30 @@ static void slices(GString *out, const json_t *report)
   sentences(out, json_object_get(report, "dependences"), TRUE);
 }
 
+/* Embeddings, and numeric columns together. */
+static void group_sections(GString *out, const json_t *groups)
+{
+  gsize index;
+  json_t *group;
+  if (groups != NULL) g_string_append(out, "<h2>Whole rows</h2>");
+  json_array_foreach ((json_t *)groups, index, group) {
+    g_string_append(out, "<h3>");
+    text(out, string_of(group, "group"));
+    g_string_append(out,
+                    json_is_true(json_object_get(group, "drift")) ? " <span class=yes>drift</span></h3>" : "</h3>");
+    g_string_append_printf(
+        out,
+        "<p class=note>%" JSON_INTEGER_FORMAT " columns; %" JSON_INTEGER_FORMAT " rows before, %" JSON_INTEGER_FORMAT
+        " after, without those that lack a value (%" JSON_INTEGER_FORMAT " and %" JSON_INTEGER_FORMAT ")</p>",
+        json_integer_value(json_object_get(group, "columns")),
+        json_integer_value(json_object_get(group, "n_reference")),
+        json_integer_value(json_object_get(group, "n_current")),
+        json_integer_value(json_object_get(group, "left_out_reference")),
+        json_integer_value(json_object_get(group, "left_out_current")));
+    tests_of(out, group);
+  }
+}
+
 static void column_section(GString *out, const json_t *column)
 {
   g_string_append(out, "<section><div><h3>");
@@ -291,12 +318,14 @@ gchar *drift_test_html(const json_t *report)
   json_t *column;
   json_array_foreach (json_object_get(report, "columns"), index, column) g_ptr_array_add(columns, column);
   g_ptr_array_sort(columns, compare_causes);
-  causes(out, columns);
+  if (columns->len > 0) causes(out, columns);
+  group_sections(out, json_object_get(report, "groups"));
   timeline(out, report);
   slices(out, report);
-  g_string_append(out,
-                  "<h2>Distributions</h2><p class=note>Shares of the reference (grey) and the current rows (orange). "
-                  "Numbers are drawn over their central 99 %; the end cells hold what lies beyond.</p>");
+  if (columns->len > 0)
+    g_string_append(out,
+                    "<h2>Distributions</h2><p class=note>Shares of the reference (grey) and the current rows (orange). "
+                    "Numbers are drawn over their central 99 %; the end cells hold what lies beyond.</p>");
   for (guint i = 0; i < columns->len; i++) column_section(out, columns->pdata[i]);
   g_string_append(out, "</html>\n");
   return g_string_free(out, FALSE);

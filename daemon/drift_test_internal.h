@@ -3,6 +3,7 @@
 
 #include "daemon/drift_test.h"
 #include "drift/multiple_testing.h"
+#include "drift/multivariate.h"
 #include "drift/two_sample_method.h"
 
 G_BEGIN_DECLS
@@ -19,6 +20,23 @@ typedef struct {
   DriftTwoSampleData data;
   json_t *json; /* borrowed: its object in the report */
 } DriftTestColumn;
+
+/* The key of a "key=default  meaning" line. */
+gboolean drift_test_help_has_key(const gchar *const *help, const gchar *key);
+/* "permutation p", … of one test as JSON. */
+json_t *drift_test_result_to_json(const gchar *method, const DriftTestResult *result);
+
+/* A method of whole rows by name: those of drift/multivariate.h, and "multivariate-energy" for "energy", which without
+ * embeddings is the name of a test of single columns. NULL: none. */
+const DriftMultivariateMethod *drift_test_find_rows_method(const gchar *name, gboolean has_embeddings);
+/* "mmd", or "mmd-features" where there are too many rows for all pairs. */
+const DriftMultivariateMethod *drift_test_default_rows_method(const DriftTestRequest *request);
+/* The methods on each embedding of the request, else on its numeric columns together; "groups" of the report get the
+ * results. */
+gboolean drift_test_rows(const DriftTestRequest *request, const DriftTestSettings *settings, const GPtrArray *methods,
+                         json_t *report, gboolean *drift, GError **error);
+/* Whether the column is an element of one of the request's embeddings. */
+gboolean drift_test_in_embedding(const DriftTestRequest *request, const gchar *column);
 
 /* Numbers as JSON: infinities as "inf" and "-inf", NaN as null. */
 json_t *drift_test_number(double value);

@@ -45,13 +45,30 @@ gboolean leader_notify(LeaderModel *model, LeaderContext *context, const gchar *
   return TRUE;
 }
 
-static void count_incident(LeaderContext *context, const LeaderModel *model, const gchar *kind, double opened,
-                           double now)
+/* Findings that open an incident of another kind than their own name. */
+static const struct {
+  const gchar *finding, *kind;
+} finding_kinds[] = {{"bias-audit", "bias"}};
+
+const gchar *leader_incident_kind(const gchar *finding)
 {
+  for (guint i = 0; i < G_N_ELEMENTS(finding_kinds); i++)
+    if (g_str_equal(finding_kinds[i].finding, finding)) return finding_kinds[i].kind;
+  return finding;
+}
+
+/* After the model's incidents have changed. */
+static void count_incident(LeaderContext *context, const LeaderModel *model, const gchar *finding, gboolean opened)
+{
+  const gchar *kind = leader_incident_kind(finding);
+  const char *key;
+  json_t *entry;
+  guint open = 0;
   if (!context->metrics) return;
+  json_object_foreach (model->incidents, key, entry) open += g_str_equal(leader_incident_kind(key), kind);
   g_autofree gchar *labels = metrics_label("model", model->name, "kind", kind, NULL);
-  if (opened > 0) metrics_add(context->metrics, "kedge_incidents_total", labels, opened);
-  metrics_set(context->metrics, "kedge_incidents_open", labels, now);
+  if (opened) metrics_add(context->metrics, "kedge_incidents_total", labels, 1);
+  metrics_set(context->metrics, "kedge_incidents_open", labels, open);
 }
 
 static gboolean open_incident(LeaderModel *model, LeaderContext *context, const LeaderFinding *finding, json_t *body,
@@ -65,7 +82,7 @@ static gboolean open_incident(LeaderModel *model, LeaderContext *context, const 
   g_autofree gchar *text = verdict_dump(body);
   RegistryIncident incident = {.id = id,
                                .model = model->name,
-                               .kind = (gchar *)finding->kind,
+                               .kind = (gchar *)leader_incident_kind(finding->kind),
                                .state = (gchar *)"open",
                                .opened_at = finding->event_time,
                                .updated_at = finding->event_time,
@@ -75,10 +92,10 @@ static gboolean open_incident(LeaderModel *model, LeaderContext *context, const 
   if (!registry_incident_put(context->store, &incident, error)) return FALSE;
   json_object_set_new(model->incidents, finding->kind, json_pack("{s:s, s:i}", "id", id, "clear", 0));
   model->counters.incidents++;
-  count_incident(context, model, finding->kind, 1, 1);
+  count_incident(context, model, finding->kind, TRUE);
   g_info("model %s: incident %s opened: %s", model->name, id, finding->summary);
   g_autofree gchar *notification = g_strdup_printf("incident/%s/opened", id);
-  json_t *data = json_pack("{s:s, s:s, s:s}", "incident", id, "kind", finding->kind, "summary", finding->summary);
+  json_t *data = json_pack("{s:s, s:s, s:s}", "incident", id, "kind", incident.kind, "summary", finding->summary);
   gboolean good = leader_notify(model, context, "kedge.incident.opened", notification, data, error);
   json_decref(data);
   return good;
@@ -111,14 +128,14 @@ static gboolean close_incident(LeaderModel *model, LeaderContext *context, const
   incident->state = g_strdup("closed");
   incident->closed_at = incident->updated_at = finding->event_time;
   g_autofree gchar *notification = g_strdup_printf("incident/%s/closed", id);
-  json_t *data = json_pack("{s:s, s:s}", "incident", id, "kind", finding->kind);
+  json_t *data = json_pack("{s:s, s:s}", "incident", id, "kind", incident->kind);
   gboolean good = store_incident(context, incident, body, error) &&
                   leader_notify(model, context, "kedge.incident.closed", notification, data, error);
   json_decref(data);
   if (!good) return FALSE;
   g_info("model %s: incident %s closed: recovered", model->name, id);
   json_object_del(model->incidents, finding->kind);
-  count_incident(context, model, finding->kind, 0, 0);
+  count_incident(context, model, finding->kind, FALSE);
   return TRUE;
 }
 

@@ -70,6 +70,7 @@ typedef struct {
   json_t *pending;            /* [{"id", "purpose": "pane"|"history"|"train", …}]; no label pane is taken meanwhile */
   json_t *watch;              /* {"version", "previous", "promised", "rows", "errors", "seen"} or null */
   json_t *budget;             /* {"day", "trainings"} */
+  json_t *audit;              /* {"version", "first_row", "settings", "rows", "state"|"undefined"} or null */
   gint64 waiting;             /* version of the pool that an operator was asked to promote; 0: none */
   LeaderCounters counters;
   /* --- cache ------------------------------------------------------------------------------------------------------ */
@@ -120,6 +121,9 @@ gboolean leader_follow_incident(LeaderModel *model, LeaderContext *context, cons
 gboolean leader_note_incident(LeaderModel *model, LeaderContext *context, const gchar *kind, gint64 event_time,
                               const gchar *job, GError **error, const gchar *format, ...) G_GNUC_PRINTF(7, 8);
 const gchar *leader_open_incident(const LeaderModel *model, const gchar *kind); /* id or NULL */
+/* The kind of incident that a finding of this kind opens: "bias-audit" opens one of kind "bias" beside that of windows.
+ */
+const gchar *leader_incident_kind(const gchar *finding);
 /* One outbox item a webhook. data is borrowed. */
 gboolean leader_notify(LeaderModel *model, LeaderContext *context, const gchar *type, const gchar *id, json_t *data,
                        GError **error);
@@ -166,6 +170,17 @@ gboolean leader_watch_rollout(LeaderModel *model, LeaderContext *context, const 
 /* One look, pure (new): {"version", "rows", "errors", "promised", "margin", "p", "disappoints", "seen"}. served: as of
  * leader_served_errors. */
 json_t *leader_watch_look(const json_t *watch, double margin, const gchar *served);
+
+/* --- leader_bias.c: the champion's decisions are audited for as long as it serves
+ * -------------------------------------
+ */
+/* Feeds the pane's rows; inside the decision transaction. What was seen goes into pane: "audit" (of the verdict),
+ * "audit_before" (of its inputs). */
+gboolean leader_audit_pane(LeaderModel *model, LeaderContext *context, const SettingsModel *settings,
+                           const DriftLabelRow *rows, guint n, json_t *pane, GError **error);
+/* One look, a function of the state (moved on) and the rows; new: {"version", "first_row", "settings", "rows",
+ * "raised": an alarm is new, "findings"}, or "undefined" instead of the last three. NULL: the state cannot be read. */
+json_t *leader_audit_look(json_t *state, const DriftLabelRow *rows, guint n, GError **error);
 
 /* --- leader_labels.c, shared with replay */
 void leader_feed_detectors(LeaderModel *model, const DriftLabelRow *rows, guint n, json_t *pane);

@@ -102,6 +102,7 @@ json_t *leader_label_body(const AdaptStep *step, const json_t *pane)
   json_object_update(body, (json_t *)pane);
   json_object_del(body, "detectors");
   json_object_del(body, "watch_before");
+  json_object_del(body, "audit_before");
   return body;
 }
 
@@ -172,9 +173,9 @@ static json_t *adapt_inputs(const LeaderModel *model, const AdaptSettings *setti
     text[n_rows] = '\0';
     json_object_set_new(bits, key, json_string(text));
   }
-  return json_pack("{s:o, s:o, s:o, s:O?, s:O?}", "settings", adapt_settings_to_json(settings), "before",
+  return json_pack("{s:o, s:o, s:o, s:O?, s:O?, s:O?}", "settings", adapt_settings_to_json(settings), "before",
                    adapt_to_json(model->adapt), "errors", bits, "detectors", json_object_get(pane, "detectors"),
-                   "watch", json_object_get(pane, "watch_before"));
+                   "watch", json_object_get(pane, "watch_before"), "audit", json_object_get(pane, "audit_before"));
 }
 
 /* Inputs are kept where something was decided: whatever an incident or a version's history refers to can be replayed.
@@ -182,7 +183,8 @@ static json_t *adapt_inputs(const LeaderModel *model, const AdaptSettings *setti
 static gboolean is_kept(const AdaptStep *step, gboolean promotes, const json_t *pane)
 {
   return step->opened || step->closed || step->alarm || step->training || promotes ||
-         json_is_true(json_object_get(json_object_get(pane, "watch"), "disappoints"));
+         json_is_true(json_object_get(json_object_get(pane, "watch"), "disappoints")) ||
+         json_is_true(json_object_get(json_object_get(pane, "audit"), "raised"));
 }
 
 gboolean leader_decide_pane(LeaderModel *model, LeaderContext *context, const guint8 *const *errors, guint n_rows,
@@ -245,7 +247,8 @@ static gboolean judge_pane(LeaderModel *model, LeaderContext *context, const Set
   leader_feed_detectors(model, rows, n, pane);
   model->counters.label_panes++;
   if (model->adapt) model->counters.label_verdicts++;
-  gboolean good = leader_watch_rollout(model, context, settings, rows, n, pane, error);
+  gboolean good = leader_audit_pane(model, context, settings, rows, n, pane, error) &&
+                  leader_watch_rollout(model, context, settings, rows, n, pane, error);
   if (good && model->adapt) good = decide_or_score(model, context, rows, n, pane, error);
   json_decref(pane);
   return good && leader_judge_performance(model, context, settings, error);

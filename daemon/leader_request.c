@@ -128,7 +128,7 @@ gboolean leader_act_on_incident(LeaderModel *model, LeaderContext *context, cons
   const SettingsModel *settings = settings_find_model(context->settings, model->name);
   if (g_str_equal(kind, "performance")) return TRUE; /* the adaptation policy trains step by step */
   if (!model->adapt || !settings->policy.retrain || model->rows->len == 0 ||
-      !g_strv_contains((const gchar *const *)settings->policy.act_on, kind))
+      !g_strv_contains((const gchar *const *)settings->policy.act_on, leader_incident_kind(kind)))
     return TRUE;
   AdaptSettings adapt;
   leader_adapt_settings(settings, &adapt);

@@ -18,6 +18,7 @@ LeaderModel *leader_model_new(const gchar *name)
   model->pending = json_array();
   model->watch = json_null();
   model->budget = json_object();
+  model->audit = json_null();
   return model;
 }
 
@@ -34,6 +35,7 @@ void leader_model_free(LeaderModel *model)
   json_decref(model->pending);
   json_decref(model->watch);
   json_decref(model->budget);
+  json_decref(model->audit);
   drift_schema_free(model->schema);
   if (model->grid) drift_grid_unref(model->grid);
   drift_accumulator_free(model->profile);
@@ -130,6 +132,7 @@ GBytes *leader_model_to_bytes(const LeaderModel *model)
   json_object_set(json, "pending", model->pending);
   json_object_set(json, "watch", model->watch);
   json_object_set(json, "budget", model->budget);
+  json_object_set(json, "audit", model->audit);
   json_object_set_new(json, "waiting", json_integer(model->waiting));
   json_object_set_new(json, "counters", counters_to_json(&model->counters));
   gchar *text = verdict_dump(json);
@@ -235,6 +238,7 @@ static gboolean restore(LeaderModel *model, GBytes *bytes, GError **error)
     replace(&model->pending, json, "pending");
     replace(&model->watch, json, "watch");
     replace(&model->budget, json, "budget");
+    replace(&model->audit, json, "audit");
     good = leader_detectors_from_json(model, json_object_get(json, "detectors"), error);
     if (good && json_is_object(adapt)) good = (model->adapt = adapt_from_json(adapt, error)) != NULL;
   }

@@ -3,6 +3,8 @@
 
 #include <math.h>
 
+#include "drift/bias.h"
+
 enum { CLEAR_AFTER = 3 };
 
 void window_settings_for(const SettingsModel *settings, double events, DriftWindowSettings *out)
@@ -11,6 +13,10 @@ void window_settings_for(const SettingsModel *settings, double events, DriftWind
   if (settings->alarm.minimum_effect > 0) out->minimum_effect = settings->alarm.minimum_effect;
   out->disparate_impact_bound = settings->alarm.disparate_impact_bound;
   if (settings->alarm.minimum_group > 0) out->minimum_group = settings->alarm.minimum_group;
+  out->bias_crossed = settings->alarm.bias_crossed;
+  out->bias_metrics = 0;
+  for (gchar **name = settings->alarm.bias_metrics; *name; name++) /* the loader knows no other names */
+    out->bias_metrics |= 1u << (guint)drift_bias_metric_find(*name);
   double share = settings->alarm.budget * events / (double)MAX(settings->alarm.per_rows, 1);
   out->false_discovery_rate = CLAMP(share, 1e-9, .05);
 }

@@ -32,6 +32,8 @@ const MetricsDefinition metrics_definitions[] = {
     {"kedge_accuracy", METRICS_GAUGE, "model", "Accuracy on the labelled rows of the last window, a ratio."},
     {"kedge_disparate_impact", METRICS_GAUGE, "model,attribute,group",
      "Selection rate of the group over that of its reference group in the last window."},
+    {"kedge_bias_audit_p", METRICS_GAUGE, "model,attribute,rate,group",
+     "Bias audit: p-value, valid at any time, of the group being treated like its reference group."},
     {"kedge_leader", METRICS_GAUGE, NULL, "1 while this daemon holds the leader lease."},
     {"kedge_ready", METRICS_GAUGE, NULL, "1 while every part of the daemon is ready; /readyz says why not."},
     {"kedge_reloads_total", METRICS_COUNTER, "result", "Reloads of the settings by SIGHUP, by result."},

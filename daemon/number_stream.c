@@ -7,9 +7,11 @@
 #include <string.h>
 
 #include "daemon/settings.h"
+#include "pipeline/npy.h"
 
 #define MAX_RECORD_BYTES (1u << 20)
 #define MAX_COLUMNS 4096u
+#define MAX_SHOWN_LETTERS 60 /* of a cell in a message; whole letters, or the message is no UTF-8 */
 
 struct _NumberStream {
   FILE *file;
@@ -19,7 +21,9 @@ struct _NumberStream {
   guint64 line, next_line; /* of the record read last, of the one to come; from 1 */
   GPtrArray *cells;        /* of the record: gchar*, into text */
   GString *text;
-  gboolean has_first; /* the first record is data and has not been given out */
+  gboolean has_first;   /* the first record is data and has not been given out */
+  PipelineArray *array; /* a .npy file instead of text; then file is NULL */
+  guint64 next_row;     /* of the array */
 };
 
 static gboolean fail(const NumberStream *stream, GError **error, const gchar *format, ...) G_GNUC_PRINTF(3, 4);
@@ -147,8 +151,35 @@ static gboolean read_header(NumberStream *stream, const gchar *column, GError **
   return choose_column(stream, column, error);
 }
 
+/* The array's column "x", or "x[3]". */
+static gboolean choose_array_column(NumberStream *stream, const gchar *column, GError **error)
+{
+  for (guint64 i = 0; i < stream->array->n_columns; i++) {
+    g_autofree gchar *name =
+        stream->array->n_dimensions == 1 ? g_strdup("x") : g_strdup_printf("x[%" G_GUINT64_FORMAT "]", i);
+    if (column == NULL ? stream->array->n_columns > 1 : strcmp(name, column) != 0) continue;
+    stream->index = (guint)i;
+    stream->column = g_steal_pointer(&name);
+    return TRUE;
+  }
+  g_set_error(error, DAEMON_ERROR, DAEMON_ERROR_DECODE, "%s: %s \"%s\"; the array has %s", stream->name,
+              column != NULL ? "no column" : "several columns; choose one by --column,",
+              column != NULL ? column : "x[0]",
+              stream->array->n_dimensions == 1 ? "the column \"x\"" : "columns \"x[0]\", \"x[1]\", …");
+  return FALSE;
+}
+
+static NumberStream *open_array(const gchar *path, const gchar *column, GError **error)
+{
+  g_autoptr(NumberStream) stream = g_new0(NumberStream, 1);
+  stream->name = g_strdup(path);
+  stream->array = pipeline_npy_read(path, error);
+  return stream->array != NULL && choose_array_column(stream, column, error) ? g_steal_pointer(&stream) : NULL;
+}
+
 NumberStream *number_stream_open(const gchar *path, const gchar *column, GError **error)
 {
+  if (g_str_has_suffix(path, ".npy")) return open_array(path, column, error);
   gboolean is_standard = strcmp(path, "-") == 0;
   FILE *file = is_standard ? stdin : fopen(path, "rb");
   if (file == NULL) {
@@ -169,8 +200,16 @@ static gboolean is_blank(const NumberStream *stream)
   return stream->cells->len == 1 && *(const gchar *)g_ptr_array_index(stream->cells, 0) == '\0';
 }
 
+static gboolean next_of_array(NumberStream *stream, double *number)
+{
+  if (stream->next_row == stream->array->n_rows) return FALSE;
+  *number = stream->array->values[stream->next_row++ * stream->array->n_columns + stream->index];
+  return TRUE;
+}
+
 gboolean number_stream_next(NumberStream *stream, double *number, GError **error)
 {
+  if (stream->array != NULL) return next_of_array(stream, number);
   gboolean more = stream->has_first;
   if (!more && !read_record(stream, &more, error)) return FALSE;
   stream->has_first = FALSE;
@@ -183,7 +222,8 @@ gboolean number_stream_next(NumberStream *stream, double *number, GError **error
   const gchar *cell = g_ptr_array_index(stream->cells, stream->index);
   if (parse_number(cell, number)) return TRUE;
   g_autofree gchar *shown = g_utf8_make_valid(cell, -1), *name = g_utf8_make_valid(stream->column, -1);
-  return fail(stream, error, "column \"%s\": \"%.100s\" is not a number", name, shown);
+  if (g_utf8_strlen(shown, -1) > MAX_SHOWN_LETTERS) *g_utf8_offset_to_pointer(shown, MAX_SHOWN_LETTERS) = '\0';
+  return fail(stream, error, "column \"%s\": \"%s\" is not a number", name, shown);
 }
 
 const gchar *number_stream_get_column(const NumberStream *stream)
@@ -194,10 +234,11 @@ const gchar *number_stream_get_column(const NumberStream *stream)
 void number_stream_close(NumberStream *stream)
 {
   if (stream == NULL) return;
-  if (stream->file != stdin) fclose(stream->file);
+  if (stream->file != NULL && stream->file != stdin) fclose(stream->file);
+  pipeline_array_free(stream->array);
   g_free(stream->name);
   g_free(stream->column);
-  g_ptr_array_unref(stream->cells);
-  g_string_free(stream->text, TRUE);
+  if (stream->cells != NULL) g_ptr_array_unref(stream->cells);
+  if (stream->text != NULL) g_string_free(stream->text, TRUE);
   g_free(stream);
 }

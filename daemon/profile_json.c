@@ -6,6 +6,7 @@
 #include "pipeline/error.h"
 
 #define FORMAT_VERSION 1
+#define MAX_TEXT_BYTES ((gsize)64 << 20)
 
 /* Infinite ends of a range are kept as texts; NaN is null. */
 static json_t *number_to_json(double value)
@@ -181,4 +182,21 @@ DriftProfile *profile_from_json(const json_t *json, GError **error)
   for (gsize i = 0; i < json_array_size(columns) && !reader.failed; i++)
     reader.failed = !read_column(json_array_get(columns, i), i, profile, error);
   return reader.failed ? NULL : g_steal_pointer(&profile);
+}
+
+DriftProfile *profile_from_text(const gchar *text, gsize length, GError **error)
+{
+  if (length > MAX_TEXT_BYTES) {
+    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_DATA, "larger than 64 MiB; is it a profile?");
+    return NULL;
+  }
+  json_error_t problem;
+  json_t *json = json_loadb(text, length, JSON_REJECT_DUPLICATES, &problem);
+  if (json == NULL) {
+    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_DATA, "%d:%d: %s", problem.line, problem.column, problem.text);
+    return NULL;
+  }
+  DriftProfile *profile = profile_from_json(json, error);
+  json_decref(json);
+  return profile;
 }

@@ -186,6 +186,18 @@ static void replay_watch(const Replay *r, const DriftSchema *schema, const GArra
   json_object_set_new(pane, "watch", look);
 }
 
+/* The same of the bias audit. */
+static gboolean replay_audit(const Replay *r, const GArray *rows, json_t *pane, GError **error)
+{
+  const json_t *before = json_object_get(r->inputs, "audit");
+  if (!json_is_object(before)) return TRUE;
+  json_t *state = json_copy((json_t *)before);
+  json_t *look = leader_audit_look(state, (const DriftLabelRow *)(void *)rows->data, rows->len, error);
+  json_decref(state);
+  if (look) json_object_set_new(pane, "audit", look);
+  return look != NULL;
+}
+
 static json_t *replay_label(const Replay *r, GError **error)
 {
   g_autoptr(LeaderModel) model = leader_model_new(r->verdict->model);
@@ -227,7 +239,7 @@ static json_t *replay_label(const Replay *r, GError **error)
     if (json_object_get(r->body, kept[i])) json_object_set(pane, kept[i], json_object_get(r->body, kept[i]));
   leader_feed_detectors(model, (const DriftLabelRow *)(void *)rows->data, rows->len, pane);
   replay_watch(r, model->schema, rows, pane);
-  json_t *body = leader_label_body(&step, pane);
+  json_t *body = replay_audit(r, rows, pane, error) ? leader_label_body(&step, pane) : NULL;
   json_decref(pane);
   return body;
 }

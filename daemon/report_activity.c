@@ -62,14 +62,14 @@ static void add_window(json_t *out, json_t *body)
 
 static void add_performance(json_t *out, json_t *body)
 {
-  static const gchar *const names[] = {"n", "performance", "bias", "bias_verdicts", "slices", NULL};
+  static const gchar *const names[] = {"n", "performance", "bias", "bias_verdicts", "bias_undefined", "slices", NULL};
   copy_fields(out, body, names);
 }
 
 static void add_label(json_t *out, json_t *body)
 {
-  static const gchar *const names[] = {"alarm",       "opened",   "closed", "error_before", "error_after", "promote",
-                                       "promote_why", "training", NULL};
+  static const gchar *const names[] = {"alarm",   "opened",      "closed",   "error_before", "error_after",
+                                       "promote", "promote_why", "training", "audit",        NULL};
   copy_fields(out, body, names);
   /* what is compared with the threshold: the likelihood ratio less what autocorrelation explains */
   const json_t *ratio = json_object_get(body, "glr"), *tau = json_object_get(body, "autocorrelation");

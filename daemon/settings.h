@@ -75,7 +75,15 @@ typedef struct {
   double minimum_effect;         /* .1 */
   double disparate_impact_bound; /* 0: report only */
   guint minimum_group;           /* 30 */
+  gchar **bias_metrics;          /* names of drift_bias_metrics; never NULL */
+  guint bias_crossed;            /* sensitive features crossed at most; 1 */
 } SettingsAlarm;
+
+typedef struct {
+  double alpha;  /* P(a false alarm ever while one version serves); 0 (default): no audit */
+  double margin; /* difference of rates between groups that is still fair; .1 */
+  gchar **rates; /* names of drift_bias_audit_rates; never NULL */
+} SettingsBiasAudit;
 
 typedef struct {
   gchar **act_on;             /* of "performance", "drift", "bias", "quality"; default performance */
@@ -110,6 +118,7 @@ typedef struct {
   gchar *dead_letter_topic; /* default kedge.dead-letter.NAME */
   SettingsWindow window;
   SettingsAlarm alarm;
+  SettingsBiasAudit bias_audit;
   SettingsPolicy policy;
   DeployGatePolicy gate;
   SettingsRollout rollout;

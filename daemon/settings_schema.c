@@ -13,6 +13,28 @@ static const gchar *const source_names[] = {"kafka", "file", NULL};
 static const gchar *const start_names[] = {"earliest", "latest", NULL};
 static const gchar *const format_names[] = {"json", "cloudevents", NULL};
 static const gchar *const verdict_names[] = {"performance", "drift", "bias", "quality", NULL};
+/* The names of drift_bias_metrics (a test compares them). */
+static const gchar *const bias_metric_names[] = {"selection_rate",
+                                                 "disparate_impact",
+                                                 "equal_opportunity_difference",
+                                                 "statistical_parity_difference",
+                                                 "false_positive_rate_difference",
+                                                 "false_negative_rate_difference",
+                                                 "average_odds_difference",
+                                                 "average_abs_odds_difference",
+                                                 "wrong_prediction_difference",
+                                                 "wrong_prediction_ratio",
+                                                 "false_discovery_rate_difference",
+                                                 "false_omission_rate_difference",
+                                                 "label_parity_difference",
+                                                 "label_disparate_impact",
+                                                 "base_rate",
+                                                 "accuracy",
+                                                 "tpr",
+                                                 "fpr",
+                                                 "precision",
+                                                 NULL};
+static const gchar *const audit_rate_names[] = {"selection_rate", "tpr", "fpr", "error_rate", NULL};
 static const gchar *const promote_names[] = {"manual", "auto", NULL}; /* the place is the gboolean */
 static const gchar *const retrain_mode_names[] = {"scratch", "fine-tune", NULL};
 static const gchar *const target_names[] = {"directory", "triton", NULL};
@@ -167,6 +189,25 @@ static const SettingsOption alarm_options[] = {
      RANGE(0, 1), .help = "A group's selection rate divided by the highest must not fall below; 0: only report."},
     {"minimum_group", SETTINGS_UINT, AT(SettingsModel, alarm.minimum_group), .fallback = "30", RANGE(1, 1000000000),
      .unit = "rows", .help = "Smaller groups are not judged."},
+    {"bias_metrics", SETTINGS_TEXT_LIST, AT(SettingsModel, alarm.bias_metrics),
+     .fallback = "[selection_rate, disparate_impact, equal_opportunity_difference]", .choices = bias_metric_names,
+     .help = "What each label window says of every group of a sensitive feature: rates, and comparisons with the "
+             "reference group (group - reference, group / reference). Only disparate_impact is held against a bound."},
+    {"bias_crossed", SETTINGS_UINT, AT(SettingsModel, alarm.bias_crossed), .fallback = "1", RANGE(1, 4),
+     .unit = "features", .help = "Groups are made of so many sensitive features crossed at most; 1: each alone."},
+    {.key = NULL}};
+
+static const SettingsOption bias_audit_options[] = {
+    {"alpha", SETTINGS_DOUBLE, AT(SettingsModel, bias_audit.alpha), .fallback = "0", RANGE(0, 0.5),
+     .unit = "probability",
+     .help =
+         "Chance of a false alarm ever while one version serves, over all sensitive features, rates and groups; 0: no "
+         "audit."},
+    {"margin", SETTINGS_DOUBLE, AT(SettingsModel, bias_audit.margin), .fallback = "0.1", RANGE(0, 0.99),
+     .help = "Difference between a group's rate and the reference group's that is still fair."},
+    {"rates", SETTINGS_TEXT_LIST, AT(SettingsModel, bias_audit.rates), .fallback = "[selection_rate]",
+     .choices = audit_rate_names,
+     .help = "What shall be alike in all groups. They share alpha: each further one makes the others slower."},
     {.key = NULL}};
 
 static const SettingsOption policy_options[] = {
@@ -246,6 +287,9 @@ static const SettingsOption model_options[] = {
      .help = "Topic for events that cannot be decoded."},
     {"window", SETTINGS_SECTION, .section = window_options, .help = "How much traffic a verdict looks at."},
     {"alarm", SETTINGS_SECTION, .section = alarm_options, .help = "How sure and how large before an incident opens."},
+    {"bias_audit", SETTINGS_SECTION, .section = bias_audit_options,
+     .help =
+         "The bet against fairness that is looked at with every label pane; an alarm opens an incident of kind bias."},
     {"policy", SETTINGS_SECTION, .section = policy_options, .help = "What happens at an incident."},
     {"gate", SETTINGS_SECTION, .section = gate_options, .help = "What a new version must show before it may serve."},
     {"rollout", SETTINGS_SECTION, .section = rollout_options, .help = "How it comes to serve, and how it is watched."},

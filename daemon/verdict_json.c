@@ -2,6 +2,7 @@
 #include <math.h>
 
 #include "daemon/leader_internal.h"
+#include "drift/bias.h"
 
 json_t *verdict_number(double value)
 {
@@ -103,6 +104,8 @@ json_t *verdict_window_to_json(const DriftWindowVerdict *verdict, const DriftWin
   json_object_set_new(json, "evidence_bound", verdict_number(-log(settings->false_discovery_rate)));
   json_object_set_new(json, "features", features);
   json_object_set_new(json, "bias_verdicts", bias);
+  json_object_set_new(json, "bias_undefined",
+                      verdict->bias_undefined ? json_string(verdict->bias_undefined) : json_null());
   json_object_set_new(json, "performance", performance_to_json(&verdict->performance));
   if (verdict->slices != NULL) {
     json_object_set_new(json, "slices", verdict_slices_to_json(verdict->slices));
@@ -111,12 +114,38 @@ json_t *verdict_window_to_json(const DriftWindowVerdict *verdict, const DriftWin
   return json;
 }
 
+static json_t *bias_metrics_to_json(guint32 metrics)
+{
+  json_t *names = json_array();
+  for (guint i = 0; drift_bias_metrics[i].name != NULL; i++)
+    if (metrics >> i & 1) json_array_append_new(names, json_string(drift_bias_metrics[i].name));
+  return names;
+}
+
 json_t *verdict_settings_to_json(const DriftWindowSettings *s)
 {
-  return json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:i, s:f}", "minimum_effect", s->minimum_effect,
+  return json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:i, s:f, s:o, s:i}", "minimum_effect", s->minimum_effect,
                    "false_discovery_rate", s->false_discovery_rate, "quality_level", s->quality_level, "joint_level",
                    s->joint_level, "missing_rate_increase", s->missing_rate_increase, "disparate_impact_bound",
-                   s->disparate_impact_bound, "minimum_group", (int)s->minimum_group, "confidence", s->confidence);
+                   s->disparate_impact_bound, "minimum_group", (int)s->minimum_group, "confidence", s->confidence,
+                   "bias_metrics", bias_metrics_to_json(s->bias_metrics), "bias_crossed", (int)s->bias_crossed);
+}
+
+/* Verdicts from before there was a choice have neither: the default. FALSE: a metric this program does not know. */
+static gboolean bias_from_json(const json_t *json, DriftWindowSettings *settings)
+{
+  const json_t *names = json_object_get(json, "bias_metrics"), *crossed = json_object_get(json, "bias_crossed");
+  json_t *name;
+  size_t i;
+  if (json_is_integer(crossed)) settings->bias_crossed = (guint)json_integer_value(crossed);
+  if (!names) return TRUE;
+  settings->bias_metrics = 0;
+  json_array_foreach (names, i, name) {
+    gint index = json_is_string(name) ? drift_bias_metric_find(json_string_value(name)) : -1;
+    if (index < 0) return FALSE;
+    settings->bias_metrics |= 1u << index;
+  }
+  return TRUE;
 }
 
 /* Verdicts of before there were several levels have one. */
@@ -131,8 +160,10 @@ gboolean verdict_settings_from_json(const json_t *json, DriftWindowSettings *set
     return FALSE;
   settings->minimum_group = (guint)minimum_group;
   settings->quality_level = settings->joint_level = settings->false_discovery_rate;
-  return json_unpack((json_t *)json, "{s?F, s?F}", "quality_level", &settings->quality_level, "joint_level",
-                     &settings->joint_level) == 0;
+  if (json_unpack((json_t *)json, "{s?F, s?F}", "quality_level", &settings->quality_level, "joint_level",
+                  &settings->joint_level) != 0)
+    return FALSE;
+  return bias_from_json(json, settings);
 }
 
 json_t *verdict_step_to_json(const AdaptStep *step)

@@ -205,13 +205,15 @@ static GBytes *adwin_to_bytes(const DriftDetector *detector)
   return drift_state_finish(raw);
 }
 
-/* FALSE unless the buckets are finite and hold exactly `width` values. */
+/* FALSE unless the buckets are finite and hold exactly `width` values. A row that has handed buckets on has at most two
+ * less than full: values leave from the last row alone. */
 static gboolean get_rows(DriftReader *reader, Adwin *adwin)
 {
   double held = 0;
   for (guint r = 0; r < adwin->n_rows; r++) {
     guint n = drift_get_u8(reader);
-    if (n > MAX_BUCKETS || (n == 0 && r + 1 == adwin->n_rows && r > 0)) return FALSE;
+    gboolean is_last = r + 1 == adwin->n_rows;
+    if (n > MAX_BUCKETS || (is_last ? n == 0 && r > 0 : n + 1 < MAX_BUCKETS)) return FALSE;
     adwin->rows[r].n = n;
     for (guint k = 0; k < n; k++) {
       Bucket *bucket = &adwin->rows[r].buckets[k];

@@ -7,25 +7,30 @@
 
 enum { TP = 1, FP = 2, FN = 4, TN = 8, ALL = 15 };
 
-static const gchar no_rows[] = "no row (n = 0)";
-static const gchar no_positives[] = "no row is labelled favourable (n = 0)";
-static const gchar no_negatives[] = "no row is labelled unfavourable (n = 0)";
-static const gchar none_selected[] = "no row is predicted favourable (n = 0)";
-static const gchar none_rejected[] = "no row is predicted unfavourable (n = 0)";
+/* Why there is no rate: of a group, and of the reference group. */
+#define NO_ROWS "no row (n = 0)", "no row of the reference group (n = 0)"
+#define NO_POSITIVES                                                                                                   \
+  "no row is labelled favourable (n = 0)", "no row of the reference group is labelled favourable (n = 0)"
+#define NO_NEGATIVES                                                                                                   \
+  "no row is labelled unfavourable (n = 0)", "no row of the reference group is labelled unfavourable (n = 0)"
+#define NONE_SELECTED                                                                                                  \
+  "no row is predicted favourable (n = 0)", "no row of the reference group is predicted favourable (n = 0)"
+#define NONE_REJECTED                                                                                                  \
+  "no row is predicted unfavourable (n = 0)", "no row of the reference group is predicted unfavourable (n = 0)"
 
 const DriftFairnessRate drift_fairness_rates[DRIFT_N_RATES] = {
-    {"base_rate", "share labelled favourable", no_rows, TP | FN, ALL},
-    {"selection_rate", "share predicted favourable", no_rows, TP | FP, ALL},
-    {"accuracy", "share predicted right", no_rows, TP | TN, ALL},
-    {"error_rate", "share predicted wrong", no_rows, FP | FN, ALL},
-    {"tpr", "of those labelled favourable, share predicted so", no_positives, TP, TP | FN},
-    {"fnr", "of those labelled favourable, share missed", no_positives, FN, TP | FN},
-    {"fpr", "of those labelled unfavourable, share predicted favourable", no_negatives, FP, FP | TN},
-    {"tnr", "of those labelled unfavourable, share predicted so", no_negatives, TN, FP | TN},
-    {"precision", "of those predicted favourable, share labelled so", none_selected, TP, TP | FP},
-    {"false_discovery_rate", "of those predicted favourable, share labelled unfavourable", none_selected, FP, TP | FP},
-    {"negative_predictive_value", "of those predicted unfavourable, share labelled so", none_rejected, TN, FN | TN},
-    {"false_omission_rate", "of those predicted unfavourable, share labelled favourable", none_rejected, FN, FN | TN},
+    {"base_rate", "share labelled favourable", NO_ROWS, TP | FN, ALL},
+    {"selection_rate", "share predicted favourable", NO_ROWS, TP | FP, ALL},
+    {"accuracy", "share predicted right", NO_ROWS, TP | TN, ALL},
+    {"error_rate", "share predicted wrong", NO_ROWS, FP | FN, ALL},
+    {"tpr", "of those labelled favourable, share predicted so", NO_POSITIVES, TP, TP | FN},
+    {"fnr", "of those labelled favourable, share missed", NO_POSITIVES, FN, TP | FN},
+    {"fpr", "of those labelled unfavourable, share predicted favourable", NO_NEGATIVES, FP, FP | TN},
+    {"tnr", "of those labelled unfavourable, share predicted so", NO_NEGATIVES, TN, FP | TN},
+    {"precision", "of those predicted favourable, share labelled so", NONE_SELECTED, TP, TP | FP},
+    {"false_discovery_rate", "of those predicted favourable, share labelled unfavourable", NONE_SELECTED, FP, TP | FP},
+    {"negative_predictive_value", "of those predicted unfavourable, share labelled so", NONE_REJECTED, TN, FN | TN},
+    {"false_omission_rate", "of those predicted unfavourable, share labelled favourable", NONE_REJECTED, FN, FN | TN},
 };
 
 guint64 drift_confusion_count(const DriftConfusion *counts, guint8 cells)
@@ -83,7 +88,8 @@ static gboolean rate_pair(const DriftConfusion *group, const DriftConfusion *ref
 {
   drift_fairness_rate(group, rate, settings, &pair[0]);
   drift_fairness_rate(reference, rate, settings, &pair[1]);
-  const gchar *reason = pair[0].undefined != NULL ? pair[0].undefined : pair[1].undefined;
+  const gchar *reason = pair[0].undefined;
+  if (reason == NULL && pair[1].undefined != NULL) reason = drift_fairness_rates[rate].empty_reference;
   *value = drift_fairness_undefined(reason, pair[0].n + pair[1].n);
   return reason == NULL;
 }
@@ -107,7 +113,7 @@ void drift_fairness_ratio(const DriftConfusion *group, const DriftConfusion *ref
   DriftFairnessValue pair[2];
   if (!rate_pair(group, reference, rate, settings, pair, value)) return;
   if (pair[1].value == 0) {
-    value->undefined = "the rate it would be divided by is 0";
+    value->undefined = "the reference group's rate, which it would be divided by, is 0";
     return;
   }
   value->value = pair[0].value / pair[1].value;

@@ -49,6 +49,7 @@ typedef struct {
   const gchar *name;             /* "selection_rate" */
   const gchar *meaning;          /* "share predicted favourable" */
   const gchar *empty;            /* why undefined without a denominator */
+  const gchar *empty_reference;  /* the same of the reference group, where two are compared */
   guint8 numerator, denominator; /* cells: 1 TP, 2 FP, 4 FN, 8 TN */
 } DriftFairnessRate;
 extern const DriftFairnessRate drift_fairness_rates[DRIFT_N_RATES];
@@ -133,6 +134,9 @@ struct _DriftFairnessMetric {
   DriftMetricConvention convention;
   void (*compute)(const DriftFairnessMetric *metric, const DriftFairness *fairness, DriftFairnessValue *value);
   guint parameter; /* a rate, or what compute says */
+  /* DRIFT_CONVENTION_REFERENCE only, else NULL: one group against the reference, at the settings' confidence. */
+  void (*compare)(const DriftFairnessMetric *metric, const DriftConfusion *group, const DriftConfusion *reference,
+                  const DriftFairnessSettings *settings, DriftFairnessValue *value);
 };
 extern const DriftFairnessMetric drift_fairness_metrics[]; /* ends with a NULL name */
 const DriftFairnessMetric *

@@ -71,6 +71,12 @@ void drift_fairness_audit_reset(DriftFairnessAudit *audit)
   for (guint i = 0; i < audit->settings.n_groups; i++) audit->pairs[i] = (Pair){.up = {0, 0, 1}, .down = {0, 0, 1}};
 }
 
+gboolean drift_fairness_audit_is_like(const DriftFairnessAudit *audit, const DriftFairnessAudit *other)
+{
+  const DriftFairnessAuditSettings *a = &audit->settings, *b = &other->settings;
+  return a->alpha == b->alpha && a->margin == b->margin && a->n_groups == b->n_groups && a->reference == b->reference;
+}
+
 /* payoff in [-1, 1] with mean <= 0 under the null, so only bets >= 0 keep the wealth a supermartingale. */
 static void place_bet(Bet *bet, double payoff)
 {

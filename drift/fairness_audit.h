@@ -40,6 +40,8 @@ gboolean drift_fairness_audit_update(DriftFairnessAudit *audit, guint group, dou
 void drift_fairness_audit_get(const DriftFairnessAudit *audit, guint group, DriftFairnessEvidence *evidence);
 guint64 drift_fairness_audit_get_skipped(const DriftFairnessAudit *audit);
 void drift_fairness_audit_reset(DriftFairnessAudit *audit);
+/* The same settings. */
+gboolean drift_fairness_audit_is_like(const DriftFairnessAudit *audit, const DriftFairnessAudit *other);
 /* Restored from its bytes an audit continues identically. About 130 bytes a group in memory. */
 GBytes *drift_fairness_audit_to_bytes(const DriftFairnessAudit *audit);
 DriftFairnessAudit *drift_fairness_audit_from_bytes(GBytes *bytes, GError **error);

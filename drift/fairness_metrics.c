@@ -91,13 +91,9 @@ static void keep_farthest(const DriftFairnessMetric *metric, DriftFairnessValue 
 
 /* --- to the reference group --------------------------------------------------------------------------------------- */
 
-typedef void (*Comparison)(const DriftFairnessMetric *metric, const DriftConfusion *group,
-                           const DriftConfusion *reference, const DriftFairnessSettings *settings,
-                           DriftFairnessValue *value);
-
 /* Each other group against the reference at a confidence that pays for choosing the farthest. */
 static void farthest_from_reference(const DriftFairnessMetric *metric, const DriftFairness *fairness,
-                                    Comparison compare, DriftFairnessValue *value)
+                                    DriftFairnessValue *value)
 {
   guint n_compared = 0;
   DriftFairnessSettings settings = fairness->settings;
@@ -112,7 +108,7 @@ static void farthest_from_reference(const DriftFairnessMetric *metric, const Dri
   for (guint i = 0; i < fairness->n_groups; i++) {
     DriftFairnessValue one;
     if (i == fairness->reference || !drift_fairness_is_compared(fairness, i)) continue;
-    compare(metric, &fairness->groups[i], &fairness->groups[fairness->reference], &settings, &one);
+    metric->compare(metric, &fairness->groups[i], &fairness->groups[fairness->reference], &settings, &one);
     keep_farthest(metric, value, &one);
   }
 }
@@ -157,22 +153,6 @@ static void compare_odds(const DriftFairnessMetric *metric, const DriftConfusion
   if (absolute) return;
   value->low = value->value - hypot(tpr.value - tpr.low, fpr.value - fpr.low) / 2;
   value->high = value->value + hypot(tpr.high - tpr.value, fpr.high - fpr.value) / 2;
-}
-
-static void reference_difference(const DriftFairnessMetric *metric, const DriftFairness *fairness,
-                                 DriftFairnessValue *value)
-{
-  farthest_from_reference(metric, fairness, compare_difference, value);
-}
-
-static void reference_ratio(const DriftFairnessMetric *metric, const DriftFairness *fairness, DriftFairnessValue *value)
-{
-  farthest_from_reference(metric, fairness, compare_ratio, value);
-}
-
-static void average_odds(const DriftFairnessMetric *metric, const DriftFairness *fairness, DriftFairnessValue *value)
-{
-  farthest_from_reference(metric, fairness, compare_odds, value);
 }
 
 /* --- of rows ------------------------------------------------------------------------------------------------------ */
@@ -226,28 +206,32 @@ static void conditional_disparity(const DriftFairnessMetric *metric, const Drift
 /* --- the table ---------------------------------------------------------------------------------------------------- */
 
 #define BETWEEN(name, meaning, rate)                                                                                   \
-  {name "_difference", meaning, DRIFT_METRIC_DIFFERENCE, DRIFT_CONVENTION_BETWEEN, range_difference, rate},            \
+  {name "_difference", meaning, DRIFT_METRIC_DIFFERENCE, DRIFT_CONVENTION_BETWEEN, range_difference, rate, NULL},      \
   {                                                                                                                    \
-    name "_ratio", meaning, DRIFT_METRIC_RATIO, DRIFT_CONVENTION_BETWEEN, range_ratio, rate                            \
+    name "_ratio", meaning, DRIFT_METRIC_RATIO, DRIFT_CONVENTION_BETWEEN, range_ratio, rate, NULL                      \
   }
 #define ODDS(name, meaning, form)                                                                                      \
+  {"equalized_odds_difference" name,                                                                                   \
+   meaning,                                                                                                            \
+   DRIFT_METRIC_DIFFERENCE,                                                                                            \
+   DRIFT_CONVENTION_BETWEEN,                                                                                           \
+   odds_difference,                                                                                                    \
+   form,                                                                                                               \
+   NULL},                                                                                                              \
   {                                                                                                                    \
-      "equalized_odds_difference" name, meaning,         DRIFT_METRIC_DIFFERENCE,                                      \
-      DRIFT_CONVENTION_BETWEEN,         odds_difference, form},                                                        \
-  {                                                                                                                    \
-    "equalized_odds_ratio" name, meaning, DRIFT_METRIC_RATIO, DRIFT_CONVENTION_BETWEEN, odds_ratio, form               \
+    "equalized_odds_ratio" name, meaning, DRIFT_METRIC_RATIO, DRIFT_CONVENTION_BETWEEN, odds_ratio, form, NULL         \
   }
-#define REFERENCE(name, meaning, form, compute, parameter)                                                             \
+#define REFERENCE(name, meaning, form, compare, parameter)                                                             \
   {                                                                                                                    \
-    name, meaning, DRIFT_METRIC_##form, DRIFT_CONVENTION_REFERENCE, compute, parameter                                 \
+    name, meaning, DRIFT_METRIC_##form, DRIFT_CONVENTION_REFERENCE, farthest_from_reference, parameter, compare        \
   }
 #define ROWS(name, meaning, compute, parameter)                                                                        \
   {                                                                                                                    \
-    name, meaning, DRIFT_METRIC_INDEX, DRIFT_CONVENTION_ROWS, compute, parameter                                       \
+    name, meaning, DRIFT_METRIC_INDEX, DRIFT_CONVENTION_ROWS, compute, parameter, NULL                                 \
   }
 #define FACET(name, meaning, compute, parameter)                                                                       \
   {                                                                                                                    \
-    name, meaning, DRIFT_METRIC_DIFFERENCE, DRIFT_CONVENTION_FACET, compute, parameter                                 \
+    name, meaning, DRIFT_METRIC_DIFFERENCE, DRIFT_CONVENTION_FACET, compute, parameter, NULL                           \
   }
 
 const DriftFairnessMetric drift_fairness_metrics[] = {
@@ -263,32 +247,29 @@ const DriftFairnessMetric drift_fairness_metrics[] = {
     BETWEEN("tnr", "true negative rates", DRIFT_RATE_TRUE_NEGATIVE),
     BETWEEN("base_rate", "rates of favourable labels", DRIFT_RATE_BASE),
     {"calibration_difference", "mean(label - score)", DRIFT_METRIC_DIFFERENCE, DRIFT_CONVENTION_BETWEEN,
-     calibration_difference, 0},
-    REFERENCE("statistical_parity_difference", "selection rates", DIFFERENCE, reference_difference,
-              DRIFT_RATE_SELECTION),
-    REFERENCE("disparate_impact", "selection rates (80 % rule: bound .8)", RATIO, reference_ratio,
-              DRIFT_RATE_SELECTION),
+     calibration_difference, 0, NULL},
+    REFERENCE("statistical_parity_difference", "selection rates", DIFFERENCE, compare_difference, DRIFT_RATE_SELECTION),
+    REFERENCE("disparate_impact", "selection rates (80 % rule: bound .8)", RATIO, compare_ratio, DRIFT_RATE_SELECTION),
     REFERENCE("true_positive_rate_difference", "true positive rates: aif360's equal_opportunity_difference", DIFFERENCE,
-              reference_difference, DRIFT_RATE_TRUE_POSITIVE),
-    REFERENCE("false_positive_rate_difference", "false positive rates", DIFFERENCE, reference_difference,
+              compare_difference, DRIFT_RATE_TRUE_POSITIVE),
+    REFERENCE("false_positive_rate_difference", "false positive rates", DIFFERENCE, compare_difference,
               DRIFT_RATE_FALSE_POSITIVE),
-    REFERENCE("false_negative_rate_difference", "false negative rates", DIFFERENCE, reference_difference,
+    REFERENCE("false_negative_rate_difference", "false negative rates", DIFFERENCE, compare_difference,
               DRIFT_RATE_FALSE_NEGATIVE),
     REFERENCE("average_odds_difference", "mean of the differences of true and false positive rates", DIFFERENCE,
-              average_odds, ODDS_SIGNED),
-    REFERENCE("average_abs_odds_difference", "mean of their absolute differences", DIFFERENCE, average_odds,
+              compare_odds, ODDS_SIGNED),
+    REFERENCE("average_abs_odds_difference", "mean of their absolute differences", DIFFERENCE, compare_odds,
               ODDS_ABSOLUTE),
     REFERENCE("wrong_prediction_difference", "error rates: aif360's error_rate_difference", DIFFERENCE,
-              reference_difference, DRIFT_RATE_ERROR),
-    REFERENCE("wrong_prediction_ratio", "error rates: aif360's error_rate_ratio", RATIO, reference_ratio,
+              compare_difference, DRIFT_RATE_ERROR),
+    REFERENCE("wrong_prediction_ratio", "error rates: aif360's error_rate_ratio", RATIO, compare_ratio,
               DRIFT_RATE_ERROR),
     REFERENCE("false_discovery_rate_difference", "of those predicted favourable, share wrong", DIFFERENCE,
-              reference_difference, DRIFT_RATE_FALSE_DISCOVERY),
+              compare_difference, DRIFT_RATE_FALSE_DISCOVERY),
     REFERENCE("false_omission_rate_difference", "of those predicted unfavourable, share wrong", DIFFERENCE,
-              reference_difference, DRIFT_RATE_FALSE_OMISSION),
-    REFERENCE("label_parity_difference", "rates of favourable labels", DIFFERENCE, reference_difference,
-              DRIFT_RATE_BASE),
-    REFERENCE("label_disparate_impact", "rates of favourable labels", RATIO, reference_ratio, DRIFT_RATE_BASE),
+              compare_difference, DRIFT_RATE_FALSE_OMISSION),
+    REFERENCE("label_parity_difference", "rates of favourable labels", DIFFERENCE, compare_difference, DRIFT_RATE_BASE),
+    REFERENCE("label_disparate_impact", "rates of favourable labels", RATIO, compare_ratio, DRIFT_RATE_BASE),
     ROWS("theil_index", "inequality of benefits 1 + prediction - label, order 1", entropy, 1),
     ROWS("generalized_entropy_index", "inequality of benefits, order 2", entropy, 2),
     ROWS("coefficient_of_variation", "of benefits: sqrt(2 generalized entropy)", coefficient_of_variation, 2),
@@ -304,7 +285,7 @@ const DriftFairnessMetric drift_fairness_metrics[] = {
     FACET("conditional_demographic_disparity_in_labels", "share of the rejected less share of the accepted, by strata",
           conditional_disparity, 0),
     FACET("conditional_demographic_disparity", "the same by predictions", conditional_disparity, 1),
-    {NULL, NULL, DRIFT_METRIC_INDEX, DRIFT_CONVENTION_ROWS, NULL, 0}};
+    {NULL, NULL, DRIFT_METRIC_INDEX, DRIFT_CONVENTION_ROWS, NULL, 0, NULL}};
 
 static const gchar *const convention_texts[] = {
     [DRIFT_CONVENTION_BETWEEN] = "highest - lowest group (fairlearn)",

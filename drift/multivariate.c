@@ -68,6 +68,9 @@ const DriftMultivariateMethod drift_multivariate_methods[] = {
     {"hotelling", "Hotelling's T squared: a difference of means", test_hotelling},
     {"lsdd", "least-squares density difference", test_lsdd},
     {"classifier", "held-out AUC of a logistic regression that tells the sides apart", test_classifier},
+    {"mahalanobis", "distances from the reference's mean by its covariance, of held-out rows and of the current ones",
+     drift_mahalanobis_test},
+    {"pca", "what the reference's principal components leave of held-out rows and of the current ones", drift_pca_test},
     {NULL, NULL, NULL},
 };
 

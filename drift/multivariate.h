@@ -95,10 +95,22 @@ void drift_pca_errors(const DriftPca *pca, const DriftMatrix *rows, double *erro
 DriftEstimate *drift_pca_chunks(const DriftPca *pca, const DriftMatrix *reference, const DriftMatrix *analysis,
                                 gsize chunk_size, GError **error);
 
+/* --- single rows' figures as tests ----------------------------------------------------------------------------------
+ */
+
+/* Distances, or reconstruction errors (fewest components above 65 % of the variance), of the reference's seeded second
+ * half against those of the current rows, both under its first half; statistic: Kolmogorov-Smirnov's D, p exact up to
+ * 10^7 pairs. Only the seed of `settings` counts. Four rows of the reference and two current ones at least;
+ * Mahalanobis: more than d in a half, or the covariance is singular (UNDEFINED). */
+gboolean drift_mahalanobis_test(const DriftMatrix *reference, const DriftMatrix *current,
+                                const DriftPermutationSettings *settings, DriftTestResult *result, GError **error);
+gboolean drift_pca_test(const DriftMatrix *reference, const DriftMatrix *current,
+                        const DriftPermutationSettings *settings, DriftTestResult *result, GError **error);
+
 /* --- by name ------------------------------------------------------------------------------------------------------ */
 
 typedef struct {
-  const gchar *name; /* "mmd", "mmd-features", "energy", "hotelling", "lsdd", "classifier" */
+  const gchar *name; /* "mmd", "mmd-features", "energy", "hotelling", "lsdd", "classifier", "mahalanobis", "pca" */
   const gchar *summary;
   gboolean (*test)(const DriftMatrix *reference, const DriftMatrix *current, const DriftPermutationSettings *settings,
                    DriftTestResult *result, GError **error);

@@ -3,6 +3,7 @@
 
 #include <math.h>
 
+#include "drift/bias.h"
 #include "drift/horizon.h"
 #include "drift/statistics.h"
 
@@ -17,7 +18,9 @@ void drift_window_settings_init(DriftWindowSettings *settings)
                                     .missing_rate_increase = .05,
                                     .disparate_impact_bound = 0,
                                     .minimum_group = 30,
-                                    .confidence = .95};
+                                    .confidence = .95,
+                                    .bias_metrics = drift_bias_default_metrics,
+                                    .bias_crossed = 1};
 }
 
 /* A bound that no setting of the budget may exceed. */
@@ -182,7 +185,7 @@ DriftWindowVerdict *drift_window_evaluate_with(const DriftAccumulator *profile, 
   g_qsort_with_data(verdict->features->pdata, (gint)verdict->features->len, sizeof(gpointer), compare_features, NULL);
 
   drift_performance_measure(grid->schema, labels, n_labels, settings->confidence, &verdict->performance);
-  drift_bias_measure(grid, labels, n_labels, settings, verdict->bias_verdicts);
+  verdict->bias_undefined = drift_bias_measure(grid, labels, n_labels, settings, verdict->bias_verdicts);
   for (guint i = 0; i < verdict->bias_verdicts->len; i++) {
     const DriftBiasVerdict *bias = g_ptr_array_index(verdict->bias_verdicts, i);
     verdict->bias = verdict->bias || bias->breach;

@@ -41,6 +41,8 @@ typedef struct {
   double disparate_impact_bound; /* 0: no bound; else e.g. .8 */
   guint minimum_group;           /* smallest group whose rates are shown with a verdict */
   double confidence;             /* of intervals; .95 */
+  guint32 bias_metrics;          /* bits of drift_bias_metrics (bias.h); the default three */
+  guint bias_crossed;            /* so many sensitive features are crossed at most; 1: each alone */
 } DriftWindowSettings;
 void drift_window_settings_init(DriftWindowSettings *settings);
 
@@ -73,8 +75,8 @@ typedef struct {
 } DriftFeatureVerdict;
 
 typedef struct {
-  const gchar *metric; /* static: "selection_rate", "disparate_impact", "equal_opportunity_difference", … */
-  gchar *attribute;    /* sensitive feature */
+  const gchar *metric; /* static: a name of drift_bias_metrics */
+  gchar *attribute;    /* sensitive feature, or several crossed: "race|sex" */
   gchar *group, *reference_group;
   guint64 n_group, n_reference;
   double rate_group, rate_group_low, rate_group_high;
@@ -91,12 +93,13 @@ typedef struct {
 } DriftPerformance;
 
 typedef struct {
-  gboolean drift;           /* any feature or output drifts */
-  gboolean quality;         /* missing, unseen or out-of-range */
-  gboolean bias;            /* any breach */
-  double evidence_log;      /* ln(1/smallest adjusted p), capped at 700 */
-  GPtrArray *features;      /* of DriftFeatureVerdict*, ranked: strongest cause first */
-  GPtrArray *bias_verdicts; /* of DriftBiasVerdict* */
+  gboolean drift;              /* any feature or output drifts */
+  gboolean quality;            /* missing, unseen or out-of-range */
+  gboolean bias;               /* any breach */
+  double evidence_log;         /* ln(1/smallest adjusted p), capped at 700 */
+  GPtrArray *features;         /* of DriftFeatureVerdict*, ranked: strongest cause first */
+  GPtrArray *bias_verdicts;    /* of DriftBiasVerdict* */
+  const gchar *bias_undefined; /* static: why there are none, or NULL */
   GPtrArray *slices;      /* of DriftSlice*, worst first; NULL: the grid has no joint histograms, or joint_level is 0 */
   GPtrArray *dependences; /* of DriftDependence*, strongest first; NULL with slices */
   DriftPerformance performance;

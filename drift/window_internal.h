@@ -39,8 +39,8 @@ void drift_window_judge_slices(const DriftAccumulator *profile, const DriftAccum
 
 void drift_performance_measure(const DriftSchema *schema, const DriftLabelRow *rows, guint n, double confidence,
                                DriftPerformance *performance);
-/* Appends DriftBiasVerdict* to `verdicts`. */
-void drift_bias_measure(const DriftGrid *grid, const DriftLabelRow *rows, guint n, const DriftWindowSettings *settings,
-                        GPtrArray *verdicts);
+/* Appends DriftBiasVerdict* to `verdicts`; returns why it has none, static, or NULL. */
+const gchar *drift_bias_measure(const DriftGrid *grid, const DriftLabelRow *rows, guint n,
+                                const DriftWindowSettings *settings, GPtrArray *verdicts);
 
 G_END_DECLS

@@ -2,10 +2,7 @@
 
 #include <string.h>
 
-#include "pipeline/operator.h"
-
-/* Memory of all tensors that one run may fill. */
-#define MAX_TOTAL_BYTES (1024ul << 20)
+#include "pipeline/operator_internal.h"
 
 typedef struct {
   PipelineCall call;
@@ -17,9 +14,11 @@ typedef struct {
 
 struct _PipelineExecutor {
   const OnnxGraph *graph;
-  GHashTable *slot_of; /* name -> slot + 1; names are borrowed from the graph */
-  GArray *slots;       /* of PipelineTensor* */
-  GArray *constant;    /* of gboolean, by slot */
+  PipelineExecutorOptions options;
+  PipelineBudget budget; /* of the run, or of making the plan */
+  GHashTable *slot_of;   /* name -> slot + 1; names are borrowed from the graph */
+  GArray *slots;         /* of PipelineTensor* */
+  GArray *constant;      /* of gboolean, by slot */
   Step *steps;
   guint n_steps;
   guint *input_slots, *output_slots; /* by index in the graph */
@@ -64,21 +63,23 @@ static gboolean fail_step(const Step *step, GError **error)
   return FALSE;
 }
 
-static gboolean run_step(Step *step, guint64 *bytes, GError **error)
+static void reset_budget(PipelineExecutor *executor)
+{
+  executor->budget = (PipelineBudget){executor->options.max_bytes, executor->options.max_multiplications};
+}
+
+static gboolean run_step(Step *step, GError **error)
 {
   PipelineCall *call = &step->call;
-  if (!call->operator->infer(call, error)) return fail_step(step, error);
+  if (!pipeline_call_infer(call, error)) return fail_step(step, error);
   for (guint i = 0; i < call->n_outputs; i++) {
     PipelineTensor *output = call->outputs[i];
     if (output == NULL) continue;
-    *bytes += output->n * pipeline_tensor_element_size(output->type);
-    if (*bytes > MAX_TOTAL_BYTES) {
-      g_set_error_literal(error, PIPELINE_ERROR, PIPELINE_ERROR_UNSUPPORTED, "the model needs more than 1 GiB to run");
+    if (!pipeline_charge_bytes(call, output->n * pipeline_tensor_element_size(output->type), error) ||
+        !pipeline_tensor_allocate(output, error))
       return fail_step(step, error);
-    }
-    if (!pipeline_tensor_allocate(output, error)) return fail_step(step, error);
   }
-  return call->operator->run(call, error) || fail_step(step, error);
+  return pipeline_call_run(call, error) || fail_step(step, error);
 }
 
 /* --- making the plan
@@ -120,6 +121,8 @@ static void step_init(PipelineExecutor *executor, Step *step, guint index, GHash
   call->opset = onnx_graph_get_opset(executor->graph, node->domain);
   call->operator= pipeline_operator_find(node->domain, node->op_type, call->opset);
   call->backend = backend;
+  call->budget = &executor->budget;
+  call->as_written = executor->options.as_written;
   call->n_inputs = node->inputs->len;
   call->n_outputs = node->outputs->len;
   call->inputs = g_new0(const PipelineTensor *, call->n_inputs + 1);
@@ -144,13 +147,13 @@ static void step_init(PipelineExecutor *executor, Step *step, guint index, GHash
 }
 
 /* Prepares with the constant inputs only, then computes the step at once when all are constant. */
-static gboolean step_prepare(PipelineExecutor *executor, Step *step, guint64 *bytes, GError **error)
+static gboolean step_prepare(PipelineExecutor *executor, Step *step, GError **error)
 {
   PipelineCall *call = &step->call;
   if (call->operator->prepare != NULL && !call->operator->prepare(call, error)) return fail_step(step, error);
   for (guint i = 0; i < call->n_inputs; i++) call->inputs[i] = get_tensor(executor, step->inputs[i]);
   call->texts = step->constant ? executor->constant_texts : executor->texts;
-  return !step->constant || run_step(step, bytes, error);
+  return !step->constant || run_step(step, error);
 }
 
 static gboolean make_plan(PipelineExecutor *executor, const PipelineBackend *backend, GError **error)
@@ -164,13 +167,13 @@ static gboolean make_plan(PipelineExecutor *executor, const PipelineBackend *bac
     executor->input_slots[i] = slot != G_MAXUINT ? slot : add_slot(executor, input->name, FALSE);
   }
   g_autoptr(GHashTable) read = collect_read(graph);
-  guint64 bytes = 0;
+  reset_budget(executor);
   executor->steps = g_new0(Step, graph->nodes->len + 1);
   for (guint n = 0; n < graph->nodes->len; n++) {
     Step *step = &executor->steps[n];
     executor->n_steps = n + 1;
     step_init(executor, step, n, read, backend);
-    if (!step_prepare(executor, step, &bytes, error)) return FALSE;
+    if (!step_prepare(executor, step, error)) return FALSE;
   }
   executor->output_slots = g_new(guint, graph->outputs->len + 1);
   for (guint i = 0; i < graph->outputs->len; i++)
@@ -178,11 +181,36 @@ static gboolean make_plan(PipelineExecutor *executor, const PipelineBackend *bac
   return TRUE;
 }
 
+/* What is no tensor, or has elements that no operator computes on, could never be fed. */
+static gboolean check_inputs(const OnnxGraph *graph, GError **error)
+{
+  for (guint i = 0; i < graph->inputs->len; i++) {
+    const OnnxValue *input = g_ptr_array_index(graph->inputs, i);
+    if (pipeline_tensor_element_size(input->type) > 0) continue;
+    if (input->type == ONNX_TYPE_UNDEFINED)
+      g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_UNSUPPORTED,
+                  "input '%s' is no tensor (sequences, maps and optional values are not supported)", input->name);
+    else
+      g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_UNSUPPORTED,
+                  "input '%s' has element type number %d, which is not supported", input->name, (gint)input->type);
+    return FALSE;
+  }
+  return TRUE;
+}
+
 PipelineExecutor *pipeline_executor_new(const OnnxGraph *graph, const PipelineBackend *backend, GError **error)
 {
-  if (!pipeline_operator_check_graph(graph, error)) return NULL;
+  PipelineExecutorOptions options = PIPELINE_EXECUTOR_OPTIONS_INIT;
+  return pipeline_executor_new_with_options(graph, backend, &options, error);
+}
+
+PipelineExecutor *pipeline_executor_new_with_options(const OnnxGraph *graph, const PipelineBackend *backend,
+                                                     const PipelineExecutorOptions *options, GError **error)
+{
+  if (!pipeline_operator_check_graph(graph, error) || !check_inputs(graph, error)) return NULL;
   g_autoptr(PipelineExecutor) executor = g_new0(PipelineExecutor, 1);
   executor->graph = graph;
+  executor->options = *options;
   executor->slot_of = g_hash_table_new(g_str_hash, g_str_equal);
   executor->slots = g_array_new(FALSE, FALSE, sizeof(PipelineTensor *));
   executor->constant = g_array_new(FALSE, FALSE, sizeof(gboolean));
@@ -196,7 +224,7 @@ void pipeline_executor_free(PipelineExecutor *executor)
   if (executor == NULL) return;
   for (guint n = 0; n < executor->n_steps; n++) {
     Step *step = &executor->steps[n];
-    if (step->call.state != NULL && step->call.state_free != NULL) step->call.state_free(step->call.state);
+    pipeline_call_clear(&step->call);
     g_free(step->call.inputs);
     g_free(step->call.outputs);
     g_free(step->inputs);
@@ -248,12 +276,12 @@ void pipeline_executor_want_outputs(PipelineExecutor *executor, const gboolean *
 
 gboolean pipeline_executor_run(PipelineExecutor *executor, gboolean lenient, GError **error)
 {
-  guint64 bytes = 0;
+  reset_budget(executor);
   g_string_chunk_clear(executor->texts);
   for (guint n = 0; n < executor->n_steps; n++) {
     Step *step = &executor->steps[n];
     step->call.lenient = lenient;
-    if (step->wanted && !step->constant && !run_step(step, &bytes, error)) return FALSE;
+    if (step->wanted && !step->constant && !run_step(step, error)) return FALSE;
   }
   return TRUE;
 }

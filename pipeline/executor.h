@@ -17,9 +17,21 @@ G_BEGIN_DECLS
 
 typedef struct _PipelineExecutor PipelineExecutor;
 
+typedef struct {
+  guint64 max_bytes;          /* of all tensors and scratch that one run fills (not of inputs and initialisers) */
+  double max_multiplications; /* of one run */
+  gboolean as_written; /* Dropout and BatchNormalization obey training_mode; FALSE: they predict, whatever it says */
+} PipelineExecutorOptions;
+#define PIPELINE_EXECUTOR_OPTIONS_INIT                                                                                 \
+  {                                                                                                                    \
+    .max_bytes = G_GUINT64_CONSTANT(1) << 30, .max_multiplications = 0x1p36, .as_written = FALSE                       \
+  }
+
 /* Borrows the graph, which must not change while the executor lives; call onnx_graph_simplify before. Nodes whose
  * inputs are all constant are computed here, once. Errors (MODEL, UNSUPPORTED) name node and operator. */
 PipelineExecutor *pipeline_executor_new(const OnnxGraph *graph, const PipelineBackend *backend, GError **error);
+PipelineExecutor *pipeline_executor_new_with_options(const OnnxGraph *graph, const PipelineBackend *backend,
+                                                     const PipelineExecutorOptions *options, GError **error);
 void pipeline_executor_free(PipelineExecutor *executor);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(PipelineExecutor, pipeline_executor_free)
 

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <jansson.h>
 
+#include "drift/embedding.h"
 #include "pipeline/error.h"
 
 #define MAX_SPEC_BYTES (4u << 20)
@@ -64,6 +65,27 @@ static gboolean parse_flag(json_t *object, const gchar *key, gboolean fallback, 
   return TRUE;
 }
 
+/* {"name": "e", "kind": "embedding", "elements": 64}: the numeric features e[0] … e[63]. */
+static gboolean parse_embedding(DriftSchema *schema, json_t *item, const gchar *name, GError **error)
+{
+  gboolean sensitive = FALSE, input = TRUE;
+  json_int_t n = json_integer_value(json_object_get(item, "elements"));
+  guint left = MAX_FEATURES - drift_schema_n_features(schema);
+  if (!parse_flag(item, "sensitive", FALSE, &sensitive, error) || !parse_flag(item, "input", TRUE, &input, error))
+    return FALSE;
+  if (n < 1 || n > left)
+    return invalid(error, "\"elements\" of embedding \"%s\" must be a whole number of 1 to %u (%u features in all)",
+                   name, left, MAX_FEATURES);
+  for (json_int_t i = 0; i < n; i++) {
+    g_autofree gchar *element = g_strdup_printf("%s[%" JSON_INTEGER_FORMAT "]", name, i);
+    if (drift_schema_find_feature(schema, element) >= 0 || g_str_equal(element, schema->label))
+      return invalid(error, "embedding \"%s\" has an element \"%s\", which is the name of another column", name,
+                     element);
+    drift_schema_add_feature(schema, element, DRIFT_NUMERIC, sensitive, input);
+  }
+  return TRUE;
+}
+
 static gboolean parse_feature(DriftSchema *schema, json_t *item, guint index, GError **error)
 {
   const gchar *name = json_string_value(json_object_get(item, "name"));
@@ -71,6 +93,7 @@ static gboolean parse_feature(DriftSchema *schema, json_t *item, guint index, GE
   if (!name || !*name) return invalid(error, "feature %u has no \"name\"", index);
   if (g_str_equal(name, schema->label)) return invalid(error, "feature \"%s\" is the label", name);
   if (drift_schema_find_feature(schema, name) >= 0) return invalid(error, "two features are named \"%s\"", name);
+  if (kind && g_str_equal(kind, "embedding")) return parse_embedding(schema, item, name, error);
   for (guint i = 0; kind && i < G_N_ELEMENTS(kinds); i++) {
     if (!g_str_equal(kinds[i].name, kind)) continue;
     gboolean sensitive = FALSE, input = TRUE;
@@ -79,7 +102,7 @@ static gboolean parse_feature(DriftSchema *schema, json_t *item, guint index, GE
     drift_schema_add_feature(schema, name, kinds[i].kind, sensitive, input);
     return TRUE;
   }
-  return invalid(error, "\"kind\" of feature \"%s\" must be \"numeric\" or \"categorical\"", name);
+  return invalid(error, "\"kind\" of feature \"%s\" must be \"numeric\", \"categorical\" or \"embedding\"", name);
 }
 
 static gboolean parse_features(DriftSchema *schema, json_t *list, GError **error)
@@ -155,6 +178,21 @@ DriftSchema *pipeline_model_spec_parse(const gchar *json, GError **error)
 
 /* --- format ----------------------------------------------------------------------------------------------------- */
 
+/* The feature `index`, or the embedding that begins there; *n: the features it stands for. */
+static json_t *format_feature(const DriftSchema *schema, guint index, guint *n)
+{
+  const DriftFeature *feature = drift_schema_get_feature(schema, index);
+  g_autofree gchar *embedding = NULL;
+  *n = drift_embedding_run(schema, index, &embedding);
+  if (*n > 1)
+    return json_pack("{s:s, s:s, s:i, s:b, s:b}", "name", embedding, "kind", "embedding", "elements", (int)*n,
+                     "sensitive", feature->sensitive, "input", feature->input);
+  *n = 1;
+  return json_pack("{s:s, s:s, s:b, s:b}", "name", feature->name, "kind",
+                   kinds[feature->kind == DRIFT_CATEGORICAL].name, "sensitive", feature->sensitive, "input",
+                   feature->input);
+}
+
 gchar *pipeline_model_spec_format(const DriftSchema *schema)
 {
   g_return_val_if_fail(schema != NULL, NULL);
@@ -170,12 +208,8 @@ gchar *pipeline_model_spec_format(const DriftSchema *schema)
   if (schema->task == DRIFT_TASK_BINARY && schema->positive_class < schema->classes->len)
     json_object_set_new(root, "positive_class",
                         json_string(g_ptr_array_index(schema->classes, schema->positive_class)));
-  for (guint i = 0; i < drift_schema_n_features(schema); i++) {
-    const DriftFeature *feature = drift_schema_get_feature(schema, i);
-    json_array_append_new(features, json_pack("{s:s, s:s, s:b, s:b}", "name", feature->name, "kind",
-                                              kinds[feature->kind == DRIFT_CATEGORICAL].name, "sensitive",
-                                              feature->sensitive, "input", feature->input));
-  }
+  for (guint i = 0, n; i < drift_schema_n_features(schema); i += n)
+    json_array_append_new(features, format_feature(schema, i, &n));
   json_object_set_new(root, "features", features);
   char *dumped = json_dumps(root, JSON_COMPACT);
   gchar *text = g_strdup(dumped);

@@ -7,7 +7,9 @@
 G_BEGIN_DECLS
 
 /* {"task": "binary", "label": "class", "classes": ["0","1"], "positive_class": "1",
- *  "features": [{"name": "age", "kind": "numeric", "sensitive": false, "input": true}, …]} */
+ *  "features": [{"name": "age", "kind": "numeric", "sensitive": false, "input": true}, …]}
+ * {"name": "e", "kind": "embedding", "elements": 64} stands for the numeric features e[0] … e[63] (drift/embedding.h),
+ * and features of such names side by side are written so. */
 DriftSchema *pipeline_model_spec_parse(const gchar *json, GError **error);
 gchar *pipeline_model_spec_format(const DriftSchema *schema);
 /* Infers task, classes (sorted), features from a table: every column but label and `exclude` (NULL-terminated) is an

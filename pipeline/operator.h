@@ -15,6 +15,14 @@ G_BEGIN_DECLS
 
 typedef struct _PipelineOperator PipelineOperator;
 
+/* What one run may still use; hostile files are small and ask for much. */
+typedef struct {
+  guint64 bytes;          /* of tensors and scratch */
+  double multiplications; /* of products, convolutions and the like */
+} PipelineBudget;
+
+typedef struct _PipelineWiden PipelineWiden;
+
 /* One node on its way through its operator. */
 typedef struct {
   const PipelineOperator *operator;
@@ -25,11 +33,22 @@ typedef struct {
   guint n_inputs;
   PipelineTensor **outputs; /* [n_outputs]; never NULL for index 0; NULL: nobody asks for it */
   guint n_outputs;
+  PipelineBudget *budget;
+  gboolean as_written;       /* Dropout and BatchNormalization obey training_mode; else they predict */
   gboolean lenient;          /* probing: values that a kernel would refuse (an unknown category) become neutral ones */
   GStringChunk *texts;       /* for texts that a kernel makes; lives until the next run */
   gpointer state;            /* made by prepare */
   GDestroyNotify state_free; /* or NULL */
+  PipelineWiden *widen;      /* wider copies of inputs and outputs, when the row asks for them (operator_widen.c) */
 } PipelineCall;
+
+/* Element types that a row computes in a wider one: its functions then see only the wide type. */
+typedef enum {
+  PIPELINE_WIDEN_NONE = 0,
+  PIPELINE_WIDEN_HALF = 1,     /* float16 and bfloat16 as float32; output 0 is rounded back */
+  PIPELINE_WIDEN_HALF_ALL = 2, /* … every float32 output is */
+  PIPELINE_WIDEN_INTEGERS = 4  /* int8, int16, uint8, uint16, uint32 as int64; output 0 drops the high bits again */
+} PipelineWidenFlags;
 
 struct _PipelineOperator {
   const gchar *domain; /* "" is ai.onnx */
@@ -44,6 +63,7 @@ struct _PipelineOperator {
   gboolean (*run)(PipelineCall *call, GError **error);
   gconstpointer parameter; /* tells rows apart that share functions */
   const gchar *example;    /* see pipeline/operator_example.c */
+  guint widen;             /* PipelineWidenFlags */
 };
 
 extern const PipelineOperator pipeline_operators[]; /* ends with name NULL */
@@ -53,6 +73,11 @@ const PipelineOperator *pipeline_operator_find(const gchar *domain, const gchar 
 /* Every node's operator is known, has its arity, and no subgraph. All unknown operators are named at once
  * (UNSUPPORTED). */
 gboolean pipeline_operator_check_graph(const OnnxGraph *graph, GError **error);
+/* The row's functions, through wider types where the row says so. */
+gboolean pipeline_call_infer(PipelineCall *call, GError **error);
+gboolean pipeline_call_run(PipelineCall *call, GError **error);
+/* Frees state and wide copies. */
+void pipeline_call_clear(PipelineCall *call);
 /* Runs the example of the row with the reference backend and compares (1e-5 relative or absolute). */
 gboolean pipeline_operator_selftest(const PipelineOperator *operator, GError ** error);
 

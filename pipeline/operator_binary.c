@@ -10,6 +10,7 @@ struct _PipelineBinary {
   gboolean (*f64)(const double *a, gsize sa, const double *b, gsize sb, double *out, gsize n);
   gboolean (*i32)(const gint32 *a, gsize sa, const gint32 *b, gsize sb, gint32 *out, gsize n);
   gboolean (*i64)(const gint64 *a, gsize sa, const gint64 *b, gsize sb, gint64 *out, gsize n);
+  gboolean (*u64)(const guint64 *a, gsize sa, const guint64 *b, gsize sb, guint64 *out, gsize n);
 };
 
 #define BINARY(name, suffix, type, condition, expression)                                                              \
@@ -28,7 +29,8 @@ struct _PipelineBinary {
   BINARY(name, f64, double, TRUE, floating)                                                                            \
   BINARY(name, i32, gint32, TRUE, integer)                                                                             \
   BINARY(name, i64, gint64, TRUE, wide)                                                                                \
-  const PipelineBinary pipeline_binary_##name = {name##_f32, name##_f64, name##_i32, name##_i64};
+  BINARY(name, u64, guint64, TRUE, wide)                                                                               \
+  const PipelineBinary pipeline_binary_##name = {name##_f32, name##_f64, name##_i32, name##_i64, name##_u64};
 
 BINARY_ALL(add, x + y, (guint32)x + (guint32)y, (guint64)x + (guint64)y)
 BINARY_ALL(sub, x - y, (guint32)x - (guint32)y, (guint64)x - (guint64)y)
@@ -40,11 +42,74 @@ BINARY(div, f32, float, TRUE, x / y)
 BINARY(div, f64, double, TRUE, x / y)
 BINARY(div, i32, gint32, y != 0, y == -1 ? 0u - (guint32)x : (guint32)(x / y))
 BINARY(div, i64, gint64, y != 0, y == -1 ? 0ul - (guint64)x : (guint64)(x / y))
-const PipelineBinary pipeline_binary_div = {div_f32, div_f64, div_i32, div_i64};
+BINARY(div, u64, guint64, y != 0, x / y)
+const PipelineBinary pipeline_binary_div = {div_f32, div_f64, div_i32, div_i64, div_u64};
+BINARY(prelu, f32, float, TRUE, x < 0 ? x * y : x)
+BINARY(prelu, f64, double, TRUE, x < 0 ? x * y : x)
+BINARY(prelu, i32, gint32, TRUE, x < 0 ? (guint32)x * (guint32)y : (guint32)x)
+BINARY(prelu, i64, gint64, TRUE, x < 0 ? (guint64)x * (guint64)y : (guint64)x)
+BINARY(prelu, u64, guint64, TRUE, x + 0 * y)
+const PipelineBinary pipeline_binary_prelu = {prelu_f32, prelu_f64, prelu_i32, prelu_i64, prelu_u64};
 
-static gboolean is_arithmetic(OnnxType type)
+/* Mod: the sign follows the divisor, as in Python; fmod: the dividend, as in C. */
+static gint64 floor_modulo(gint64 x, gint64 y)
 {
-  return type == ONNX_TYPE_FLOAT || type == ONNX_TYPE_DOUBLE || type == ONNX_TYPE_INT32 || type == ONNX_TYPE_INT64;
+  if (y == -1) return 0; /* also the smallest integer, whose quotient would overflow */
+  gint64 rest = x % y;
+  return rest != 0 && (rest < 0) != (y < 0) ? rest + y : rest;
+}
+static double floor_modulo_double(double x, double y)
+{
+  double rest = fmod(x, y);
+  return rest != 0 && (rest < 0) != (y < 0) ? rest + y : rest;
+}
+BINARY(mod, f32, float, TRUE, floor_modulo_double((double)x, (double)y))
+BINARY(mod, f64, double, TRUE, floor_modulo_double(x, y))
+BINARY(mod, i32, gint32, y != 0, floor_modulo(x, y))
+BINARY(mod, i64, gint64, y != 0, floor_modulo(x, y))
+BINARY(mod, u64, guint64, y != 0, x % y)
+const PipelineBinary pipeline_binary_mod = {mod_f32, mod_f64, mod_i32, mod_i64, mod_u64};
+BINARY(fmod, f32, float, TRUE, fmodf(x, y))
+BINARY(fmod, f64, double, TRUE, fmod(x, y))
+BINARY(fmod, i32, gint32, y != 0, y == -1 ? 0 : x % y)
+BINARY(fmod, i64, gint64, y != 0, y == -1 ? 0 : x % y)
+static const PipelineBinary modulo_of_c = {fmod_f32, fmod_f64, fmod_i32, fmod_i64, mod_u64};
+
+#define BITWISE(name, operation)                                                                                       \
+  BINARY(name, i32, gint32, TRUE, x operation y)                                                                       \
+  BINARY(name, i64, gint64, TRUE, x operation y)                                                                       \
+  BINARY(name, u64, guint64, TRUE, x operation y)                                                                      \
+  const PipelineBinary pipeline_binary_##name = {.i32 = name##_i32, .i64 = name##_i64, .u64 = name##_u64};
+BITWISE(bitwise_and, &)
+BITWISE(bitwise_or, |)
+BITWISE(bitwise_xor, ^)
+
+/* Shifts by the width or more leave nothing (or the sign); narrow types arrive widened. */
+#define LEFT(x, y, bits, type) ((guint64)(y) < (bits) ? (type)(x) << (y) : 0)
+#define RIGHT(x, y, bits) ((guint64)(y) < (bits) ? (x) >> (y) : ((x) < 0 ? -1 : 0))
+BINARY(shift_left, i32, gint32, TRUE, LEFT(x, y, 32, guint32))
+BINARY(shift_left, i64, gint64, TRUE, LEFT(x, y, 64, guint64))
+BINARY(shift_left, u64, guint64, TRUE, LEFT(x, y, 64, guint64))
+BINARY(shift_right, i32, gint32, TRUE, RIGHT(x, y, 32))
+BINARY(shift_right, i64, gint64, TRUE, RIGHT(x, y, 64))
+BINARY(shift_right, u64, guint64, TRUE, y < 64 ? x >> y : 0)
+const PipelineBinary pipeline_binary_shift = {.i32 = shift_left_i32, .i64 = shift_left_i64, .u64 = shift_left_u64};
+static const PipelineBinary shift_right = {.i32 = shift_right_i32, .i64 = shift_right_i64, .u64 = shift_right_u64};
+
+/* The row's parameter; attributes of Mod and BitShift pick another function. */
+static const PipelineBinary *get_binary(const PipelineCall *call)
+{
+  const PipelineBinary *binary = call->operator->parameter;
+  if (binary == &pipeline_binary_mod && onnx_node_get_int(call->node, "fmod", 0) != 0) return &modulo_of_c;
+  if (binary == &pipeline_binary_shift && !pipeline_attribute_is(call, "direction", "LEFT", "LEFT"))
+    return &shift_right;
+  return binary;
+}
+
+static gboolean is_arithmetic(const PipelineBinary *binary, OnnxType type)
+{
+  if (type == ONNX_TYPE_FLOAT || type == ONNX_TYPE_DOUBLE) return binary == NULL || binary->f32 != NULL;
+  return type == ONNX_TYPE_INT32 || type == ONNX_TYPE_INT64 || type == ONNX_TYPE_UINT64;
 }
 
 gboolean pipeline_binary_infer(PipelineCall *call, GError **error)
@@ -55,11 +120,16 @@ gboolean pipeline_binary_infer(PipelineCall *call, GError **error)
   for (guint i = 0; i < call->n_inputs; i++) {
     if (call->inputs[i] == NULL) return pipeline_operator_fail(error, "input %u is left out", i);
     OnnxType type = call->inputs[i]->type;
-    gboolean fits = mixed && i > 0 ? pipeline_type_is_number(type) : is_arithmetic(type);
+    gboolean fits = mixed && i > 0 ? pipeline_type_is_number(type) : is_arithmetic(call->operator->parameter, type);
     if (!fits || (!mixed && type != call->inputs[0]->type)) return pipeline_operator_fail_type(call, i, error);
   }
-  return pipeline_broadcast_shape(call->inputs, call->n_inputs, dims, &n_dims, error) &&
-         pipeline_output_set(call, 0, call->inputs[0]->type, n_dims, dims, error);
+  PipelineTensor view;
+  const PipelineTensor *pair[2];
+  if (call->n_inputs == 2
+          ? !pipeline_pair(call, pair, &view, error) || !pipeline_broadcast_shape(pair, 2, dims, &n_dims, error)
+          : !pipeline_broadcast_shape(call->inputs, call->n_inputs, dims, &n_dims, error))
+    return FALSE;
+  return pipeline_output_set(call, 0, call->inputs[0]->type, n_dims, dims, error);
 }
 
 #define RUN_ROWS(kernel, type)                                                                                         \
@@ -83,6 +153,8 @@ static gboolean combine(const PipelineBinary *binary, const PipelineTensor *cons
     RUN_ROWS(f64, double);
   else if (out->type == ONNX_TYPE_INT32)
     RUN_ROWS(i32, gint32);
+  else if (out->type == ONNX_TYPE_UINT64)
+    RUN_ROWS(u64, guint64);
   else
     RUN_ROWS(i64, gint64);
   return defined || pipeline_operator_fail(error, "an integer is divided by zero");
@@ -90,7 +162,9 @@ static gboolean combine(const PipelineBinary *binary, const PipelineTensor *cons
 
 gboolean pipeline_binary_run(PipelineCall *call, GError **error)
 {
-  return combine(call->operator->parameter, call->inputs, call->outputs[0], error);
+  PipelineTensor view;
+  const PipelineTensor *pair[2];
+  return pipeline_pair(call, pair, &view, error) && combine(get_binary(call), pair, call->outputs[0], error);
 }
 
 /* Min, Max, Sum of any number of inputs: the output so far is combined with each in order. */
@@ -112,16 +186,27 @@ gboolean pipeline_variadic_run(PipelineCall *call, GError **error)
   return TRUE;
 }
 
+/* Mean: the sum over the number of inputs. */
+gboolean pipeline_mean_run(PipelineCall *call, GError **error)
+{
+  if (!pipeline_variadic_run(call, error)) return FALSE;
+  PipelineTensor *out = call->outputs[0];
+  for (gsize i = 0; i < out->n; i++)
+    pipeline_element_put_double(out, i, pipeline_element_get_double(out, i) / call->n_inputs);
+  return TRUE;
+}
+
+/* PRelu: the slope is broadcast to the input, never the other way. */
+gboolean pipeline_prelu_infer(PipelineCall *call, GError **error)
+{
+  if (!pipeline_binary_infer(call, error)) return FALSE;
+  if (call->outputs[0]->n_dims != call->inputs[0]->n_dims || call->outputs[0]->n != call->inputs[0]->n)
+    return pipeline_operator_fail(error, "its slope has a larger shape than its input");
+  return TRUE;
+}
+
 /* --- Pow
  * -------------------------------------------------------------------------------------------------------------- */
-
-static gint64 to_int64(double value)
-{
-  if (isnan(value)) return 0;
-  if (value >= 0x1p63) return G_MAXINT64;
-  if (value < -0x1p63) return G_MININT64;
-  return (gint64)value;
-}
 
 static void power_row(const PipelineTensor *base, gsize b, gsize sb, const PipelineTensor *exponent, gsize e, gsize se,
                       PipelineTensor *out, gsize o, gsize n)
@@ -129,22 +214,17 @@ static void power_row(const PipelineTensor *base, gsize b, gsize sb, const Pipel
   for (gsize i = 0; i < n; i++) {
     double power =
         pow(pipeline_element_get_double(base, b + i * sb), pipeline_element_get_double(exponent, e + i * se));
-    if (out->type == ONNX_TYPE_FLOAT)
-      ((float *)out->data)[o + i] = (float)power;
-    else if (out->type == ONNX_TYPE_DOUBLE)
-      ((double *)out->data)[o + i] = power;
-    else if (out->type == ONNX_TYPE_INT32)
-      ((gint32 *)out->data)[o + i] = (gint32)CLAMP(to_int64(power), G_MININT32, G_MAXINT32);
-    else
-      ((gint64 *)out->data)[o + i] = to_int64(power);
+    pipeline_element_put_double(out, o + i, power);
   }
 }
 
 gboolean pipeline_pow_run(PipelineCall *call, GError **error)
 {
-  (void)error;
   PipelineBroadcast walk;
-  pipeline_broadcast_init(&walk, call->inputs, 2, call->outputs[0]);
+  PipelineTensor view;
+  const PipelineTensor *pair[2];
+  if (!pipeline_pair(call, pair, &view, error)) return FALSE;
+  pipeline_broadcast_init(&walk, pair, 2, call->outputs[0]);
   guint last = walk.n_dims - 1;
   if (call->outputs[0]->n == 0) return TRUE;
   for (gsize row = 0; row < walk.outer; row++)

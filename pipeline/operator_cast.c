@@ -2,7 +2,6 @@
 #include <math.h>
 #include <string.h>
 
-#include "onnx/float16.h"
 #include "pipeline/operator_internal.h"
 
 static OnnxType cast_target(const PipelineCall *call)
@@ -27,11 +26,6 @@ gboolean pipeline_cast_like_infer(PipelineCall *call, GError **error)
   return pipeline_cast_infer(call, error);
 }
 
-static gboolean is_floating(OnnxType type)
-{
-  return type == ONNX_TYPE_FLOAT || type == ONNX_TYPE_DOUBLE || type == ONNX_TYPE_FLOAT16 || type == ONNX_TYPE_BFLOAT16;
-}
-
 /* Towards zero; NaN is 0 and what does not fit is the nearest integer that does (ONNX leaves both open). */
 static gint64 to_integer(double value)
 {
@@ -50,26 +44,10 @@ static gint64 get_integer(const PipelineTensor *in, gsize index)
 /* A number into out[index]; integers narrow by dropping high bits, as in C. */
 static void put_number(PipelineTensor *out, gsize index, double number, gint64 integer)
 {
-  gpointer data = out->data;
-  switch (out->type) {
-  case ONNX_TYPE_FLOAT:
-    ((float *)data)[index] = (float)number;
-    return;
-  case ONNX_TYPE_DOUBLE:
-    ((double *)data)[index] = number;
-    return;
-  case ONNX_TYPE_FLOAT16:
-    ((guint16 *)data)[index] = onnx_float16_from_float((float)number);
-    return;
-  case ONNX_TYPE_BFLOAT16:
-    ((guint16 *)data)[index] = onnx_bfloat16_from_float((float)number);
-    return;
-  case ONNX_TYPE_BOOL:
-    ((guint8 *)data)[index] = number != 0; /* NaN is true */
-    return;
-  default: /* little-endian: the low bytes come first */
-    memcpy((guint8 *)data + index * onnx_type_get_size(out->type), &integer, onnx_type_get_size(out->type));
-  }
+  if (pipeline_type_is_floating(out->type) || out->type == ONNX_TYPE_BOOL)
+    pipeline_element_put_double(out, index, number);
+  else
+    pipeline_element_put_integer(out, index, integer);
 }
 
 /* --- texts
@@ -96,7 +74,7 @@ static gboolean parse_element(const PipelineText *text, gboolean lenient, Pipeli
 {
   gchar buffer[32];
   double number;
-  if (!is_floating(out->type) && text->length > 0 && text->length < sizeof buffer) {
+  if (!pipeline_type_is_floating(out->type) && text->length > 0 && text->length < sizeof buffer) {
     gint64 integer;
     memcpy(buffer, text->text, text->length);
     buffer[text->length] = '\0';
@@ -117,7 +95,7 @@ static void format_element(const PipelineCall *call, const PipelineTensor *in, g
   double number = pipeline_element_get_double(in, index);
   if (in->type == ONNX_TYPE_UINT64) {
     g_snprintf(buffer, sizeof buffer, "%" G_GUINT64_FORMAT, ((const guint64 *)in->data)[index]);
-  } else if (!is_floating(in->type)) {
+  } else if (!pipeline_type_is_floating(in->type)) {
     g_snprintf(buffer, sizeof buffer, "%" G_GINT64_FORMAT, get_integer(in, index));
   } else if (isnan(number) || isinf(number)) {
     g_snprintf(buffer, sizeof buffer, "%s", isnan(number) ? "NaN" : number > 0 ? "INF" : "-INF");

@@ -5,8 +5,9 @@
 
 struct _PipelineCompare {
   gboolean (*numbers)(double a, double b);  /* every number type but 64-bit integers */
-  gboolean (*integers)(gint64 a, gint64 b); /* int64, exactly; also bool */
-  gboolean texts, booleans_only;            /* works on strings too; only on bool */
+  gboolean (*integers)(gint64 a, gint64 b); /* int64, exactly */
+  gboolean (*positive)(guint64 a, guint64 b);
+  gboolean texts, booleans_only; /* works on strings too; only on bool */
 };
 
 #define COMPARE(name, expression, on_texts, only_booleans)                                                             \
@@ -18,7 +19,12 @@ struct _PipelineCompare {
   {                                                                                                                    \
     return (expression);                                                                                               \
   }                                                                                                                    \
-  const PipelineCompare pipeline_compare_##name = {name##_numbers, name##_integers, on_texts, only_booleans};
+  static gboolean name##_positive(guint64 a, guint64 b)                                                                \
+  {                                                                                                                    \
+    return (expression);                                                                                               \
+  }                                                                                                                    \
+  const PipelineCompare pipeline_compare_##name = {name##_numbers, name##_integers, name##_positive, on_texts,         \
+                                                   only_booleans};
 
 COMPARE(equal, a == b, TRUE, FALSE)
 COMPARE(less, a < b, FALSE, FALSE)
@@ -40,7 +46,9 @@ gboolean pipeline_compare_infer(PipelineCall *call, GError **error)
   if (call->inputs[1]->type != type) return pipeline_operator_fail_type(call, 1, error);
   gint64 dims[ONNX_MAX_DIMENSIONS];
   guint n_dims;
-  return pipeline_broadcast_shape(call->inputs, 2, dims, &n_dims, error) &&
+  PipelineTensor view;
+  const PipelineTensor *pair[2];
+  return pipeline_pair(call, pair, &view, error) && pipeline_broadcast_shape(pair, 2, dims, &n_dims, error) &&
          pipeline_output_set(call, 0, ONNX_TYPE_BOOL, n_dims, dims, error);
 }
 
@@ -54,17 +62,20 @@ static gboolean compare_elements(const PipelineCompare *compare, const PipelineT
 {
   if (a->type == ONNX_TYPE_STRING) return same_text((PipelineText *)a->data + i, (PipelineText *)b->data + j);
   if (a->type == ONNX_TYPE_INT64) return compare->integers(((gint64 *)a->data)[i], ((gint64 *)b->data)[j]);
+  if (a->type == ONNX_TYPE_UINT64) return compare->positive(((guint64 *)a->data)[i], ((guint64 *)b->data)[j]);
   return compare->numbers(pipeline_element_get_double(a, i), pipeline_element_get_double(b, j));
 }
 
 gboolean pipeline_compare_run(PipelineCall *call, GError **error)
 {
-  (void)error;
   const PipelineCompare *compare = call->operator->parameter;
   const PipelineTensor *a = call->inputs[0], *b = call->inputs[1];
   guint8 *out = call->outputs[0]->data;
   PipelineBroadcast walk;
-  pipeline_broadcast_init(&walk, call->inputs, 2, call->outputs[0]);
+  PipelineTensor view;
+  const PipelineTensor *pair[2];
+  if (!pipeline_pair(call, pair, &view, error)) return FALSE;
+  pipeline_broadcast_init(&walk, pair, 2, call->outputs[0]);
   guint last = walk.n_dims - 1;
   if (call->outputs[0]->n == 0) return TRUE;
   for (gsize row = 0; row < walk.outer; row++) {

@@ -1,20 +1,7 @@
-/* Gemm, MatMul, BatchNormalization. */
-#include <math.h>
+/* Gemm, MatMul. */
 #include <string.h>
 
 #include "pipeline/operator_internal.h"
-
-/* Multiplications that one node may do for one batch: seconds, not hours, for a hostile file. */
-#define MAX_MULTIPLICATIONS (1ul << 34)
-
-static gboolean check_cost(gsize batch, gsize m, gsize n, gsize k, GError **error)
-{
-  double cost = (double)batch * (double)m * (double)n * (double)k;
-  if (cost <= (double)MAX_MULTIPLICATIONS) return TRUE;
-  g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_UNSUPPORTED, "a product of %zu x %zu x %zu x %zu is too large",
-              batch, m, n, k);
-  return FALSE;
-}
 
 /* --- Gemm
  * ------------------------------------------------------------------------------------------------------------- */
@@ -81,7 +68,7 @@ gboolean pipeline_gemm_infer(PipelineCall *call, GError **error)
     if (n_dims != 2 || dims[0] != m || dims[1] != n)
       return pipeline_operator_fail(error, "the shape of its bias is larger than the product");
   }
-  return check_cost(1, (gsize)m, (gsize)n, (gsize)k, error) &&
+  return pipeline_charge_multiplications(call, (double)m * (double)n * (double)k, error) &&
          pipeline_output_set(call, 0, a->type, 2, (gint64[]){m, n}, error);
 }
 
@@ -175,7 +162,7 @@ gboolean pipeline_matmul_infer(PipelineCall *call, GError **error)
 {
   const PipelineTensor *a = call->inputs[0], *b = call->inputs[1];
   gboolean known = a->type == ONNX_TYPE_FLOAT || a->type == ONNX_TYPE_DOUBLE || a->type == ONNX_TYPE_INT32 ||
-                   a->type == ONNX_TYPE_INT64;
+                   a->type == ONNX_TYPE_INT64 || a->type == ONNX_TYPE_UINT64;
   if (!known) return pipeline_operator_fail_type(call, 0, error);
   if (b->type != a->type) return pipeline_operator_fail_type(call, 1, error);
   if (a->n_dims == 0 || b->n_dims == 0) return pipeline_operator_fail(error, "it multiplies a scalar");
@@ -189,8 +176,8 @@ gboolean pipeline_matmul_infer(PipelineCall *call, GError **error)
   guint n_dims;
   const PipelineTensor *pair[2] = {&shape.a, &shape.b};
   if (!pipeline_broadcast_shape(pair, 2, dims, &n_dims, error)) return FALSE;
-  if (!check_cost(pipeline_dims_product(dims, 0, n_dims), (gsize)shape.m, (gsize)shape.n, (gsize)shape.k, error))
-    return FALSE;
+  double products = (double)pipeline_dims_product(dims, 0, n_dims) * (double)shape.m * (double)shape.n;
+  if (!pipeline_charge_multiplications(call, products * (double)shape.k, error)) return FALSE;
   if (a->n_dims >= 2) dims[n_dims++] = shape.m;
   if (b->n_dims >= 2) dims[n_dims++] = shape.n;
   return pipeline_output_set(call, 0, a->type, n_dims, dims, error);
@@ -245,42 +232,6 @@ gboolean pipeline_matmul_run(PipelineCall *call, GError **error)
       if (!multiply(call, a->type, (const guint8 *)a->data + left * m * k * size,
                     (const guint8 *)b->data + right * k * n * size, to, m, n, k, error))
         return FALSE;
-    }
-  return TRUE;
-}
-
-/* --- BatchNormalization
- * ----------------------------------------------------------------------------------------------- */
-
-gboolean pipeline_batch_normalization_infer(PipelineCall *call, GError **error)
-{
-  const PipelineTensor *x = call->inputs[0];
-  if (x->type != ONNX_TYPE_FLOAT) return pipeline_operator_fail_type(call, 0, error);
-  if (x->n_dims < 2) return pipeline_operator_fail(error, "its input has no channels");
-  for (guint i = 1; i < 5; i++) {
-    if (call->inputs[i]->type != ONNX_TYPE_FLOAT) return pipeline_operator_fail_type(call, i, error);
-    if (call->inputs[i]->n_dims != 1 || call->inputs[i]->dims[0] != x->dims[1])
-      return pipeline_operator_fail(error, "input %u does not have one number per channel", i);
-  }
-  for (guint i = 1; i < call->n_outputs; i++)
-    if (call->outputs[i] != NULL)
-      return pipeline_operator_fail(error, "its training outputs are read: export the model for inference");
-  return pipeline_output_like(call, 0, x->type, x, error);
-}
-
-/* Always with the running statistics: predictions are made in inference mode, whatever training_mode says. */
-gboolean pipeline_batch_normalization_run(PipelineCall *call, GError **error)
-{
-  (void)error;
-  const PipelineTensor *x = call->inputs[0];
-  const float *scale = call->inputs[1]->data, *bias = call->inputs[2]->data, *mean = call->inputs[3]->data,
-              *variance = call->inputs[4]->data, *in = x->data;
-  float epsilon = onnx_node_get_float(call->node, "epsilon", 1e-5f), *out = call->outputs[0]->data;
-  gsize channels = (gsize)x->dims[1], inner = pipeline_dims_product(x->dims, 2, x->n_dims);
-  for (gsize row = 0; row < (gsize)x->dims[0]; row++)
-    for (gsize c = 0; c < channels; c++) {
-      float factor = scale[c] / sqrtf(variance[c] + epsilon);
-      for (gsize i = 0; i < inner; i++, in++, out++) *out = (*in - mean[c]) * factor + bias[c];
     }
   return TRUE;
 }

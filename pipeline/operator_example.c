@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "pipeline/executor.h"
-#include "pipeline/operator.h"
+#include "pipeline/operator_internal.h"
 
 #define MAX_TENSORS 8
 
@@ -22,7 +22,7 @@ static OnnxType type_of_letter(gchar letter)
                          : ONNX_TYPE_UNDEFINED;
 }
 
-static OnnxTensor *parse_tensor(const gchar *text, const gchar *name)
+OnnxTensor *pipeline_example_tensor(const gchar *text, const gchar *name)
 {
   g_auto(GStrv) words = g_strsplit(text, " ", -1);
   OnnxType type = type_of_letter(words[0][0]);
@@ -73,7 +73,7 @@ static void parse_list(OnnxNode *node, const gchar *name, const gchar *inside)
   }
 }
 
-static void parse_attribute(OnnxNode *node, const gchar *word)
+void pipeline_example_attribute(OnnxNode *node, const gchar *word)
 {
   const gchar *value = strchr(word, '=') + 1;
   g_autofree gchar *name = g_strndup(word, (gsize)(value - word) - 1);
@@ -103,7 +103,7 @@ static gboolean same_element(const PipelineTensor *actual, const PipelineTensor 
 
 static gboolean compare_output(const PipelineTensor *actual, const gchar *text, guint index, GError **error)
 {
-  g_autoptr(OnnxTensor) wanted = parse_tensor(text, "expected");
+  g_autoptr(OnnxTensor) wanted = pipeline_example_tensor(text, "expected");
   PipelineTensor expected = {0};
   if (wanted == NULL || !pipeline_tensor_set_onnx(&expected, wanted, error)) return FALSE;
   gboolean same = actual->type == expected.type && actual->n_dims == expected.n_dims && actual->n == expected.n &&
@@ -136,7 +136,7 @@ static OnnxGraph *build_graph(const PipelineOperator *operator, guint n_inputs, 
   OnnxNode *node = onnx_graph_add_node_strv(graph, operator->domain, operator->name, (const gchar *const *)inputs,
                                             (const gchar *const *)outputs);
   for (guint i = 0; attributes != NULL && attributes[i] != NULL; i++)
-    if (attributes[i][0] != '\0') parse_attribute(node, attributes[i]);
+    if (attributes[i][0] != '\0') pipeline_example_attribute(node, attributes[i]);
   return graph;
 }
 
@@ -146,7 +146,7 @@ static gboolean run_example(const OnnxGraph *graph, gchar **inputs, gchar **outp
   if (executor == NULL) return FALSE;
   g_autoptr(GPtrArray) tensors = g_ptr_array_new_with_free_func((GDestroyNotify)onnx_tensor_free);
   for (guint i = 0; inputs[i] != NULL; i++) {
-    OnnxTensor *tensor = parse_tensor(inputs[i], "input");
+    OnnxTensor *tensor = pipeline_example_tensor(inputs[i], "input");
     if (tensor == NULL) {
       g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID, "the example's '%s' is no tensor", inputs[i]);
       return FALSE;

@@ -30,9 +30,22 @@ gboolean pipeline_list_read(const PipelineCall *call, const gchar *name, guint i
 gsize pipeline_dims_product(const gint64 *dims, guint from, guint to);
 /* Row-major element strides. */
 void pipeline_strides(const PipelineTensor *tensor, gsize *strides);
-/* Any number as double; 0 for texts. */
-double pipeline_element_get_double(const PipelineTensor *tensor, gsize index);
 gboolean pipeline_type_is_number(OnnxType type);
+gboolean pipeline_type_is_floating(OnnxType type); /* float16, bfloat16, float32, float64 */
+/* Takes work from what the run may still cost (see PipelineBudget); FALSE with UNSUPPORTED when it is used up. */
+gboolean pipeline_charge_multiplications(const PipelineCall *call, double multiplications, GError **error);
+gboolean pipeline_charge_bytes(const PipelineCall *call, guint64 bytes, GError **error);
+/* Scratch of a kernel, zeroed and charged to the budget; NULL with UNSUPPORTED. Free with g_free. */
+gpointer pipeline_scratch_new(const PipelineCall *call, gsize n, gsize size, GError **error);
+/* Attribute `name` equals `value`; a node without it counts as `fallback`. */
+gboolean pipeline_attribute_is(const PipelineCall *call, const gchar *name, const gchar *fallback, const gchar *value);
+
+/* The tensor as [outer, length, inner] around an axis. */
+typedef struct {
+  guint axis;
+  gsize outer, length, inner;
+} PipelineAround;
+gboolean pipeline_around(const PipelineTensor *tensor, gint64 axis, PipelineAround *around, GError **error);
 
 /* Broadcasting of up to 3 inputs to one shape. Neighbouring dimensions that all inputs walk alike are merged; the last
  * one is the inner loop. */
@@ -47,8 +60,15 @@ gboolean pipeline_broadcast_shape(const PipelineTensor *const *inputs, guint n_i
                                   GError **error);
 void pipeline_broadcast_init(PipelineBroadcast *broadcast, const PipelineTensor *const *inputs, guint n_inputs,
                              const PipelineTensor *output);
+/* Both operands of a binary operator. Before set 7 attribute `axis` says where the second one's dimensions begin: it
+ * then gets trailing dimensions of 1 in *view, which must live as long as `pair`. */
+gboolean pipeline_pair(const PipelineCall *call, const PipelineTensor *pair[2], PipelineTensor *view, GError **error);
 /* Element offset of input `input` at the start of outer row `row`. */
 gsize pipeline_broadcast_offset(const PipelineBroadcast *broadcast, guint input, gsize row);
+
+/* Parts of an example (operator_example.c): "f[2] 1 2" as a new tensor, or NULL; "axis=1" as an attribute. */
+OnnxTensor *pipeline_example_tensor(const gchar *text, const gchar *name);
+void pipeline_example_attribute(OnnxNode *node, const gchar *word);
 
 /* --- functions that the table names ---------------------------------------------------------------------------------
  */
@@ -60,23 +80,32 @@ typedef struct _PipelineUnary PipelineUnary;
 extern const PipelineUnary pipeline_unary_relu, pipeline_unary_leaky_relu, pipeline_unary_elu, pipeline_unary_selu,
     pipeline_unary_gelu, pipeline_unary_sigmoid, pipeline_unary_hard_sigmoid, pipeline_unary_tanh, pipeline_unary_erf,
     pipeline_unary_softplus, pipeline_unary_sqrt, pipeline_unary_reciprocal, pipeline_unary_exp, pipeline_unary_log,
-    pipeline_unary_neg, pipeline_unary_abs, pipeline_unary_floor, pipeline_unary_ceil, pipeline_unary_sign;
+    pipeline_unary_neg, pipeline_unary_abs, pipeline_unary_floor, pipeline_unary_ceil, pipeline_unary_sign,
+    pipeline_unary_round, pipeline_unary_sin, pipeline_unary_cos, pipeline_unary_tan, pipeline_unary_asin,
+    pipeline_unary_acos, pipeline_unary_atan, pipeline_unary_sinh, pipeline_unary_cosh, pipeline_unary_asinh,
+    pipeline_unary_acosh, pipeline_unary_atanh, pipeline_unary_softsign, pipeline_unary_mish, pipeline_unary_hard_swish,
+    pipeline_unary_swish, pipeline_unary_thresholded_relu, pipeline_unary_celu, pipeline_unary_shrink,
+    pipeline_unary_bitwise_not;
 KERNEL(pipeline_unary_infer);
 KERNEL(pipeline_unary_run);
 KERNEL(pipeline_not_infer);
 KERNEL(pipeline_not_run);
 KERNEL(pipeline_is_nan_infer);
 KERNEL(pipeline_is_nan_run);
+KERNEL(pipeline_is_inf_run);
 KERNEL(pipeline_clip_infer);
 KERNEL(pipeline_clip_run);
 
 /* operator_binary.c */
 typedef struct _PipelineBinary PipelineBinary;
 extern const PipelineBinary pipeline_binary_add, pipeline_binary_sub, pipeline_binary_mul, pipeline_binary_div,
-    pipeline_binary_min, pipeline_binary_max;
+    pipeline_binary_min, pipeline_binary_max, pipeline_binary_prelu, pipeline_binary_mod, pipeline_binary_shift,
+    pipeline_binary_bitwise_and, pipeline_binary_bitwise_or, pipeline_binary_bitwise_xor;
 KERNEL(pipeline_binary_infer);
 KERNEL(pipeline_binary_run);
 KERNEL(pipeline_variadic_run);
+KERNEL(pipeline_mean_run);
+KERNEL(pipeline_prelu_infer);
 KERNEL(pipeline_pow_run);
 
 /* operator_compare.c */
@@ -95,13 +124,12 @@ KERNEL(pipeline_gemm_infer);
 KERNEL(pipeline_gemm_run);
 KERNEL(pipeline_matmul_infer);
 KERNEL(pipeline_matmul_run);
-KERNEL(pipeline_batch_normalization_infer);
-KERNEL(pipeline_batch_normalization_run);
 
 /* operator_reduce.c */
 typedef struct _PipelineReduce PipelineReduce;
 extern const PipelineReduce pipeline_reduce_sum, pipeline_reduce_mean, pipeline_reduce_max, pipeline_reduce_min,
-    pipeline_reduce_prod, pipeline_reduce_l1, pipeline_reduce_l2, pipeline_reduce_sum_square, pipeline_reduce_log_sum;
+    pipeline_reduce_prod, pipeline_reduce_l1, pipeline_reduce_l2, pipeline_reduce_sum_square, pipeline_reduce_log_sum,
+    pipeline_reduce_log_sum_exp;
 KERNEL(pipeline_reduce_infer);
 KERNEL(pipeline_reduce_run);
 
@@ -110,8 +138,7 @@ extern const gint pipeline_softmax_logarithm;
 extern const gint pipeline_arg_min;
 KERNEL(pipeline_softmax_infer);
 KERNEL(pipeline_softmax_run);
-KERNEL(pipeline_lp_normalization_infer);
-KERNEL(pipeline_lp_normalization_run);
+KERNEL(pipeline_hardmax_run);
 KERNEL(pipeline_arg_max_infer);
 KERNEL(pipeline_arg_max_run);
 
@@ -150,6 +177,84 @@ KERNEL(pipeline_expand_infer);
 KERNEL(pipeline_expand_run);
 KERNEL(pipeline_array_feature_extractor_infer);
 KERNEL(pipeline_array_feature_extractor_run);
+
+/* Index `i` of an integer tensor, counted from the end when negative; an error outside of [-length, length). */
+gboolean pipeline_index_at(const PipelineTensor *indices, gsize i, gint64 length, gsize *index, GError **error);
+
+/* operator_normalize.c */
+extern const gint pipeline_layer_rms;
+KERNEL(pipeline_batch_normalization_infer);
+KERNEL(pipeline_batch_normalization_run);
+KERNEL(pipeline_instance_normalization_infer);
+KERNEL(pipeline_instance_normalization_run);
+KERNEL(pipeline_group_normalization_infer);
+KERNEL(pipeline_group_normalization_run);
+KERNEL(pipeline_layer_normalization_infer);
+KERNEL(pipeline_layer_normalization_run);
+KERNEL(pipeline_lp_normalization_infer);
+KERNEL(pipeline_lp_normalization_run);
+KERNEL(pipeline_lrn_infer);
+KERNEL(pipeline_lrn_run);
+KERNEL(pipeline_mean_variance_infer);
+KERNEL(pipeline_mean_variance_run);
+
+/* operator_conv.c */
+KERNEL(pipeline_conv_infer);
+KERNEL(pipeline_conv_run);
+KERNEL(pipeline_conv_transpose_infer);
+KERNEL(pipeline_conv_transpose_run);
+KERNEL(pipeline_col2im_infer);
+KERNEL(pipeline_col2im_run);
+
+/* operator_pool.c */
+typedef struct _PipelinePool PipelinePool;
+extern const PipelinePool pipeline_pool_max, pipeline_pool_average, pipeline_pool_lp;
+KERNEL(pipeline_pool_infer);
+KERNEL(pipeline_pool_run);
+KERNEL(pipeline_max_unpool_infer);
+KERNEL(pipeline_max_unpool_run);
+
+/* operator_index.c */
+KERNEL(pipeline_gather_elements_infer);
+KERNEL(pipeline_gather_elements_run);
+KERNEL(pipeline_scatter_elements_infer);
+KERNEL(pipeline_scatter_elements_run);
+KERNEL(pipeline_gather_nd_infer);
+KERNEL(pipeline_gather_nd_run);
+KERNEL(pipeline_scatter_nd_infer);
+KERNEL(pipeline_scatter_nd_run);
+KERNEL(pipeline_one_hot_nd_infer);
+KERNEL(pipeline_one_hot_nd_run);
+KERNEL(pipeline_compress_infer);
+KERNEL(pipeline_compress_run);
+KERNEL(pipeline_non_zero_infer);
+KERNEL(pipeline_non_zero_run);
+
+/* operator_arrange.c */
+extern const gint pipeline_space_to_depth;
+KERNEL(pipeline_pad_infer);
+KERNEL(pipeline_pad_run);
+KERNEL(pipeline_tile_infer);
+KERNEL(pipeline_tile_run);
+KERNEL(pipeline_center_crop_pad_infer);
+KERNEL(pipeline_center_crop_pad_run);
+KERNEL(pipeline_depth_space_infer);
+KERNEL(pipeline_depth_space_run);
+KERNEL(pipeline_reverse_sequence_infer);
+KERNEL(pipeline_reverse_sequence_run);
+KERNEL(pipeline_trilu_infer);
+KERNEL(pipeline_trilu_run);
+KERNEL(pipeline_eye_like_infer);
+KERNEL(pipeline_eye_like_run);
+
+/* operator_order.c */
+extern const gint pipeline_cumulate_product;
+KERNEL(pipeline_top_k_infer);
+KERNEL(pipeline_top_k_run);
+KERNEL(pipeline_unique_infer);
+KERNEL(pipeline_unique_run);
+KERNEL(pipeline_cumulate_infer);
+KERNEL(pipeline_cumulate_run);
 
 /* operator_cast.c */
 KERNEL(pipeline_cast_infer);

@@ -143,8 +143,8 @@ static gboolean split_size(const PipelineCall *call, gint64 length, guint index,
     return pipeline_operator_fail(error, "it names %zu sizes for %u outputs", n_given, n_outputs);
   if (attribute != NULL)
     *size = g_array_index(attribute->integers, gint64, index);
-  else if (input->type == ONNX_TYPE_INT64)
-    *size = ((const gint64 *)input->data)[index];
+  else if (input->type == ONNX_TYPE_INT64 || input->type == ONNX_TYPE_INT32)
+    *size = pipeline_element_get_integer(input, index);
   else
     return pipeline_operator_fail_type(call, 1, error);
   return TRUE;
@@ -275,11 +275,9 @@ static gboolean gather_axis(const PipelineCall *call, guint *axis, GError **erro
   return pipeline_axis_resolve(onnx_node_get_int(call->node, "axis", 0), call->inputs[0]->n_dims, FALSE, axis, error);
 }
 
-/* Index `i` of an int32 or int64 tensor, counted from the end when negative. */
-static gboolean index_at(const PipelineTensor *indices, gsize i, gint64 length, gsize *index, GError **error)
+gboolean pipeline_index_at(const PipelineTensor *indices, gsize i, gint64 length, gsize *index, GError **error)
 {
-  gint64 value =
-      indices->type == ONNX_TYPE_INT64 ? ((const gint64 *)indices->data)[i] : ((const gint32 *)indices->data)[i];
+  gint64 value = pipeline_element_get_integer(indices, i);
   if (value < -length || value >= length)
     return pipeline_operator_fail(error, "index %" G_GINT64_FORMAT " is not within %" G_GINT64_FORMAT " elements",
                                   value, length);
@@ -312,7 +310,7 @@ gboolean pipeline_gather_run(PipelineCall *call, GError **error)
   for (gsize o = 0; o < outer; o++)
     for (gsize i = 0; i < indices->n; i++, to += block) {
       gsize index = 0;
-      if (!index_at(indices, i, in->dims[axis], &index, error)) return FALSE;
+      if (!pipeline_index_at(indices, i, in->dims[axis], &index, error)) return FALSE;
       if (block > 0) memcpy(to, (const guint8 *)in->data + (o * (gsize)in->dims[axis] + index) * block, block);
     }
   return TRUE;
@@ -342,7 +340,7 @@ gboolean pipeline_array_feature_extractor_run(PipelineCall *call, GError **error
   for (gsize row = 0; row < rows; row++)
     for (gsize i = 0; i < indices->n; i++, to += size) {
       gsize index = 0;
-      if (!index_at(indices, i, width, &index, error)) return FALSE;
+      if (!pipeline_index_at(indices, i, width, &index, error)) return FALSE;
       memcpy(to, (const guint8 *)in->data + (row * (gsize)width + index) * size, size);
     }
   return TRUE;

@@ -8,9 +8,10 @@ struct _PipelineReduce {
   double initial;
   double (*step)(double sum, double value);
   double (*finish)(double sum, gsize n);
-  gboolean integers; /* defined on int32 and int64 by the exact step below, else through double */
-  gint64 (*step_integer)(gint64 sum, gint64 value);
+  gint64 (*step_integer)(gint64 sum, gint64 value); /* on int32 and int64, exactly; NULL: through double */
   gint64 initial_integer;
+  gboolean needs_elements; /* of no integers there is no result */
+  gboolean exponential;    /* adds exp(value - highest) instead of the value, finishes by adding the highest */
 };
 
 static double add(double sum, double value)
@@ -86,15 +87,16 @@ static gint64 smaller_integer(gint64 a, gint64 b)
   return MIN(a, b);
 }
 
-const PipelineReduce pipeline_reduce_sum = {0, add, identity, TRUE, add_integer, 0};
-const PipelineReduce pipeline_reduce_mean = {0, add, divide, TRUE, NULL, 0};
-const PipelineReduce pipeline_reduce_max = {-INFINITY, larger, identity, TRUE, larger_integer, G_MININT64};
-const PipelineReduce pipeline_reduce_min = {INFINITY, smaller, identity, TRUE, smaller_integer, G_MAXINT64};
-const PipelineReduce pipeline_reduce_prod = {1, multiply, identity, TRUE, multiply_integer, 1};
-const PipelineReduce pipeline_reduce_l1 = {0, add_absolute, identity, FALSE, NULL, 0};
-const PipelineReduce pipeline_reduce_l2 = {0, add_square, root, FALSE, NULL, 0};
-const PipelineReduce pipeline_reduce_sum_square = {0, add_square, identity, FALSE, NULL, 0};
-const PipelineReduce pipeline_reduce_log_sum = {0, add, logarithm, FALSE, NULL, 0};
+const PipelineReduce pipeline_reduce_sum = {0, add, identity, add_integer, 0, FALSE, FALSE};
+const PipelineReduce pipeline_reduce_mean = {0, add, divide, NULL, 0, FALSE, FALSE};
+const PipelineReduce pipeline_reduce_max = {-INFINITY, larger, identity, larger_integer, G_MININT64, TRUE, FALSE};
+const PipelineReduce pipeline_reduce_min = {INFINITY, smaller, identity, smaller_integer, G_MAXINT64, TRUE, FALSE};
+const PipelineReduce pipeline_reduce_prod = {1, multiply, identity, multiply_integer, 1, FALSE, FALSE};
+const PipelineReduce pipeline_reduce_l1 = {0, add_absolute, identity, NULL, 0, FALSE, FALSE};
+const PipelineReduce pipeline_reduce_l2 = {0, add_square, root, NULL, 0, FALSE, FALSE};
+const PipelineReduce pipeline_reduce_sum_square = {0, add_square, identity, NULL, 0, FALSE, FALSE};
+const PipelineReduce pipeline_reduce_log_sum = {0, add, logarithm, NULL, 0, FALSE, FALSE};
+const PipelineReduce pipeline_reduce_log_sum_exp = {0, add, logarithm, NULL, 0, FALSE, TRUE};
 
 /* Which dimensions are reduced. */
 static gboolean read_axes(PipelineCall *call, gboolean reduced[ONNX_MAX_DIMENSIONS], GError **error)
@@ -117,9 +119,9 @@ gboolean pipeline_reduce_infer(PipelineCall *call, GError **error)
 {
   const PipelineReduce *reduce = call->operator->parameter;
   const PipelineTensor *in = call->inputs[0];
-  gboolean integer = in->type == ONNX_TYPE_INT32 || in->type == ONNX_TYPE_INT64;
-  if (in->type != ONNX_TYPE_FLOAT && in->type != ONNX_TYPE_DOUBLE && !(integer && reduce->integers))
-    return pipeline_operator_fail_type(call, 0, error);
+  gboolean known = in->type == ONNX_TYPE_FLOAT || in->type == ONNX_TYPE_DOUBLE || in->type == ONNX_TYPE_INT32 ||
+                   in->type == ONNX_TYPE_INT64 || (in->type == ONNX_TYPE_BOOL && reduce->needs_elements);
+  if (!known) return pipeline_operator_fail_type(call, 0, error);
   gboolean reduced[ONNX_MAX_DIMENSIONS], keep = onnx_node_get_int(call->node, "keepdims", 1) != 0;
   if (!read_axes(call, reduced, error)) return FALSE;
   gint64 dims[ONNX_MAX_DIMENSIONS];
@@ -159,32 +161,27 @@ static gsize walk_offset(const Walk *walk, gsize index)
   return offset;
 }
 
-static gint64 get_integer(const PipelineTensor *tensor, gsize index)
-{
-  return tensor->type == ONNX_TYPE_INT64 ? ((const gint64 *)tensor->data)[index]
-                                         : ((const gint32 *)tensor->data)[index];
-}
-
-static void put(PipelineTensor *out, gsize index, double value, gint64 integer)
-{
-  if (out->type == ONNX_TYPE_FLOAT)
-    ((float *)out->data)[index] = (float)value;
-  else if (out->type == ONNX_TYPE_DOUBLE)
-    ((double *)out->data)[index] = value;
-  else if (out->type == ONNX_TYPE_INT32)
-    ((gint32 *)out->data)[index] = (gint32)integer;
-  else
-    ((gint64 *)out->data)[index] = integer;
-}
-
-static void reduce_integers(const PipelineReduce *reduce, const PipelineTensor *in, const Walk *inner, gsize base,
-                            PipelineTensor *out, gsize o)
+static gint64 reduce_integers(const PipelineReduce *reduce, const PipelineTensor *in, const Walk *inner, gsize base)
 {
   gint64 sum = reduce->initial_integer;
-  gint64 (*step)(gint64, gint64) = reduce->step_integer != NULL ? reduce->step_integer : add_integer;
-  for (gsize i = 0; i < inner->count; i++) sum = step(sum, get_integer(in, base + walk_offset(inner, i)));
-  if (reduce->step_integer == NULL && inner->count > 0) sum /= (gint64)inner->count; /* the mean, towards zero */
-  put(out, o, 0, sum);
+  for (gsize i = 0; i < inner->count; i++)
+    sum = reduce->step_integer(sum, pipeline_element_get_integer(in, base + walk_offset(inner, i)));
+  return sum;
+}
+
+static double reduce_numbers(const PipelineReduce *reduce, const PipelineTensor *in, const Walk *inner, gsize base)
+{
+  double sum = reduce->initial, highest = 0;
+  for (gsize i = 0; reduce->exponential && i < inner->count; i++) {
+    double value = pipeline_element_get_double(in, base + walk_offset(inner, i));
+    highest = i == 0 ? value : larger(highest, value);
+  }
+  gboolean shift = reduce->exponential && isfinite(highest);
+  for (gsize i = 0; i < inner->count; i++) {
+    double value = pipeline_element_get_double(in, base + walk_offset(inner, i));
+    sum = reduce->step(sum, !reduce->exponential ? value : exp(shift ? value - highest : value));
+  }
+  return reduce->finish(sum, inner->count) + (shift ? highest : 0);
 }
 
 gboolean pipeline_reduce_run(PipelineCall *call, GError **error)
@@ -197,17 +194,15 @@ gboolean pipeline_reduce_run(PipelineCall *call, GError **error)
   Walk outer, inner;
   walk_init(&outer, in, reduced, FALSE);
   walk_init(&inner, in, reduced, TRUE);
-  gboolean integer = in->type == ONNX_TYPE_INT32 || in->type == ONNX_TYPE_INT64;
+  gboolean integer = !pipeline_type_is_floating(in->type);
+  if (integer && reduce->needs_elements && inner.count == 0 && out->n > 0)
+    return pipeline_operator_fail(error, "it looks for the extreme of no integers");
   for (gsize o = 0; o < outer.count; o++) {
     gsize base = walk_offset(&outer, o);
-    if (integer) {
-      reduce_integers(reduce, in, &inner, base, out, o);
-      continue;
-    }
-    double sum = reduce->initial;
-    for (gsize i = 0; i < inner.count; i++)
-      sum = reduce->step(sum, pipeline_element_get_double(in, base + walk_offset(&inner, i)));
-    put(out, o, reduce->finish(sum, inner.count), 0);
+    if (integer && reduce->step_integer != NULL)
+      pipeline_element_put_integer(out, o, reduce_integers(reduce, in, &inner, base));
+    else
+      pipeline_element_put_double(out, o, reduce_numbers(reduce, in, &inner, base));
   }
   return TRUE;
 }

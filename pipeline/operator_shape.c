@@ -17,26 +17,29 @@ gboolean pipeline_identity_infer(PipelineCall *call, GError **error)
   return pipeline_output_like(call, 0, call->inputs[0]->type, call->inputs[0], error);
 }
 
-/* Inference: the input, and a mask of ones; whatever training_mode says. Before set 10 the mask has the input's type.
- */
+/* What is dropped at random cannot be computed: refused where training_mode is to be obeyed and the ratio is not 0. */
+static gboolean drops(const PipelineCall *call)
+{
+  const PipelineTensor *ratio = pipeline_input(call, 1), *training = pipeline_input(call, 2);
+  if (!call->as_written || training == NULL || pipeline_element_get_double(training, 0) == 0) return FALSE;
+  return ratio == NULL || ratio->n == 0 || pipeline_element_get_double(ratio, 0) != 0;
+}
+
+/* Inference: the input, and a mask of ones. Before set 10 the mask has the input's type. */
 gboolean pipeline_dropout_infer(PipelineCall *call, GError **error)
 {
-  OnnxType mask = call->opset < 10 ? call->inputs[0]->type : ONNX_TYPE_BOOL;
-  return pipeline_output_like(call, 0, call->inputs[0]->type, call->inputs[0], error) &&
-         (mask == ONNX_TYPE_BOOL || mask == ONNX_TYPE_FLOAT || call->n_outputs < 2 || call->outputs[1] == NULL ||
-          pipeline_operator_fail(error, "its mask is read")) &&
-         pipeline_output_like(call, 1, mask, call->inputs[0], error);
+  const PipelineTensor *in = call->inputs[0], *training = pipeline_input(call, 2);
+  OnnxType mask = call->opset < 10 ? in->type : ONNX_TYPE_BOOL;
+  if (training != NULL && training->n != 1) return pipeline_operator_fail_type(call, 2, error);
+  if (drops(call)) return pipeline_operator_fail(error, "it drops elements at random: export the model for inference");
+  if (!pipeline_type_is_floating(in->type)) return pipeline_operator_fail_type(call, 0, error);
+  return pipeline_output_like(call, 0, in->type, in, error) && pipeline_output_like(call, 1, mask, in, error);
 }
 
 gboolean pipeline_dropout_run(PipelineCall *call, GError **error)
 {
   PipelineTensor *mask = call->n_outputs > 1 ? call->outputs[1] : NULL;
-  for (gsize i = 0; mask != NULL && i < mask->n; i++) {
-    if (mask->type == ONNX_TYPE_BOOL)
-      ((guint8 *)mask->data)[i] = 1;
-    else
-      ((float *)mask->data)[i] = 1;
-  }
+  for (gsize i = 0; mask != NULL && i < mask->n; i++) pipeline_element_put_double(mask, i, 1);
   return pipeline_copy_run(call, error);
 }
 

@@ -1,4 +1,4 @@
-/* Softmax, LogSoftmax, LpNormalization, ArgMax, ArgMin: along one axis. */
+/* Softmax, LogSoftmax, Hardmax, ArgMax, ArgMin: along one axis. */
 #include <math.h>
 
 #include "pipeline/operator_internal.h"
@@ -6,19 +6,14 @@
 const gint pipeline_softmax_logarithm = 1;
 const gint pipeline_arg_min = 1;
 
-/* The tensor as [outer, length, inner] around the axis. */
-typedef struct {
-  gsize outer, length, inner;
-} Around;
-
 /* Before operator set 13 everything from the axis on is one dimension. */
-static gboolean softmax_around(const PipelineCall *call, Around *around, GError **error)
+static gboolean softmax_around(const PipelineCall *call, PipelineAround *around, GError **error)
 {
   const PipelineTensor *in = call->inputs[0];
   gboolean flat = call->opset < 13;
   guint axis;
   if (in->n_dims == 0) {
-    *around = (Around){1, 1, 1};
+    *around = (PipelineAround){0, 1, 1, 1};
     return TRUE;
   }
   if (!pipeline_axis_resolve(onnx_node_get_int(call->node, "axis", flat ? 1 : -1), in->n_dims, flat, &axis, error))
@@ -32,7 +27,7 @@ static gboolean softmax_around(const PipelineCall *call, Around *around, GError 
 gboolean pipeline_softmax_infer(PipelineCall *call, GError **error)
 {
   const PipelineTensor *in = call->inputs[0];
-  Around around;
+  PipelineAround around;
   if (in->type != ONNX_TYPE_FLOAT && in->type != ONNX_TYPE_DOUBLE) return pipeline_operator_fail_type(call, 0, error);
   return softmax_around(call, &around, error) && pipeline_output_like(call, 0, in->type, in, error);
 }
@@ -60,7 +55,7 @@ gboolean pipeline_softmax_run(PipelineCall *call, GError **error)
 {
   const PipelineTensor *in = call->inputs[0];
   gboolean logarithm = call->operator->parameter != NULL;
-  Around around;
+  PipelineAround around;
   if (!softmax_around(call, &around, error)) return FALSE;
   for (gsize o = 0; o < around.outer; o++)
     for (gsize i = 0; i < around.inner; i++) {
@@ -75,47 +70,20 @@ gboolean pipeline_softmax_run(PipelineCall *call, GError **error)
   return TRUE;
 }
 
-/* --- LpNormalization
- * --------------------------------------------------------------------------------------------------- */
-
-static gboolean norm_around(const PipelineCall *call, Around *around, GError **error)
+/* Hardmax: 1 at the first largest element, 0 elsewhere. */
+gboolean pipeline_hardmax_run(PipelineCall *call, GError **error)
 {
   const PipelineTensor *in = call->inputs[0];
-  gint64 p = onnx_node_get_int(call->node, "p", 2);
-  guint axis;
-  if (p != 1 && p != 2) return pipeline_operator_fail(error, "its p is %" G_GINT64_FORMAT ", not 1 or 2", p);
-  if (!pipeline_axis_resolve(onnx_node_get_int(call->node, "axis", -1), in->n_dims, FALSE, &axis, error)) return FALSE;
-  around->outer = pipeline_dims_product(in->dims, 0, axis);
-  around->length = (gsize)in->dims[axis];
-  around->inner = pipeline_dims_product(in->dims, axis + 1, in->n_dims);
-  return TRUE;
-}
-
-gboolean pipeline_lp_normalization_infer(PipelineCall *call, GError **error)
-{
-  Around around;
-  if (call->inputs[0]->type != ONNX_TYPE_FLOAT) return pipeline_operator_fail_type(call, 0, error);
-  return norm_around(call, &around, error) && pipeline_output_like(call, 0, ONNX_TYPE_FLOAT, call->inputs[0], error);
-}
-
-/* A line of zeros stays zeros, as in ONNX Runtime. */
-gboolean pipeline_lp_normalization_run(PipelineCall *call, GError **error)
-{
-  gboolean squares = onnx_node_get_int(call->node, "p", 2) == 2;
-  Around around;
-  if (!norm_around(call, &around, error)) return FALSE;
-  for (gsize line = 0; line < around.outer * around.inner; line++) {
-    gsize start = line / around.inner * around.length * around.inner + line % around.inner;
-    const float *in = (const float *)call->inputs[0]->data + start;
-    float *out = (float *)call->outputs[0]->data + start;
-    double sum = 0;
+  PipelineAround around;
+  if (!softmax_around(call, &around, error)) return FALSE;
+  for (gsize line = 0; line < around.outer * around.inner && around.length > 0; line++) {
+    gsize start = line / around.inner * around.length * around.inner + line % around.inner, best = 0;
     for (gsize i = 0; i < around.length; i++) {
-      double value = (double)in[i * around.inner];
-      sum += squares ? value * value : fabs(value);
+      gsize at = start + i * around.inner;
+      if (pipeline_element_get_double(in, at) > pipeline_element_get_double(in, start + best * around.inner)) best = i;
+      pipeline_element_put_double(call->outputs[0], at, 0);
     }
-    double norm = squares ? sqrt(sum) : sum;
-    for (gsize i = 0; i < around.length; i++)
-      out[i * around.inner] = norm != 0 ? (float)((double)in[i * around.inner] / norm) : 0;
+    pipeline_element_put_double(call->outputs[0], start + best * around.inner, 1);
   }
   return TRUE;
 }
@@ -123,29 +91,24 @@ gboolean pipeline_lp_normalization_run(PipelineCall *call, GError **error)
 /* --- ArgMax, ArgMin
  * ---------------------------------------------------------------------------------------------------- */
 
-static gboolean arg_around(const PipelineCall *call, Around *around, guint *axis, GError **error)
+static gboolean arg_around(const PipelineCall *call, PipelineAround *around, GError **error)
 {
-  const PipelineTensor *in = call->inputs[0];
-  if (!pipeline_axis_resolve(onnx_node_get_int(call->node, "axis", 0), in->n_dims, FALSE, axis, error)) return FALSE;
-  around->outer = pipeline_dims_product(in->dims, 0, *axis);
-  around->length = (gsize)in->dims[*axis];
-  around->inner = pipeline_dims_product(in->dims, *axis + 1, in->n_dims);
-  if (around->length == 0) return pipeline_operator_fail(error, "its axis has no elements");
-  return TRUE;
+  if (!pipeline_around(call->inputs[0], onnx_node_get_int(call->node, "axis", 0), around, error)) return FALSE;
+  return around->length > 0 || pipeline_operator_fail(error, "its axis has no elements");
 }
 
 gboolean pipeline_arg_max_infer(PipelineCall *call, GError **error)
 {
   const PipelineTensor *in = call->inputs[0];
-  Around around;
-  guint axis, n_dims = 0;
+  PipelineAround around;
+  guint n_dims = 0;
   gint64 dims[ONNX_MAX_DIMENSIONS];
   if (!pipeline_type_is_number(in->type) || in->type == ONNX_TYPE_BOOL)
     return pipeline_operator_fail_type(call, 0, error);
-  if (!arg_around(call, &around, &axis, error)) return FALSE;
+  if (!arg_around(call, &around, error)) return FALSE;
   gboolean keep = onnx_node_get_int(call->node, "keepdims", 1) != 0;
   for (guint d = 0; d < in->n_dims; d++)
-    if (d != axis || keep) dims[n_dims++] = d == axis ? 1 : in->dims[d];
+    if (d != around.axis || keep) dims[n_dims++] = d == around.axis ? 1 : in->dims[d];
   return pipeline_output_set(call, 0, ONNX_TYPE_INT64, n_dims, dims, error);
 }
 
@@ -155,9 +118,8 @@ gboolean pipeline_arg_max_run(PipelineCall *call, GError **error)
   gint64 *out = call->outputs[0]->data;
   double sign = call->operator->parameter == & pipeline_arg_min ? -1 : 1;
   gboolean last = onnx_node_get_int(call->node, "select_last_index", 0) != 0;
-  Around around;
-  guint axis;
-  if (!arg_around(call, &around, &axis, error)) return FALSE;
+  PipelineAround around;
+  if (!arg_around(call, &around, error)) return FALSE;
   for (gsize o = 0; o < around.outer; o++)
     for (gsize i = 0; i < around.inner; i++) {
       gsize start = o * around.length * around.inner + i, best = 0;

@@ -1,6 +1,5 @@
 #include <string.h>
 
-#include "onnx/float16.h"
 #include "pipeline/operator_internal.h"
 
 gboolean pipeline_operator_fail(GError **error, const gchar *format, ...)
@@ -97,44 +96,62 @@ void pipeline_strides(const PipelineTensor *tensor, gsize *strides)
   }
 }
 
-double pipeline_element_get_double(const PipelineTensor *tensor, gsize index)
-{
-  gconstpointer data = tensor->data;
-  switch (tensor->type) {
-  case ONNX_TYPE_FLOAT:
-    return ((const float *)data)[index];
-  case ONNX_TYPE_DOUBLE:
-    return ((const double *)data)[index];
-  case ONNX_TYPE_INT64:
-    return (double)((const gint64 *)data)[index];
-  case ONNX_TYPE_INT32:
-    return ((const gint32 *)data)[index];
-  case ONNX_TYPE_INT16:
-    return ((const gint16 *)data)[index];
-  case ONNX_TYPE_INT8:
-    return ((const gint8 *)data)[index];
-  case ONNX_TYPE_UINT64:
-    return (double)((const guint64 *)data)[index];
-  case ONNX_TYPE_UINT32:
-    return ((const guint32 *)data)[index];
-  case ONNX_TYPE_UINT16:
-    return ((const guint16 *)data)[index];
-  case ONNX_TYPE_UINT8:
-    return ((const guint8 *)data)[index];
-  case ONNX_TYPE_BOOL:
-    return ((const guint8 *)data)[index] != 0;
-  case ONNX_TYPE_FLOAT16:
-    return onnx_float16_to_float(((const guint16 *)data)[index]);
-  case ONNX_TYPE_BFLOAT16:
-    return onnx_bfloat16_to_float(((const guint16 *)data)[index]);
-  default:
-    return 0;
-  }
-}
-
 gboolean pipeline_type_is_number(OnnxType type)
 {
   return type != ONNX_TYPE_STRING && onnx_type_get_size(type) > 0;
+}
+
+gboolean pipeline_type_is_floating(OnnxType type)
+{
+  return type == ONNX_TYPE_FLOAT || type == ONNX_TYPE_DOUBLE || type == ONNX_TYPE_FLOAT16 || type == ONNX_TYPE_BFLOAT16;
+}
+
+gboolean pipeline_charge_multiplications(const PipelineCall *call, double multiplications, GError **error)
+{
+  PipelineBudget *budget = call->budget;
+  if (budget == NULL) return TRUE;
+  budget->multiplications -= multiplications;
+  if (budget->multiplications >= 0) return TRUE;
+  g_set_error_literal(error, PIPELINE_ERROR, PIPELINE_ERROR_UNSUPPORTED,
+                      "the model needs more multiplications than one run may do");
+  return FALSE;
+}
+
+gboolean pipeline_charge_bytes(const PipelineCall *call, guint64 bytes, GError **error)
+{
+  PipelineBudget *budget = call->budget;
+  if (budget == NULL) return TRUE;
+  if (bytes <= budget->bytes) {
+    budget->bytes -= bytes;
+    return TRUE;
+  }
+  g_set_error_literal(error, PIPELINE_ERROR, PIPELINE_ERROR_UNSUPPORTED,
+                      "the model needs more memory than one run may use");
+  return FALSE;
+}
+
+gpointer pipeline_scratch_new(const PipelineCall *call, gsize n, gsize size, GError **error)
+{
+  if (!pipeline_charge_bytes(call, (guint64)n * size, error)) return NULL;
+  gpointer memory = g_try_malloc0(MAX(n * size, 16));
+  if (memory == NULL)
+    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_UNSUPPORTED, "not enough memory for %zu bytes", n * size);
+  return memory;
+}
+
+gboolean pipeline_attribute_is(const PipelineCall *call, const gchar *name, const gchar *fallback, const gchar *value)
+{
+  g_autofree gchar *text = onnx_node_copy_string(call->node, name, fallback);
+  return strcmp(text, value) == 0;
+}
+
+gboolean pipeline_around(const PipelineTensor *tensor, gint64 axis, PipelineAround *around, GError **error)
+{
+  if (!pipeline_axis_resolve(axis, tensor->n_dims, FALSE, &around->axis, error)) return FALSE;
+  around->outer = pipeline_dims_product(tensor->dims, 0, around->axis);
+  around->length = (gsize)tensor->dims[around->axis];
+  around->inner = pipeline_dims_product(tensor->dims, around->axis + 1, tensor->n_dims);
+  return TRUE;
 }
 
 /* --- broadcasting
@@ -210,4 +227,22 @@ gsize pipeline_broadcast_offset(const PipelineBroadcast *broadcast, guint input,
     row /= broadcast->dims[d];
   }
   return offset;
+}
+
+gboolean pipeline_pair(const PipelineCall *call, const PipelineTensor *pair[2], PipelineTensor *view, GError **error)
+{
+  const PipelineTensor *left = call->inputs[0], *right = call->inputs[1];
+  pair[0] = left;
+  pair[1] = right;
+  guint axis = 0;
+  gboolean given = onnx_node_get_attribute(call->node, "axis") != NULL;
+  if (call->opset >= 7 || !given || right->n_dims == 0) return TRUE;
+  if (!pipeline_axis_resolve(onnx_node_get_int(call->node, "axis", 0), left->n_dims, FALSE, &axis, error)) return FALSE;
+  if (axis + right->n_dims > left->n_dims)
+    return pipeline_operator_fail(error, "its second input has more dimensions than are left from axis %u", axis);
+  *view = *right;
+  view->n_dims = left->n_dims - axis;
+  for (guint d = right->n_dims; d < view->n_dims; d++) view->dims[d] = 1;
+  pair[1] = view;
+  return TRUE;
 }

@@ -8,6 +8,7 @@ struct _PipelineUnary {
   void (*f64)(const double *in, double *out, gsize n, double alpha, double beta);
   void (*i32)(const gint32 *in, gint32 *out, gsize n); /* NULL: not on integers */
   void (*i64)(const gint64 *in, gint64 *out, gsize n);
+  void (*u64)(const guint64 *in, guint64 *out, gsize n);
   const gchar *alpha_name, *beta_name; /* attributes, or NULL */
   float alpha, beta;                   /* their defaults */
 };
@@ -60,21 +61,53 @@ UNARY(neg, -x, -x)
 UNARY(abs, fabsf(x), fabs(x))
 UNARY(floor, floorf(x), floor(x))
 UNARY(ceil, ceilf(x), ceil(x))
+UNARY(round, nearbyintf(x), nearbyint(x)) /* halves to even: the rounding mode of the process */
+UNARY(sin, sinf(x), sin(x))
+UNARY(cos, cosf(x), cos(x))
+UNARY(tan, tanf(x), tan(x))
+UNARY(asin, asinf(x), asin(x))
+UNARY(acos, acosf(x), acos(x))
+UNARY(atan, atanf(x), atan(x))
+UNARY(sinh, sinhf(x), sinh(x))
+UNARY(cosh, coshf(x), cosh(x))
+UNARY(asinh, asinhf(x), asinh(x))
+UNARY(acosh, acoshf(x), acosh(x))
+UNARY(atanh, atanhf(x), atanh(x))
+UNARY(softsign, x / (1 + fabsf(x)), x / (1 + fabs(x)))
+UNARY(mish, x *tanhf((x < 0 ? 0 : x) + log1pf(expf(-fabsf(x)))), x *tanh((x < 0 ? 0 : x) + log1p(exp(-fabs(x)))))
+UNARY(swish, x / (1 + expf(-alpha * x)), x / (1 + exp(-alpha * x)))
+UNARY(hard_swish, x *(x <= -3 ? 0 : (x >= 3 ? 1 : x / 6 + 0.5f)), x *(x <= -3 ? 0 : (x >= 3 ? 1 : x / 6 + 0.5)))
+UNARY(thresholded_relu, x > alpha || x != x ? x : 0, x > alpha || x != x ? x : 0)
+UNARY(celu, x < 0 ? alpha * expm1f(x / alpha) : x, x < 0 ? alpha * expm1(x / alpha) : x)
+UNARY(shrink, x < -alpha ? x + beta : (x > alpha ? x - beta : (x != x ? x : 0)),
+      x < -alpha ? x + beta : (x > alpha ? x - beta : (x != x ? x : 0)))
 UNARY(sign, x > 0 ? 1 : (x < 0 ? -1 : x), x > 0 ? 1 : (x < 0 ? -1 : x))
 UNARY_INTS(relu, x < 0 ? 0 : x, x < 0 ? 0 : x)
 UNARY_INTS(neg, NEGATE32(x), NEGATE64(x))
 UNARY_INTS(abs, x < 0 ? NEGATE32(x) : x, x < 0 ? NEGATE64(x) : x)
 UNARY_INTS(sign, (x > 0) - (x < 0), (x > 0) - (x < 0))
 
+UNARY_INTS(bitwise_not, ~x, ~x)
+UNARY_INT(relu, u64, guint64, x)
+UNARY_INT(abs, u64, guint64, x)
+UNARY_INT(sign, u64, guint64, x > 0)
+UNARY_INT(bitwise_not, u64, guint64, ~x)
+
 #define PLAIN(name) const PipelineUnary pipeline_unary_##name = {.f32 = name##_f32, .f64 = name##_f64}
 #define WITH_INTS(name)                                                                                                \
   const PipelineUnary pipeline_unary_##name = {                                                                        \
       .f32 = name##_f32, .f64 = name##_f64, .i32 = name##_i32, .i64 = name##_i64}
 
-WITH_INTS(relu);
+#define WITH_ALL(name)                                                                                                 \
+  const PipelineUnary pipeline_unary_##name = {                                                                        \
+      .f32 = name##_f32, .f64 = name##_f64, .i32 = name##_i32, .i64 = name##_i64, .u64 = name##_u64}
+
+WITH_ALL(relu);
 WITH_INTS(neg);
-WITH_INTS(abs);
-WITH_INTS(sign);
+WITH_ALL(abs);
+WITH_ALL(sign);
+const PipelineUnary pipeline_unary_bitwise_not = {
+    .i32 = bitwise_not_i32, .i64 = bitwise_not_i64, .u64 = bitwise_not_u64};
 PLAIN(gelu);
 PLAIN(sigmoid);
 PLAIN(tanh);
@@ -86,6 +119,21 @@ PLAIN(exp);
 PLAIN(log);
 PLAIN(floor);
 PLAIN(ceil);
+PLAIN(round);
+PLAIN(sin);
+PLAIN(cos);
+PLAIN(tan);
+PLAIN(asin);
+PLAIN(acos);
+PLAIN(atan);
+PLAIN(sinh);
+PLAIN(cosh);
+PLAIN(asinh);
+PLAIN(acosh);
+PLAIN(atanh);
+PLAIN(softsign);
+PLAIN(mish);
+PLAIN(hard_swish);
 const PipelineUnary pipeline_unary_leaky_relu = {
     .f32 = leaky_relu_f32, .f64 = leaky_relu_f64, .alpha_name = "alpha", .alpha = 0.01f};
 const PipelineUnary pipeline_unary_elu = {.f32 = elu_f32, .f64 = elu_f64, .alpha_name = "alpha", .alpha = 1.0f};
@@ -101,6 +149,14 @@ const PipelineUnary pipeline_unary_hard_sigmoid = {.f32 = hard_sigmoid_f32,
                                                    .beta_name = "beta",
                                                    .alpha = 0.2f,
                                                    .beta = 0.5f};
+#define WITH_ALPHA(name, default_alpha)                                                                                \
+  const PipelineUnary pipeline_unary_##name = {                                                                        \
+      .f32 = name##_f32, .f64 = name##_f64, .alpha_name = "alpha", .alpha = (default_alpha)}
+WITH_ALPHA(swish, 1.0f);
+WITH_ALPHA(thresholded_relu, 1.0f);
+WITH_ALPHA(celu, 1.0f);
+const PipelineUnary pipeline_unary_shrink = {
+    .f32 = shrink_f32, .f64 = shrink_f64, .alpha_name = "lambd", .beta_name = "bias", .alpha = 0.5f, .beta = 0.0f};
 static const PipelineUnary gelu_by_tanh = {.f32 = gelu_tanh_f32, .f64 = gelu_tanh_f64};
 
 /* The row's parameter, but Gelu's attribute `approximate` picks another function. */
@@ -116,8 +172,9 @@ gboolean pipeline_unary_infer(PipelineCall *call, GError **error)
 {
   const PipelineUnary *unary = call->operator->parameter;
   const PipelineTensor *input = call->inputs[0];
-  gboolean known = input->type == ONNX_TYPE_FLOAT || input->type == ONNX_TYPE_DOUBLE ||
-                   (unary->i32 != NULL && (input->type == ONNX_TYPE_INT32 || input->type == ONNX_TYPE_INT64));
+  gboolean known = (unary->f32 != NULL && (input->type == ONNX_TYPE_FLOAT || input->type == ONNX_TYPE_DOUBLE)) ||
+                   (unary->i32 != NULL && (input->type == ONNX_TYPE_INT32 || input->type == ONNX_TYPE_INT64)) ||
+                   (unary->u64 != NULL && input->type == ONNX_TYPE_UINT64);
   if (!known) return pipeline_operator_fail_type(call, 0, error);
   return pipeline_output_like(call, 0, input->type, input, error);
 }
@@ -136,6 +193,8 @@ gboolean pipeline_unary_run(PipelineCall *call, GError **error)
     unary->f64(in->data, out->data, in->n, (double)alpha, (double)beta);
   else if (in->type == ONNX_TYPE_INT32)
     unary->i32(in->data, out->data, in->n);
+  else if (in->type == ONNX_TYPE_UINT64)
+    unary->u64(in->data, out->data, in->n);
   else
     unary->i64(in->data, out->data, in->n);
   return TRUE;
@@ -159,8 +218,7 @@ gboolean pipeline_not_run(PipelineCall *call, GError **error)
 gboolean pipeline_is_nan_infer(PipelineCall *call, GError **error)
 {
   OnnxType type = call->inputs[0]->type;
-  if (type != ONNX_TYPE_FLOAT && type != ONNX_TYPE_DOUBLE && type != ONNX_TYPE_FLOAT16)
-    return pipeline_operator_fail_type(call, 0, error);
+  if (!pipeline_type_is_floating(type)) return pipeline_operator_fail_type(call, 0, error);
   return pipeline_output_like(call, 0, ONNX_TYPE_BOOL, call->inputs[0], error);
 }
 
@@ -173,6 +231,20 @@ gboolean pipeline_is_nan_run(PipelineCall *call, GError **error)
   return TRUE;
 }
 
+gboolean pipeline_is_inf_run(PipelineCall *call, GError **error)
+{
+  (void)error;
+  const PipelineTensor *in = call->inputs[0];
+  gboolean negative = onnx_node_get_int(call->node, "detect_negative", 1) != 0,
+           positive = onnx_node_get_int(call->node, "detect_positive", 1) != 0;
+  guint8 *out = call->outputs[0]->data;
+  for (gsize i = 0; i < in->n; i++) {
+    double value = pipeline_element_get_double(in, i);
+    out[i] = isinf(value) && (value > 0 ? positive : negative);
+  }
+  return TRUE;
+}
+
 /* --- Clip
  * ------------------------------------------------------------------------------------------------------------- */
 
@@ -180,7 +252,7 @@ gboolean pipeline_clip_infer(PipelineCall *call, GError **error)
 {
   const PipelineTensor *input = call->inputs[0];
   gboolean known = input->type == ONNX_TYPE_FLOAT || input->type == ONNX_TYPE_DOUBLE ||
-                   input->type == ONNX_TYPE_INT32 || input->type == ONNX_TYPE_INT64;
+                   input->type == ONNX_TYPE_INT32 || input->type == ONNX_TYPE_INT64 || input->type == ONNX_TYPE_UINT64;
   if (!known) return pipeline_operator_fail_type(call, 0, error);
   for (guint i = 1; i <= 2; i++) {
     const PipelineTensor *bound = pipeline_input(call, i);
@@ -214,6 +286,8 @@ gboolean pipeline_clip_run(PipelineCall *call, GError **error)
          (double)onnx_node_get_float(call->node, "max", INFINITY))
   else if (in->type == ONNX_TYPE_INT32)
     CLIP(gint32, G_MININT32, G_MAXINT32)
+  else if (in->type == ONNX_TYPE_UINT64)
+    CLIP(guint64, 0, G_MAXUINT64)
   else
     CLIP(gint64, G_MININT64, G_MAXINT64)
   return TRUE;

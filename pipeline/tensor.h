@@ -6,7 +6,7 @@
 
 G_BEGIN_DECLS
 
-#define PIPELINE_TENSOR_MAX_BYTES (256u << 20) /* of one tensor while a model runs */
+#define PIPELINE_TENSOR_MAX_BYTES (1024u << 20) /* of one tensor while a model runs */
 
 /* An element of a string tensor. Borrowed: from the model, from the rows that are predicted, or from the executor. */
 typedef struct {
@@ -35,6 +35,15 @@ gboolean pipeline_tensor_allocate(PipelineTensor *tensor, GError **error);
 /* Shape and elements of an ONNX tensor; numbers are copied, texts borrow from `source`. */
 gboolean pipeline_tensor_set_onnx(PipelineTensor *tensor, const OnnxTensor *source, GError **error);
 void pipeline_tensor_clear(PipelineTensor *tensor);
+/* Element `index`: any number as double (64-bit integers lose low bits); 0 for texts. */
+double pipeline_element_get_double(const PipelineTensor *tensor, gsize index);
+/* Element `index` of an integer or bool tensor; uint64 as the same bits. */
+gint64 pipeline_element_get_integer(const PipelineTensor *tensor, gsize index);
+/* Rounds to the element type; integers: towards zero, NaN is 0, what does not fit is the nearest that does; bool: ≠ 0.
+ */
+void pipeline_element_put_double(PipelineTensor *tensor, gsize index, double value);
+/* Integer types drop high bits, as in C; float types round; bool: ≠ 0. */
+void pipeline_element_put_integer(PipelineTensor *tensor, gsize index, gint64 value);
 /* "float32[2,3]"; free with g_free. */
 gchar *pipeline_tensor_describe(const PipelineTensor *tensor);
 

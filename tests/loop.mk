@@ -1,6 +1,6 @@
 # make loop DATA=F.csv LABEL=COLUMN …: the whole loop on a file (tests/loop/README.md).
 LOOP_SETTINGS := DATA LABEL WARMUP DELAY STORE BROKER SENSITIVE EXCLUDE SHUFFLE PARTITIONS SEED OUT GATE_DISPARATE_IMPACT MODEL \
-                 KAFKA_PORT WEBHOOK HTTP_PORT PANE DUMP THEN KAFKA TOPIC FIRST RATE
+                 KAFKA_PORT WEBHOOK HTTP_PORT PANE DUMP THEN KAFKA TOPIC FIRST RATE BIAS_AUDIT
 .PHONY: loop
 loop: all ## the whole loop on a file: DATA=F.csv LABEL=COLUMN [STORE=postgres] [BROKER=kafka] …
 	@BUILD=$(BUILD) tests/loop/run $(foreach s,$(LOOP_SETTINGS),$(if $($(s)),$(s)='$($(s))'))
@@ -16,3 +16,9 @@ SUITES += check-loop-csv
 .PHONY: check-loop-csv
 check-loop-csv: all ## the loop on CSVs of every kind
 	BUILD=$(BUILD) tests/loop/csv_test
+
+# A model that treats groups unlike each other is found by the bias audit, one that does not is left alone.
+SUITES += check-loop-bias
+.PHONY: check-loop-bias
+check-loop-bias: all ## the bias audit through the loop, on COMPAS and on a fair stream
+	BUILD=$(BUILD) tests/loop/bias_test

@@ -9,6 +9,10 @@ $(BUILD)/tests/onnx/predict_tool: $(BUILD)/tests/onnx/predict_tool.c.o $(BUILD)/
                                   $(BUILD)/libkedge-registry.a $(BUILD)/libkedge-onnx.a $(BUILD)/libkedge-drift.a
 	$(CXX) $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LDLIBS)
 
+$(BUILD)/tests/onnx/conformance_tool: $(BUILD)/tests/onnx/conformance_tool.c.o $(BUILD)/libkedge-pipeline.a \
+                                      $(BUILD)/libkedge-registry.a $(BUILD)/libkedge-onnx.a $(BUILD)/libkedge-drift.a
+	$(CXX) $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LDLIBS)
+
 .PHONY: check-onnx
 check-onnx: $(ONNX_PYTHON) $(BUILD)/tests/onnx/predict_tool ## compare ONNX import, prediction and export with ONNX Runtime
 	PYTHONDONTWRITEBYTECODE=1 $(ONNX_PYTHON) tests/onnx/compare.py $(BUILD)/tests/onnx/predict_tool

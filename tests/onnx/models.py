@@ -257,11 +257,11 @@ def refusals():
     """(name, model, schema, texts that the message must hold)"""
     x, y = floats("x", ["N", 2]), floats("y", ["N", 2])
     schema = schema_of("binary", numeric_features(2), [0, 1])
-    nodes = [helper.make_node("Conv", ["x", "x"], ["a"]), helper.make_node("Mish", ["a"], ["b"]),
+    nodes = [helper.make_node("SequenceInsert", ["x", "x"], ["a"]), helper.make_node("RandomNormalLike", ["a"], ["b"]),
              helper.make_node("FFT", ["b"], ["y"], domain="com.example")]
     model = helper.make_model(helper.make_graph(nodes, "g", [x], [y]), ir_version=8, opset_imports=[
         helper.make_opsetid("", 18), helper.make_opsetid("com.example", 1)]).SerializeToString()
-    yield "all unknown operators at once", model, schema, ["Conv", "Mish", "com.example.FFT"]
+    yield "all unknown operators at once", model, schema, ["SequenceInsert", "RandomNormalLike", "com.example.FFT"]
     yield "a cycle", graph_model([helper.make_node("Add", ["x", "b"], ["a"]), helper.make_node("Relu", ["a"], ["b"]),
                                   helper.make_node("Relu", ["b"], ["y"])], [x], [y]), schema, ["Add", "'b'", "cycle"]
     yield "an unknown input", graph_model([helper.make_node("Add", ["x", "q"], ["y"])], [x], [y]), schema, ["Add", "'q'"]

@@ -59,6 +59,71 @@ START_TEST(sorting_agrees_with_qsort)
 }
 END_TEST
 
+typedef double (*Draw)(guint64 *state);
+
+static double draw_positive(guint64 *state)
+{
+  return exp(next_normal(state));
+}
+static double draw_heavy(guint64 *state)
+{
+  return tan(3.14159 * (drift_random_uniform(state) - .5));
+}
+static double draw_few(guint64 *state)
+{
+  return floor(5 * drift_random_uniform(state)) - 2;
+}
+static double draw_zeros(guint64 *state)
+{
+  double u = drift_random_uniform(state); /* few enough of them for the sort by value */
+  return u < .001 ? -0. : u < .002 ? 0 : next_normal(state);
+}
+static double draw_narrow(guint64 *state)
+{
+  return 1 + floor(40 * drift_random_uniform(state)) * 0x1p-52;
+}
+static double draw_tiny(guint64 *state)
+{
+  return floor(9 * drift_random_uniform(state)) * 4.9e-324;
+}
+static double draw_huge(guint64 *state)
+{
+  return 1.7e308 * (1.8 * drift_random_uniform(state) - .9);
+}
+/* Spread as a whole, but with a crowd that needs many moves. */
+static double draw_crowd(guint64 *state)
+{
+  return drift_random_uniform(state) < .01 ? drift_random_uniform(state) : .5 + 1e-9 * drift_random_uniform(state);
+}
+
+/* Laws that the sort by value takes, and laws that it must leave to the sort by bits. */
+START_TEST(large_samples_of_any_law_are_sorted)
+{
+  static const Draw draws[] = {next_normal, draw_positive, draw_heavy, draw_few,  draw_zeros,
+                               draw_narrow, draw_tiny,     draw_huge,  draw_crowd};
+  static const gsize sizes[] = {4096, 4097, 60000};
+  guint64 state = 3;
+  for (guint k = 0; k < G_N_ELEMENTS(draws) * G_N_ELEMENTS(sizes); k++) {
+    gsize n = sizes[k % 3], negative_zeros = 0, seen = 0;
+    g_autofree double *values = g_new(double, n), *expected = g_new(double, n);
+    for (gsize i = 0; i < n; i++) {
+      values[i] = draws[k / 3](&state);
+      negative_zeros += values[i] == 0 && signbit(values[i]);
+    }
+    memcpy(expected, values, n * sizeof(double));
+    qsort(expected, n, sizeof(double), compare_numbers);
+    ck_assert(drift_sort(values, n));
+    for (gsize i = 0; i < n; i++) {
+      ck_assert_msg(values[i] == expected[i], "law %u, n %zu, value %zu", k / 3, n, i);
+      if (values[i] != 0 || !signbit(values[i])) continue;
+      seen++;
+      ck_assert(i == 0 || values[i - 1] < 0 || signbit(values[i - 1]));
+    }
+    ck_assert_uint_eq(seen, negative_zeros);
+  }
+}
+END_TEST
+
 START_TEST(quantiles_interpolate)
 {
   const double values[] = {4, 1, 3, 2, NAN};
@@ -148,6 +213,22 @@ START_TEST(exact_laws_agree_with_enumeration)
     ck_assert_double_eq_tol(drift_mann_whitney_exact_p(SMALL_N * SMALL_M / 2. + u, SMALL_N, SMALL_M),
                             enumerate(u_distance, u), TOLERANCE);
   }
+}
+END_TEST
+
+/* scipy.special.smirnov 1.17.1; n large enough for the sum over every s-th term. */
+START_TEST(one_sided_law_of_large_samples)
+{
+  static const struct {
+    guint64 n;
+    double d, p;
+  } cases[] = {{50000, .0107, 1.0581810748597615e-05},
+               {50000, .005, .0818116087310516},
+               {200000, .004, .0016571064112801276},
+               {1000000, .0012, .05608985717220825},
+               {8193, .02, .0014044075065873481}};
+  for (guint k = 0; k < G_N_ELEMENTS(cases); k++)
+    ck_assert_double_eq_tol(drift_smirnov_sf(cases[k].d, cases[k].n) / cases[k].p, 1, 1e-11);
 }
 END_TEST
 
@@ -383,6 +464,8 @@ int main(void)
   TCase *tests = tcase_create("all");
   tcase_set_timeout(tests, 120);
   tcase_add_test(tests, sorting_agrees_with_qsort);
+  tcase_add_test(tests, large_samples_of_any_law_are_sorted);
+  tcase_add_test(tests, one_sided_law_of_large_samples);
   tcase_add_test(tests, quantiles_interpolate);
   tcase_add_test(tests, exact_laws_agree_with_enumeration);
   tcase_add_test(tests, one_sample_law);

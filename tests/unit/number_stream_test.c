@@ -56,6 +56,21 @@ START_TEST(files_are_read)
 }
 END_TEST
 
+/* Cut between letters, so that the message can be printed as JSON. */
+START_TEST(long_cells_are_shown_in_whole_letters)
+{
+  g_autoptr(GString) file = g_string_new("x\n"), expected = g_string_new(":2: column \"x\": \"");
+  for (guint i = 0; i < 80; i++) {
+    g_string_append(file, i % 2 == 0 ? "é" : "\xe2"); /* a broken letter is shown as U+FFFD */
+    if (i < 60) g_string_append(expected, i % 2 == 0 ? "é" : "\xef\xbf\xbd");
+  }
+  g_string_append(expected, "\" is not a number");
+  g_autofree gchar *found = read_all(file->str, -1, NULL);
+  ck_assert(g_utf8_validate(found, -1, NULL));
+  ck_assert_str_eq(found, expected->str);
+}
+END_TEST
+
 START_TEST(what_is_wrong_is_named)
 {
   const gchar *cases[][3] = {{"", NULL, ":1: empty; a header line is needed"},
@@ -84,6 +99,7 @@ int main(void)
   TCase *tests = tcase_create("stream");
   tcase_add_checked_fixture(tests, set_up, tear_down);
   tcase_add_test(tests, files_are_read);
+  tcase_add_test(tests, long_cells_are_shown_in_whole_letters);
   tcase_add_test(tests, what_is_wrong_is_named);
   suite_add_tcase(suite, tests);
   SRunner *runner = srunner_create(suite);

@@ -4,6 +4,8 @@
 #include <check.h>
 #include <string.h>
 
+#include "drift/bias.h"
+
 #define MODEL "models:\n- name: m\n  traffic:\n    topic: t\n"
 
 static Settings *parse(const gchar *text, GError **error)
@@ -49,6 +51,9 @@ START_TEST(defaults_are_those_of_the_header)
   ck_assert_uint_eq(model->window.label_rows, 100);
   ck_assert_int_eq(model->alarm.per_rows, 100000);
   ck_assert_double_eq(model->alarm.minimum_effect, .1);
+  for (guint i = 0; i < 3; i++) ck_assert_str_eq(model->alarm.bias_metrics[i], drift_bias_metrics[i].name);
+  ck_assert_ptr_null(model->alarm.bias_metrics[3]);
+  ck_assert_uint_eq(model->alarm.bias_crossed, 1);
   ck_assert_str_eq(model->policy.act_on[0], "performance");
   ck_assert_ptr_null(model->policy.act_on[1]);
   ck_assert(model->policy.retrain);
@@ -57,6 +62,23 @@ START_TEST(defaults_are_those_of_the_header)
   ck_assert_uint_eq(model->policy.seed, 1);
   ck_assert(model->rollout.automatic);
   ck_assert_uint_eq(model->rollout.watch_rows, 1000);
+}
+END_TEST
+
+/* The names the file may hold are those of the table that measures. */
+START_TEST(every_bias_metric_can_be_chosen)
+{
+  g_autoptr(GString) text =
+      g_string_new("store: sqlite:k.db\nmodels:\n  - name: m\n    traffic: {topic: t}\n    alarm: "
+                   "{bias_metrics: [");
+  guint n = 0;
+  for (; drift_bias_metrics[n].name != NULL; n++)
+    g_string_append_printf(text, "%s%s", n > 0 ? ", " : "", drift_bias_metrics[n].name);
+  g_string_append(text, "]}\n");
+  g_autoptr(GError) error = NULL;
+  g_autoptr(Settings) settings = settings_parse("k.yaml", text->str, text->len, &error);
+  ck_assert_msg(settings != NULL, "%s", error ? error->message : "");
+  ck_assert_uint_eq(g_strv_length(settings->models[0].alarm.bias_metrics), n);
 }
 END_TEST
 
@@ -298,6 +320,7 @@ int main(void)
   Suite *suite = suite_create("settings");
   TCase *group = tcase_create("all");
   tcase_add_test(group, defaults_are_those_of_the_header);
+  tcase_add_test(group, every_bias_metric_can_be_chosen);
   tcase_add_test(group, values_reach_their_places);
   tcase_add_loop_test(group, refusals_name_the_line, 0, G_N_ELEMENTS(refusals));
   tcase_add_test(group, accepts_what_is_safe);

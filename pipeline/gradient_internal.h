@@ -1,0 +1,113 @@
+/* What the gradient kernels share, and the functions and parameters that the table in gradient.c names. */
+#pragma once
+
+#include "pipeline/gradient.h"
+#include "pipeline/operator_internal.h"
+
+G_BEGIN_DECLS
+
+/* --- helpers (gradient_support.c) --------------------------------------------------------------------------------- */
+
+/* The gradient of output `index`, or NULL: zero. */
+const float *pipeline_gradient_of_output(const PipelineGradientCall *call, guint index);
+/* The memory for the gradient of input `index`, or NULL: not wanted. */
+float *pipeline_gradient_of_input(const PipelineGradientCall *call, guint index);
+const float *pipeline_gradient_input(const PipelineGradientCall *call, guint index); /* NULL: left out */
+/* `to` has the shape that was broadcast to that of `from`: sums over what was repeated, times `factor`. */
+void pipeline_gradient_sum_to(const PipelineTensor *from, float factor, PipelineTensor *to);
+/* c [m, n] = alpha · op(a) op(b) + beta · c, dense rows. */
+typedef struct {
+  gboolean transpose_a, transpose_b;
+  gsize m, n, k;
+  float alpha, beta;
+} PipelineProduct;
+gboolean pipeline_gradient_multiply(const PipelineGradientCall *call, const PipelineProduct *product, const float *a,
+                                    const float *b, float *c, GError **error);
+
+/* A sliding window of Conv and the pools over [n, channels, height, width]; one spatial dimension counts as height 1.
+ */
+typedef struct {
+  gsize batch, channels;
+  gsize in[2], out[2];
+  gsize kernel[2], stride[2], dilation[2];
+  gint64 before[2], after[2]; /* padding */
+} PipelineGradientWindow;
+/* From attributes and the input's shape; kernel [2]: NULL: attribute kernel_shape. */
+gboolean pipeline_gradient_window_read(const PipelineCall *call, const gint64 *kernel, PipelineGradientWindow *window,
+                                       GError **error);
+/* Shape of a result with that many channels, of the input's rank. */
+gboolean pipeline_gradient_window_output(PipelineCall *call, guint index, OnnxType type,
+                                         const PipelineGradientWindow *window, gsize channels, GError **error);
+
+/* --- functions that the table names ------------------------------------------------------------------------------- */
+
+#define INFER(name) gboolean name(PipelineCall *call, GError **error)
+#define KERNEL(name) gboolean name(PipelineGradientCall *call, GError **error)
+
+/* gradient_unary.c */
+typedef struct _PipelineDerivative PipelineDerivative;
+extern const PipelineDerivative pipeline_derivative_relu, pipeline_derivative_leaky_relu, pipeline_derivative_elu,
+    pipeline_derivative_selu, pipeline_derivative_gelu, pipeline_derivative_sigmoid, pipeline_derivative_hard_sigmoid,
+    pipeline_derivative_tanh, pipeline_derivative_erf, pipeline_derivative_softplus, pipeline_derivative_sqrt,
+    pipeline_derivative_reciprocal, pipeline_derivative_exp, pipeline_derivative_log, pipeline_derivative_neg,
+    pipeline_derivative_abs;
+KERNEL(pipeline_unary_backward);
+KERNEL(pipeline_clip_backward);
+
+/* gradient_binary.c */
+typedef struct _PipelinePartial PipelinePartial;
+extern const PipelinePartial pipeline_partial_add, pipeline_partial_sub, pipeline_partial_mul, pipeline_partial_div,
+    pipeline_partial_pow, pipeline_partial_min, pipeline_partial_max;
+KERNEL(pipeline_binary_backward);
+KERNEL(pipeline_sum_backward);
+KERNEL(pipeline_where_backward);
+
+/* gradient_dense.c */
+INFER(pipeline_gradient_gemm_infer);
+KERNEL(pipeline_gradient_gemm_forward);
+KERNEL(pipeline_gemm_backward);
+KERNEL(pipeline_matmul_backward);
+
+/* gradient_reduce.c: Softmax and reductions */
+KERNEL(pipeline_softmax_backward);
+extern const gint pipeline_reduce_mean_gradient;
+KERNEL(pipeline_reduce_backward);
+
+/* gradient_move.c */
+KERNEL(pipeline_copy_backward);
+KERNEL(pipeline_cast_backward);
+KERNEL(pipeline_move_backward);
+KERNEL(pipeline_concat_backward);
+KERNEL(pipeline_split_backward);
+KERNEL(pipeline_gather_backward);
+KERNEL(pipeline_expand_backward);
+KERNEL(pipeline_gradient_dropout_forward);
+KERNEL(pipeline_dropout_backward);
+
+/* gradient_convolution.c */
+INFER(pipeline_gradient_convolution_infer);
+KERNEL(pipeline_convolution_forward);
+KERNEL(pipeline_convolution_backward);
+
+/* gradient_pool.c */
+INFER(pipeline_gradient_pool_infer);
+KERNEL(pipeline_max_pool_forward);
+KERNEL(pipeline_max_pool_backward);
+KERNEL(pipeline_average_pool_forward);
+KERNEL(pipeline_average_pool_backward);
+INFER(pipeline_gradient_global_pool_infer);
+KERNEL(pipeline_global_average_pool_forward);
+KERNEL(pipeline_global_average_pool_backward);
+
+/* gradient_normalization.c */
+INFER(pipeline_gradient_batch_normalization_infer);
+KERNEL(pipeline_gradient_batch_normalization_forward);
+KERNEL(pipeline_batch_normalization_backward);
+INFER(pipeline_gradient_layer_normalization_infer);
+KERNEL(pipeline_layer_normalization_forward);
+KERNEL(pipeline_layer_normalization_backward);
+
+#undef INFER
+#undef KERNEL
+
+G_END_DECLS

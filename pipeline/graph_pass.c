@@ -1,0 +1,525 @@
+#include "pipeline/graph_pass.h"
+
+#include <string.h>
+
+/* A value of the graph. Integer tensors and what is constant but never trained stay in host memory. */
+typedef struct {
+  PipelineTensor tensor, gradient;
+  gpointer buffers[2]; /* of tensor and gradient on the device */
+  gsize capacities[2]; /* bytes */
+  gboolean constant;   /* known when the pass is made */
+  gboolean needs;      /* a wanted value reaches it: it has a gradient */
+  gboolean bound;      /* memory is the caller's */
+  gboolean written;    /* its gradient, in this backward */
+} Value;
+
+typedef struct {
+  PipelineGradientCall call;
+  guint *inputs, *outputs;  /* values; G_MAXUINT: left out */
+  PipelineTensor *second;   /* [n_inputs]: gradients that are added to others */
+  gpointer *second_buffers; /* [n_inputs] */
+  gsize *second_capacities;
+  guint index;             /* of the node, for messages */
+  gboolean wanted;         /* a head needs it */
+  gboolean differentiated; /* gradients flow through it */
+} Step;
+
+struct _PipelineGraphPass {
+  const OnnxGraph *graph;
+  const PipelineGradientBackend *backend;
+  gpointer device;
+  GHashTable *value_of; /* name -> index + 1; names are borrowed from the graph */
+  GPtrArray *values;    /* of Value* */
+  Step *steps;
+  guint n_steps, n_wanted, n_heads;
+  guint *inputs, *wanted, *heads; /* values */
+  GStringChunk *texts;
+};
+
+/* --- values ------------------------------------------------------------------------------------------------------- */
+
+static guint add_value(PipelineGraphPass *pass, const gchar *name, gboolean constant)
+{
+  Value *value = g_new0(Value, 1);
+  value->constant = constant;
+  g_ptr_array_add(pass->values, value);
+  g_hash_table_insert(pass->value_of, (gpointer)name, GUINT_TO_POINTER(pass->values->len));
+  return pass->values->len - 1;
+}
+
+static guint find_value(const PipelineGraphPass *pass, const gchar *name)
+{
+  return name == NULL ? G_MAXUINT : GPOINTER_TO_UINT(g_hash_table_lookup(pass->value_of, name)) - 1;
+}
+
+static Value *get_value(const PipelineGraphPass *pass, guint index)
+{
+  return index == G_MAXUINT ? NULL : g_ptr_array_index(pass->values, index);
+}
+
+/* `tensor`, whose shape is set, gets device memory that only grows. */
+static gboolean provide(PipelineGraphPass *pass, PipelineTensor *tensor, gpointer *buffer, gsize *capacity,
+                        GError **error)
+{
+  gsize bytes = tensor->n * pipeline_tensor_element_size(tensor->type);
+  if (bytes > *capacity || *buffer == NULL) {
+    if (*buffer != NULL) pass->backend->memory->release(pass->device, *buffer);
+    *capacity = 0;
+    *buffer = pass->backend->memory->allocate(pass->device, bytes, error);
+    if (*buffer == NULL) return FALSE;
+    *capacity = bytes;
+  }
+  tensor->data = *buffer;
+  return TRUE;
+}
+
+static gboolean provide_gradient(PipelineGraphPass *pass, Value *value, GError **error)
+{
+  PipelineTensor *gradient = &value->gradient;
+  gpointer data = gradient->data;
+  if (!pipeline_tensor_set_shape(gradient, ONNX_TYPE_FLOAT, value->tensor.n_dims, value->tensor.dims, error))
+    return FALSE;
+  gradient->data = data;
+  return value->bound || provide(pass, gradient, &value->buffers[1], &value->capacities[1], error);
+}
+
+/* --- making the plan ---------------------------------------------------------------------------------------------- */
+
+static gboolean fail_step(const Step *step, GError **error)
+{
+  g_autofree gchar *where = onnx_node_describe(step->call.call.node, step->index);
+  g_prefix_error(error, "%s: ", where);
+  return FALSE;
+}
+
+static gboolean find_rows(const PipelineGraphPass *pass, Step *step, GError **error)
+{
+  const OnnxNode *node = g_ptr_array_index(pass->graph->nodes, step->index);
+  PipelineCall *call = &step->call.call;
+  call->node = node;
+  call->opset = onnx_graph_get_opset(pass->graph, node->domain);
+  call->operator= pipeline_operator_find(node->domain, node->op_type, call->opset);
+  call->backend = pass->backend->products;
+  step->call.gradient = pipeline_gradient_find(node->domain, node->op_type);
+  step->call.device = pass->device;
+  if (call->operator!= NULL ||(step->call.gradient != NULL && step->call.gradient->infer != NULL &&
+                               step->call.gradient->forward != NULL))
+    return TRUE;
+  g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_UNSUPPORTED,
+              "the operator %s (set %" G_GINT64_FORMAT ") is not supported", node->op_type, call->opset);
+  return fail_step(step, error);
+}
+
+static void connect_step(PipelineGraphPass *pass, Step *step, gboolean *constant)
+{
+  PipelineCall *call = &step->call.call;
+  const OnnxNode *node = call->node;
+  call->n_inputs = node->inputs->len;
+  call->n_outputs = node->outputs->len;
+  call->inputs = g_new0(const PipelineTensor *, call->n_inputs + 1);
+  call->outputs = g_new0(PipelineTensor *, call->n_outputs + 1);
+  step->call.input_gradients = g_new0(PipelineTensor *, call->n_inputs + 1);
+  step->call.output_gradients = g_new0(const PipelineTensor *, call->n_outputs + 1);
+  step->inputs = g_new(guint, call->n_inputs + 1);
+  step->outputs = g_new(guint, call->n_outputs + 1);
+  step->second = g_new0(PipelineTensor, call->n_inputs + 1);
+  step->second_buffers = g_new0(gpointer, call->n_inputs + 1);
+  step->second_capacities = g_new0(gsize, call->n_inputs + 1);
+  *constant = TRUE;
+  for (guint i = 0; i < call->n_inputs; i++) {
+    Value *value = get_value(pass, step->inputs[i] = find_value(pass, onnx_node_get_input(node, i)));
+    *constant = *constant && (value == NULL || (value->constant && !value->needs));
+  }
+  for (guint i = 0; i < call->n_outputs; i++) {
+    const gchar *name = onnx_node_get_output(node, i);
+    step->outputs[i] = name != NULL || i == 0 ? add_value(pass, name != NULL ? name : "", *constant) : G_MAXUINT;
+    call->outputs[i] = step->outputs[i] != G_MAXUINT ? &get_value(pass, step->outputs[i])->tensor : NULL;
+  }
+}
+
+/* What reaches the outputs: the inputs that the row differentiates. */
+static void spread_needs(PipelineGraphPass *pass, Step *step)
+{
+  const PipelineGradient *gradient = step->call.gradient;
+  gboolean reached = FALSE;
+  for (guint i = 0; i < step->call.call.n_inputs; i++) {
+    const Value *value = get_value(pass, step->inputs[i]);
+    if (value == NULL || !value->needs) continue;
+    if (gradient == NULL ||
+        (gradient->inputs == PIPELINE_GRADIENT_ALL || (i < 31 && (gradient->inputs & (1u << i)) != 0)))
+      reached = TRUE;
+  }
+  for (guint i = 0; reached && i < step->call.call.n_outputs; i++)
+    if (step->outputs[i] != G_MAXUINT) get_value(pass, step->outputs[i])->needs = TRUE;
+}
+
+static gboolean run_forward(PipelineGraphPass *pass, Step *step, guint64 *bytes, GError **error)
+{
+  PipelineCall *call = &step->call.call;
+  if (!pipeline_gradient_infer(&step->call, error)) return fail_step(step, error);
+  for (guint i = 0; i < call->n_outputs; i++) {
+    Value *value = get_value(pass, step->outputs[i]);
+    if (value == NULL) continue;
+    *bytes += value->tensor.n * pipeline_tensor_element_size(value->tensor.type);
+    if (*bytes > PIPELINE_GRAPH_MAX_BYTES) {
+      g_set_error_literal(error, PIPELINE_ERROR, PIPELINE_ERROR_UNSUPPORTED,
+                          "the graph needs more than 8 GiB for one batch; a smaller batch needs less");
+      return fail_step(step, error);
+    }
+    if (!provide(pass, &value->tensor, &value->buffers[0], &value->capacities[0], error)) return fail_step(step, error);
+  }
+  return pipeline_gradient_forward(&step->call, pass->backend, error) || fail_step(step, error);
+}
+
+/* Its forward is the operator's own kernel, which may want to prepare. */
+static gboolean uses_operator(const Step *step)
+{
+  return step->call.gradient == NULL || step->call.gradient->forward == NULL;
+}
+
+static gboolean make_step(PipelineGraphPass *pass, guint index, guint64 *bytes, GError **error)
+{
+  Step *step = &pass->steps[pass->n_steps++];
+  PipelineCall *call = &step->call.call;
+  gboolean constant;
+  step->index = index;
+  if (!find_rows(pass, step, error)) return FALSE;
+  connect_step(pass, step, &constant);
+  /* Only what never changes may be prepared for. */
+  for (guint i = 0; i < call->n_inputs; i++) {
+    Value *value = get_value(pass, step->inputs[i]);
+    call->inputs[i] = value != NULL && value->constant && !value->needs ? &value->tensor : NULL;
+  }
+  if (call->operator!= NULL && call->operator->prepare != NULL && uses_operator(step) &&
+      !call->operator->prepare(call, error))
+    return fail_step(step, error);
+  for (guint i = 0; i < call->n_inputs; i++) {
+    Value *value = get_value(pass, step->inputs[i]);
+    call->inputs[i] = value != NULL ? &value->tensor : NULL;
+  }
+  call->texts = pass->texts;
+  spread_needs(pass, step);
+  return !constant || run_forward(pass, step, bytes, error);
+}
+
+static gboolean load_initialisers(PipelineGraphPass *pass, GError **error)
+{
+  for (guint i = 0; i < pass->graph->initialisers->len; i++) {
+    const OnnxTensor *tensor = g_ptr_array_index(pass->graph->initialisers, i);
+    Value *value = get_value(pass, add_value(pass, tensor->name, TRUE));
+    if (!pipeline_tensor_set_onnx(&value->tensor, tensor, error)) return FALSE;
+    if (pass->backend->host || value->tensor.type != ONNX_TYPE_FLOAT) continue;
+    gconstpointer source = value->tensor.data;
+    if (!provide(pass, &value->tensor, &value->buffers[0], &value->capacities[0], error) ||
+        !pass->backend->memory->copy_in(pass->device, value->tensor.data, source, value->tensor.n * sizeof(float),
+                                        error))
+      return FALSE;
+  }
+  return TRUE;
+}
+
+static gboolean find_named(PipelineGraphPass *pass, const gchar *const *names, const gchar *role, guint **found,
+                           guint *n, GError **error)
+{
+  *n = names != NULL ? g_strv_length((gchar **)names) : 0;
+  *found = g_new(guint, *n + 1);
+  for (guint i = 0; i < *n; i++) {
+    (*found)[i] = find_value(pass, names[i]);
+    if ((*found)[i] != G_MAXUINT) continue;
+    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_MODEL, "the graph has no value '%s' (%s)", names[i], role);
+    return FALSE;
+  }
+  return TRUE;
+}
+
+/* Which steps heads need, which ones gradients flow through, and whether each of those has one. */
+static gboolean trace_heads(PipelineGraphPass *pass, GError **error)
+{
+  g_autofree gboolean *asked = g_new0(gboolean, pass->values->len + 1),
+                      *flows = g_new0(gboolean, pass->values->len + 1);
+  for (guint i = 0; i < pass->n_heads; i++) asked[pass->heads[i]] = flows[pass->heads[i]] = TRUE;
+  for (guint n = pass->n_steps; n-- > 0;) {
+    Step *step = &pass->steps[n];
+    gboolean receives = FALSE;
+    for (guint i = 0; i < step->call.call.n_outputs; i++) {
+      if (step->outputs[i] == G_MAXUINT) continue;
+      step->wanted = step->wanted || asked[step->outputs[i]];
+      receives = receives || (flows[step->outputs[i]] && get_value(pass, step->outputs[i])->needs);
+    }
+    const PipelineGradient *gradient = step->call.gradient;
+    step->differentiated = receives && (gradient == NULL || gradient->inputs != 0);
+    if (step->differentiated && gradient == NULL) {
+      g_set_error_literal(error, PIPELINE_ERROR, PIPELINE_ERROR_UNSUPPORTED,
+                          "it has no gradient: freeze the weights in front of it, or train another part of the model");
+      return fail_step(step, error);
+    }
+    for (guint i = 0; i < step->call.call.n_inputs; i++) {
+      if (step->inputs[i] == G_MAXUINT) continue;
+      if (step->wanted) asked[step->inputs[i]] = TRUE;
+      if (step->differentiated) flows[step->inputs[i]] = TRUE;
+    }
+  }
+  return TRUE;
+}
+
+static void mark_frozen(PipelineGraphPass *pass)
+{
+  for (guint n = 0; n < pass->n_steps; n++) {
+    Step *step = &pass->steps[n];
+    step->call.frozen = TRUE;
+    for (guint i = 1; i < step->call.call.n_inputs; i++) {
+      const Value *value = get_value(pass, step->inputs[i]);
+      if (value != NULL && value->needs) step->call.frozen = FALSE;
+    }
+  }
+}
+
+static gboolean make_plan(PipelineGraphPass *pass, const PipelineGraphPassOptions *options, GError **error)
+{
+  const OnnxGraph *graph = pass->graph;
+  guint64 bytes = 0;
+  if (!load_initialisers(pass, error)) return FALSE;
+  pass->inputs = g_new(guint, graph->inputs->len + 1);
+  for (guint i = 0; i < graph->inputs->len; i++) {
+    const OnnxValue *input = g_ptr_array_index(graph->inputs, i);
+    guint value = find_value(pass, input->name);
+    pass->inputs[i] = value != G_MAXUINT ? value : add_value(pass, input->name, FALSE);
+  }
+  if (!find_named(pass, options->wanted, "to train", &pass->wanted, &pass->n_wanted, error)) return FALSE;
+  for (guint i = 0; i < pass->n_wanted; i++) get_value(pass, pass->wanted[i])->needs = TRUE;
+  pass->steps = g_new0(Step, graph->nodes->len + 1);
+  for (guint n = 0; n < graph->nodes->len; n++)
+    if (!make_step(pass, n, &bytes, error)) return FALSE;
+  if (!find_named(pass, options->heads, "output", &pass->heads, &pass->n_heads, error)) return FALSE;
+  mark_frozen(pass);
+  return trace_heads(pass, error);
+}
+
+PipelineGraphPass *pipeline_graph_pass_new(const OnnxGraph *graph, const PipelineGraphPassOptions *options,
+                                           GError **error)
+{
+  g_autoptr(PipelineGraphPass) pass = g_new0(PipelineGraphPass, 1);
+  pass->graph = graph;
+  pass->backend = options->backend;
+  pass->value_of = g_hash_table_new(g_str_hash, g_str_equal);
+  pass->values = g_ptr_array_new();
+  pass->texts = g_string_chunk_new(4096);
+  if (pass->backend->open != NULL) {
+    pass->device = pass->backend->open(error);
+    if (pass->device == NULL) return NULL;
+  }
+  return make_plan(pass, options, error) ? g_steal_pointer(&pass) : NULL;
+}
+
+static void step_clear(PipelineGraphPass *pass, Step *step)
+{
+  PipelineCall *call = &step->call.call;
+  pipeline_gradient_call_clear(&step->call);
+  if (call->state != NULL && call->state_free != NULL) call->state_free(call->state);
+  for (guint i = 0; step->second_buffers != NULL && i < call->n_inputs; i++)
+    if (step->second_buffers[i] != NULL) pass->backend->memory->release(pass->device, step->second_buffers[i]);
+  g_free(call->inputs);
+  g_free(call->outputs);
+  g_free(step->call.input_gradients);
+  g_free(step->call.output_gradients);
+  g_free(step->inputs);
+  g_free(step->outputs);
+  g_free(step->second);
+  g_free(step->second_buffers);
+  g_free(step->second_capacities);
+}
+
+void pipeline_graph_pass_free(PipelineGraphPass *pass)
+{
+  if (pass == NULL) return;
+  for (guint n = 0; n < pass->n_steps; n++) step_clear(pass, &pass->steps[n]);
+  for (guint i = 0; i < pass->values->len; i++) {
+    Value *value = get_value(pass, i);
+    for (guint k = 0; k < 2; k++)
+      if (value->buffers[k] != NULL) pass->backend->memory->release(pass->device, value->buffers[k]);
+    pipeline_tensor_clear(&value->tensor);
+    g_free(value);
+  }
+  if (pass->device != NULL && pass->backend->close != NULL) pass->backend->close(pass->device);
+  g_ptr_array_free(pass->values, TRUE);
+  g_hash_table_destroy(pass->value_of);
+  g_string_chunk_free(pass->texts);
+  g_free(pass->steps);
+  g_free(pass->inputs);
+  g_free(pass->wanted);
+  g_free(pass->heads);
+  g_free(pass);
+}
+
+/* --- inputs and parameters ---------------------------------------------------------------------------------------- */
+
+PipelineTensor *pipeline_graph_pass_get_input(PipelineGraphPass *pass, guint index)
+{
+  return &get_value(pass, pass->inputs[index])->tensor;
+}
+
+gboolean pipeline_graph_pass_set_input(PipelineGraphPass *pass, guint index, guint n_dims, const gint64 *dims,
+                                       const float *data, GError **error)
+{
+  Value *value = get_value(pass, pass->inputs[index]);
+  PipelineTensor *tensor = &value->tensor;
+  if (!pipeline_tensor_set_shape(tensor, ONNX_TYPE_FLOAT, n_dims, dims, error)) return FALSE;
+  if (pass->backend->host) {
+    tensor->data = (gpointer)data; /* no kernel writes an input */
+    return TRUE;
+  }
+  return provide(pass, tensor, &value->buffers[0], &value->capacities[0], error) &&
+         pass->backend->memory->copy_in(pass->device, tensor->data, data, tensor->n * sizeof(float), error);
+}
+
+gsize pipeline_graph_pass_get_size(const PipelineGraphPass *pass, guint index)
+{
+  return get_value(pass, pass->wanted[index])->tensor.n;
+}
+
+gboolean pipeline_graph_pass_bind(PipelineGraphPass *pass, guint index, float *values, float *gradients, GError **error)
+{
+  Value *value = get_value(pass, pass->wanted[index]);
+  gsize bytes = value->tensor.n * sizeof(float);
+  if (!pass->backend->memory->copy_in(pass->device, values, value->tensor.data, bytes, error)) return FALSE;
+  value->tensor.data = values;
+  value->gradient.data = gradients;
+  value->bound = TRUE;
+  return TRUE;
+}
+
+PipelineTensor *pipeline_graph_pass_get_initialiser(PipelineGraphPass *pass, const gchar *name)
+{
+  Value *value = get_value(pass, find_value(pass, name));
+  return value != NULL && value->constant ? &value->tensor : NULL;
+}
+
+const PipelineTensor *pipeline_graph_pass_get_head(const PipelineGraphPass *pass, guint index)
+{
+  return &get_value(pass, pass->heads[index])->tensor;
+}
+
+const PipelineTensor *pipeline_graph_pass_get_gradient(const PipelineGraphPass *pass, guint index)
+{
+  return &get_value(pass, pass->wanted[index])->gradient;
+}
+
+const PipelineTensor *pipeline_graph_pass_get_value(const PipelineGraphPass *pass, const gchar *name)
+{
+  const Value *value = get_value(pass, find_value(pass, name));
+  return value != NULL ? &value->tensor : NULL;
+}
+
+/* --- running ------------------------------------------------------------------------------------------------------ */
+
+static gboolean is_constant_step(const PipelineGraphPass *pass, const Step *step)
+{
+  const Value *first = get_value(pass, step->outputs[0]);
+  return first->constant;
+}
+
+gboolean pipeline_graph_pass_forward(PipelineGraphPass *pass, gboolean training, PipelineRandom *random, GError **error)
+{
+  guint64 bytes = 0;
+  g_string_chunk_clear(pass->texts);
+  for (guint n = 0; n < pass->n_steps; n++) {
+    Step *step = &pass->steps[n];
+    if (!step->wanted || is_constant_step(pass, step)) continue;
+    step->call.training = training;
+    step->call.random = random;
+    if (!run_forward(pass, step, &bytes, error)) return FALSE;
+  }
+  return TRUE;
+}
+
+static gboolean is_first_use(const Step *step, guint index)
+{
+  for (guint i = 0; i < index; i++)
+    if (step->inputs[i] == step->inputs[index] && step->call.input_gradients[i] != NULL) return FALSE;
+  return TRUE;
+}
+
+/* Where each input's gradient goes: its own memory, or a second one when there already is a part of it. */
+static gboolean provide_inputs(PipelineGraphPass *pass, Step *step, GError **error)
+{
+  guint32 mask = step->call.gradient->inputs;
+  for (guint i = 0; i < step->call.call.n_inputs; i++) {
+    Value *value = get_value(pass, step->inputs[i]);
+    gboolean has = mask == PIPELINE_GRADIENT_ALL || (i < 31 && (mask & (1u << i)) != 0);
+    step->call.input_gradients[i] = NULL;
+    if (value == NULL || !value->needs || !has) continue;
+    if (!provide_gradient(pass, value, error)) return FALSE;
+    if (!value->written && is_first_use(step, i)) {
+      step->call.input_gradients[i] = &value->gradient;
+      continue;
+    }
+    PipelineTensor *second = &step->second[i];
+    if (!pipeline_tensor_set_shape(second, ONNX_TYPE_FLOAT, value->tensor.n_dims, value->tensor.dims, error) ||
+        !provide(pass, second, &step->second_buffers[i], &step->second_capacities[i], error))
+      return FALSE;
+    step->call.input_gradients[i] = second;
+  }
+  return TRUE;
+}
+
+static gboolean add_seconds(PipelineGraphPass *pass, Step *step, GError **error)
+{
+  for (guint i = 0; i < step->call.call.n_inputs; i++) {
+    if (step->call.input_gradients[i] == NULL) continue;
+    Value *value = get_value(pass, step->inputs[i]);
+    value->written = TRUE;
+    if (step->call.input_gradients[i] == &step->second[i] &&
+        !pass->backend->memory->add(pass->device, value->gradient.data, step->second[i].data, step->second[i].n, error))
+      return FALSE;
+  }
+  return TRUE;
+}
+
+/* Kernels may rely on the gradient of their first output. */
+static gboolean provide_zero(PipelineGraphPass *pass, Step *step, GError **error)
+{
+  Value *value = get_value(pass, step->outputs[0]);
+  step->call.output_gradients[0] = &value->gradient;
+  return provide_gradient(pass, value, error) &&
+         pass->backend->memory->clear(pass->device, value->gradient.data, value->tensor.n * sizeof(float), error);
+}
+
+static gboolean run_backward(PipelineGraphPass *pass, Step *step, GError **error)
+{
+  gboolean any = FALSE;
+  for (guint i = 0; i < step->call.call.n_outputs; i++) {
+    const Value *value = get_value(pass, step->outputs[i]);
+    step->call.output_gradients[i] = value != NULL && value->written ? &value->gradient : NULL;
+    any = any || step->call.output_gradients[i] != NULL;
+  }
+  if (!any) return TRUE; /* what it computes does not reach a head in this graph */
+  if (step->call.output_gradients[0] == NULL && !provide_zero(pass, step, error)) return fail_step(step, error);
+  if (provide_inputs(pass, step, error) && pipeline_gradient_backward(&step->call, pass->backend, error) &&
+      add_seconds(pass, step, error))
+    return TRUE;
+  return fail_step(step, error);
+}
+
+gboolean pipeline_graph_pass_backward(PipelineGraphPass *pass, const float *const *head_gradients, GError **error)
+{
+  const PipelineGradientMemory *memory = pass->backend->memory;
+  for (guint i = 0; i < pass->values->len; i++) get_value(pass, i)->written = FALSE;
+  for (guint i = 0; i < pass->n_heads; i++) {
+    Value *value = get_value(pass, pass->heads[i]);
+    if (head_gradients[i] == NULL) continue;
+    if (!provide_gradient(pass, value, error) ||
+        !memory->copy_in(pass->device, value->gradient.data, head_gradients[i], value->tensor.n * sizeof(float), error))
+      return FALSE;
+    value->written = TRUE;
+  }
+  for (guint n = pass->n_steps; n-- > 0;)
+    if (pass->steps[n].differentiated && !run_backward(pass, &pass->steps[n], error)) return FALSE;
+  for (guint i = 0; i < pass->n_wanted; i++) {
+    Value *value = get_value(pass, pass->wanted[i]);
+    if (value->written) continue;
+    if (!provide_gradient(pass, value, error) ||
+        !memory->clear(pass->device, value->gradient.data, value->tensor.n * sizeof(float), error))
+      return FALSE;
+  }
+  return TRUE;
+}

@@ -1,0 +1,64 @@
+/* Forward and backward through an ONNX graph: the plan of its nodes over numbered values, made once, run on any number
+ * of rows.
+ *
+ *     g_autoptr(PipelineGraphPass) pass = pipeline_graph_pass_new(graph, &options, &error);
+ *     pipeline_graph_pass_set_input(pass, 0, 2, (gint64[]){n, 20}, x, &error);
+ *     pipeline_graph_pass_forward(pass, TRUE, &random, &error);
+ *     const PipelineTensor *logits = pipeline_graph_pass_get_head(pass, 0);
+ *     pipeline_graph_pass_backward(pass, (const float *[]){dlogits}, &error);
+ *     const PipelineTensor *gradient = pipeline_graph_pass_get_gradient(pass, 0);    // of options.wanted[0]
+ *
+ * Memory grows to the largest batch and stays. One thread at a time.
+ */
+#pragma once
+
+#include "pipeline/gradient.h"
+
+G_BEGIN_DECLS
+
+typedef struct _PipelineGraphPass PipelineGraphPass;
+
+/* All borrowed while the pass is made. Names of values of the graph; NULL-terminated. */
+typedef struct {
+  const gchar *const *wanted; /* initialisers or float inputs whose gradients are asked for */
+  const gchar *const *heads;  /* what is differentiated: float values */
+  const PipelineGradientBackend *backend;
+} PipelineGraphPassOptions;
+
+#define PIPELINE_GRAPH_MAX_BYTES ((guint64)8 << 30) /* of all values and gradients of one batch */
+
+/* Borrows the graph, which must not change while the pass lives; call onnx_graph_simplify before. Nodes that no wanted
+ * value reaches run as in prediction; those with constant inputs only, once. Errors (MODEL, UNSUPPORTED) name the node
+ * that has no gradient on the way from a wanted value to a head. */
+PipelineGraphPass *pipeline_graph_pass_new(const OnnxGraph *graph, const PipelineGraphPassOptions *options,
+                                           GError **error);
+void pipeline_graph_pass_free(PipelineGraphPass *pass);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(PipelineGraphPass, pipeline_graph_pass_free)
+
+/* The tensor of graph->inputs[index], for the caller to fill: a host tensor (the next forward copies it where the
+ * backend needs it). */
+PipelineTensor *pipeline_graph_pass_get_input(PipelineGraphPass *pass, guint index);
+/* The same for a float input: borrows data [product of dims] until the next call. */
+gboolean pipeline_graph_pass_set_input(PipelineGraphPass *pass, guint index, guint n_dims, const gint64 *dims,
+                                       const float *data, GError **error);
+/* Elements of wanted[index]; their memory, and that of their gradient, becomes the given device buffers (borrowed);
+ * the present values are copied there. */
+gsize pipeline_graph_pass_get_size(const PipelineGraphPass *pass, guint index);
+gboolean pipeline_graph_pass_bind(PipelineGraphPass *pass, guint index, float *values, float *gradients,
+                                  GError **error);
+/* The memory of an initialiser, or NULL: for what training changes without a gradient (running statistics). */
+PipelineTensor *pipeline_graph_pass_get_initialiser(PipelineGraphPass *pass, const gchar *name);
+
+/* training: Dropout drops (by `random`), BatchNormalization uses and updates its statistics; else as in prediction. */
+gboolean pipeline_graph_pass_forward(PipelineGraphPass *pass, gboolean training, PipelineRandom *random,
+                                     GError **error);
+/* heads[index] after forward; a device tensor, borrowed until the next forward. */
+const PipelineTensor *pipeline_graph_pass_get_head(const PipelineGraphPass *pass, guint index);
+/* After forward. head_gradients[i] [n elements of head i], host memory; NULL: zero. */
+gboolean pipeline_graph_pass_backward(PipelineGraphPass *pass, const float *const *head_gradients, GError **error);
+/* Of wanted[index] after backward; a device tensor. */
+const PipelineTensor *pipeline_graph_pass_get_gradient(const PipelineGraphPass *pass, guint index);
+/* Any value of the graph after forward, or NULL: for monitors. */
+const PipelineTensor *pipeline_graph_pass_get_value(const PipelineGraphPass *pass, const gchar *name);
+
+G_END_DECLS
