@@ -193,6 +193,36 @@ START_TEST(a_flipped_correlation_raises_drift)
 }
 END_TEST
 
+/* How often a change of the correlation of x and y from .6 raises drift, at a level of .0025 over ten pairs. */
+START_TEST(changed_correlations_are_found)
+{
+  const struct {
+    double after;
+    guint m;
+    double least; /* what must be found at least */
+  } cases[] = {{-.6, 200, .9}, {0, 200, 0}, {0, 1000, .95}, {.3, 1000, 0}, {.3, 10000, .9}};
+  guint runs = n_runs(20), found = 0;
+  generator_state = 60 + (guint64)_i;
+  for (guint run = 0; run < runs; run++) {
+    Law before = {.correlation = .6, .spread_of_city = .5}, after = before;
+    after.correlation = cases[_i].after;
+    World world;
+    world_init(&world, &before, 5000);
+    g_autoptr(DriftWindowVerdict) verdict = judge(&world, &after, cases[_i].m);
+    for (guint i = 0; i < verdict->dependences->len; i++) {
+      const DriftDependence *dependence = g_ptr_array_index(verdict->dependences, i);
+      if (!(dependence->p_adjusted <= .0025 && dependence->effect >= .1)) continue;
+      found++;
+      break;
+    }
+    world_clear(&world);
+  }
+  if (g_getenv("KEDGE_CALIBRATION_RUNS") != NULL)
+    printf(".6 to %g, window of %u: %u of %u\n", cases[_i].after, cases[_i].m, found, runs);
+  ck_assert_uint_ge(found, (guint)(cases[_i].least * runs));
+}
+END_TEST
+
 /* Margins that move without their association moving are no change of dependence, however strong it is. */
 START_TEST(moved_margins_are_no_changed_dependence)
 {
@@ -322,6 +352,7 @@ int main(void)
   tcase_set_timeout(tests, 300);
   tcase_add_loop_test(tests, nothing_is_found_where_nothing_is, 0, (int)G_N_ELEMENTS(nulls));
   tcase_add_test(tests, a_flipped_correlation_raises_drift);
+  tcase_add_loop_test(tests, changed_correlations_are_found, 0, 5);
   tcase_add_test(tests, moved_margins_are_no_changed_dependence);
   tcase_add_test(tests, without_pairs_there_are_no_slices);
   tcase_add_test(tests, pairs_are_chosen_by_association);
