@@ -7,6 +7,7 @@
 
 #include "deploy/gate.h"
 #include "drift/accumulator.h"
+#include "drift/baseline.h"
 #include "pipeline/data_range.h"
 #include "pipeline/job_internal.h"
 #include "pipeline/model_cache.h"
@@ -143,8 +144,11 @@ START_TEST(the_profile_is_of_the_training_rows_on_the_models_grid)
   g_autoptr(GBytes) grid_bytes = registry_artifacts_get(fixture->artifacts, second->grid_digest, NULL);
   g_autoptr(DriftGrid) grid = drift_grid_from_bytes(grid_bytes, NULL);
   g_autoptr(GBytes) bytes = registry_artifacts_get(fixture->artifacts, second->profile_digest, NULL);
-  g_autoptr(DriftAccumulator) profile = drift_accumulator_from_bytes(grid, bytes, NULL);
+  g_autoptr(DriftBaseline) baseline = NULL;
+  g_autoptr(DriftAccumulator) profile = drift_reference_from_bytes(grid, bytes, &baseline, NULL);
   ck_assert_uint_eq(drift_accumulator_get_count(profile), 320);
+  ck_assert_ptr_nonnull(baseline);
+  ck_assert_uint_eq(drift_baseline_get_rows(baseline), 320);
   DriftSummary prediction, score;
   drift_accumulator_summarise(profile, 3, &prediction); /* after three features: prediction, score, latency */
   drift_accumulator_summarise(profile, 4, &score);
