@@ -11,6 +11,7 @@ G_BEGIN_DECLS
 typedef struct {
   double level, minimum_effect;
   const DriftAdjustment *adjust;
+  gboolean ordered; /* the reference's rows are in the order of time */
 } DriftTestSettings;
 
 /* One column of both tables. */
@@ -47,5 +48,11 @@ json_t *drift_test_distribution(const DriftTestColumn *column);
  * asked. *drift gets the answer. */
 gboolean drift_test_auto(const DriftTestRequest *request, const DriftTestSettings *settings, DriftTestColumn *columns,
                          guint n_columns, json_t *report, gboolean *drift, GError **error);
+
+/* Sets "slices", "dependences", "dependences_drifted" and "joint_level" if slices are asked for; a dependence that
+ * drifts sets *drift. */
+gboolean drift_test_slices(const DriftTestRequest *request, const DriftTestSettings *settings,
+                           const DriftTestColumn *columns, guint n_columns, json_t *report, gboolean *drift,
+                           GError **error);
 
 G_END_DECLS

@@ -33,6 +33,8 @@ static json_t *feature_to_json(const DriftFeatureVerdict *f)
   json_object_set_new(json, "p", verdict_number(f->p));
   json_object_set_new(json, "p_adjusted", verdict_number(f->p_adjusted));
   json_object_set_new(json, "effect", verdict_number(f->effect));
+  json_object_set_new(json, "inflation", verdict_number(f->inflation));
+  json_object_set_new(json, "dependence", json_string(f->dependence));
   json_object_set_new(json, "ks", verdict_number(f->ks));
   json_object_set_new(json, "ks_p", verdict_number(f->ks_p));
   json_object_set_new(json, "psi", verdict_number(f->psi));
@@ -107,6 +109,10 @@ json_t *verdict_window_to_json(const DriftWindowVerdict *verdict, const DriftWin
   json_object_set_new(json, "bias_undefined",
                       verdict->bias_undefined ? json_string(verdict->bias_undefined) : json_null());
   json_object_set_new(json, "performance", performance_to_json(&verdict->performance));
+  if (verdict->slices != NULL) {
+    json_object_set_new(json, "slices", verdict_slices_to_json(verdict->slices));
+    json_object_set_new(json, "dependences", verdict_dependences_to_json(verdict->dependences));
+  }
   return json;
 }
 
@@ -120,11 +126,11 @@ static json_t *bias_metrics_to_json(guint32 metrics)
 
 json_t *verdict_settings_to_json(const DriftWindowSettings *s)
 {
-  return json_pack("{s:f, s:f, s:f, s:f, s:i, s:f, s:o, s:i}", "minimum_effect", s->minimum_effect,
-                   "false_discovery_rate", s->false_discovery_rate, "missing_rate_increase", s->missing_rate_increase,
-                   "disparate_impact_bound", s->disparate_impact_bound, "minimum_group", (int)s->minimum_group,
-                   "confidence", s->confidence, "bias_metrics", bias_metrics_to_json(s->bias_metrics), "bias_crossed",
-                   (int)s->bias_crossed);
+  return json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:i, s:f, s:o, s:i}", "minimum_effect", s->minimum_effect,
+                   "false_discovery_rate", s->false_discovery_rate, "quality_level", s->quality_level, "joint_level",
+                   s->joint_level, "missing_rate_increase", s->missing_rate_increase, "disparate_impact_bound",
+                   s->disparate_impact_bound, "minimum_group", (int)s->minimum_group, "confidence", s->confidence,
+                   "bias_metrics", bias_metrics_to_json(s->bias_metrics), "bias_crossed", (int)s->bias_crossed);
 }
 
 /* Verdicts from before there was a choice have neither: the default. FALSE: a metric this program does not know. */
@@ -144,16 +150,21 @@ static gboolean bias_from_json(const json_t *json, DriftWindowSettings *settings
   return TRUE;
 }
 
+/* Verdicts of before there were several levels have one. */
 gboolean verdict_settings_from_json(const json_t *json, DriftWindowSettings *settings)
 {
   int minimum_group = 0;
   drift_window_settings_init(settings);
+  /* Before there were levels of their own, quality was judged at that of drift. */
+  const json_t *quality = json_object_get(json, "quality_level"), *joint = json_object_get(json, "joint_level");
   if (json_unpack((json_t *)json, "{s:F, s:F, s:F, s:F, s:i, s:F}", "minimum_effect", &settings->minimum_effect,
                   "false_discovery_rate", &settings->false_discovery_rate, "missing_rate_increase",
                   &settings->missing_rate_increase, "disparate_impact_bound", &settings->disparate_impact_bound,
                   "minimum_group", &minimum_group, "confidence", &settings->confidence) != 0)
     return FALSE;
   settings->minimum_group = (guint)minimum_group;
+  settings->quality_level = quality ? json_number_value(quality) : settings->false_discovery_rate;
+  settings->joint_level = joint ? json_number_value(joint) : settings->false_discovery_rate;
   return bias_from_json(json, settings);
 }
 
@@ -187,27 +198,43 @@ json_t *verdict_step_to_json(const AdaptStep *step)
   return json;
 }
 
+/* The most that a summary names. */
+#define SHOWN_CAUSES 3
+
+/* Appends a cause while there is room; counts all. */
+static void append_cause(GString *text, guint *n, const gchar *cause)
+{
+  if (*n < SHOWN_CAUSES) g_string_append_printf(text, "%s%s", *n > 0 ? ", " : "", cause);
+  ++*n;
+}
+
+static gchar *describe_cause(const DriftFeatureVerdict *f, gboolean quality)
+{
+  if (quality)
+    return g_strdup_printf("%s (missing %.1f %%, unseen %.1f %%, out of range %.1f %%, n = %" G_GUINT64_FORMAT ")",
+                           f->feature, 100 * f->missing_window, 100 * f->unseen_window, 100 * f->out_of_range_window,
+                           f->n_window);
+  g_autofree gchar *p = f->p_adjusted > 0 ? g_strdup_printf("%.2g", f->p_adjusted) : g_strdup("below 1e-300");
+  return g_strdup_printf("%s (effect %.3f, adjusted p %s by %s, n = %" G_GUINT64_FORMAT ")", f->feature, f->effect, p,
+                         f->test, f->n_window);
+}
+
 gchar *verdict_window_summary(const DriftWindowVerdict *verdict, gboolean quality)
 {
   GString *text = g_string_new(NULL);
-  guint n = 0, shown = 0;
+  guint n = 0;
   for (guint i = 0; i < verdict->features->len; i++) {
     const DriftFeatureVerdict *f = g_ptr_array_index(verdict->features, i);
     if (quality ? !f->quality : !f->drift) continue;
-    n++;
-    if (shown >= 3) continue;
-    const gchar *comma = shown ? ", " : "";
-    if (quality)
-      g_string_append_printf(
-          text, "%s%s (missing %.1f %%, unseen %.1f %%, out of range %.1f %%, n = %" G_GUINT64_FORMAT ")", comma,
-          f->feature, 100 * f->missing_window, 100 * f->unseen_window, 100 * f->out_of_range_window, f->n_window);
-    else {
-      g_autofree gchar *p = f->p_adjusted > 0 ? g_strdup_printf("%.2g", f->p_adjusted) : g_strdup("below 1e-300");
-      g_string_append_printf(text, "%s%s (effect %.3f, adjusted p %s by %s, n = %" G_GUINT64_FORMAT ")", comma,
-                             f->feature, f->effect, p, f->test, f->n_window);
-    }
-    shown++;
+    g_autofree gchar *cause = describe_cause(f, quality);
+    append_cause(text, &n, cause);
   }
-  if (n > shown) g_string_append_printf(text, " and %u more", n - shown);
+  for (guint i = 0; !quality && verdict->dependences != NULL && i < verdict->dependences->len; i++) {
+    const DriftDependence *dependence = g_ptr_array_index(verdict->dependences, i);
+    if (!dependence->drift) continue;
+    g_autofree gchar *cause = verdict_dependence_text(dependence);
+    append_cause(text, &n, cause);
+  }
+  if (n > SHOWN_CAUSES) g_string_append_printf(text, " and %u more", n - SHOWN_CAUSES);
   return g_string_free(text, FALSE);
 }
