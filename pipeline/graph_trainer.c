@@ -240,6 +240,35 @@ static gboolean prepare_head(Training *training, GError **error)
   return TRUE;
 }
 
+/* A class output without Softmax or Sigmoid is taken as logits; probabilities made in another way are refused. */
+static gboolean check_logits(Training *training, GError **error)
+{
+  enum { PROBED = 64 };
+  g_autoptr(GArray) outputs = g_array_new(FALSE, FALSE, sizeof(float));
+  guint64 n = MIN(training->data.n_train, PROBED);
+  const gchar *natural;
+  pipeline_graph_find_head(training->graph, find_output(training->graph), &natural);
+  if (natural != NULL || count_classes(training) == 0) return TRUE;
+  if (!pipeline_graph_fit_predict(training->fit, training->data.train, n, outputs, error)) return FALSE;
+  guint width = outputs->len / (guint)n;
+  gboolean probabilities = width > 1;
+  for (guint64 i = 0; i < n && probabilities; i++) {
+    double sum = 0;
+    for (guint k = 0; k < width; k++) {
+      double p = (double)g_array_index(outputs, float, i *width + k);
+      probabilities = probabilities && p >= 0;
+      sum += p;
+    }
+    probabilities = probabilities && fabs(sum - 1) < 1e-4;
+  }
+  if (!probabilities) return TRUE;
+  g_set_error(
+      error, PIPELINE_ERROR, PIPELINE_ERROR_MODEL,
+      "the model's output '%s' is probabilities that no Softmax or Sigmoid makes at its end: a loss needs logits",
+      find_output(training->graph));
+  return FALSE;
+}
+
 static gboolean prepare(Training *training, GError **error)
 {
   const PipelineGraphTrainOptions *options = training->options;
@@ -266,7 +295,7 @@ static gboolean prepare(Training *training, GError **error)
   }
   training->fit = pipeline_graph_fit_new(training->graph, training->plan, &training->head, 1, &training->data, &fit,
                                          training->backend, error);
-  return training->fit != NULL;
+  return training->fit != NULL && check_logits(training, error);
 }
 
 /* --- checkpoints -------------------------------------------------------------------------------------------------- */
