@@ -3,9 +3,10 @@
 #include <string.h>
 
 #include "daemon/command_store.h"
-#include "onnx/graph.h"
+#include "onnx/file.h"
 #include "pipeline/csv.h"
 #include "pipeline/error.h"
+#include "pipeline/json_lines.h"
 #include "pipeline/model_spec.h"
 #include "pipeline/network_build.h"
 #include "pipeline/npy.h"
@@ -44,7 +45,7 @@ static gboolean load_file(const gchar *path, const DriftTable *table, const gcha
                           GError **error)
 {
   g_autoptr(GError) failure = NULL;
-  model->onnx = command_read_file(path, ONNX_MAX_BYTES, error);
+  model->onnx = onnx_file_read(path, NULL, error);
   if (!model->onnx) return FALSE;
   model->schema = carried_schema(model->onnx, &failure);
   if (failure) {
@@ -127,9 +128,13 @@ DriftSchema *command_infer_schema(const DriftTable *table, const gchar *label, c
 DriftTable *command_read_table(const gchar *path, GError **error)
 {
   if (g_str_has_suffix(path, ".npy")) return pipeline_npy_read_table(path, error);
+  if (g_str_has_suffix(path, ".jsonl") || g_str_has_suffix(path, ".ndjson"))
+    return pipeline_json_lines_read(path, error);
   if (!g_str_has_suffix(path, ".npz")) return pipeline_csv_read(path, error);
   g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_UNSUPPORTED,
-              "%s: CSV files with a header and .npy arrays are read; save the arrays of the .npz one by one", path);
+              "%s: CSV files with a header, JSON lines (.jsonl, .ndjson) and .npy arrays are read; save the arrays of "
+              "the .npz one by one",
+              path);
   return NULL;
 }
 

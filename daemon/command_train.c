@@ -28,7 +28,7 @@ static void arguments_clear(TrainArguments *arguments)
 {
   gchar *texts[] = {arguments->data,       arguments->label,     arguments->from,    arguments->architecture,
                     arguments->backend,    arguments->sensitive, arguments->exclude, arguments->positive,
-                    arguments->checkpoint, arguments->output};
+                    arguments->checkpoint, arguments->output,    arguments->reweigh};
   for (guint i = 0; i < G_N_ELEMENTS(texts); i++) g_free(texts[i]);
   command_train_graph_clear(&arguments->graph);
 }
@@ -38,6 +38,8 @@ static const gchar *check_arguments(const TrainArguments *arguments, int argc)
   if (argc != 1) return "only options are taken";
   if (!arguments->data || !arguments->label || !arguments->output) return "--data, --label and -o are needed";
   if (arguments->from && arguments->architecture) return "--from and --arch exclude each other";
+  if (arguments->reweigh && command_train_graph_is_asked(arguments))
+    return "--reweigh works with dense models without the options of a graph (see --help)";
   if (arguments->epochs < 0 || arguments->batch_size < 0 || arguments->patience < 0 || arguments->adversarial_steps < 0)
     return "--epochs, --batch-size, --patience and --adversarial-steps cannot be negative";
   return NULL;
@@ -82,6 +84,12 @@ static json_t *describe_result(const TrainArguments *arguments, const PipelineTr
   }
   json_object_set_new(report, "seconds", real_or_null(result->seconds));
   json_object_set_new(report, "samples_per_second", real_or_null(result->samples_per_second));
+  if (arguments->reweigh)
+    json_object_set_new(report, "reweighing",
+                        json_pack("{s:s, s:i, s:I, s:f, s:f}", "attributes", arguments->reweigh, "groups",
+                                  (int)result->reweighing.n_groups, "rows_without_group",
+                                  (json_int_t)result->reweighing.n_without_group, "smallest_weight",
+                                  result->reweighing.smallest, "largest_weight", result->reweighing.largest));
   return report;
 }
 
@@ -103,6 +111,15 @@ static void print_result(json_t *report)
     printf("%s test rows: accuracy (or -mse) %s\n", test, reached);
   }
   json_int_t skipped = json_integer_value(json_object_get(report, "rows_skipped"));
+  const json_t *reweighing = json_object_get(report, "reweighing");
+  if (reweighing)
+    printf("label and group made independent: %" JSON_INTEGER_FORMAT " groups of %s, weights %.3f to %.3f, "
+           "%" JSON_INTEGER_FORMAT " rows without a group\n",
+           json_integer_value(json_object_get(reweighing, "groups")),
+           json_string_value(json_object_get(reweighing, "attributes")),
+           json_real_value(json_object_get(reweighing, "smallest_weight")),
+           json_real_value(json_object_get(reweighing, "largest_weight")),
+           json_integer_value(json_object_get(reweighing, "rows_without_group")));
   if (skipped > 0) printf("%" JSON_INTEGER_FORMAT " rows had no usable label and were left out\n", skipped);
 }
 
@@ -165,6 +182,8 @@ static gboolean run_training(const CommandCommon *common, const TrainArguments *
     return FALSE;
   PipelineTrainOptions options;
   fill_options(arguments, start.onnx, &options);
+  g_auto(GStrv) reweigh = command_split_names(arguments->reweigh);
+  if (arguments->reweigh) options.reweigh = (const gchar *const *)reweigh;
   gboolean done = pipeline_train(table, start.schema, &options, show_progress, shown, result, error);
   command_model_clear(&start);
   return done;
@@ -217,6 +236,8 @@ static int run_train(int argc, char **argv)
        "train against PGD within this many standard deviations of the numeric features; 0: off", "E"},
       {"adversarial-steps", 0, 0, G_OPTION_ARG_INT, &a.adversarial_steps, "of PGD (default 7)", "N"},
       {"sensitive", 0, 0, G_OPTION_ARG_STRING, &a.sensitive, "columns whose groups are compared later", "A,B"},
+      {"reweigh", 0, 0, G_OPTION_ARG_STRING, &a.reweigh,
+       "weigh the rows so that label and group of these columns (crossed) are independent; two classes only", "A,B"},
       {"exclude", 0, 0, G_OPTION_ARG_STRING, &a.exclude, "columns that the model must not see", "C,D"},
       {"positive", 0, 0, G_OPTION_ARG_STRING, &a.positive, "the positive class (default: the last one)", "CLASS"},
       {"checkpoint", 0, 0, G_OPTION_ARG_FILENAME, &a.checkpoint, "write to and resume from this file", "FILE"},
@@ -258,9 +279,11 @@ const Command command_train = {
         "\n"
         "--json prints {\"output\", \"rows_train\", \"rows_validation\", \"rows_skipped\", \"epochs\", \"best_epoch\", "
         "\"bytes\",\n"
-        "\"train_loss\", \"validation_loss\", \"validation_metric\", \"seconds\", \"samples_per_second\"}, with --test "
-        "also\n"
-        "\"rows_test\", \"test_loss\", \"test_metric\", and \"warning\" where there is one.\n"
+        "\"train_loss\", \"validation_loss\", \"validation_metric\", \"seconds\", \"samples_per_second\"}, with "
+        "--reweigh\n"
+        "\"reweighing\" {\"attributes\", \"groups\", \"rows_without_group\", \"smallest_weight\", "
+        "\"largest_weight\"},\n"
+        "with --test also \"rows_test\", \"test_loss\", \"test_metric\", and \"warning\" where there is one.\n"
         "\n"
         "--log writes a JSON object a line: {\"event\": \"epoch\", \"epoch\", \"loss\", \"validation_loss\",\n"
         "\"validation_metric\", \"test_loss\", \"test_metric\", \"learning_rate\", \"gradient_norm\", \"dead_share\",\n"

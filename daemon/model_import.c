@@ -7,15 +7,14 @@
 #include "daemon/command_store.h"
 #include "deploy/rollout.h"
 #include "daemon/command_data.h"
-#include "onnx/graph.h"
+#include "onnx/file.h"
 #include "drift/accumulator.h"
+#include "drift/baseline.h"
 #include "pipeline/csv.h"
 #include "pipeline/evaluate.h"
 #include "pipeline/model.h"
 #include "pipeline/model_spec.h"
 #include "registry/model.h"
-
-#define MAX_ONNX_BYTES ((gsize)2 << 30) /* protobuf's own limit */
 
 /* The columns that the model's own outputs take in a profile (drift/accumulator.h). */
 static const gchar *const output_columns[] = {"prediction", "score", "latency_ms"};
@@ -139,9 +138,10 @@ static gboolean put_profile(RegistryArtifacts *artifacts, const DriftSchema *sch
   g_autoptr(DriftGrid) grid = drift_grid_new(schema, table, 0, error);
   if (grid == NULL) return FALSE;
   g_autoptr(DriftAccumulator) profile = drift_accumulator_from_table(grid, table, error);
-  if (profile == NULL) return FALSE;
+  g_autoptr(DriftBaseline) baseline = profile != NULL ? drift_baseline_new(profile, table, error) : NULL;
+  if (baseline == NULL) return FALSE;
   g_autoptr(GBytes) grid_bytes = drift_grid_to_bytes(grid);
-  g_autoptr(GBytes) profile_bytes = drift_accumulator_to_bytes(profile);
+  g_autoptr(GBytes) profile_bytes = drift_reference_to_bytes(profile, baseline);
   version->grid_digest = registry_artifacts_put(artifacts, grid_bytes, error);
   if (version->grid_digest == NULL) return FALSE;
   version->profile_digest = registry_artifacts_put(artifacts, profile_bytes, error);
@@ -213,7 +213,9 @@ json_t *model_import(RegistryStore *store, RegistryArtifacts *artifacts, const M
         import->name);
     return NULL;
   }
-  g_autoptr(GBytes) onnx = command_read_file(import->onnx_path, MAX_ONNX_BYTES, error);
+  g_autoptr(GBytes) onnx = strcmp(import->onnx_path, "-") == 0
+                               ? command_read_file(import->onnx_path, ONNX_MAX_BYTES, error)
+                               : onnx_file_read(import->onnx_path, NULL, error);
   g_autoptr(DriftTable) table = onnx != NULL ? pipeline_csv_read(import->reference_path, error) : NULL;
   g_autoptr(DriftSchema) schema = table != NULL ? make_schema(import, table, error) : NULL;
   if (schema == NULL) return NULL;
