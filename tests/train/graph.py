@@ -82,7 +82,7 @@ def fine_tune(name, start, folder, x, y, classes, *options):
 
 def torch_fixtures(folder):
     random = np.random.default_rng(3)
-    for path in sorted(glob.glob(os.path.join(FIXTURES, "torch_*.onnx"))):
+    for path in sorted(glob.glob(os.path.join(FIXTURES, "torch_*.onnx")) + glob.glob(os.path.join(FIXTURES, "image_*.onnx"))):
         name = os.path.splitext(os.path.basename(path))[0]
         model = onnx.load(path)
         dims = [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim][1:]
