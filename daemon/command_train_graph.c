@@ -94,7 +94,7 @@ static const gchar *find_features(const PipelineNpz *npz, const TrainArguments *
   for (guint i = 0; i < pipeline_npz_get_n_arrays(npz); i++)
     labelled = labelled || strcmp(pipeline_npz_get_name(npz, i), arguments->label) == 0;
   if (!labelled) { /* reading it lists what there is */
-    g_autoptr(PipelineArray) none = pipeline_npz_read(npz, arguments->label, error);
+    pipeline_array_free(pipeline_npz_read(npz, arguments->label, error));
     return NULL;
   }
   for (guint i = 0; found == NULL && i < pipeline_npz_get_n_arrays(npz); i++)
