@@ -380,6 +380,12 @@ static double seconds_of(const Training *training)
   return (double)(g_get_monotonic_time() - training->started) / 1e6;
 }
 
+/* Accuracy, or -rmse as elsewhere: the fit counts mean squares. */
+static double metric_of(const Training *training, double merit)
+{
+  return training->rows->schema->task == DRIFT_TASK_REGRESSION && merit <= 0 ? -sqrt(-merit) : merit;
+}
+
 static gboolean report(Training *training, PipelineTrainProgressFunc progress, gpointer user_data)
 {
   const PipelineGraphFitState *state = pipeline_graph_fit_get_state(training->fit);
@@ -389,12 +395,12 @@ static gboolean report(Training *training, PipelineTrainProgressFunc progress, g
                                      .rows_seen = (guint64)state->epoch * training->data.n_train,
                                      .loss = state->train_loss,
                                      .validation_loss = state->validation_loss,
-                                     .validation_metric = state->validation_metric,
+                                     .validation_metric = metric_of(training, state->validation_metric),
                                      .learning_rate = pipeline_graph_fit_learning_rate(training->fit),
                                      .samples_per_second = (double)training->rows_done / MAX(1e-9, seconds),
                                      .seconds = seconds,
                                      .test_loss = state->test_loss,
-                                     .test_metric = state->test_metric,
+                                     .test_metric = metric_of(training, state->test_metric),
                                      .gradient_norm = state->gradient_norm,
                                      .dead_share = state->dead_share};
   return progress == NULL || progress(&now, user_data);
@@ -448,12 +454,12 @@ static gboolean deliver(Training *training, PipelineTrainResult *result, GError 
                                   .n_skipped = training->rows->n_skipped,
                                   .train_loss = state->train_loss,
                                   .validation_loss = state->best_epoch > 0 ? state->best_loss : NAN,
-                                  .validation_metric = state->best_metric,
+                                  .validation_metric = metric_of(training, state->best_metric),
                                   .seconds = seconds,
                                   .samples_per_second = (double)training->rows_done / MAX(1e-9, seconds),
                                   .n_test = training->data.n_test,
                                   .test_loss = test_loss,
-                                  .test_metric = test_metric};
+                                  .test_metric = metric_of(training, test_metric)};
   if (training->written_in != NULL)
     result->warning = g_strdup_printf("the checkpoint was written in another environment (%s; here: %s): the model is "
                                       "sound, but not the same to the bit as that of an unbroken training",
