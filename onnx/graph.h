@@ -273,5 +273,7 @@ void onnx_graph_redirect(OnnxGraph *graph, const gchar *from, const gchar *to);
  * initialisers that way; they must part before training); other Identity and inference Dropout nodes disappear unless
  * they name a graph output; nodes and initialisers that nothing reads are removed. */
 void onnx_graph_simplify(OnnxGraph *graph);
+/* The same, but Dropout stays: training drops by it. */
+void onnx_graph_simplify_for_training(OnnxGraph *graph);
 
 G_END_DECLS

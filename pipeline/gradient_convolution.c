@@ -5,7 +5,7 @@
 #include "pipeline/gradient_internal.h"
 
 typedef struct {
-  PipelineWindow window;
+  PipelineGradientWindow window;
   gsize m, group;     /* channels of the result */
   gsize depth, width; /* of the patch matrix of one group: rows (channels / group · kernel), columns (places) */
 } Convolution;
@@ -16,7 +16,7 @@ static gboolean read_convolution(const PipelineCall *call, Convolution *c, GErro
   if (w->type != ONNX_TYPE_FLOAT) return pipeline_operator_fail_type(call, 1, error);
   if (w->n_dims != call->inputs[0]->n_dims)
     return pipeline_operator_fail(error, "its weights do not have the dimensions of its input");
-  if (!pipeline_window_read(call, w->dims + 2, &c->window, error)) return FALSE;
+  if (!pipeline_gradient_window_read(call, w->dims + 2, &c->window, error)) return FALSE;
   gint64 group = onnx_node_get_int(call->node, "group", 1);
   c->m = (gsize)w->dims[0];
   c->group = (gsize)MAX(group, 1);
@@ -33,11 +33,12 @@ static gboolean read_convolution(const PipelineCall *call, Convolution *c, GErro
 gboolean pipeline_gradient_convolution_infer(PipelineCall *call, GError **error)
 {
   Convolution c;
-  return read_convolution(call, &c, error) && pipeline_window_output(call, 0, ONNX_TYPE_FLOAT, &c.window, c.m, error);
+  return read_convolution(call, &c, error) &&
+         pipeline_gradient_window_output(call, 0, ONNX_TYPE_FLOAT, &c.window, c.m, error);
 }
 
 /* Row `row` of the patch matrix, of image [height, width] `x` of its channel: into patches, or back into the image. */
-static void walk_row(const PipelineWindow *w, gsize row, float *x, float *patches, gboolean back)
+static void walk_row(const PipelineGradientWindow *w, gsize row, float *x, float *patches, gboolean back)
 {
   gsize kx = row % w->kernel[1], ky = row / w->kernel[1] % w->kernel[0];
   for (gsize oy = 0; oy < w->out[0]; oy++) {
@@ -58,7 +59,7 @@ static void walk_row(const PipelineWindow *w, gsize row, float *x, float *patche
 /* x: the first channel of the group in one sample. */
 static void walk_patches(const Convolution *c, float *x, float *patches, gboolean back)
 {
-  const PipelineWindow *w = &c->window;
+  const PipelineGradientWindow *w = &c->window;
   gsize kernel = w->kernel[0] * w->kernel[1], image = w->in[0] * w->in[1];
   for (gsize row = 0; row < c->depth; row++) walk_row(w, row, x + row / kernel * image, patches + row * c->width, back);
 }

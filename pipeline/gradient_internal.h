@@ -31,12 +31,13 @@ typedef struct {
   gsize in[2], out[2];
   gsize kernel[2], stride[2], dilation[2];
   gint64 before[2], after[2]; /* padding */
-} PipelineWindow;
+} PipelineGradientWindow;
 /* From attributes and the input's shape; kernel [2]: NULL: attribute kernel_shape. */
-gboolean pipeline_window_read(const PipelineCall *call, const gint64 *kernel, PipelineWindow *window, GError **error);
+gboolean pipeline_gradient_window_read(const PipelineCall *call, const gint64 *kernel, PipelineGradientWindow *window,
+                                       GError **error);
 /* Shape of a result with that many channels, of the input's rank. */
-gboolean pipeline_window_output(PipelineCall *call, guint index, OnnxType type, const PipelineWindow *window,
-                                gsize channels, GError **error);
+gboolean pipeline_gradient_window_output(PipelineCall *call, guint index, OnnxType type,
+                                         const PipelineGradientWindow *window, gsize channels, GError **error);
 
 /* --- functions that the table names ------------------------------------------------------------------------------- */
 
@@ -105,6 +106,11 @@ KERNEL(pipeline_batch_normalization_backward);
 INFER(pipeline_gradient_layer_normalization_infer);
 KERNEL(pipeline_layer_normalization_forward);
 KERNEL(pipeline_layer_normalization_backward);
+
+/* gradient_recurrent.c */
+INFER(pipeline_gradient_recurrent_infer);
+KERNEL(pipeline_recurrent_forward);
+KERNEL(pipeline_recurrent_backward);
 
 #undef INFER
 #undef KERNEL

@@ -6,11 +6,11 @@
 
 gboolean pipeline_gradient_pool_infer(PipelineCall *call, GError **error)
 {
-  PipelineWindow window;
-  if (!pipeline_window_read(call, NULL, &window, error)) return FALSE;
+  PipelineGradientWindow window;
+  if (!pipeline_gradient_window_read(call, NULL, &window, error)) return FALSE;
   if (call->n_outputs > 1 && call->outputs[1] != NULL)
     return pipeline_operator_fail(error, "its second output (Indices) is read: that is not trained through");
-  return pipeline_window_output(call, 0, ONNX_TYPE_FLOAT, &window, window.channels, error);
+  return pipeline_gradient_window_output(call, 0, ONNX_TYPE_FLOAT, &window, window.channels, error);
 }
 
 /* The inside of the window at output place (oy, ox): first and past the last tap of each dimension. */
@@ -19,7 +19,7 @@ typedef struct {
   gsize from[2], to[2];
 } Taps;
 
-static void find_taps(const PipelineWindow *w, gsize oy, gsize ox, Taps *taps)
+static void find_taps(const PipelineGradientWindow *w, gsize oy, gsize ox, Taps *taps)
 {
   const gsize place[2] = {oy, ox};
   for (guint d = 0; d < 2; d++) {
@@ -32,14 +32,14 @@ static void find_taps(const PipelineWindow *w, gsize oy, gsize ox, Taps *taps)
   }
 }
 
-static gsize tap_index(const PipelineWindow *w, const Taps *taps, gsize ky, gsize kx)
+static gsize tap_index(const PipelineGradientWindow *w, const Taps *taps, gsize ky, gsize kx)
 {
   return (gsize)(taps->start[0] + (gint64)(ky * w->dilation[0])) * w->in[1] +
          (gsize)(taps->start[1] + (gint64)(kx * w->dilation[1]));
 }
 
 /* Where the largest element is, the first of equal ones; G_MAXUINT32: the window lies in the padding. NaN wins. */
-static guint32 find_largest(const PipelineWindow *w, const Taps *taps, const float *x, float *largest)
+static guint32 find_largest(const PipelineGradientWindow *w, const Taps *taps, const float *x, float *largest)
 {
   guint32 best = G_MAXUINT32;
   *largest = -INFINITY;
@@ -55,8 +55,8 @@ static guint32 find_largest(const PipelineWindow *w, const Taps *taps, const flo
 
 gboolean pipeline_max_pool_forward(PipelineGradientCall *call, GError **error)
 {
-  PipelineWindow w;
-  if (!pipeline_window_read(&call->call, NULL, &w, error)) return FALSE;
+  PipelineGradientWindow w;
+  if (!pipeline_gradient_window_read(&call->call, NULL, &w, error)) return FALSE;
   const float *x = call->call.inputs[0]->data;
   float *y = call->call.outputs[0]->data;
   guint32 *chosen = pipeline_gradient_memory(call, 0, call->call.outputs[0]->n * sizeof(guint32));
@@ -72,8 +72,8 @@ gboolean pipeline_max_pool_forward(PipelineGradientCall *call, GError **error)
 
 gboolean pipeline_max_pool_backward(PipelineGradientCall *call, GError **error)
 {
-  PipelineWindow w;
-  if (!pipeline_window_read(&call->call, NULL, &w, error)) return FALSE;
+  PipelineGradientWindow w;
+  if (!pipeline_gradient_window_read(&call->call, NULL, &w, error)) return FALSE;
   const float *dy = pipeline_gradient_of_output(call, 0);
   const guint32 *chosen = call->memories[0];
   float *dx = pipeline_gradient_of_input(call, 0);
@@ -86,7 +86,7 @@ gboolean pipeline_max_pool_backward(PipelineGradientCall *call, GError **error)
 }
 
 /* How many elements the mean of a window is over: those inside, or also the padding (not what ceil_mode adds). */
-static double count_taps(const PipelineWindow *w, const Taps *taps, gboolean with_padding)
+static double count_taps(const PipelineGradientWindow *w, const Taps *taps, gboolean with_padding)
 {
   if (!with_padding) return (double)(taps->to[0] - taps->from[0]) * (double)(taps->to[1] - taps->from[1]);
   double count = 1;
@@ -98,7 +98,7 @@ static double count_taps(const PipelineWindow *w, const Taps *taps, gboolean wit
 }
 
 /* Forward (y from x) or back (dx += dy); the element-wise weights are the same. */
-static void average(const PipelineWindow *w, const float *x, float *y, const float *dy, float *dx,
+static void average(const PipelineGradientWindow *w, const float *x, float *y, const float *dy, float *dx,
                     gboolean with_padding)
 {
   for (gsize oy = 0; oy < w->out[0]; oy++)
@@ -121,8 +121,8 @@ static void average(const PipelineWindow *w, const float *x, float *y, const flo
 
 static gboolean average_pool(PipelineGradientCall *call, const float *dy, float *dx, GError **error)
 {
-  PipelineWindow w;
-  if (!pipeline_window_read(&call->call, NULL, &w, error)) return FALSE;
+  PipelineGradientWindow w;
+  if (!pipeline_gradient_window_read(&call->call, NULL, &w, error)) return FALSE;
   gboolean with_padding = onnx_node_get_int(call->call.node, "count_include_pad", 0) != 0;
   const float *x = call->call.inputs[0]->data;
   float *y = call->call.outputs[0]->data;

@@ -107,7 +107,7 @@ static gboolean read_sizes(const PipelineCall *call, const gchar *name, guint n,
 }
 
 /* One spatial dimension: how many places, and the padding that auto_pad means. */
-static gboolean place_window(const PipelineCall *call, const gchar *automatic, PipelineWindow *window, guint d,
+static gboolean place_window(const PipelineCall *call, const gchar *automatic, PipelineGradientWindow *window, guint d,
                              GError **error)
 {
   gint64 in = (gint64)window->in[d], stride = (gint64)window->stride[d];
@@ -134,7 +134,8 @@ static gboolean place_window(const PipelineCall *call, const gchar *automatic, P
   return TRUE;
 }
 
-gboolean pipeline_window_read(const PipelineCall *call, const gint64 *kernel, PipelineWindow *window, GError **error)
+gboolean pipeline_gradient_window_read(const PipelineCall *call, const gint64 *kernel, PipelineGradientWindow *window,
+                                       GError **error)
 {
   const PipelineTensor *x = call->inputs[0];
   guint spatial = x->n_dims >= 2 ? x->n_dims - 2 : 0;
@@ -149,7 +150,7 @@ gboolean pipeline_window_read(const PipelineCall *call, const gint64 *kernel, Pi
       !read_sizes(call, "dilations", spatial, 1, dilation, error) ||
       !read_sizes(call, "pads", 2 * spatial, 0, pads, error))
     return FALSE;
-  *window = (PipelineWindow){.batch = (gsize)x->dims[0], .channels = (gsize)x->dims[1]};
+  *window = (PipelineGradientWindow){.batch = (gsize)x->dims[0], .channels = (gsize)x->dims[1]};
   g_autofree gchar *automatic = onnx_node_copy_string(call->node, "auto_pad", "NOTSET");
   for (guint d = 0; d < 2; d++) {
     gboolean real = d + spatial >= 2;
@@ -165,8 +166,8 @@ gboolean pipeline_window_read(const PipelineCall *call, const gint64 *kernel, Pi
   return TRUE;
 }
 
-gboolean pipeline_window_output(PipelineCall *call, guint index, OnnxType type, const PipelineWindow *window,
-                                gsize channels, GError **error)
+gboolean pipeline_gradient_window_output(PipelineCall *call, guint index, OnnxType type,
+                                         const PipelineGradientWindow *window, gsize channels, GError **error)
 {
   gint64 dims[4] = {(gint64)window->batch, (gint64)channels, (gint64)window->out[0], (gint64)window->out[1]};
   if (call->inputs[0]->n_dims == 3) dims[2] = dims[3];
