@@ -149,6 +149,7 @@ static json_t *causes_of(const json_t *verdict, const gchar *flag)
     }
     json_array_append_new(causes, cause);
   }
+  if (g_str_equal(flag, "drift")) verdict_add_dependence_causes(json_object_get(verdict, "dependences"), causes);
   return causes;
 }
 
@@ -210,6 +211,7 @@ static gboolean follow_window(LeaderModel *model, LeaderContext *context, const 
     json_t *incident = json_pack("{s:o, s:{s:I, s:I}, s:o}", "causes", causes_of(body, kinds[i].flag), "change_point",
                                  "window", (json_int_t)number, "time", (json_int_t)first_time, "evidence_log",
                                  verdict_number(verdict->evidence_log));
+    if (json_object_get(body, "slices")) json_object_set(incident, "slices", json_object_get(body, "slices"));
     if (!leader_follow_incident(model, context, &finding, incident, error)) return FALSE;
   }
   return TRUE;
