@@ -139,7 +139,11 @@ static void use_baseline(GBytes *bytes, gboolean framed_here)
 static const struct {
   const gchar *magic;
   void (*use)(GBytes *bytes, gboolean framed_here);
-} readers[] = {{"KDGR", use_grid}, {"KDAC", use_accumulator}, {"KDLR", use_label_rows}, {"KDRF", use_reference}, {"KDBL", use_baseline}};
+} readers[] = {{"KDGR", use_grid},
+               {"KDAC", use_accumulator},
+               {"KDLR", use_label_rows},
+               {"KDRF", use_reference},
+               {"KDBL", use_baseline}};
 
 int LLVMFuzzerTestOneInput(const guint8 *data, size_t size)
 {
