@@ -120,6 +120,10 @@ static json_t *metrics_json(const DriftFairness *fairness)
     json_t *object = value_json(&value);
     json_object_set_new(object, "meaning", json_string(metric->meaning));
     json_object_set_new(object, "convention", json_string(drift_metric_convention_text(metric->convention)));
+    if (value.undefined == NULL && value.group >= 0)
+      json_object_set_new(object, "group", json_string(fairness->grouping->names[value.group]));
+    if (value.undefined == NULL && value.other >= 0)
+      json_object_set_new(object, "other_group", json_string(fairness->grouping->names[value.other]));
     json_object_set_new(metrics, metric->name, object);
   }
   return metrics;

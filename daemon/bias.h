@@ -37,5 +37,13 @@ gchar *bias_html(const json_t *report);
 extern const gchar *const bias_shown_rates[];
 /* "0.417 [0.392, 0.443]", or "–" when undefined. New. */
 gchar *bias_value_text(const json_t *value);
+/* Whose figure a metric is: "Asian, African-American" (the convention says which less or over which), "Asian" or "".
+ * New. */
+gchar *bias_groups_text(const json_t *metric);
+/* What is shown of each group against the reference group: a rate's difference or ratio; ends with NULL. */
+typedef struct {
+  const gchar *title, *rate, *form; /* form: "difference" or "ratio" */
+} BiasComparison;
+extern const BiasComparison bias_shown_comparisons[];
 
 G_END_DECLS

@@ -87,6 +87,32 @@ static void groups_table(GString *out, const json_t *grouping)
   g_string_append(out, "</table></div>");
 }
 
+/* Each group less the reference group (disparate impact: over it); undefined says why. */
+static void comparisons_table(GString *out, const json_t *grouping)
+{
+  gsize i;
+  json_t *group;
+  g_string_append(out, "<h3>Less the reference group</h3><div class=wide><table><tr><th>group");
+  for (guint k = 0; bias_shown_comparisons[k].rate != NULL; k++)
+    g_string_append_printf(out, "<th>%s%s", bias_shown_comparisons[k].title,
+                           strcmp(bias_shown_comparisons[k].form, "ratio") == 0 ? " (over it)" : "");
+  g_string_append(out, "</tr>");
+  json_array_foreach (json_object_get(grouping, "groups"), i, group) {
+    const json_t *comparison = json_object_get(group, "to_reference");
+    if (comparison == NULL || !json_is_true(json_object_get(group, "compared"))) continue;
+    g_string_append(out, "<tr>");
+    cell(out, string_of(group, "name"), FALSE);
+    for (guint k = 0; bias_shown_comparisons[k].rate != NULL; k++) {
+      const json_t *value =
+          json_object_get(json_object_get(comparison, bias_shown_comparisons[k].rate), bias_shown_comparisons[k].form);
+      g_autofree gchar *figure = bias_value_text(value);
+      cell(out, string_of(value, "undefined") != NULL ? string_of(value, "undefined") : figure, FALSE);
+    }
+    g_string_append(out, "</tr>");
+  }
+  g_string_append(out, "</table></div>");
+}
+
 /* Calibration: mean score against observed rate, a polyline a group. */
 static void calibration_picture(GString *out, const json_t *group)
 {
@@ -139,7 +165,7 @@ static void metrics_table(GString *out, const json_t *grouping)
     if (g_strcmp0(own, convention) != 0) {
       g_string_append(out, convention != NULL ? "</table><h3>" : "<h3>");
       text(out, own);
-      g_string_append(out, "</h3><table><tr><th>metric<th>value<th class=n>rows<th>of</tr>");
+      g_string_append(out, "</h3><table><tr><th>metric<th>value<th class=n>rows<th>groups<th>of</tr>");
       convention = own;
     }
     g_autofree gchar *value = bias_value_text(metric);
@@ -147,6 +173,8 @@ static void metrics_table(GString *out, const json_t *grouping)
     cell(out, name, FALSE);
     cell(out, value, FALSE);
     count_cell(out, json_object_get(metric, "n"));
+    g_autofree gchar *groups = bias_groups_text(metric);
+    cell(out, groups, FALSE);
     g_autofree gchar *of = g_strconcat(undefined != NULL ? "undefined: " : "",
                                        undefined != NULL ? undefined : string_of(metric, "meaning"), NULL);
     cell(out, of, FALSE);
@@ -209,6 +237,7 @@ gchar *bias_html(const json_t *report)
     g_string_append_printf(out, ". %" JSON_INTEGER_FORMAT " rows left out (label, prediction or group missing).</p>",
                            json_integer_value(json_object_get(grouping, "left_out")));
     groups_table(out, grouping);
+    comparisons_table(out, grouping);
     scores_table(out, grouping);
     metrics_table(out, grouping);
   }

@@ -17,6 +17,22 @@ gchar *bias_value_text(const json_t *value)
                          json_number_value(high));
 }
 
+gchar *bias_groups_text(const json_t *metric)
+{
+  const gchar *group = json_string_value(json_object_get(metric, "group"));
+  const gchar *other = json_string_value(json_object_get(metric, "other_group"));
+  if (group == NULL) return g_strdup("");
+  return other == NULL ? g_strdup(group) : g_strconcat(group, ", ", other, NULL);
+}
+
+const BiasComparison bias_shown_comparisons[] = {{"selected", "selection_rate", "difference"},
+                                                 {"disparate impact", "selection_rate", "ratio"},
+                                                 {"TPR", "tpr", "difference"},
+                                                 {"FPR", "fpr", "difference"},
+                                                 {"precision", "precision", "difference"},
+                                                 {"accuracy", "accuracy", "difference"},
+                                                 {NULL, NULL, NULL}};
+
 static void print_group(CommandTable *table, const gchar *name, const json_t *group)
 {
   gchar *cells[G_N_ELEMENTS(bias_shown_rates)] = {0};
@@ -42,6 +58,29 @@ static void print_groups(const json_t *grouping)
     print_group(table, name, group);
   }
   print_group(table, "all", json_object_get(grouping, "overall"));
+  command_table_print(table);
+}
+
+/* Each group less the reference group, the disparate impact over it. */
+static void print_comparisons(const json_t *grouping)
+{
+  gsize i;
+  json_t *group;
+  CommandTable *table =
+      command_table_new((const gchar *const[]){"less the reference group", ">selected", ">disparate impact (over it)",
+                                               ">TPR", ">FPR", ">precision", ">accuracy", NULL});
+  json_array_foreach (json_object_get(grouping, "groups"), i, group) {
+    gchar *cells[G_N_ELEMENTS(bias_shown_comparisons)] = {0};
+    const json_t *comparison = json_object_get(group, "to_reference");
+    if (comparison == NULL || !json_is_true(json_object_get(group, "compared"))) continue;
+    for (guint k = 0; bias_shown_comparisons[k].rate != NULL; k++)
+      cells[k] = bias_value_text(
+          json_object_get(json_object_get(comparison, bias_shown_comparisons[k].rate), bias_shown_comparisons[k].form));
+    command_table_add(table, json_string_value(json_object_get(group, "name")), cells[0], cells[1], cells[2], cells[3],
+                      cells[4], cells[5], NULL);
+    for (guint k = 0; bias_shown_comparisons[k].rate != NULL; k++) g_free(cells[k]);
+  }
+  fputc('\n', stdout);
   command_table_print(table);
 }
 
@@ -75,7 +114,7 @@ static void print_metrics(const json_t *grouping)
     if (g_strcmp0(own, convention) != 0) {
       if (table != NULL) command_table_print(table);
       printf("\n%s\n", own);
-      table = command_table_new((const gchar *const[]){"metric", ">value", ">rows", "of", NULL});
+      table = command_table_new((const gchar *const[]){"metric", ">value", ">rows", "groups", "of", NULL});
       convention = own;
     }
     g_autofree gchar *value = bias_value_text(metric), *n = command_text_count(json_object_get(metric, "n"));
@@ -83,7 +122,8 @@ static void print_metrics(const json_t *grouping)
     g_autofree gchar *of =
         g_strconcat(undefined != NULL ? "undefined: " : "",
                     undefined != NULL ? undefined : json_string_value(json_object_get(metric, "meaning")), NULL);
-    command_table_add(table, name, value, n, of, NULL);
+    g_autofree gchar *groups = bias_groups_text(metric);
+    command_table_add(table, name, value, n, groups, of, NULL);
   }
   if (table != NULL) command_table_print(table);
 }
@@ -135,8 +175,11 @@ void bias_print(json_t *report)
            i > 0 ? "\n" : "", json_string_value(json_object_get(grouping, "attribute")),
            json_string_value(json_object_get(grouping, "reference")),
            100 * json_number_value(json_object_get(report, "confidence")), left_out);
+    if (json_is_string(json_object_get(report, "strata")))
+      printf("Demographic disparity is conditional on %s.\n\n", json_string_value(json_object_get(report, "strata")));
     print_groups(grouping);
     print_undefined(grouping);
+    print_comparisons(grouping);
     print_scores(grouping);
     print_metrics(grouping);
   }

@@ -118,7 +118,8 @@ const Command command_bias = {
     .help =
         "Rates by group with their rows and intervals, what differs between groups, and what differs from a reference\n"
         "group. Two conventions of a difference are in use and both are printed: highest - lowest group (never\n"
-        "negative), and group - reference (signed). A figure without rows to compute it from is undefined and says\n"
+        "negative; fairlearn's), and group - reference (signed; aif360's), each with the groups it is of. A figure "
+        "without rows to compute it from is undefined and says\n"
         "why; it is never 0. Numbers with more than 12 distinct values are cut into quarters.\n"
         "\n"
         "Bounds: a difference or index is beyond its bound when its absolute value is larger, a ratio when it is\n"

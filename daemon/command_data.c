@@ -6,6 +6,7 @@
 #include "onnx/graph.h"
 #include "pipeline/csv.h"
 #include "pipeline/error.h"
+#include "pipeline/json_lines.h"
 #include "pipeline/model_spec.h"
 #include "pipeline/network_build.h"
 #include "pipeline/npy.h"
@@ -127,9 +128,13 @@ DriftSchema *command_infer_schema(const DriftTable *table, const gchar *label, c
 DriftTable *command_read_table(const gchar *path, GError **error)
 {
   if (g_str_has_suffix(path, ".npy")) return pipeline_npy_read_table(path, error);
+  if (g_str_has_suffix(path, ".jsonl") || g_str_has_suffix(path, ".ndjson"))
+    return pipeline_json_lines_read(path, error);
   if (!g_str_has_suffix(path, ".npz")) return pipeline_csv_read(path, error);
   g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_UNSUPPORTED,
-              "%s: CSV files with a header and .npy arrays are read; save the arrays of the .npz one by one", path);
+              "%s: CSV files with a header, JSON lines (.jsonl, .ndjson) and .npy arrays are read; save the arrays of "
+              "the .npz one by one",
+              path);
   return NULL;
 }
 

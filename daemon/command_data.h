@@ -28,7 +28,8 @@ gchar **command_split_names(const gchar *names);
  * excluded and sensitive stays in the schema, unseen by the model. positive: class, or NULL. */
 DriftSchema *command_infer_schema(const DriftTable *table, const gchar *label, const gchar *sensitive,
                                   const gchar *exclude, const gchar *positive, GError **error);
-/* A CSV with a header ("-": of standard input), or a .npy array: column "x", or "x[0]", "x[1]", … (pipeline/npy.h). */
+/* By the end of its name: .npy an array, column "x" or "x[0]", "x[1]", … (pipeline/npy.h); .jsonl and .ndjson JSON
+ * lines (pipeline/json_lines.h); else a CSV with a header ("-": of standard input). */
 DriftTable *command_read_table(const gchar *path, GError **error);
 /* "key=value" texts (NULL: none) as a table; NULL: *bad is the text that is not one. */
 GHashTable *command_parse_pairs(gchar **texts, const gchar **bad);

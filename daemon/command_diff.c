@@ -20,7 +20,8 @@ static DriftAccumulator *load_profile(RegistryArtifacts *artifacts, DriftGrid *g
                                       GError **error)
 {
   g_autoptr(GBytes) bytes = registry_artifacts_get(artifacts, version->profile_digest, error);
-  return bytes != NULL ? drift_accumulator_from_bytes(grid, bytes, error) : NULL;
+  g_autoptr(DriftBaseline) unused = NULL; /* of both only the counts are compared */
+  return bytes != NULL ? drift_reference_from_bytes(grid, bytes, &unused, error) : NULL;
 }
 
 static json_t *feature_to_json(const DriftFeatureVerdict *feature)

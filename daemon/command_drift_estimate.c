@@ -4,13 +4,14 @@
 #include <string.h>
 
 #include "daemon/command_data.h"
+#include "daemon/estimate_html.h"
 #include "daemon/estimate_rows.h"
 #include "pipeline/loss_model_xgboost.h"
 
 extern const Command command_drift_estimate;
 
 typedef struct {
-  gchar *reference, *current, *prediction, *label, *positive, *features, *calibrate, *normalize, *business_value;
+  gchar *reference, *current, *prediction, *label, *positive, *features, *calibrate, *normalize, *business_value, *html;
   gchar **probabilities, **metrics;
   gint chunk;
   gint64 seed;
@@ -224,7 +225,9 @@ static json_t *estimate(const EstimateArguments *a, GError **error)
     if (regression_rows_init(&rows, reference, current, &columns, error)) report = estimate_values(a, &rows, error);
     regression_rows_clear(&rows);
   }
-  return report;
+  if (report == NULL || a->html == NULL || estimate_html_write(report, a->html, error)) return report;
+  json_decref(report);
+  return NULL;
 }
 
 /* --- the command -------------------------------------------------------------------------------------------------- */
@@ -247,8 +250,8 @@ static const gchar *check_arguments(const EstimateArguments *a)
 
 static void arguments_clear(EstimateArguments *a)
 {
-  gpointer texts[] = {a->reference, a->current,   a->prediction, a->label,         a->positive,
-                      a->features,  a->calibrate, a->normalize,  a->business_value};
+  gpointer texts[] = {a->reference, a->current,   a->prediction, a->label,          a->positive,
+                      a->features,  a->calibrate, a->normalize,  a->business_value, a->html};
   for (guint i = 0; i < G_N_ELEMENTS(texts); i++) g_free(texts[i]);
   g_strfreev(a->probabilities);
   g_strfreev(a->metrics);
@@ -274,6 +277,7 @@ static int run_estimate(int argc, char **argv)
        "V,V,..."},
       {"per-prediction", 0, 0, G_OPTION_ARG_NONE, &a.per_prediction, "business value a prediction of each class", NULL},
       {"features", 0, 0, G_OPTION_ARG_STRING, &a.features, "of a regression (default: all other columns)", "A,B"},
+      {"html", 0, 0, G_OPTION_ARG_FILENAME, &a.html, "also write a self-contained page", "F"},
       {"seed", 0, 0, G_OPTION_ARG_INT64, &a.seed, "of resampling and of the loss model (default 1)", "S"},
       G_OPTION_ENTRY_NULL};
   CommandCommon common;
@@ -296,7 +300,8 @@ static int run_estimate(int argc, char **argv)
 
 const Command command_drift_estimate = {
     .name = "drift estimate",
-    .arguments = "--reference R.csv --current C.csv --proba P --prediction Y [--label L] --chunk N [--metric M]...",
+    .arguments = "--reference R.csv --current C.csv --proba P --prediction Y [--label L] --chunk N [--metric M]... "
+                 "[--html F]",
     .summary = "estimate a model's metrics on rows without labels",
     .help = "With --proba, a classifier by its own probabilities (CBPE): roc_auc, average_precision, f1, precision,\n"
             "recall, specificity, accuracy, confusion_matrix, business_value. With labels in the reference the\n"

@@ -4,13 +4,14 @@
 #include <string.h>
 
 #include "daemon/command_data.h"
+#include "daemon/drift_stream_html.h"
 #include "daemon/number_stream.h"
 #include "drift/detector.h"
 
 extern const Command command_drift_stream;
 
 typedef struct {
-  gchar *method, *column;
+  gchar *method, *column, *html;
   gchar **options;
   gboolean list;
 } StreamArguments;
@@ -19,6 +20,7 @@ static void arguments_clear(StreamArguments *arguments)
 {
   g_free(arguments->method);
   g_free(arguments->column);
+  g_free(arguments->html);
   g_strfreev(arguments->options);
 }
 
@@ -35,6 +37,7 @@ typedef struct {
   json_int_t rows, missing;
   json_t *detections, *change_points, *warnings; /* borrowed by the report */
   gboolean prints;                               /* a line per detection, at once */
+  SeriesShape *shape;                            /* for the page; NULL: none is asked for */
 } Findings;
 
 /* FALSE with error when the stream breaks off. */
@@ -55,6 +58,11 @@ static gboolean watch(NumberStream *stream, DriftDetector *detector, Findings *f
     }
     if (signal == DRIFT_SIGNAL_WARNING && !findings->prints)
       json_array_append_new(findings->warnings, json_integer(findings->rows));
+    double evidence = NAN, threshold;
+    if (findings->shape != NULL) {
+      drift_detector_get_evidence(detector, &evidence, &threshold);
+      series_shape_add(findings->shape, value, evidence);
+    }
     findings->missing += isnan(value) != 0;
     findings->rows++;
   }
@@ -95,9 +103,14 @@ static int run_detector(const StreamArguments *arguments, const gchar *path, GHa
   g_autoptr(DriftDetector) detector = drift_detector_new(method, options, &error);
   if (detector == NULL) return command_usage(common, "%s", error->message);
   g_autoptr(NumberStream) stream = number_stream_open(path, arguments->column, &error);
+  g_autofree SeriesShape *shape = arguments->html != NULL ? g_new0(SeriesShape, 1) : NULL;
   json_t *report = json_object();
-  Findings findings = {
-      .detections = json_array(), .change_points = json_array(), .warnings = json_array(), .prints = !common->json};
+  Findings findings = {.detections = json_array(),
+                       .change_points = json_array(),
+                       .warnings = json_array(),
+                       .prints = !common->json,
+                       .shape = shape};
+  if (shape != NULL) shape->width = 1;
   json_object_set_new(report, "method", json_string(detector->type->name));
   json_object_set_new(report, "detections", findings.detections);
   json_object_set_new(report, "change_points", findings.change_points);
@@ -113,6 +126,10 @@ static int run_detector(const StreamArguments *arguments, const gchar *path, GHa
   json_object_set_new(report, "rows", json_integer(findings.rows));
   json_object_set_new(report, "missing", json_integer(findings.missing));
   json_object_set_new(report, "state", describe_state(detector));
+  if (shape != NULL && !drift_stream_html_write(report, shape, arguments->html, &error)) {
+    status = command_fail(common, error);
+    common->json = FALSE;
+  }
   if (common->json)
     command_print_json(report);
   else
@@ -128,6 +145,7 @@ static int drift_stream_run(int argc, char **argv)
       {"method", 'm', 0, G_OPTION_ARG_STRING, &arguments.method, "Detector (auto); --methods names them", "M"},
       {"option", 'o', 0, G_OPTION_ARG_STRING_ARRAY, &arguments.options, "Option of the detector", "K=V"},
       {"column", 'c', 0, G_OPTION_ARG_STRING, &arguments.column, "Column of the file", "X"},
+      {"html", 0, 0, G_OPTION_ARG_FILENAME, &arguments.html, "Also write a self-contained page", "F"},
       {"methods", 0, 0, G_OPTION_ARG_NONE, &arguments.list, "List the detectors and their options", NULL},
       G_OPTION_ENTRY_NULL};
   CommandCommon common;
@@ -153,14 +171,14 @@ static int drift_stream_run(int argc, char **argv)
 
 const Command command_drift_stream = {
     .name = "drift stream",
-    .arguments = "[--method M] [--option K=V]... [--column X] FILE|-",
+    .arguments = "[--method M] [--option K=V]... [--column X] [--html F] FILE|-",
     .summary = "watch a series with an online detector",
-    .help =
-        "Reads one column of a CSV (or of a .npy array), row by row, and prints the 0-based index of every row at which the detector finds "
-        "a drift, at once. An empty cell is a missing value: it is skipped, but counted in the indices. A file of "
-        "one column of numbers may lack its header. --methods names the detectors and their options; the default, "
-        "auto, takes any series and keeps a budget of false alarms (--option budget=0.1 --option rows=10000).\n\n"
-        "--json prints one document at the end: the detections with the row each change is estimated to have begun "
-        "at, the warnings of the detectors that have them, and the detector's state.\n\n"
-        "Exit status: 0 no drift, 3 drift found, 1 the file is wrong.",
+    .help = "Reads one column of a CSV (or of a .npy array), row by row, and prints the 0-based index of every row at "
+            "which the detector finds "
+            "a drift, at once. An empty cell is a missing value: it is skipped, but counted in the indices. A file of "
+            "one column of numbers may lack its header. --methods names the detectors and their options; the default, "
+            "auto, takes any series and keeps a budget of false alarms (--option budget=0.1 --option rows=10000).\n\n"
+            "--json prints one document at the end: the detections with the row each change is estimated to have begun "
+            "at, the warnings of the detectors that have them, and the detector's state.\n\n"
+            "Exit status: 0 no drift, 3 drift found, 1 the file is wrong.",
     .run = drift_stream_run};

@@ -4,8 +4,15 @@
 #include <string.h>
 
 #include "daemon/command_data.h"
+#include "daemon/command_store.h"
+#include "daemon/profile_html.h"
 #include "daemon/profile_json.h"
+#include "daemon/profile_traffic.h"
+#include "drift/accumulator_profile.h"
+#include "pipeline/csv.h"
 #include "pipeline/error.h"
+#include "pipeline/json_lines.h"
+#include "pipeline/npy.h"
 
 extern const Command command_profile;
 
@@ -109,18 +116,94 @@ static void print_violations(json_t *report)
 
 /* --- running ------------------------------------------------------------------------------------------------------ */
 
-static json_t *check(const DriftTable *table, const gchar *against, GError **error)
+typedef struct {
+  gchar *output, *against, *format, *model, *from, *to, *html;
+} ProfileArguments;
+
+static void arguments_clear(ProfileArguments *arguments)
+{
+  g_free(arguments->output);
+  g_free(arguments->against);
+  g_free(arguments->format);
+  g_free(arguments->model);
+  g_free(arguments->from);
+  g_free(arguments->to);
+  g_free(arguments->html);
+}
+
+/* What is looked at: a table, or stored traffic. */
+typedef struct {
+  DriftTable *table;
+  ProfileTraffic traffic;
+} Subject;
+
+static void subject_clear(Subject *subject)
+{
+  g_clear_pointer(&subject->table, drift_table_free);
+  profile_traffic_clear(&subject->traffic);
+}
+
+/* Microseconds of an ISO 8601 time, of UTC where it names no zone; `fallback` for NULL. */
+static gboolean parse_time(const gchar *option, const gchar *text, gint64 fallback, gint64 *time, GError **error)
+{
+  *time = fallback;
+  if (text == NULL) return TRUE;
+  g_autoptr(GTimeZone) utc = g_time_zone_new_utc();
+  g_autofree gchar *midnight = strchr(text, 'T') == NULL ? g_strconcat(text, "T00:00:00", NULL) : g_strdup(text);
+  g_autoptr(GDateTime) parsed = g_date_time_new_from_iso8601(midnight, utc);
+  if (parsed == NULL) {
+    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID,
+                "%s %s: write a date or time such as 2026-11-26 or 2026-11-26T15:00:00Z", option, text);
+    return FALSE;
+  }
+  *time = g_date_time_to_unix(parsed) * G_USEC_PER_SEC + g_date_time_get_microsecond(parsed);
+  return TRUE;
+}
+
+static gboolean read_traffic(const CommandCommon *common, const ProfileArguments *arguments, Subject *subject,
+                             GError **error)
+{
+  gint64 from, to;
+  if (!parse_time("--from", arguments->from, G_MININT64, &from, error) ||
+      !parse_time("--to", arguments->to, G_MAXINT64, &to, error))
+    return FALSE;
+  g_autoptr(RegistryStore) store = command_open_store(common, error);
+  g_autoptr(RegistryArtifacts) artifacts = store != NULL ? command_open_artifacts(common, error) : NULL;
+  return artifacts != NULL &&
+         profile_traffic_read(store, artifacts, arguments->model, from, to, &subject->traffic, error);
+}
+
+static const struct {
+  const gchar *name;
+  DriftTable *(*read)(const gchar *path, GError **error);
+} formats[] = {{"csv", pipeline_csv_read}, {"json-lines", pipeline_json_lines_read}, {"npy", pipeline_npy_read_table}};
+
+static DriftTable *read_file(const gchar *path, const gchar *format, GError **error)
+{
+  if (format == NULL) return command_read_table(path, error);
+  for (guint i = 0; i < G_N_ELEMENTS(formats); i++)
+    if (strcmp(format, formats[i].name) == 0) return formats[i].read(path, error);
+  g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID, "--format %s: it is one of csv, json-lines, npy", format);
+  return NULL;
+}
+
+static json_t *check(const Subject *subject, const gchar *against, GError **error)
 {
   g_autoptr(DriftProfile) profile = read_profile(against, error);
-  g_autoptr(GPtrArray) violations = profile != NULL ? drift_profile_check(profile, table, error) : NULL;
+  if (profile == NULL) return NULL;
+  const DriftAccumulator *sum = subject->traffic.sum;
+  g_autoptr(GPtrArray) violations =
+      sum != NULL ? drift_profile_check_accumulator(profile, sum) : drift_profile_check(profile, subject->table, error);
   if (violations == NULL) return NULL;
-  return json_pack("{s:s, s:I, s:o}", "profile", against, "rows", (json_int_t)table->n_rows, "violations",
+  guint64 n_rows = sum != NULL ? drift_accumulator_get_count(sum) : subject->table->n_rows;
+  return json_pack("{s:s, s:I, s:o}", "profile", against, "rows", (json_int_t)n_rows, "violations",
                    violations_to_json(violations));
 }
 
-static json_t *describe(const DriftTable *table, const gchar *output, GError **error)
+static json_t *describe(const Subject *subject, const gchar *output, GError **error)
 {
-  g_autoptr(DriftProfile) profile = drift_profile_new(table, error);
+  g_autoptr(DriftProfile) profile = subject->table != NULL ? drift_profile_new(subject->table, error)
+                                                           : drift_profile_from_accumulator(subject->traffic.sum);
   if (profile == NULL) return NULL;
   json_t *json = profile_to_json(profile);
   char *text = output != NULL ? json_dumps(json, JSON_INDENT(1) | JSON_REAL_PRECISION(17)) : NULL;
@@ -133,38 +216,86 @@ static json_t *describe(const DriftTable *table, const gchar *output, GError **e
   return NULL;
 }
 
+static json_t *time_text(gint64 microseconds)
+{
+  g_autoptr(GDateTime) time = g_date_time_new_from_unix_utc(microseconds / G_USEC_PER_SEC);
+  g_autofree gchar *text = time != NULL ? g_date_time_format(time, "%Y-%m-%dT%H:%M:%SZ") : NULL;
+  return text != NULL ? json_string(text) : json_null();
+}
+
+static json_t *run_request(const CommandCommon *common, const ProfileArguments *arguments, const gchar *path,
+                           GError **error)
+{
+  Subject subject = {0};
+  json_t *report = NULL;
+  gboolean read = arguments->model != NULL ? read_traffic(common, arguments, &subject, error)
+                                           : (subject.table = read_file(path, arguments->format, error)) != NULL;
+  if (read)
+    report = arguments->against != NULL ? check(&subject, arguments->against, error)
+                                        : describe(&subject, arguments->output, error);
+  if (report != NULL && arguments->model != NULL)
+    json_object_set_new(report, "traffic",
+                        json_pack("{s:s, s:i, s:o, s:o}", "model", arguments->model, "panes",
+                                  (int)subject.traffic.n_panes, "first_time", time_text(subject.traffic.first_time),
+                                  "last_time", time_text(subject.traffic.last_time)));
+  subject_clear(&subject);
+  if (report == NULL || arguments->html == NULL || profile_html_write(report, arguments->html, error)) return report;
+  json_decref(report);
+  return NULL;
+}
+
+/* What does not go together, or NULL. */
+static const gchar *wrong_use(const ProfileArguments *arguments, int n_files)
+{
+  if (arguments->output != NULL && arguments->against != NULL) return "give -o or --against, not both";
+  if (arguments->model == NULL && (arguments->from != NULL || arguments->to != NULL))
+    return "--from and --to are of stored traffic: give --model";
+  if (n_files + (arguments->model != NULL) != 1) return "name one data file, or --model";
+  if (arguments->model != NULL && arguments->format != NULL) return "--format is of a file";
+  return NULL;
+}
+
 static int run_profile(int argc, char **argv)
 {
-  gchar *output = NULL, *against = NULL;
+  ProfileArguments a = {0};
   const GOptionEntry entries[] = {
-      {"output", 'o', 0, G_OPTION_ARG_FILENAME, &output, "write the profile as JSON to this file", "P.json"},
-      {"against", 0, 0, G_OPTION_ARG_FILENAME, &against, "count what violates this profile instead", "P.json"},
+      {"output", 'o', 0, G_OPTION_ARG_FILENAME, &a.output, "write the profile as JSON to this file", "P.json"},
+      {"against", 0, 0, G_OPTION_ARG_FILENAME, &a.against, "count what violates this profile instead", "P.json"},
+      {"format", 0, 0, G_OPTION_ARG_STRING, &a.format, "csv, json-lines or npy (default: by the file's name)", "F"},
+      {"model", 0, 0, G_OPTION_ARG_STRING, &a.model, "the stored traffic of this model instead of a file", "NAME"},
+      {"from", 0, 0, G_OPTION_ARG_STRING, &a.from, "traffic from this time on, ISO 8601 (UTC)", "TIME"},
+      {"to", 0, 0, G_OPTION_ARG_STRING, &a.to, "traffic before this time", "TIME"},
+      {"html", 0, 0, G_OPTION_ARG_FILENAME, &a.html, "also write a self-contained page", "F"},
       G_OPTION_ENTRY_NULL};
   CommandCommon common;
   g_autoptr(GError) error = NULL;
   int status;
   if (!command_parse(&command_profile, &argc, &argv, entries, &common)) return COMMAND_USAGE;
-  if (argc != 2 || (output != NULL && against != NULL)) {
-    status = command_usage(&common, argc != 2 ? "name one data file" : "give -o or --against, not both");
+  const gchar *wrong = wrong_use(&a, argc - 1);
+  if (wrong != NULL) {
+    status = command_usage(&common, "%s", wrong);
   } else {
-    g_autoptr(DriftTable) table = command_read_table(argv[1], &error);
-    json_t *report = table == NULL     ? NULL
-                     : against != NULL ? check(table, against, &error)
-                                       : describe(table, output, &error);
+    json_t *report = run_request(&common, &a, argc > 1 ? argv[1] : NULL, &error);
     gboolean violated = json_array_size(json_object_get(report, "violations")) > 0;
-    status = command_report(&common, report, error, against != NULL ? print_violations : print_profile);
+    status = g_error_matches(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID)
+                 ? command_usage(&common, "%s", error->message)
+                 : command_report(&common, report, error, a.against != NULL ? print_violations : print_profile);
     if (status == COMMAND_DONE && violated) status = COMMAND_NO;
   }
-  g_free(output);
-  g_free(against);
+  arguments_clear(&a);
   return status;
 }
 
 const Command command_profile = {
     .name = "profile",
-    .arguments = "D.csv [-o P.json | --against P.json]",
-    .summary = "describe a data set column by column, or hold it against a profile; exit status 3: violations",
+    .arguments = "FILE|-|--model NAME [--from T] [--to T] [-o P.json | --against P.json] [--html F]",
+    .summary = "describe data or traffic column by column, or hold it against a profile; exit status 3: violations",
     .help =
+        "FILE is a CSV with a header, JSON lines (.jsonl, .ndjson; of traffic the members of \"features\", prediction, "
+        "score and latency_ms) or a .npy array; - is standard input, a CSV unless --format json-lines. With --model it "
+        "is the traffic that kedged has counted, by whole panes: minimum, maximum, mean, deviation, missing values and "
+        "categories of the reference are exact, quartiles lie in the right bin, distinct values and values out of "
+        "range are lower bounds, and what only rows show (whole numbers, duplicates) is not known.\n\n"
         "The profile holds types, ranges, categories, missing rates, cardinality, constants and duplicates. Edit it "
         "to allow more or less: minimum and maximum, categories, open (unseen categories are allowed), "
         "missing_limit, duplicate_limit. Violations are counted by kind and column, with the first row and an "

@@ -10,7 +10,7 @@
 extern const Command command_train;
 
 typedef struct {
-  gchar *data, *label, *from, *architecture, *backend, *sensitive, *exclude, *positive, *checkpoint, *output;
+  gchar *data, *label, *from, *architecture, *backend, *sensitive, *exclude, *positive, *checkpoint, *output, *reweigh;
   gint epochs, batch_size, patience, adversarial_steps;
   gint64 seed;
   double learning_rate, weight_decay, validation, adversarial_epsilon;
@@ -35,7 +35,7 @@ static void arguments_clear(TrainArguments *arguments)
 {
   gchar *texts[] = {arguments->data,       arguments->label,     arguments->from,    arguments->architecture,
                     arguments->backend,    arguments->sensitive, arguments->exclude, arguments->positive,
-                    arguments->checkpoint, arguments->output};
+                    arguments->checkpoint, arguments->output,    arguments->reweigh};
   for (guint i = 0; i < G_N_ELEMENTS(texts); i++) g_free(texts[i]);
 }
 
@@ -76,6 +76,12 @@ static json_t *describe_result(const TrainArguments *arguments, const PipelineTr
   json_object_set_new(report, "validation_metric", real_or_null(result->validation_metric));
   json_object_set_new(report, "seconds", real_or_null(result->seconds));
   json_object_set_new(report, "samples_per_second", real_or_null(result->samples_per_second));
+  if (arguments->reweigh)
+    json_object_set_new(report, "reweighing",
+                        json_pack("{s:s, s:i, s:I, s:f, s:f}", "attributes", arguments->reweigh, "groups",
+                                  (int)result->reweighing.n_groups, "rows_without_group",
+                                  (json_int_t)result->reweighing.n_without_group, "smallest_weight",
+                                  result->reweighing.smallest, "largest_weight", result->reweighing.largest));
   return report;
 }
 
@@ -92,6 +98,15 @@ static void print_result(json_t *report)
          json_integer_value(json_object_get(report, "best_epoch")),
          json_integer_value(json_object_get(report, "epochs")));
   json_int_t skipped = json_integer_value(json_object_get(report, "rows_skipped"));
+  const json_t *reweighing = json_object_get(report, "reweighing");
+  if (reweighing)
+    printf("label and group made independent: %" JSON_INTEGER_FORMAT " groups of %s, weights %.3f to %.3f, "
+           "%" JSON_INTEGER_FORMAT " rows without a group\n",
+           json_integer_value(json_object_get(reweighing, "groups")),
+           json_string_value(json_object_get(reweighing, "attributes")),
+           json_real_value(json_object_get(reweighing, "smallest_weight")),
+           json_real_value(json_object_get(reweighing, "largest_weight")),
+           json_integer_value(json_object_get(reweighing, "rows_without_group")));
   if (skipped > 0) printf("%" JSON_INTEGER_FORMAT " rows had no usable label and were left out\n", skipped);
 }
 
@@ -152,6 +167,8 @@ static json_t *train(const CommandCommon *common, const TrainArguments *argument
   PipelineTrainResult result = {0};
   json_t *report = NULL;
   fill_options(arguments, start.onnx, &options);
+  g_auto(GStrv) reweigh = command_split_names(arguments->reweigh);
+  if (arguments->reweigh) options.reweigh = (const gchar *const *)reweigh;
   CommandProgress *progress = command_progress_new(common, "training");
   gboolean done = pipeline_train(table, start.schema, &options, show_progress, progress, &result, error);
   command_progress_finish(progress, done ? "done" : "failed");
@@ -188,6 +205,8 @@ static int run_train(int argc, char **argv)
        "train against PGD within this many standard deviations of the numeric features; 0: off", "E"},
       {"adversarial-steps", 0, 0, G_OPTION_ARG_INT, &a.adversarial_steps, "of PGD (default 7)", "N"},
       {"sensitive", 0, 0, G_OPTION_ARG_STRING, &a.sensitive, "columns whose groups are compared later", "A,B"},
+      {"reweigh", 0, 0, G_OPTION_ARG_STRING, &a.reweigh,
+       "weigh the rows so that label and group of these columns (crossed) are independent; two classes only", "A,B"},
       {"exclude", 0, 0, G_OPTION_ARG_STRING, &a.exclude, "columns that the model must not see", "C,D"},
       {"positive", 0, 0, G_OPTION_ARG_STRING, &a.positive, "the positive class (default: the last one)", "CLASS"},
       {"checkpoint", 0, 0, G_OPTION_ARG_FILENAME, &a.checkpoint, "write to and resume from this file", "FILE"},
@@ -222,6 +241,9 @@ const Command command_train = {
         "\n"
         "--json prints {\"output\", \"rows_train\", \"rows_validation\", \"rows_skipped\", \"epochs\", \"best_epoch\", "
         "\"bytes\",\n"
-        "\"train_loss\", \"validation_loss\", \"validation_metric\", \"seconds\", \"samples_per_second\"}.",
+        "\"train_loss\", \"validation_loss\", \"validation_metric\", \"seconds\", \"samples_per_second\"}, with "
+        "--reweigh\n"
+        "\"reweighing\" {\"attributes\", \"groups\", \"rows_without_group\", \"smallest_weight\", "
+        "\"largest_weight\"}.",
     .run = run_train,
 };

@@ -11,6 +11,8 @@
 const gchar *const drift_test_option_help[] = {
     "level=0.01          share of false discoveries among the columns called drifted (of adjust=bh)",
     "minimum_effect=0.1  auto: smaller changes are no drift however certain",
+    "order=time          auto: the reference's rows are in the order of time, so that what they swing by themselves is "
+    "allowed for; none: they are independent",
     "adjust=bh           correction over the columns: bh, by, holm, bonferroni or none", NULL};
 
 static gboolean read_settings(GHashTable *options, DriftTestSettings *settings, GError **error)
@@ -25,7 +27,13 @@ static gboolean read_settings(GHashTable *options, DriftTestSettings *settings, 
   double values[2];
   if (!drift_options_read("drift test", own, specs, 2, values, error)) return FALSE;
   const gchar *adjust = g_hash_table_lookup(options, "adjust");
-  *settings = (DriftTestSettings){values[0], values[1], drift_adjustment_find(adjust != NULL ? adjust : "bh")};
+  *settings = (DriftTestSettings){values[0], values[1], drift_adjustment_find(adjust != NULL ? adjust : "bh"), TRUE};
+  const gchar *order = g_hash_table_lookup(options, "order");
+  settings->ordered = order == NULL || g_str_equal(order, "time");
+  if (!settings->ordered && !g_str_equal(order, "none")) {
+    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID, "option order=%s: it is one of time, none", order);
+    return FALSE;
+  }
   if (settings->adjust != NULL) return TRUE;
   g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID,
               "option adjust=%s: it is one of bh, by, holm, bonferroni, none", adjust);

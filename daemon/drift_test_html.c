@@ -114,13 +114,17 @@ static void timeline(GString *out, const json_t *report)
   const json_t *stretches = json_object_get(report, "timeline");
   gsize n = json_array_size(stretches);
   if (n == 0) return;
-  double bound = json_number_value(json_object_get(report, "evidence_bound")), largest = bound * 1.3;
+  /* of one stretch: the level is shared by all of them */
+  double bound = json_number_value(json_object_get(json_array_get(stretches, 0), "evidence_bound"));
+  double largest = bound * 1.3;
   double step = (double)(WIDTH - 2 * LEFT) / (double)n;
   for (gsize i = 0; i < n; i++)
     largest = fmax(largest, json_number_value(json_object_get(json_array_get(stretches, i), "evidence_log")));
-  g_string_append(out,
-                  "<h2>Evidence over the current rows</h2><p class=note>ln(1 / smallest adjusted p) of stretches in "
-                  "file order; the dashed line is the level.</p><section><div>");
+  g_string_append(
+      out,
+      "<h2>Evidence over the current rows</h2><p class=note>ln(1 / smallest adjusted p) of stretches in "
+      "file order; the dashed line is a stretch's share of the level. Filled: drift, by the stretch or by a sum of the "
+      "last 2, 4, 8 that ends with it.</p><section><div>");
   g_string_append_printf(out, "<svg viewBox=\"0 0 %d %d\" role=img>", WIDTH, HEIGHT);
   for (gsize i = 0; i < n; i++) {
     const json_t *stretch = json_array_get(stretches, i);

@@ -11,6 +11,7 @@ G_BEGIN_DECLS
 typedef struct {
   double level, minimum_effect;
   const DriftAdjustment *adjust;
+  gboolean ordered; /* the reference's rows are in the order of time */
 } DriftTestSettings;
 
 /* One column of both tables. */

@@ -139,7 +139,7 @@ static gboolean end_audit(LeaderModel *model, LeaderContext *context, gint64 tim
   json_decref(model->audit);
   model->audit = json_null();
   if (!leader_open_incident(model, finding_name)) return TRUE;
-  LeaderFinding finding = {finding_name, "", "", FALSE, 1, 0, time};
+  LeaderFinding finding = {finding_name, "", "", FALSE, 1, 0, time, 0};
   return leader_note_incident(model, context, finding_name, time, NULL, error,
                               "the audit of version %" G_GINT64_FORMAT " ended: %s", version, why) &&
          leader_follow_incident(model, context, &finding, json_object(), error);
@@ -206,7 +206,7 @@ static gboolean follow_alarm(LeaderModel *model, LeaderContext *context, const j
                            json_object_get(look, "version"), "audited_from_row", json_object_get(look, "first_row"),
                            "audited_rows", json_object_get(look, "rows"), "evidence_log", verdict_number(evidence));
   LeaderFinding finding = {
-      finding_name, summary, verdict, TRUE, 1, number, json_integer_value(json_object_get(pane, "time"))};
+      finding_name, summary, verdict, TRUE, 1, number, json_integer_value(json_object_get(pane, "time")), 0};
   return leader_follow_incident(model, context, &finding, body, error);
 }
 

@@ -90,7 +90,7 @@ static gboolean open_incident(LeaderModel *model, LeaderContext *context, const 
                                .summary = (gchar *)finding->summary,
                                .body = text};
   if (!registry_incident_put(context->store, &incident, error)) return FALSE;
-  json_object_set_new(model->incidents, finding->kind, json_pack("{s:s, s:i}", "id", id, "clear", 0));
+  json_object_set_new(model->incidents, finding->kind, json_pack("{s:s, s:i}", "id", id, "clear", finding->clear_from));
   model->counters.incidents++;
   count_incident(context, model, finding->kind, TRUE);
   g_info("model %s: incident %s opened: %s", model->name, id, finding->summary);
@@ -163,7 +163,8 @@ gboolean leader_follow_incident(LeaderModel *model, LeaderContext *context, cons
     good = open_incident(model, context, finding, body, error) &&
            leader_act_on_incident(model, context, finding->kind, finding->event_time, error);
   } else if (finding->found) {
-    json_object_set_new(entry, "clear", json_integer(0));
+    json_int_t clear = json_integer_value(json_object_get(entry, "clear"));
+    json_object_set_new(entry, "clear", json_integer(MIN(MIN(clear, 0), finding->clear_from)));
     good = update_incident(context, id, finding, body, error);
   } else if (id) {
     json_int_t clear = json_integer_value(json_object_get(entry, "clear")) + 1;

@@ -52,16 +52,25 @@ typedef struct {
   gint64 next;
 } LeaderCursor;
 
+/* A traffic pane of the windows judged last, and the number of the last one that it was part of, counted since the
+ * version that serves was first seen. */
 typedef struct {
-  gint64 windows, performance_windows, label_panes, label_verdicts, verdicts;
+  LeaderPane pane;
+  gint64 last_window;
+} LeaderPast;
+
+typedef struct {
+  gint64 windows, horizons, performance_windows, label_panes, label_verdicts, verdicts;
   gint64 retrainings, refits, training_failures, gate_refusals, promotions, rollbacks, incidents;
 } LeaderCounters;
 
 typedef struct {
   gchar *name;
   /* --- durable: leader_state.c ------------------------------------------------------------------------------------ */
-  GArray *cursors;            /* of LeaderCursor */
-  GArray *window;             /* of LeaderPane */
+  GArray *cursors; /* of LeaderCursor */
+  GArray *window;  /* of LeaderPane */
+  GArray *past;    /* of LeaderPast: leader_horizon.c */
+  gint64 past_version, past_windows;
   GArray *rows;               /* of LeaderRows: enough of the newest label panes to train on */
   guint performance_panes;    /* how many of the newest rows belong to the open performance window */
   Adapt *adapt;               /* NULL: the model has no champion yet, or is a regression */
@@ -78,6 +87,7 @@ typedef struct {
   DriftGrid *grid;
   gchar *profile_digest;
   DriftAccumulator *profile;
+  DriftBaseline *baseline; /* of the profile; NULL: it has none */
   gint64 profile_version;
   gboolean changed; /* durable part differs from the store */
   gchar *progress;  /* last progress JSON written */
@@ -95,7 +105,7 @@ gint64 *leader_model_cursor(LeaderModel *model, gint32 partition, gint32 label_p
 gint64 leader_model_next_row(const LeaderModel *model); /* number of the next labelled row */
 /* The adaptation policy, once there is a champion; `row`: the first row it will see. No-op for regression. */
 gboolean leader_model_begin_adaptation(LeaderModel *model, LeaderContext *context, gint64 row, GError **error);
-/* Grid and profile of the champion; *missing says what there is not (static), outputs then NULL. */
+/* Grid, profile and its baseline of the champion; *missing says what there is not (static), outputs then NULL. */
 gboolean leader_model_load_profile(LeaderModel *model, LeaderContext *context, const gchar **missing, GError **error);
 /* The same of that version; one that is not registered or has no profile leaves what is loaded. */
 gboolean leader_model_load_profile_of(LeaderModel *model, LeaderContext *context, gint64 version, GError **error);
@@ -112,8 +122,9 @@ gboolean leader_commit(LeaderModel *model, LeaderContext *context, GError **erro
 typedef struct {
   const gchar *kind, *summary, *verdict;
   gboolean found;
-  guint clear_after;
+  gint clear_after;
   gint64 number, event_time;
+  gint clear_from; /* not above 0: so many calls more without the finding before clear_after begins to count */
 } LeaderFinding;
 gboolean leader_follow_incident(LeaderModel *model, LeaderContext *context, const LeaderFinding *finding, json_t *body,
                                 GError **error);
@@ -143,6 +154,17 @@ typedef struct {
 /* Panes that may be taken now, in order, as LeaderTaken*. *more: the limit was met, call again at once. */
 GPtrArray *leader_take_order(LeaderModel *model, LeaderContext *context, const GPtrArray *shards, gboolean label,
                              gboolean *more, GError **error);
+
+/* --- leader_horizon.c: the panes of the windows judged last
+ * ------------------------------------------------------------ */
+/* The window that is full, with its version's profile in the cache, becomes the newest. */
+void leader_horizon_note(LeaderModel *model);
+void leader_horizon_reset(LeaderModel *model);
+/* How many sums end with the newest window: of 2^1 … 2^n windows. */
+guint leader_horizon_closing(const LeaderModel *model);
+GArray *leader_horizon_panes(const LeaderModel *model, guint scale); /* of LeaderPane; new */
+json_t *leader_horizon_to_json(const LeaderModel *model);
+gboolean leader_horizon_from_json(LeaderModel *model, const json_t *json);
 
 /* --- steps: each does all it can and says whether it did anything
  * ----------------------------------------------------- */

@@ -136,7 +136,7 @@ static gboolean follow_performance(LeaderModel *model, LeaderContext *context, c
 {
   if (!step->alarm && !step->opened && !step->closed) return TRUE;
   g_autofree gchar *summary = describe(step);
-  LeaderFinding finding = {"performance", summary, id, !step->closed, 1, number, time};
+  LeaderFinding finding = {"performance", summary, id, !step->closed, 1, number, time, 0};
   json_t *cause = json_pack("{s:s}", "text", summary);
   json_t *body = json_pack("{s:[o], s:o}", "causes", cause, "change_point",
                            step->alarm ? row_to_json(model, step->change_row) : json_null());

@@ -13,6 +13,7 @@ LeaderModel *leader_model_new(const gchar *name)
   model->name = g_strdup(name);
   model->cursors = g_array_new(FALSE, TRUE, sizeof(LeaderCursor));
   model->window = g_array_new(FALSE, TRUE, sizeof(LeaderPane));
+  model->past = g_array_new(FALSE, TRUE, sizeof(LeaderPast));
   model->rows = g_array_new(FALSE, TRUE, sizeof(LeaderRows));
   model->incidents = json_object();
   model->pending = json_array();
@@ -27,6 +28,7 @@ void leader_model_free(LeaderModel *model)
   if (!model) return;
   g_array_unref(model->cursors);
   g_array_unref(model->window);
+  g_array_unref(model->past);
   g_array_unref(model->rows);
   adapt_free(model->adapt);
   drift_detector_free(model->adwin);
@@ -39,6 +41,7 @@ void leader_model_free(LeaderModel *model)
   drift_schema_free(model->schema);
   if (model->grid) drift_grid_unref(model->grid);
   drift_accumulator_free(model->profile);
+  drift_baseline_free(model->baseline);
   g_free(model->profile_digest);
   g_free(model->progress);
   g_free(model->name);
@@ -109,13 +112,13 @@ static json_t *rows_to_json(const LeaderModel *model)
 
 static json_t *counters_to_json(const LeaderCounters *c)
 {
-  return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "windows", (json_int_t)c->windows,
-                   "performance_windows", (json_int_t)c->performance_windows, "label_panes", (json_int_t)c->label_panes,
-                   "label_verdicts", (json_int_t)c->label_verdicts, "verdicts", (json_int_t)c->verdicts, "retrainings",
-                   (json_int_t)c->retrainings, "refits", (json_int_t)c->refits, "training_failures",
-                   (json_int_t)c->training_failures, "gate_refusals", (json_int_t)c->gate_refusals, "promotions",
-                   (json_int_t)c->promotions, "rollbacks", (json_int_t)c->rollbacks, "incidents",
-                   (json_int_t)c->incidents);
+  return json_pack(
+      "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "windows", (json_int_t)c->windows,
+      "horizons", (json_int_t)c->horizons, "performance_windows", (json_int_t)c->performance_windows, "label_panes",
+      (json_int_t)c->label_panes, "label_verdicts", (json_int_t)c->label_verdicts, "verdicts", (json_int_t)c->verdicts,
+      "retrainings", (json_int_t)c->retrainings, "refits", (json_int_t)c->refits, "training_failures",
+      (json_int_t)c->training_failures, "gate_refusals", (json_int_t)c->gate_refusals, "promotions",
+      (json_int_t)c->promotions, "rollbacks", (json_int_t)c->rollbacks, "incidents", (json_int_t)c->incidents);
 }
 
 GBytes *leader_model_to_bytes(const LeaderModel *model)
@@ -124,6 +127,7 @@ GBytes *leader_model_to_bytes(const LeaderModel *model)
   json_object_set_new(json, "format", json_integer(STATE_FORMAT));
   json_object_set_new(json, "cursors", cursors_to_json(model));
   json_object_set_new(json, "window", window_to_json(model));
+  json_object_set_new(json, "past", leader_horizon_to_json(model));
   json_object_set_new(json, "rows", rows_to_json(model));
   json_object_set_new(json, "performance_panes", json_integer(model->performance_panes));
   json_object_set_new(json, "adapt", model->adapt ? adapt_to_json(model->adapt) : json_null());
@@ -170,7 +174,7 @@ static gboolean restore_lists(LeaderModel *model, const json_t *json)
     r = (LeaderRows){r.partition, r.label_partition, v[0], v[1], v[2], v[3], v[4]};
     g_array_append_val(model->rows, r);
   }
-  return TRUE;
+  return leader_horizon_from_json(model, json_object_get(json, "past")); /* absent in states of older releases */
 }
 
 static gint64 get_integer(const json_t *json, const gchar *key)
@@ -181,6 +185,7 @@ static gint64 get_integer(const json_t *json, const gchar *key)
 static void restore_counters(LeaderModel *model, const json_t *json)
 {
   model->counters = (LeaderCounters){.windows = get_integer(json, "windows"),
+                                     .horizons = get_integer(json, "horizons"),
                                      .performance_windows = get_integer(json, "performance_windows"),
                                      .label_panes = get_integer(json, "label_panes"),
                                      .label_verdicts = get_integer(json, "label_verdicts"),
@@ -336,11 +341,14 @@ static gboolean load_profile(LeaderModel *model, LeaderContext *context, gint64 
   g_autoptr(GBytes) grid_bytes = get_artifact(context, version->grid_digest, error);
   g_autoptr(DriftGrid) grid = grid_bytes ? drift_grid_from_bytes(grid_bytes, error) : NULL;
   g_autoptr(GBytes) profile_bytes = grid ? get_artifact(context, version->profile_digest, error) : NULL;
-  DriftAccumulator *profile = profile_bytes ? drift_accumulator_from_bytes(grid, profile_bytes, error) : NULL;
+  g_autoptr(DriftBaseline) baseline = NULL;
+  DriftAccumulator *profile = profile_bytes ? drift_reference_from_bytes(grid, profile_bytes, &baseline, error) : NULL;
   if (!profile) return FALSE;
   drift_accumulator_free(model->profile);
+  drift_baseline_free(model->baseline);
   if (model->grid) drift_grid_unref(model->grid);
   model->profile = profile;
+  model->baseline = g_steal_pointer(&baseline);
   model->grid = g_steal_pointer(&grid);
   model->profile_version = number;
   g_free(model->profile_digest);

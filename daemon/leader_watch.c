@@ -109,7 +109,7 @@ static gboolean judge_look(LeaderModel *model, LeaderContext *context, const Set
 /* A rollback's incident closes by itself after some panes without another. */
 static gboolean close_rollout(LeaderModel *model, LeaderContext *context, gint64 time, GError **error)
 {
-  LeaderFinding finding = {"rollout", "", "", FALSE, ROLLOUT_CLEAR_PANES, 0, time};
+  LeaderFinding finding = {"rollout", "", "", FALSE, ROLLOUT_CLEAR_PANES, 0, time, 0};
   return leader_follow_incident(model, context, &finding, json_object(), error);
 }
 

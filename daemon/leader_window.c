@@ -7,7 +7,7 @@
 
 enum { CLEAR_AFTER = 3 };
 
-void window_settings_for(const SettingsModel *settings, double events, DriftWindowSettings *out)
+void window_settings_for(const SettingsModel *settings, double events, guint scale, DriftWindowSettings *out)
 {
   drift_window_settings_init(out);
   if (settings->alarm.minimum_effect > 0) out->minimum_effect = settings->alarm.minimum_effect;
@@ -17,8 +17,7 @@ void window_settings_for(const SettingsModel *settings, double events, DriftWind
   out->bias_metrics = 0;
   for (gchar **name = settings->alarm.bias_metrics; *name; name++) /* the loader knows no other names */
     out->bias_metrics |= 1u << (guint)drift_bias_metric_find(*name);
-  double share = settings->alarm.budget * events / (double)MAX(settings->alarm.per_rows, 1);
-  out->false_discovery_rate = CLAMP(share, 1e-9, .05);
+  drift_window_settings_spend(out, settings->alarm.budget, (double)MAX(settings->alarm.per_rows, 1), events, scale);
 }
 
 DriftAccumulator *window_sum(RegistryStore *store, const gchar *model, DriftGrid *grid, const LeaderPane *panes,
@@ -63,10 +62,11 @@ GArray *window_label_rows(RegistryStore *store, const gchar *model, const Leader
 }
 
 json_t *window_body(const DriftWindowVerdict *verdict, const DriftWindowSettings *settings, guint64 n,
-                    gint64 first_time, gboolean performance)
+                    gint64 first_time, guint n_windows, gboolean performance)
 {
   json_t *body = verdict_window_to_json(verdict, settings);
   if (performance) json_object_del(body, "features");
+  if (n_windows > 1) json_object_set_new(body, "windows", json_integer(n_windows));
   json_object_set_new(body, "n", json_integer((json_int_t)n));
   json_object_set_new(body, "first_time", json_integer(first_time));
   return body;
@@ -90,11 +90,11 @@ json_t *window_label_panes_to_json(const LeaderRows *panes, guint n)
 }
 
 /* What entered the verdict, for replay. */
-static gchar *verdict_inputs(const LeaderModel *model, const DriftWindowSettings *settings)
+static gchar *verdict_inputs(const LeaderModel *model, const DriftWindowSettings *settings, guint n_windows)
 {
-  json_t *json = json_pack("{s:s, s:I, s:s, s:o}", "grid", drift_grid_get_id(model->grid), "version",
-                           (json_int_t)model->profile_version, "profile", model->profile_digest, "settings",
-                           verdict_settings_to_json(settings));
+  json_t *json = json_pack("{s:i, s:s, s:I, s:s, s:o}", "windows", (int)n_windows, "grid",
+                           drift_grid_get_id(model->grid), "version", (json_int_t)model->profile_version, "profile",
+                           model->profile_digest, "settings", verdict_settings_to_json(settings));
   gchar *text = verdict_dump(json);
   json_decref(json);
   return text;
@@ -153,17 +153,61 @@ static json_t *causes_of(const json_t *verdict, const gchar *flag)
   return causes;
 }
 
-static gboolean follow_window(LeaderModel *model, LeaderContext *context, const DriftWindowVerdict *verdict,
-                              const json_t *body, const gchar *id, gint64 number, gint64 first_time, gint64 event_time,
-                              GError **error)
+/* A window, or a sum of the last ones, judged and not yet written. */
+typedef struct {
+  guint scale;   /* 2^scale windows */
+  GArray *panes; /* of LeaderPane, owned */
+  DriftWindowSettings settings;
+  DriftWindowVerdict *verdict; /* owned */
+} Judgement;
+
+static void judgement_free(gpointer data)
 {
+  Judgement *judgement = data;
+  g_clear_pointer(&judgement->panes, g_array_unref);
+  drift_window_verdict_free(judgement->verdict);
+  g_free(judgement);
+}
+
+static void span_of(const GArray *panes, guint64 *count, gint64 *first_time, gint64 *last_time)
+{
+  *count = 0;
+  *first_time = G_MAXINT64;
+  *last_time = G_MININT64;
+  for (guint i = 0; i < panes->len; i++) {
+    const LeaderPane *pane = &g_array_index(panes, LeaderPane, i);
+    *count += pane->count;
+    *first_time = MIN(*first_time, pane->first_time);
+    *last_time = MAX(*last_time, pane->last_time);
+  }
+}
+
+/* A sum that finds nothing says nothing against what a single window found. What it found stays until as many windows
+ * again are clean. */
+static gboolean follow_window(LeaderModel *model, LeaderContext *context, const Judgement *judgement,
+                              const json_t *body, const gchar *id, gint64 number, GError **error)
+{
+  const DriftWindowVerdict *verdict = judgement->verdict;
+  guint64 count;
+  gint64 first_time, last_time;
+  span_of(judgement->panes, &count, &first_time, &last_time);
   const struct {
     const gchar *kind, *flag;
     gboolean found;
   } kinds[] = {{"drift", "drift", verdict->drift}, {"quality", "quality", verdict->quality}};
   for (guint i = 0; i < G_N_ELEMENTS(kinds); i++) {
-    g_autofree gchar *summary = verdict_window_summary(verdict, g_str_equal(kinds[i].kind, "quality"));
-    LeaderFinding finding = {kinds[i].kind, summary, id, kinds[i].found, CLEAR_AFTER, number, event_time};
+    if (judgement->scale > 0 && !kinds[i].found) continue;
+    g_autofree gchar *what = verdict_window_summary(verdict, g_str_equal(kinds[i].kind, "quality"));
+    g_autofree gchar *summary =
+        judgement->scale > 0 ? g_strdup_printf("over %u windows: %s", 1u << judgement->scale, what) : g_strdup(what);
+    LeaderFinding finding = {.kind = kinds[i].kind,
+                             .summary = summary,
+                             .verdict = id,
+                             .found = kinds[i].found,
+                             .clear_after = CLEAR_AFTER,
+                             .number = number,
+                             .event_time = last_time,
+                             .clear_from = judgement->scale > 0 ? -(1 << judgement->scale) : 0};
     json_t *incident = json_pack("{s:o, s:{s:I, s:I}, s:o}", "causes", causes_of(body, kinds[i].flag), "change_point",
                                  "window", (json_int_t)number, "time", (json_int_t)first_time, "evidence_log",
                                  verdict_number(verdict->evidence_log));
@@ -205,23 +249,92 @@ static DriftAccumulator *sum_window(LeaderModel *model, LeaderContext *context, 
   return g_steal_pointer(&sum);
 }
 
-static gboolean judge_window(LeaderModel *model, LeaderContext *context, const DriftWindowVerdict *verdict,
-                             const DriftWindowSettings *settings, guint64 count, GError **error)
+/* Inside a decision transaction. window: the number of the newest window. */
+static gboolean write_judgement(LeaderModel *model, LeaderContext *context, const Judgement *judgement, gint64 window,
+                                GError **error)
 {
-  const LeaderPane *panes = (const LeaderPane *)(void *)model->window->data;
-  guint n = model->window->len;
-  gint64 first_time = panes[0].first_time, last_time = panes[0].last_time, number = model->counters.windows++;
-  for (guint i = 1; i < n; i++) {
-    first_time = MIN(first_time, panes[i].first_time);
-    last_time = MAX(last_time, panes[i].last_time);
-  }
-  json_t *body = window_body(verdict, settings, count, first_time, FALSE);
-  g_autofree gchar *inputs = verdict_inputs(model, settings), *id = NULL;
-  gboolean good = put_verdict(model, context, "window", number, last_time, verdict->drift,
-                              window_panes_to_json(panes, n), inputs, body, &id, error) &&
-                  follow_window(model, context, verdict, body, id, number, first_time, last_time, error);
+  gboolean horizon = judgement->scale > 0;
+  guint n_windows = 1u << judgement->scale;
+  guint64 count;
+  gint64 first_time, last_time, number = horizon ? model->counters.horizons++ : window;
+  span_of(judgement->panes, &count, &first_time, &last_time);
+  json_t *body = window_body(judgement->verdict, &judgement->settings, count, first_time, n_windows, FALSE);
+  json_t *panes = window_panes_to_json((const LeaderPane *)(void *)judgement->panes->data, judgement->panes->len);
+  g_autofree gchar *inputs = verdict_inputs(model, &judgement->settings, n_windows), *id = NULL;
+  gboolean good = put_verdict(model, context, horizon ? "horizon" : "window", number, last_time,
+                              judgement->verdict->drift, panes, inputs, body, &id, error) &&
+                  follow_window(model, context, judgement, body, id, window, error);
   json_decref(body);
   return good;
+}
+
+/* NULL with error. */
+static Judgement *judge_panes(LeaderModel *model, LeaderContext *context, const SettingsModel *settings, double fresh,
+                              guint scale, const GArray *panes, const DriftAccumulator *sum, GError **error)
+{
+  g_autoptr(DriftAccumulator) own = sum ? NULL
+                                        : window_sum(context->store, model->name, model->grid,
+                                                     (const LeaderPane *)(void *)panes->data, panes->len, error);
+  if (!sum && !own) return NULL;
+  Judgement *judgement = g_new0(Judgement, 1);
+  judgement->scale = scale;
+  judgement->panes = g_array_copy((GArray *)panes);
+  window_settings_for(settings, fresh, scale, &judgement->settings);
+  judgement->verdict = drift_window_evaluate_with(model->profile, model->baseline, sum ? sum : own, NULL, 0,
+                                                  &judgement->settings, error);
+  if (judgement->verdict) return judgement;
+  judgement_free(judgement);
+  return NULL;
+}
+
+/* The sum of the last 2^scale windows onto `judgements`. */
+static gboolean judge_sum(LeaderModel *model, LeaderContext *context, const SettingsModel *settings, double fresh,
+                          guint scale, GPtrArray *judgements, GError **error)
+{
+  g_autoptr(GArray) panes = leader_horizon_panes(model, scale);
+  g_autoptr(GError) local = NULL;
+  Judgement *judgement = judge_panes(model, context, settings, fresh, scale, panes, NULL, &local);
+  if (judgement) {
+    g_ptr_array_add(judgements, judgement);
+    return TRUE;
+  }
+  if (g_error_matches(local, DRIFT_ERROR, DRIFT_ERROR_MISMATCH)) {
+    g_message("model %s: no sums over a change of grid: %s", model->name, local->message);
+    leader_horizon_reset(model);
+    return TRUE;
+  }
+  g_propagate_error(error, g_steal_pointer(&local));
+  return FALSE;
+}
+
+/* The window and the sums that end with it, as Judgement*. What has raised drift is in no later sum: sums are for what
+ * single windows do not see, and an episode that is over must not be found again. */
+static GPtrArray *judge_all(LeaderModel *model, LeaderContext *context, const SettingsModel *settings, guint64 count,
+                            const DriftAccumulator *sum, GError **error)
+{
+  g_autoptr(GPtrArray) judgements = g_ptr_array_new_with_free_func(judgement_free);
+  double fresh = fresh_events(&settings->window, count);
+  Judgement *window = judge_panes(model, context, settings, fresh, 0, model->window, sum, error);
+  if (!window) return NULL;
+  g_ptr_array_add(judgements, window);
+  gboolean found = window->verdict->drift;
+  if (!found) leader_horizon_note(model);
+  guint closing = found ? 0 : leader_horizon_closing(model);
+  for (guint scale = 1; scale <= closing; scale++)
+    if (!judge_sum(model, context, settings, fresh, scale, judgements, error)) return NULL;
+  for (guint i = 0; i < judgements->len; i++)
+    found = found || ((const Judgement *)g_ptr_array_index(judgements, i))->verdict->drift;
+  if (found) leader_horizon_reset(model);
+  return g_steal_pointer(&judgements);
+}
+
+static gboolean write_judgements(LeaderModel *model, LeaderContext *context, const GPtrArray *judgements,
+                                 GError **error)
+{
+  gint64 window = model->counters.windows++;
+  for (guint i = 0; i < judgements->len; i++)
+    if (!write_judgement(model, context, g_ptr_array_index(judgements, i), window, error)) return FALSE;
+  return TRUE;
 }
 
 /* Judges the window that is full. *judged: a decision transaction is open, to be committed by the caller. */
@@ -234,16 +347,13 @@ static gboolean close_window(LeaderModel *model, LeaderContext *context, const S
     g_message("model %s: window not judged: %s", model->name, missing);
     return TRUE;
   }
-  DriftWindowSettings window_settings;
-  window_settings_for(settings, fresh_events(&settings->window, count), &window_settings);
-  g_autoptr(DriftWindowVerdict) verdict =
-      sum ? drift_window_evaluate(model->profile, sum, NULL, 0, &window_settings, error) : NULL;
-  if (!verdict || !leader_begin(context, error)) return FALSE;
-  if (!judge_window(model, context, verdict, &window_settings, count, error)) {
+  g_autoptr(GPtrArray) judgements = sum ? judge_all(model, context, settings, count, sum, error) : NULL;
+  if (!judgements || !leader_begin(context, error)) return FALSE;
+  if (!write_judgements(model, context, judgements, error)) {
     registry_store_rollback(context->store);
     return FALSE;
   }
-  show_window(model, context, verdict);
+  show_window(model, context, ((const Judgement *)g_ptr_array_index(judgements, 0))->verdict);
   *judged = TRUE;
   return TRUE;
 }
@@ -392,7 +502,7 @@ gboolean leader_judge_performance(LeaderModel *model, LeaderContext *context, co
   model->performance_panes = 0;
   if (missing) return TRUE;
   DriftWindowSettings window_settings;
-  window_settings_for(settings, (double)n_rows, &window_settings);
+  window_settings_for(settings, (double)n_rows, 0, &window_settings);
   g_autoptr(GArray) rows = window_label_rows(context->store, model->name, panes, n, error);
   g_autoptr(DriftAccumulator) empty = rows ? drift_accumulator_new(model->grid) : NULL;
   g_autoptr(DriftWindowVerdict) verdict =
@@ -402,13 +512,13 @@ gboolean leader_judge_performance(LeaderModel *model, LeaderContext *context, co
   if (!verdict) return FALSE;
   gint64 number = model->counters.performance_windows++, event_time = panes[n - 1].time;
   json_t *body = window_body(verdict, &window_settings, rows->len,
-                             rows->len ? g_array_index(rows, DriftLabelRow, 0).label_time : 0, TRUE);
-  g_autofree gchar *inputs = verdict_inputs(model, &window_settings), *id = NULL, *summary = NULL;
+                             rows->len ? g_array_index(rows, DriftLabelRow, 0).label_time : 0, 1, TRUE);
+  g_autofree gchar *inputs = verdict_inputs(model, &window_settings, 1), *id = NULL, *summary = NULL;
   gboolean found = FALSE;
   json_t *causes = bias_causes(body, &found, &summary);
   gboolean good = put_verdict(model, context, "performance", number, event_time, FALSE,
                               window_label_panes_to_json(panes, n), inputs, body, &id, error);
-  LeaderFinding finding = {"bias", summary, id, found, CLEAR_AFTER, number, event_time};
+  LeaderFinding finding = {"bias", summary, id, found, CLEAR_AFTER, number, event_time, 0};
   json_t *incident = json_pack("{s:o, s:{s:I, s:I}}", "causes", causes, "change_point", "window", (json_int_t)number,
                                "time", (json_int_t)panes[0].time);
   if (good)

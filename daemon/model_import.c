@@ -9,6 +9,7 @@
 #include "daemon/command_data.h"
 #include "onnx/graph.h"
 #include "drift/accumulator.h"
+#include "drift/baseline.h"
 #include "pipeline/csv.h"
 #include "pipeline/evaluate.h"
 #include "pipeline/model.h"
@@ -139,9 +140,10 @@ static gboolean put_profile(RegistryArtifacts *artifacts, const DriftSchema *sch
   g_autoptr(DriftGrid) grid = drift_grid_new_with_pairs(schema, table, 0, DRIFT_GRID_DEFAULT_PAIRS, error);
   if (grid == NULL) return FALSE;
   g_autoptr(DriftAccumulator) profile = drift_accumulator_from_table(grid, table, error);
-  if (profile == NULL) return FALSE;
+  g_autoptr(DriftBaseline) baseline = profile != NULL ? drift_baseline_new(profile, table, error) : NULL;
+  if (baseline == NULL) return FALSE;
   g_autoptr(GBytes) grid_bytes = drift_grid_to_bytes(grid);
-  g_autoptr(GBytes) profile_bytes = drift_accumulator_to_bytes(profile);
+  g_autoptr(GBytes) profile_bytes = drift_reference_to_bytes(profile, baseline);
   version->grid_digest = registry_artifacts_put(artifacts, grid_bytes, error);
   if (version->grid_digest == NULL) return FALSE;
   version->profile_digest = registry_artifacts_put(artifacts, profile_bytes, error);

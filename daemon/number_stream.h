@@ -9,8 +9,8 @@ G_BEGIN_DECLS
 typedef struct _NumberStream NumberStream;
 
 /* path "-": standard input. column NULL: the only one. A file of one column may lack its header if its first line is a
- * number. A path that ends in .npy: the column "x" of one dimension, "x[0]", "x[1]", … of two. Errors name the file and,
- * where it has them, the columns. */
+ * number. A path that ends in .npy: the column "x" of one dimension, "x[0]", "x[1]", … of two. Errors name the file
+ * and, where it has them, the columns. */
 NumberStream *number_stream_open(const gchar *path, const gchar *column, GError **error);
 /* The next row's number; an empty cell is NaN. FALSE at the end, and with error set when the row is wrong:
  * FILE:LINE: column "X": "x7" is not a number. */

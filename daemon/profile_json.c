@@ -193,7 +193,8 @@ DriftProfile *profile_from_text(const gchar *text, gsize length, GError **error)
   json_error_t problem;
   json_t *json = json_loadb(text, length, JSON_REJECT_DUPLICATES, &problem);
   if (json == NULL) {
-    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_DATA, "%d:%d: %s", problem.line, problem.column, problem.text);
+    g_autofree gchar *what = g_utf8_make_valid(problem.text, -1); /* jansson cuts what it quotes within a letter */
+    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_DATA, "%d:%d: %s", problem.line, problem.column, what);
     return NULL;
   }
   DriftProfile *profile = profile_from_json(json, error);

@@ -31,8 +31,8 @@ static gboolean fail(GError **error, const Replay *r, const gchar *what)
 /* --- windows of traffic and of labels
  * --------------------------------------------------------------------------------- */
 
-/* The profile named in the inputs, on the grid named there; NULL with error. */
-static DriftAccumulator *load_profile(const Replay *r, DriftGrid **grid, GError **error)
+/* The profile named in the inputs, on the grid named there, and its baseline (NULL: none); NULL with error. */
+static DriftAccumulator *load_profile(const Replay *r, DriftGrid **grid, DriftBaseline **baseline, GError **error)
 {
   gint64 number = json_integer_value(json_object_get(r->inputs, "version"));
   const gchar *digest = json_string_value(json_object_get(r->inputs, "profile"));
@@ -50,7 +50,7 @@ static DriftAccumulator *load_profile(const Replay *r, DriftGrid **grid, GError 
     fail(error, r, "the version's grid is not the one it was judged on");
     return NULL;
   }
-  DriftAccumulator *profile = drift_accumulator_from_bytes(loaded, bytes, error);
+  DriftAccumulator *profile = drift_reference_from_bytes(loaded, bytes, baseline, error);
   if (profile) *grid = g_steal_pointer(&loaded);
   return profile;
 }
@@ -92,13 +92,16 @@ static json_t *replay_window(const Replay *r, GError **error)
     fail(error, r, "its settings cannot be read");
     return NULL;
   }
-  g_autoptr(DriftAccumulator) profile = load_profile(r, &grid, error);
+  g_autoptr(DriftBaseline) baseline = NULL;
+  g_autoptr(DriftAccumulator) profile = load_profile(r, &grid, &baseline, error);
   g_autoptr(GArray) panes = profile ? traffic_panes(r, &count, &first_time, error) : NULL;
   g_autoptr(DriftAccumulator) sum =
       panes ? window_sum(r->store, r->verdict->model, grid, (const LeaderPane *)(void *)panes->data, panes->len, error)
             : NULL;
-  g_autoptr(DriftWindowVerdict) verdict = sum ? drift_window_evaluate(profile, sum, NULL, 0, &settings, error) : NULL;
-  return verdict ? window_body(verdict, &settings, count, first_time, FALSE) : NULL;
+  g_autoptr(DriftWindowVerdict) verdict =
+      sum ? drift_window_evaluate_with(profile, baseline, sum, NULL, 0, &settings, error) : NULL;
+  guint n_windows = (guint)json_integer_value(json_object_get(r->inputs, "windows"));
+  return verdict ? window_body(verdict, &settings, count, first_time, n_windows, FALSE) : NULL;
 }
 
 static GArray *label_panes(const Replay *r)
@@ -123,7 +126,8 @@ static json_t *replay_performance(const Replay *r, GError **error)
     fail(error, r, "its settings cannot be read");
     return NULL;
   }
-  g_autoptr(DriftAccumulator) profile = load_profile(r, &grid, error);
+  g_autoptr(DriftBaseline) baseline = NULL;
+  g_autoptr(DriftAccumulator) profile = load_profile(r, &grid, &baseline, error);
   g_autoptr(GArray) panes = label_panes(r);
   g_autoptr(GArray) rows = profile ? window_label_rows(r->store, r->verdict->model,
                                                        (const LeaderRows *)(void *)panes->data, panes->len, error)
@@ -133,7 +137,7 @@ static json_t *replay_performance(const Replay *r, GError **error)
   g_autoptr(DriftWindowVerdict) verdict =
       drift_window_evaluate(profile, empty, (const DriftLabelRow *)(void *)rows->data, rows->len, &settings, error);
   return verdict ? window_body(verdict, &settings, rows->len,
-                               rows->len ? g_array_index(rows, DriftLabelRow, 0).label_time : 0, TRUE)
+                               rows->len ? g_array_index(rows, DriftLabelRow, 0).label_time : 0, 1, TRUE)
                  : NULL;
 }
 
@@ -247,7 +251,10 @@ static json_t *replay_label(const Replay *r, GError **error)
 static const struct {
   const gchar *kind;
   json_t *(*run)(const Replay *r, GError **error);
-} kinds[] = {{"window", replay_window}, {"performance", replay_performance}, {"label", replay_label}};
+} kinds[] = {{"window", replay_window},
+             {"horizon", replay_window},
+             {"performance", replay_performance},
+             {"label", replay_label}};
 
 /* --- comparing
  * ----------------------------------------------------------------------------------------------------------- */

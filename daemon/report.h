@@ -28,15 +28,14 @@ json_t *report_history(RegistryStore *store, const gchar *model, const gchar *al
 json_t *report_incidents(RegistryStore *store, const gchar *model, gboolean open_only, guint limit, GError **error);
 json_t *report_incident(RegistryStore *store, const gchar *id, GError **error);
 /* Verdicts of one kind, oldest first: the newest `limit` (0: all). Each has "id", "number", "event_time", "drift" and
- *   kind "window" (traffic panes): "quality", "n", "evidence" (ln of 1 / smallest adjusted p-value), "evidence_bound"
- *     (where the alarm budget raises an alarm), "features" (the five strongest);
- *   kind "performance" (label panes): "n", "performance" {"accuracy", "accuracy_low", "accuracy_high", "auc", …},
- *     "bias", "bias_verdicts" [{"metric", "attribute", "group", "reference_group", "n_group", "n_reference",
- *     "rate_group", "rate_reference" (each with "_low", "_high"), "value", "low", "high", "undefined", "breach"}],
- *     "bias_undefined" (why there are none, or null);
- *   kind "label" (one label pane): "evidence" (generalised likelihood ratio of a rise of the error), "evidence_bound",
- *     "alarm", "opened", "closed", "error_before", "error_after", "promote", "promote_why", "training", "audit" (null,
- * or
+ *   kinds "window" (traffic panes), "horizon" (the last "windows" windows together): "quality", "n", "windows",
+ * "evidence" (ln of 1 / smallest adjusted p-value), "evidence_bound" (where the alarm budget raises an alarm),
+ * "features" (the five strongest); kind "performance" (label panes): "n", "performance" {"accuracy", "accuracy_low",
+ * "accuracy_high", "auc", …}, "bias", "bias_verdicts" [{"metric", "attribute", "group", "reference_group", "n_group",
+ * "n_reference", "rate_group", "rate_reference" (each with "_low", "_high"), "value", "low", "high", "undefined",
+ * "breach"}], "bias_undefined" (why there are none, or null); kind "label" (one label pane): "evidence" (generalised
+ * likelihood ratio of a rise of the error), "evidence_bound", "alarm", "opened", "closed", "error_before",
+ * "error_after", "promote", "promote_why", "training", "audit" (null, or
  *     {"version", "first_row", "rows", "settings", "raised", "findings" [{"attribute", "rate", "group",
  *     "reference_group", "n_group", "n_reference", "mean_difference", "evidence_log", "p", "alarm"}]}).
  * INVALID for another kind. */

@@ -51,7 +51,7 @@ static void copy_fields(json_t *out, json_t *body, const gchar *const *names)
 
 static void add_window(json_t *out, json_t *body)
 {
-  static const gchar *const names[] = {"quality", "n", "evidence_bound", "slices", NULL};
+  static const gchar *const names[] = {"quality", "n", "windows", "evidence_bound", "slices", NULL};
   json_t *features = json_object_get(body, "features"), *strongest = json_array();
   for (gsize i = 0; i < MIN(json_array_size(features), (gsize)SHOWN_FEATURES); i++)
     json_array_append(strongest, json_array_get(features, i));
@@ -82,7 +82,8 @@ static void add_label(json_t *out, json_t *body)
 static const struct {
   const gchar *kind;
   void (*add)(json_t *out, json_t *body);
-} verdict_kinds[] = {{"window", add_window}, {"performance", add_performance}, {"label", add_label}};
+} verdict_kinds[] = {
+    {"window", add_window}, {"horizon", add_window}, {"performance", add_performance}, {"label", add_label}};
 
 json_t *report_verdicts(RegistryStore *store, const gchar *model, const gchar *kind, guint limit, GError **error)
 {
@@ -91,7 +92,7 @@ json_t *report_verdicts(RegistryStore *store, const gchar *model, const gchar *k
   guint k = 0;
   while (k < G_N_ELEMENTS(verdict_kinds) && !g_str_equal(verdict_kinds[k].kind, kind)) k++;
   if (k == G_N_ELEMENTS(verdict_kinds)) {
-    g_set_error(error, REGISTRY_ERROR, REGISTRY_ERROR_INVALID, "kind is one of window, performance, label");
+    g_set_error(error, REGISTRY_ERROR, REGISTRY_ERROR_INVALID, "kind is one of window, horizon, performance, label");
     return NULL;
   }
   g_autoptr(GPtrArray) verdicts = registry_verdict_list(store, model, kind, limit, error);

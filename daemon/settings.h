@@ -88,6 +88,7 @@ typedef struct {
 typedef struct {
   gchar **act_on;             /* of "performance", "drift", "bias", "quality"; default performance */
   gboolean retrain;           /* TRUE */
+  gboolean reweigh;           /* retrainings make label and sensitive groups independent by row weights; FALSE */
   gchar *retrain_mode;        /* "scratch" (default) or "fine-tune" (from the champion) */
   guint minimum_rows;         /* labelled rows a retraining needs */
   guint cooldown_rows;        /* labelled rows between two retrainings of one incident */

@@ -215,6 +215,8 @@ static const SettingsOption policy_options[] = {
      .choices = verdict_names, .help = "Verdicts that start a retraining. The others only open incidents."},
     {"retrain", SETTINGS_BOOLEAN, AT(SettingsModel, policy.retrain), .fallback = "true",
      .help = "Whether to retrain at all; false: incidents and pool only."},
+    {"reweigh", SETTINGS_BOOLEAN, AT(SettingsModel, policy.reweigh), .fallback = "false",
+     .help = "Retrainings weigh their rows so that label and sensitive groups are independent (two classes only)."},
     {"retrain_mode", SETTINGS_CHOICE, AT(SettingsModel, policy.retrain_mode), .fallback = "scratch",
      .choices = retrain_mode_names,
      .help =

@@ -33,6 +33,8 @@ static json_t *feature_to_json(const DriftFeatureVerdict *f)
   json_object_set_new(json, "p", verdict_number(f->p));
   json_object_set_new(json, "p_adjusted", verdict_number(f->p_adjusted));
   json_object_set_new(json, "effect", verdict_number(f->effect));
+  json_object_set_new(json, "inflation", verdict_number(f->inflation));
+  json_object_set_new(json, "dependence", json_string(f->dependence));
   json_object_set_new(json, "ks", verdict_number(f->ks));
   json_object_set_new(json, "ks_p", verdict_number(f->ks_p));
   json_object_set_new(json, "psi", verdict_number(f->psi));
@@ -153,16 +155,16 @@ gboolean verdict_settings_from_json(const json_t *json, DriftWindowSettings *set
 {
   int minimum_group = 0;
   drift_window_settings_init(settings);
+  /* Before there were levels of their own, quality was judged at that of drift. */
+  const json_t *quality = json_object_get(json, "quality_level"), *joint = json_object_get(json, "joint_level");
   if (json_unpack((json_t *)json, "{s:F, s:F, s:F, s:F, s:i, s:F}", "minimum_effect", &settings->minimum_effect,
                   "false_discovery_rate", &settings->false_discovery_rate, "missing_rate_increase",
                   &settings->missing_rate_increase, "disparate_impact_bound", &settings->disparate_impact_bound,
                   "minimum_group", &minimum_group, "confidence", &settings->confidence) != 0)
     return FALSE;
   settings->minimum_group = (guint)minimum_group;
-  settings->quality_level = settings->joint_level = settings->false_discovery_rate;
-  if (json_unpack((json_t *)json, "{s?F, s?F}", "quality_level", &settings->quality_level, "joint_level",
-                  &settings->joint_level) != 0)
-    return FALSE;
+  settings->quality_level = quality ? json_number_value(quality) : settings->false_discovery_rate;
+  settings->joint_level = joint ? json_number_value(joint) : settings->false_discovery_rate;
   return bias_from_json(json, settings);
 }
 

@@ -110,12 +110,6 @@ static void auto_reset(DriftDetector *detector)
   forget(a);
 }
 
-static int compare_doubles(const void *a, const void *b)
-{
-  double x = *(const double *)a, y = *(const double *)b;
-  return (x > y) - (x < y);
-}
-
 /* Normal score of the midrank of `value` among sorted[n]. */
 static double score(const Auto *a, const double *sorted, double value)
 {
@@ -135,13 +129,13 @@ static gboolean feed(Auto *a, double value)
 static void freeze(Auto *a)
 {
   guint n = reference_of(a);
-  g_autofree double *arrived = g_memdup2(a->held, n * sizeof *a->held);
+  const double *arrived = a->recent; /* value i at i: as many were kept as are held */
   a->binary = TRUE;
   for (guint i = 0; i < n; i++) a->binary = a->binary && (arrived[i] == 0 || arrived[i] == 1);
-  qsort(a->held, n, sizeof *a->held, compare_doubles);
+  drift_sort_in_place(a->held, n); /* the C library's sort allocates */
   a->median = n % 2 == 1 ? a->held[n / 2] : a->held[n / 2 - 1] / 2 + a->held[n / 2] / 2;
   for (guint i = 0; i < n; i++) a->distances[i] = fabs(a->held[i] - a->median);
-  qsort(a->distances, n, sizeof *a->distances, compare_doubles);
+  drift_sort_in_place(a->distances, n);
   for (guint i = 0; i < 2; i++) auto_grid_start(&a->grids[i], a->binary, n, a->plain.options[MINIMUM_EFFECT]);
   for (guint i = 0; i < n; i++) feed(a, arrived[i]);
   a->frozen = TRUE;
@@ -217,7 +211,7 @@ static gboolean get(DriftDetector *detector, DriftReader *reader)
     if (!auto_grid_get(&a->grids[i], reader)) return FALSE;
   if (!a->frozen) return !a->binary;
   for (guint i = 0; i < n; i++) a->distances[i] = fabs(a->held[i] - a->median);
-  qsort(a->distances, n, sizeof *a->distances, compare_doubles);
+  drift_sort_in_place(a->distances, n);
   for (guint i = 0; i < (a->binary ? 1 : 2); i++) {
     const AutoGrid *grid = &a->grids[i];
     if (grid->held != n || grid->n < n || grid->n != a->grids[0].n || grid->binary != a->binary) return FALSE;

@@ -6,11 +6,8 @@
 
 /* Categories below this share of the rows are one cell. */
 #define LEAST_SHARE .01
-/* Rows located at once. */
-#define CHUNK 4096
-/* Below this block size the eigenvalues are not told apart: tables of so few rows are far from normal, and they would
- * cost most of the time. */
-#define LEAST_SQUARES_BLOCK 8
+/* What a row has instead of a coarse cell: nothing, or text where the quantity is numeric. */
+#define MISSING 254
 #define NO_CELL 255
 
 /* The blocks of one size of one quantity so far. */
@@ -23,7 +20,7 @@ typedef struct {
 
 typedef struct {
   gboolean ordered;
-  guint n_cells; /* coarse */
+  guint n_cells;   /* coarse */
   guint8 *cell_of; /* coarse cell of each cell of the grid, or NO_CELL */
   double shares[DRIFT_BASELINE_CELLS], inverse_roots[DRIFT_BASELINE_CELLS];
   double missing_share;
@@ -34,11 +31,12 @@ typedef struct {
 guint drift_baseline_n_scales(guint64 n_rows)
 {
   guint n = 0;
-  while (n < DRIFT_BASELINE_MAX_SCALES && (G_GUINT64_CONSTANT(2) << n) * DRIFT_BASELINE_LEAST_BLOCKS <= n_rows) n++;
+  while (n < DRIFT_BASELINE_MAX_SCALES && drift_baseline_block(n) * DRIFT_BASELINE_LEAST_BLOCKS <= n_rows) n++;
   return n;
 }
 
-/* --- coarse cells --------------------------------------------------------------------------------------------------- */
+/* --- coarse cells ---------------------------------------------------------------------------------------------------
+ */
 
 /* Neighbours joined from the left until a cell has a tenth of the values. */
 static void coarsen_ordered(Learner *learner, const DriftCounts *counts, guint n_bins, double total)
@@ -92,6 +90,7 @@ static void learner_init(Learner *learner, const DriftAccumulator *profile, guin
                        .cell_of = g_malloc(n_cells),
                        .blocks = g_new0(Blocks, MAX(n_scales, 1))};
   memset(learner->cell_of, NO_CELL, n_cells);
+  learner->cell_of[drift_quantity_missing(quantity)] = MISSING;
   double total = learner->ordered ? 0 : (double)drift_counts_get(counts, drift_quantity_unseen(quantity));
   for (guint bin = 0; bin < quantity->n_bins; bin++) total += (double)drift_counts_get(counts, bin);
   double n = (double)profile->n_events;
@@ -106,9 +105,10 @@ static void learner_init(Learner *learner, const DriftAccumulator *profile, guin
     learner->inverse_roots[c] = learner->shares[c] > 0 ? 1 / sqrt(learner->shares[c]) : 0;
 }
 
-/* --- blocks --------------------------------------------------------------------------------------------------------- */
+/* --- blocks ---------------------------------------------------------------------------------------------------------
+ */
 
-static void close_block(Learner *learner, Blocks *blocks, gboolean squares)
+static void close_block(const Learner *learner, Blocks *blocks)
 {
   guint n = learner->n_cells;
   double scaled[DRIFT_BASELINE_CELLS], below = 0;
@@ -119,7 +119,7 @@ static void close_block(Learner *learner, Blocks *blocks, gboolean squares)
     blocks->cells += scaled[c] * scaled[c];
     blocks->steps += below * below;
   }
-  for (guint c = 0; squares && c < n; c++)
+  for (guint c = 0; c < n; c++)
     for (guint d = 0; d <= c; d++) blocks->products[c][d] += scaled[c] * scaled[d];
   blocks->all_present += blocks->present;
   blocks->n_blocks++;
@@ -133,24 +133,33 @@ static void pass_on(const Blocks *from, Blocks *into, guint n_cells)
   into->missing += from->missing;
 }
 
-static void learn_row(Learner *learner, guint8 cell, gboolean missing, guint64 row, guint n_scales)
+/* The rows so far end blocks of the first sizes. */
+static void close_blocks(Learner *learner, guint64 rows, guint n_scales)
 {
   Blocks *blocks = learner->blocks;
-  if (cell != NO_CELL) {
-    blocks->counts[cell]++;
-    blocks->present++;
-  }
-  blocks->missing += missing;
-  for (guint scale = 0; scale < n_scales; scale++) {
-    guint64 size = G_GUINT64_CONSTANT(2) << scale;
-    if ((row + 1) % size != 0) return;
+  for (guint scale = 0; scale < n_scales && rows % drift_baseline_block(scale) == 0; scale++) {
     Blocks *closing = &blocks[scale];
-    double missing_excess = closing->missing - (double)size * learner->missing_share;
+    double missing_excess = closing->missing - (double)drift_baseline_block(scale) * learner->missing_share;
     closing->missing_squares += missing_excess * missing_excess;
-    close_block(learner, closing, size >= LEAST_SQUARES_BLOCK);
+    close_block(learner, closing);
     if (scale + 1 < n_scales) pass_on(closing, &blocks[scale + 1], learner->n_cells);
     memset(closing->counts, 0, sizeof closing->counts);
     closing->present = closing->missing = 0;
+  }
+}
+
+static void learn_cells(Learner *learner, const guint8 *cells, guint64 n_rows, guint n_scales)
+{
+  Blocks *smallest = learner->blocks;
+  for (guint64 row = 0; row < n_rows; row++) {
+    guint8 cell = cells[row];
+    if (cell < learner->n_cells) {
+      smallest->counts[cell]++;
+      smallest->present++;
+      learner->halves[row >= n_rows / 2][cell]++;
+    }
+    smallest->missing += cell == MISSING;
+    if ((row + 1) % DRIFT_BASELINE_BLOCK == 0) close_blocks(learner, row + 1, n_scales);
   }
 }
 
@@ -171,8 +180,7 @@ static void summarise_blocks(const Learner *learner, const Blocks *blocks, doubl
   guint freedom = learner->n_cells - 1;
   *scale = (DriftBaselineScale){.cells = 1, .squares = freedom, .steps = 1, .missing = 1};
   double p = learner->missing_share, left_out = blocks->n_blocks / (blocks->n_blocks - 1);
-  if (p > 0 && p < 1)
-    scale->missing = left_out * blocks->missing_squares / (blocks->n_blocks * size * p * (1 - p));
+  if (p > 0 && p < 1) scale->missing = left_out * blocks->missing_squares / (blocks->n_blocks * size * p * (1 - p));
   if (freedom == 0 || blocks->all_present == 0) return;
   /* The shares come from the same rows: a block differs from them by less, as one of K. */
   double unit = blocks->all_present / left_out, trace = blocks->cells / unit, spread = 0, below = 0;
@@ -182,8 +190,7 @@ static void summarise_blocks(const Learner *learner, const Blocks *blocks, doubl
   }
   scale->cells = trace / freedom;
   scale->steps = learner->ordered ? blocks->steps / unit / spread : scale->cells;
-  scale->squares = size >= LEAST_SQUARES_BLOCK ? unbiased_squares(blocks, learner->n_cells, unit, trace)
-                                               : trace * trace / freedom;
+  scale->squares = unbiased_squares(blocks, learner->n_cells, unit, trace);
 }
 
 static double compare_halves(const Learner *learner)
@@ -200,97 +207,104 @@ static double compare_halves(const Learner *learner)
   return statistic / (sums[0] + sums[1]);
 }
 
-/* --- the pass ------------------------------------------------------------------------------------------------------- */
+/* --- the columns ----------------------------------------------------------------------------------------------------
+ */
 
-typedef struct {
-  DriftGrid *grid;
-  const DriftTable *table;
-  const DriftColumn *outputs[DRIFT_N_OUTPUTS];
-  DriftAccumulator *locator;
-  DriftValue *features;
-  guint8 *cells;     /* [quantity][CHUNK] */
-  gboolean *missing; /* the same */
-} Pass;
-
-static double output_number(const DriftColumn *column, guint64 row)
+/* Coarse cell of a value that is not of its column's usual kind. */
+static guint8 cell_of_value(const Learner *learner, const DriftQuantity *quantity, const DriftValue *value)
 {
-  double number = NAN;
-  DriftValue value = column != NULL ? drift_column_get_value(column, row) : drift_value_missing();
-  drift_value_to_number(&value, &number);
-  return number;
+  double number;
+  if (value->kind == DRIFT_VALUE_MISSING) return MISSING;
+  if (quantity->kind == DRIFT_NUMERIC)
+    return drift_value_to_number(value, &number) ? learner->cell_of[drift_bins_find(quantity->bins, number)] : NO_CELL;
+  gint code = drift_categories_find(quantity->categories, value);
+  return learner->cell_of[code < 0 ? drift_quantity_unseen(quantity) : (guint)code];
 }
 
-static void locate_row(Pass *pass, const Learner *learners, guint64 row, guint at)
+/* Texts are looked up once each. */
+static void find_codes(const Learner *learner, const DriftQuantity *quantity, const DriftColumn *column, guint8 *cells,
+                       guint64 n_rows)
 {
-  DriftEvent event = {.features = pass->features};
-  drift_table_get_features(pass->table, pass->grid->schema, row, pass->features);
-  const DriftColumn *prediction = pass->outputs[DRIFT_OUTPUT_PREDICTION];
-  if (prediction != NULL) event.prediction = drift_column_get_value(prediction, row);
-  event.score = output_number(pass->outputs[DRIFT_OUTPUT_SCORE], row);
-  event.latency_ms = output_number(pass->outputs[DRIFT_OUTPUT_LATENCY], row);
-  drift_accumulator_locate(pass->locator, &event);
-  for (guint q = 0; q < pass->grid->n_quantities; q++) {
-    guint cell = pass->locator->places[q].cell;
-    pass->cells[(gsize)q * CHUNK + at] = learners[q].cell_of[cell];
-    pass->missing[(gsize)q * CHUNK + at] = cell == drift_quantity_missing(&pass->grid->quantities[q]);
+  g_autofree guint8 *of_code = g_malloc(column->dictionary->len + 1);
+  for (guint code = 0; code < column->dictionary->len; code++) {
+    DriftValue value = drift_value_text(g_ptr_array_index(column->dictionary, code), -1);
+    of_code[code] = cell_of_value(learner, quantity, &value);
+  }
+  for (guint64 row = 0; row < n_rows; row++) {
+    guint32 code = g_array_index(column->codes, guint32, row);
+    cells[row] = code == DRIFT_CODE_MISSING ? MISSING : of_code[code];
   }
 }
 
-static void learn_rows(Pass *pass, Learner *learners, guint n_scales)
+static void find_cells(const Learner *learner, const DriftQuantity *quantity, const DriftColumn *column, guint8 *cells,
+                       guint64 n_rows)
 {
-  guint64 n_rows = pass->table->n_rows;
-  for (guint64 start = 0; start < n_rows; start += CHUNK) {
-    guint length = (guint)MIN(CHUNK, n_rows - start);
-    for (guint i = 0; i < length; i++) locate_row(pass, learners, start + i, i);
-    for (guint q = 0; q < pass->grid->n_quantities; q++)
-      for (guint i = 0; i < length; i++) {
-        guint8 cell = pass->cells[(gsize)q * CHUNK + i];
-        if (cell != NO_CELL) learners[q].halves[start + i >= n_rows / 2][cell]++;
-        learn_row(&learners[q], cell, pass->missing[(gsize)q * CHUNK + i], start + i, n_scales);
-      }
+  if (column->kind == DRIFT_CATEGORICAL) {
+    find_codes(learner, quantity, column, cells, n_rows);
+    return;
+  }
+  const double *numbers = (const double *)(gpointer)column->numbers->data;
+  for (guint64 row = 0; row < n_rows; row++) {
+    if (quantity->kind == DRIFT_NUMERIC && G_LIKELY(!isnan(numbers[row]))) {
+      cells[row] = learner->cell_of[drift_bins_find(quantity->bins, numbers[row])];
+    } else {
+      DriftValue value = drift_value_number(numbers[row]);
+      cells[row] = cell_of_value(learner, quantity, &value);
+    }
   }
 }
 
-static DriftBaseline *summarise(const Learner *learners, const DriftGrid *grid, guint64 n_rows)
+/* NULL: the reference has no such column. */
+static const DriftColumn *column_of(const DriftGrid *grid, const DriftTable *table, guint index)
 {
+  if (index >= grid->n_features)
+    return drift_grid_output_column(grid->schema, table, (DriftOutput)(index - grid->n_features));
+  return drift_table_get_column(table, drift_schema_get_feature(grid->schema, index)->name);
+}
+
+static void learn_column(const DriftAccumulator *profile, const DriftTable *table, guint index, guint8 *cells,
+                         DriftBaseline *baseline)
+{
+  Learner learner;
+  DriftBaselineQuantity *quantity = &baseline->quantities[index];
+  const DriftColumn *column = column_of(profile->grid, table, index);
+  learner_init(&learner, profile, index, baseline->n_scales);
+  if (column != NULL) {
+    find_cells(&learner, &profile->grid->quantities[index], column, cells, table->n_rows);
+    learn_cells(&learner, cells, table->n_rows, baseline->n_scales);
+  }
+  quantity->freedom = learner.n_cells - 1;
+  quantity->halves = compare_halves(&learner);
+  for (guint s = 0; s < baseline->n_scales; s++)
+    summarise_blocks(&learner, &learner.blocks[s], (double)drift_baseline_block(s), &quantity->scales[s]);
+  g_free(learner.cell_of);
+  g_free(learner.blocks);
+}
+
+DriftBaseline *drift_baseline_new(const DriftAccumulator *profile, const DriftTable *reference, GError **error)
+{
+  const DriftGrid *grid = profile->grid;
+  if (reference->n_rows != profile->n_events) {
+    g_set_error(error, DRIFT_ERROR, DRIFT_ERROR_MISMATCH,
+                "baseline: the profile is of %" G_GUINT64_FORMAT " rows, the reference has %" G_GUINT64_FORMAT
+                ": make both from the same rows",
+                profile->n_events, reference->n_rows);
+    return NULL;
+  }
+  for (guint i = 0; i < grid->n_features; i++) {
+    if (column_of(grid, reference, i) != NULL) continue;
+    g_set_error(error, DRIFT_ERROR, DRIFT_ERROR_INVALID, "baseline: the reference has no column \"%s\"",
+                drift_schema_get_feature(grid->schema, i)->name);
+    return NULL;
+  }
   DriftBaseline *baseline = g_new0(DriftBaseline, 1);
   *baseline = (DriftBaseline){.grid_digest = grid->digest,
-                              .n_rows = n_rows,
+                              .n_rows = reference->n_rows,
                               .n_quantities = grid->n_quantities,
-                              .n_scales = drift_baseline_n_scales(n_rows),
+                              .n_scales = drift_baseline_n_scales(reference->n_rows),
                               .quantities = g_new0(DriftBaselineQuantity, grid->n_quantities)};
-  for (guint q = 0; q < grid->n_quantities; q++) {
-    DriftBaselineQuantity *quantity = &baseline->quantities[q];
-    quantity->freedom = learners[q].n_cells - 1;
-    quantity->halves = compare_halves(&learners[q]);
-    for (guint s = 0; s < baseline->n_scales; s++)
-      summarise_blocks(&learners[q], &learners[q].blocks[s], (double)(G_GUINT64_CONSTANT(2) << s),
-                       &quantity->scales[s]);
-  }
-  return baseline;
-}
-
-DriftBaseline *drift_baseline_new(DriftGrid *grid, const DriftTable *reference, GError **error)
-{
-  g_autoptr(DriftAccumulator) profile = drift_accumulator_from_table(grid, reference, error);
-  if (profile == NULL) return NULL;
-  guint n = grid->n_quantities, n_scales = drift_baseline_n_scales(reference->n_rows);
-  g_autofree Learner *learners = g_new0(Learner, n);
-  for (guint q = 0; q < n; q++) learner_init(&learners[q], profile, q, n_scales);
-  g_autoptr(DriftAccumulator) locator = drift_accumulator_new(grid);
-  g_autofree DriftValue *features = g_new0(DriftValue, grid->n_features + 1);
-  g_autofree guint8 *cells = g_malloc((gsize)n * CHUNK);
-  g_autofree gboolean *missing = g_new(gboolean, (gsize)n * CHUNK);
-  Pass pass = {.grid = grid, .table = reference, .locator = locator, .features = features, .cells = cells,
-               .missing = missing};
-  for (guint o = 0; o < DRIFT_N_OUTPUTS; o++)
-    pass.outputs[o] = drift_grid_output_column(grid->schema, reference, (DriftOutput)o);
-  learn_rows(&pass, learners, n_scales);
-  DriftBaseline *baseline = summarise(learners, grid, reference->n_rows);
-  for (guint q = 0; q < n; q++) {
-    g_free(learners[q].cell_of);
-    g_free(learners[q].blocks);
-  }
+  g_autofree guint8 *cells = g_malloc(reference->n_rows + 1);
+  for (guint q = 0; q < grid->n_quantities; q++) learn_column(profile, reference, q, cells, baseline);
   return baseline;
 }
 

@@ -1,9 +1,9 @@
 /* How much the traffic behind a reference swings by itself: what its rows, in their order of time, say of dependence
  * and of seasons. Source: drift/README.md, "The verdict over a window".
  *
- * For every quantity of a grid and every block size 2, 4, 8, … up to an eighth of the rows: the variance of what blocks
- * of neighbouring rows count in coarse cells, as a multiple of what independent rows would give. A window's p-values and
- * effects are corrected by the multiple for windows of its size. */
+ * For every quantity of a grid and every block size 8, 16, 32, … up to an eighth of the rows: the variance of what
+ * blocks of neighbouring rows count in coarse cells, as a multiple of what independent rows would give. A window's
+ * p-values and effects are corrected by the multiple for windows of its size. */
 #pragma once
 
 #include "drift/accumulator.h"
@@ -12,9 +12,9 @@ G_BEGIN_DECLS
 
 typedef struct _DriftBaseline DriftBaseline; /* immutable */
 
-/* Of the reference that the grid was made from, rows in the order of time. MISMATCH or INVALID as
- * drift_accumulator_from_table. A reference below 16 rows gives a baseline that knows nothing (independent rows). */
-DriftBaseline *drift_baseline_new(DriftGrid *grid, const DriftTable *reference, GError **error);
+/* Of the reference that `profile` counts, rows in the order of time. MISMATCH when it has not as many rows, INVALID
+ * when a column is missing. A reference below 64 rows gives a baseline that knows nothing (independent rows). */
+DriftBaseline *drift_baseline_new(const DriftAccumulator *profile, const DriftTable *reference, GError **error);
 void drift_baseline_free(DriftBaseline *baseline);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(DriftBaseline, drift_baseline_free)
 guint64 drift_baseline_get_rows(const DriftBaseline *baseline);

@@ -7,7 +7,8 @@ G_BEGIN_DECLS
 
 /* Cells of the baseline's statistics at most. */
 #define DRIFT_BASELINE_CELLS 10
-/* Block sizes are 2^(1 + scale). */
+/* Block sizes are 8 2^scale: smaller tables are far from normal. */
+#define DRIFT_BASELINE_BLOCK 8
 #define DRIFT_BASELINE_MAX_SCALES 24
 /* Blocks at least: sizes go up to this share of the rows. */
 #define DRIFT_BASELINE_LEAST_BLOCKS 8
@@ -33,6 +34,10 @@ struct _DriftBaseline {
   DriftBaselineQuantity *quantities;
 };
 
+static inline guint64 drift_baseline_block(guint scale)
+{
+  return (guint64)DRIFT_BASELINE_BLOCK << scale;
+}
 /* Number of block sizes for a reference of so many rows. */
 guint drift_baseline_n_scales(guint64 n_rows);
 

@@ -8,6 +8,8 @@
 #pragma once
 
 #include <glib.h>
+#include <math.h>
+#include <string.h>
 
 G_BEGIN_DECLS
 
@@ -38,16 +40,22 @@ guint drift_bins_search(const DriftBins *bins, double x, guint low, guint high);
 
 #define DRIFT_BINS_SCAN 4 /* edges looked at without a branch; so many +infinities follow the last edge */
 
+/* Two doubles that are compared at once. */
+typedef double DriftPair __attribute__((vector_size(16)));
+
 /* The bin of x (not NaN). Edges of later cells are above x, so counting past the cell's own edges does no harm, and the
  * common case has no branch that depends on the data. */
 static inline guint drift_bins_find(const DriftBins *bins, double x)
 {
   double position = (x - bins->low) * bins->scale;
   position = position > 0 ? position : 0;
-  guint cell = (guint)(position < bins->last_cell ? position : bins->last_cell);
-  guint low = bins->hints[cell], below = 0;
-  const double *edges = bins->edges + low;
-  for (guint i = 0; i < DRIFT_BINS_SCAN; i++) below += edges[i] < x;
+  guint cell = (guint)(gint)(position < bins->last_cell ? position : bins->last_cell);
+  guint low = bins->hints[cell];
+  DriftPair first, second, pair = {x, x};
+  memcpy(&first, bins->edges + low, sizeof first);
+  memcpy(&second, bins->edges + low + 2, sizeof second);
+  __typeof__(first < pair) minus = (first < pair) + (second < pair); /* -1 for each edge below */
+  guint below = (guint) - (minus[0] + minus[1]);
   if (G_LIKELY(below < DRIFT_BINS_SCAN)) return low + below;
   return drift_bins_search(bins, x, low + below, bins->hints[cell + 1]);
 }
@@ -60,7 +68,7 @@ static inline gint64 drift_bins_quantise(const DriftBins *bins, double x)
   double q = (x - bins->centre) * bins->unit;
   if (!(q > -DRIFT_QUANTUM_LIMIT)) return -(gint64)DRIFT_QUANTUM_LIMIT;
   if (!(q < DRIFT_QUANTUM_LIMIT)) return (gint64)DRIFT_QUANTUM_LIMIT;
-  return (gint64)(q + (q < 0 ? -.5 : .5));
+  return (gint64)(q + copysign(.5, q)); /* half away from 0 */
 }
 
 G_END_DECLS

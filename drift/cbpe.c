@@ -86,9 +86,10 @@ static gboolean fit_calibration(DriftCbpe *cbpe, const DriftCbpeRows *reference,
       scores[n] = reference->scores[s][i];
       outcomes[n++] = reference->truth[i] == positive ? 1 : 0;
     }
-    if (rule == DRIFT_CALIBRATE_AUTO && !cbpe_needs_calibration(scores, outcomes, n)) continue;
-    cbpe->calibration[s] = drift_isotonic_fit(scores, outcomes, n, error);
-    if (cbpe->calibration[s] == NULL) return FALSE;
+    if (rule == DRIFT_CALIBRATE_AUTO)
+      cbpe_needs_calibration(scores, outcomes, n, &cbpe->calibration[s]);
+    else if ((cbpe->calibration[s] = drift_isotonic_fit(scores, outcomes, n, error)) == NULL)
+      return FALSE;
   }
   return TRUE;
 }
@@ -130,29 +131,46 @@ static void fitted_free(gpointer data)
   g_free(fitted);
 }
 
-static Fitted *fit_metric(const DriftCbpe *cbpe, const CbpeMetric *metric, const DriftCbpeRows *reference)
+static void add_metric(DriftCbpe *cbpe, const CbpeMetric *metric)
 {
-  const CbpeSettings *settings = &cbpe->settings;
   Fitted *fitted = g_new0(Fitted, 1);
   fitted->metric = metric;
-  fitted->n_elements = metric->n_elements != NULL ? metric->n_elements(settings) : 1;
+  fitted->n_elements = metric->n_elements != NULL ? metric->n_elements(&cbpe->settings) : 1;
   fitted->coefficients = g_new(double, fitted->n_elements);
   fitted->realized = g_new0(GArray *, fitted->n_elements);
-  gboolean known = reference->truth != NULL;
-  g_autoptr(CbpeView) whole = known ? cbpe_view_new(reference, 0, reference->n, realized_needs(metric), NULL) : NULL;
   for (guint e = 0; e < fitted->n_elements; e++) {
-    fitted->coefficients[e] = known && whole->n > 0 ? metric->error_coefficient(whole, settings, e) : NAN;
+    fitted->coefficients[e] = NAN;
     fitted->realized[e] = g_array_new(FALSE, FALSE, sizeof(double));
   }
-  for (gsize first = 0; known && first < reference->n; first += settings->chunk_size) {
-    gsize n = MIN(settings->chunk_size, reference->n - first);
-    g_autoptr(CbpeView) view = cbpe_view_new(reference, first, n, realized_needs(metric), NULL);
-    for (guint e = 0; e < fitted->n_elements; e++) {
-      double value = realize(metric, view, settings, e);
-      g_array_append_val(fitted->realized[e], value);
-    }
+  g_ptr_array_add(cbpe->fitted, fitted);
+}
+
+static void fit_coefficients(const DriftCbpe *cbpe, Fitted *fitted, CbpeViews *whole)
+{
+  CbpeView *view = cbpe_views_get(whole, realized_needs(fitted->metric));
+  for (guint e = 0; view->n > 0 && e < fitted->n_elements; e++)
+    fitted->coefficients[e] = fitted->metric->error_coefficient(view, &cbpe->settings, e);
+}
+
+static void fit_chunk(const DriftCbpe *cbpe, Fitted *fitted, CbpeViews *chunk)
+{
+  CbpeView *view = cbpe_views_get(chunk, realized_needs(fitted->metric));
+  for (guint e = 0; e < fitted->n_elements; e++) {
+    double value = realize(fitted->metric, view, &cbpe->settings, e);
+    g_array_append_val(fitted->realized[e], value);
   }
-  return fitted;
+}
+
+static void fit_metrics(DriftCbpe *cbpe, const DriftCbpeRows *reference)
+{
+  if (reference->truth == NULL) return;
+  g_auto(CbpeViews) whole = {.rows = reference, .n = reference->n};
+  for (guint i = 0; i < cbpe->fitted->len; i++) fit_coefficients(cbpe, cbpe->fitted->pdata[i], &whole);
+  for (gsize first = 0; first < reference->n; first += cbpe->settings.chunk_size) {
+    g_auto(CbpeViews)
+        chunk = {.rows = reference, .first = first, .n = MIN(cbpe->settings.chunk_size, reference->n - first)};
+    for (guint i = 0; i < cbpe->fitted->len; i++) fit_chunk(cbpe, cbpe->fitted->pdata[i], &chunk);
+  }
 }
 
 static const CbpeMetric *find_metric(const CbpeMetric *metrics, const gchar *name)
@@ -161,7 +179,7 @@ static const CbpeMetric *find_metric(const CbpeMetric *metrics, const gchar *nam
   return metrics->name != NULL ? metrics : NULL;
 }
 
-static gboolean fit_named(DriftCbpe *cbpe, const CbpeMetric *metrics, const DriftCbpeRows *reference,
+static gboolean add_named(DriftCbpe *cbpe, const CbpeMetric *metrics, const DriftCbpeRows *reference,
                           const gchar *const *names, GError **error)
 {
   for (guint i = 0; names[i] != NULL; i++) {
@@ -179,7 +197,7 @@ static gboolean fit_named(DriftCbpe *cbpe, const CbpeMetric *metrics, const Drif
     }
     gboolean repeated = FALSE;
     for (guint f = 0; f < cbpe->fitted->len; f++) repeated |= ((Fitted *)cbpe->fitted->pdata[f])->metric == metric;
-    if (!repeated) g_ptr_array_add(cbpe->fitted, fit_metric(cbpe, metric, reference));
+    if (!repeated) add_metric(cbpe, metric);
   }
   return TRUE;
 }
@@ -201,10 +219,10 @@ DriftCbpe *drift_cbpe_new(const DriftCbpeRows *reference, const DriftCbpeSetting
   cbpe->fitted = g_ptr_array_new_with_free_func(fitted_free);
   if (!fit_calibration(cbpe, reference, settings, error)) return NULL;
   const CbpeMetric *metrics = reference->n_scores == 1 ? cbpe_binary_metrics : cbpe_multiclass_metrics;
-  if (settings->metrics != NULL && !fit_named(cbpe, metrics, reference, settings->metrics, error)) return NULL;
+  if (settings->metrics != NULL && !add_named(cbpe, metrics, reference, settings->metrics, error)) return NULL;
   for (; settings->metrics == NULL && metrics->name != NULL; metrics++)
-    if (is_possible(metrics, &cbpe->settings, reference))
-      g_ptr_array_add(cbpe->fitted, fit_metric(cbpe, metrics, reference));
+    if (is_possible(metrics, &cbpe->settings, reference)) add_metric(cbpe, metrics);
+  fit_metrics(cbpe, reference);
   return g_steal_pointer(&cbpe);
 }
 
@@ -268,18 +286,18 @@ static double range_high(const CbpeMetric *metric, const CbpeSettings *settings)
   return is_share ? 1 : metric->high;
 }
 
-static void estimate_chunk(const DriftCbpe *cbpe, const Fitted *fitted, const DriftCbpeRows *rows,
-                           double *const *calibrated, gsize first, DriftMetricSeries **series)
+static void estimate_chunk(const DriftCbpe *cbpe, const Fitted *fitted, CbpeViews *expected, CbpeViews *realized,
+                           DriftMetricSeries *const *series)
 {
   const CbpeMetric *metric = fitted->metric;
   const CbpeSettings *settings = &cbpe->settings;
-  gsize n = MIN(settings->chunk_size, rows->n - first);
-  g_autoptr(CbpeView) view = cbpe_view_new(rows, first, n, metric->needs, calibrated);
-  g_autoptr(CbpeView) known = rows->truth != NULL ? cbpe_view_new(rows, first, n, realized_needs(metric), NULL) : NULL;
+  CbpeView *view = cbpe_views_get(expected, metric->needs);
+  CbpeView *known = realized->rows->truth != NULL ? cbpe_views_get(realized, realized_needs(metric)) : NULL;
   double root = sqrt((double)view->n);
   gboolean is_total = metric->is_total != NULL && metric->is_total(settings);
   for (guint e = 0; e < fitted->n_elements; e++) {
-    DriftChunkEstimate chunk = {.first_row = first, .n_rows = n, .value = NAN, .sampling_error = NAN};
+    DriftChunkEstimate chunk = {
+        .first_row = expected->first, .n_rows = expected->n, .value = NAN, .sampling_error = NAN};
     chunk.undefined = "no row of the chunk has the values it needs";
     if (view->n > 0) {
       chunk.undefined = NULL;
@@ -291,19 +309,34 @@ static void estimate_chunk(const DriftCbpe *cbpe, const Fitted *fitted, const Dr
   }
 }
 
-static void estimate_metric(const DriftCbpe *cbpe, const Fitted *fitted, const DriftCbpeRows *rows,
-                            double *const *calibrated, DriftEstimate *estimate)
+/* The series of a metric's elements, still without chunks: [n_elements]. */
+static DriftMetricSeries **add_series(const DriftCbpe *cbpe, const Fitted *fitted, DriftEstimate *estimate)
 {
   const CbpeMetric *metric = fitted->metric;
-  g_autofree DriftMetricSeries **series = g_new0(DriftMetricSeries *, fitted->n_elements);
+  DriftMetricSeries **series = g_new0(DriftMetricSeries *, fitted->n_elements);
   for (guint e = 0; e < fitted->n_elements; e++) {
     series[e] = drift_estimate_add(estimate, metric->element_name != NULL ? metric->element_name(&cbpe->settings, e)
                                                                           : g_strdup(metric->name));
     drift_series_set_thresholds(series[e], (const double *)(gpointer)fitted->realized[e]->data,
                                 fitted->realized[e]->len, metric->low, range_high(metric, &cbpe->settings));
   }
-  for (gsize first = 0; first < rows->n; first += cbpe->settings.chunk_size)
-    estimate_chunk(cbpe, fitted, rows, calibrated, first, series);
+  return series;
+}
+
+static DriftEstimate *estimate_chunks(const DriftCbpe *cbpe, const DriftCbpeRows *rows, double *const *calibrated)
+{
+  DriftEstimate *estimate = drift_estimate_new();
+  g_autoptr(GPtrArray) series = g_ptr_array_new_with_free_func(g_free); /* of DriftMetricSeries**, one a metric */
+  for (guint i = 0; i < cbpe->fitted->len; i++)
+    g_ptr_array_add(series, add_series(cbpe, cbpe->fitted->pdata[i], estimate));
+  for (gsize first = 0; first < rows->n; first += cbpe->settings.chunk_size) {
+    gsize n = MIN(cbpe->settings.chunk_size, rows->n - first);
+    g_auto(CbpeViews) expected = {.rows = rows, .first = first, .n = n, .calibrated = calibrated};
+    g_auto(CbpeViews) realized = {.rows = rows, .first = first, .n = n};
+    for (guint i = 0; i < cbpe->fitted->len; i++)
+      estimate_chunk(cbpe, cbpe->fitted->pdata[i], &expected, &realized, series->pdata[i]);
+  }
+  return estimate;
 }
 
 static gboolean needs_prediction(const DriftCbpe *cbpe)
@@ -328,9 +361,7 @@ DriftEstimate *drift_cbpe_estimate(const DriftCbpe *cbpe, const DriftCbpeRows *a
   if (!check_rows(analysis, "the rows to estimate", error)) return NULL;
   double **calibrated = drift_cbpe_calibrate(cbpe, analysis, error);
   if (calibrated == NULL) return NULL;
-  DriftEstimate *estimate = drift_estimate_new();
-  for (guint i = 0; i < cbpe->fitted->len; i++)
-    estimate_metric(cbpe, cbpe->fitted->pdata[i], analysis, calibrated, estimate);
+  DriftEstimate *estimate = estimate_chunks(cbpe, analysis, calibrated);
   columns_free(calibrated, cbpe->settings.n_scores);
   return estimate;
 }

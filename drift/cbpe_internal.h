@@ -14,8 +14,9 @@ typedef struct {
   const double **positive; /* [n_scores][n] */
   const guint32 *predicted, *truth;
   gboolean realized;
-  guint32 **orders;  /* [n_scores] of raw, made when first asked for */
-  GPtrArray *copies; /* what the view had to copy */
+  guint32 **orders;           /* [n_scores] of raw, made when first asked for */
+  DriftConfusion *confusions; /* [n_scores], likewise */
+  GPtrArray *copies;          /* what the view had to copy */
 } CbpeView;
 
 enum { CBPE_NEEDS_SCORES = 1, CBPE_NEEDS_PREDICTION = 2, CBPE_NEEDS_TRUTH = 4 };
@@ -27,6 +28,20 @@ void cbpe_view_free(CbpeView *view);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(CbpeView, cbpe_view_free)
 /* NULL: no memory. */
 const guint32 *cbpe_view_order(CbpeView *view, guint score);
+/* Of the column's class against the rest; needs predictions. */
+const DriftConfusion *cbpe_view_confusion(CbpeView *view, guint column);
+
+/* The views of one stretch of rows, each made when first asked for: metrics with the same needs share theirs, and so
+ * orders and confusion matrices. Start with views = {NULL}. */
+typedef struct {
+  const DriftCbpeRows *rows;
+  gsize first, n;
+  double *const *calibrated;
+  CbpeView *views[8]; /* by needs */
+} CbpeViews;
+CbpeView *cbpe_views_get(CbpeViews *views, guint needs); /* borrowed */
+void cbpe_views_clear(CbpeViews *views);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(CbpeViews, cbpe_views_clear)
 
 /* Chunks' settings as copied, with the number of classes. */
 typedef struct {
@@ -71,7 +86,8 @@ double cbpe_auc_variance(CbpeView *reference, guint column, double *share);
 /* Variance of average precision over 50 samples of half the rows drawn with replacement; *sample: that half. */
 double cbpe_ap_variance(CbpeView *reference, guint column, guint64 seed, double *sample);
 
-/* Whether calibration lowers the held-out calibration error. outcomes are 0 and 1. */
-gboolean cbpe_needs_calibration(const double *scores, const double *outcomes, gsize n);
+/* Whether calibration lowers the held-out calibration error; then *calibration is that of all rows, new. outcomes are 0
+ * and 1. */
+gboolean cbpe_needs_calibration(const double *scores, const double *outcomes, gsize n, DriftIsotonic **calibration);
 
 G_END_DECLS

@@ -64,12 +64,6 @@ static double accuracy_variance(const DriftConfusion *c, double *share)
 
 /* --- the positive class ------------------------------------------------------------------------------------------- */
 
-static DriftConfusion confusion_of(const CbpeView *view, guint column)
-{
-  guint32 class = view->n_scores == 1 ? 1 : column;
-  return drift_cbpe_confusion(view->positive[column], view->predicted, class, view->n);
-}
-
 static double area_of(CbpeView *view, guint column, gboolean precision)
 {
   const guint32 *order = cbpe_view_order(view, column);
@@ -80,13 +74,10 @@ static double area_of(CbpeView *view, guint column, gboolean precision)
 }
 
 /* Ratios are macro means over the score columns: one for two classes. */
-static double mean_ratio(const CbpeView *view, Ratio ratio, const gchar *reason, const gchar **undefined)
+static double mean_ratio(CbpeView *view, Ratio ratio, const gchar *reason, const gchar **undefined)
 {
   double sum = 0;
-  for (guint s = 0; s < view->n_scores; s++) {
-    DriftConfusion confusion = confusion_of(view, s);
-    sum += ratio(&confusion);
-  }
+  for (guint s = 0; s < view->n_scores; s++) sum += ratio(cbpe_view_confusion(view, s));
   if (isnan(sum)) *undefined = reason;
   return sum / view->n_scores;
 }
@@ -100,12 +91,11 @@ static double mean_area(CbpeView *view, gboolean precision, const gchar **undefi
 }
 
 /* sqrt(sum over classes of variance / share) / classes. */
-static double ratio_error(const CbpeView *reference, RatioVariance variance)
+static double ratio_error(CbpeView *reference, RatioVariance variance)
 {
   double sum = 0, share;
   for (guint s = 0; s < reference->n_scores; s++) {
-    DriftConfusion confusion = confusion_of(reference, s);
-    double value = variance(&confusion, &share);
+    double value = variance(cbpe_view_confusion(reference, s), &share);
     sum += value / share;
   }
   return sqrt(sum) / reference->n_scores;

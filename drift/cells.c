@@ -28,11 +28,17 @@ void drift_cells_coarsen_ordered(const DriftCells *cells, double least, DriftCel
   drift_cells_init(coarse, cells->n_cells);
   guint used = 0;
   gboolean open = FALSE;
+  double reference = 0, window = 0;
   for (guint cell = 0; cell < cells->n_cells; cell++) {
+    reference += cells->reference[cell];
+    window += cells->window[cell];
     if (pooled(cells, cell) == 0) continue;
-    join(coarse, used, cells, cell);
-    open = pooled(coarse, used) < least;
-    if (!open) used++;
+    coarse->reference[used] = reference;
+    coarse->window[used] = window;
+    open = reference + window < least;
+    if (open) continue;
+    used++;
+    reference = window = 0;
   }
   if (open && used > 0) join(coarse, used - 1, coarse, used);
   coarse->n_cells = open && used == 0 ? 1 : used;

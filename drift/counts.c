@@ -20,14 +20,6 @@ void drift_counts_reset(DriftCounts *counts)
   if (counts->cells != NULL) memset(counts->cells, 0, (gsize)counts->n_cells * counts->width);
 }
 
-guint64 drift_counts_get(const DriftCounts *counts, guint cell)
-{
-  if (counts->width == 0) return 0;
-  if (counts->width == 2) return ((const guint16 *)counts->cells)[cell];
-  if (counts->width == 4) return ((const guint32 *)counts->cells)[cell];
-  return ((const guint64 *)counts->cells)[cell];
-}
-
 static void set(DriftCounts *counts, guint cell, guint64 value)
 {
   if (counts->width == 2)
@@ -62,9 +54,20 @@ void drift_counts_add(DriftCounts *counts, guint cell, guint64 amount)
   set(counts, cell, after);
 }
 
+/* The usual case without a test a cell; FALSE with nothing changed when a sum needs more bits. */
+static gboolean merge_narrow(guint16 *into, const guint16 *from, guint n_cells)
+{
+  guint overflow = 0;
+  for (guint cell = 0; cell < n_cells; cell++) overflow |= (guint)into[cell] + from[cell];
+  if (overflow > G_MAXUINT16) return FALSE;
+  for (guint cell = 0; cell < n_cells; cell++) into[cell] = (guint16)(into[cell] + from[cell]);
+  return TRUE;
+}
+
 void drift_counts_merge(DriftCounts *into, const DriftCounts *from)
 {
   if (from->width == 0) return;
+  if (from->width == 2 && into->width == 2 && merge_narrow(into->cells, from->cells, into->n_cells)) return;
   for (guint cell = 0; cell < from->n_cells; cell++) {
     guint64 amount = drift_counts_get(from, cell);
     if (amount != 0) drift_counts_add(into, cell, amount);

@@ -16,7 +16,13 @@ void drift_counts_init(DriftCounts *counts, guint n_cells);
 void drift_counts_clear(DriftCounts *counts);
 /* All zero; keeps the memory. */
 void drift_counts_reset(DriftCounts *counts);
-guint64 drift_counts_get(const DriftCounts *counts, guint cell);
+static inline guint64 drift_counts_get(const DriftCounts *counts, guint cell)
+{
+  if (counts->width == 0) return 0;
+  if (counts->width == 2) return ((const guint16 *)counts->cells)[cell];
+  if (counts->width == 4) return ((const guint32 *)counts->cells)[cell];
+  return ((const guint64 *)counts->cells)[cell];
+}
 /* Saturates at the largest guint64. */
 void drift_counts_add(DriftCounts *counts, guint cell, guint64 amount);
 void drift_counts_merge(DriftCounts *into, const DriftCounts *from); /* same n_cells */
@@ -28,6 +34,12 @@ static inline void drift_counts_increment(DriftCounts *counts, guint cell)
     guint16 *narrow = counts->cells;
     if (G_LIKELY(narrow[cell] < G_MAXUINT16)) {
       narrow[cell]++;
+      return;
+    }
+  } else if (counts->width == 4) {
+    guint32 *wide = counts->cells;
+    if (G_LIKELY(wide[cell] < G_MAXUINT32)) {
+      wide[cell]++;
       return;
     }
   }

@@ -5,8 +5,7 @@
 #include "drift/distributions.h"
 #include "drift/statistics.h"
 
-/* Block sizes whose excess stands out by so many standard errors of independent rows are believed in full; below that
- * what is left after LEAST of them. */
+/* An excess stands out by so many standard errors of independent rows; one that does not counts less LEAST of them. */
 #define BELIEVED 2
 #define LEAST 1
 /* Squares that the mean over thresholds is worth: (sum of eigenvalues)^2 / sum of squares of the Brownian bridge. */
@@ -15,15 +14,14 @@
  * middle threshold 4/3 of the mean excess. */
 #define STEPS_TO_FIRST (G_PI * G_PI / 6)
 #define STEPS_TO_LARGEST (4.0 / 3)
+/* Eigenvalues that differ less are taken as equal; p above TAIL as by equal ones. */
+#define NEARLY_EQUAL 1.05
+#define TAIL .02
 /* Cramer's V squared of the reference's halves from which it is no stretch of one law. */
 #define UNSTEADY .1
 
-const DriftDispersion drift_dispersion_independent = {.cells = 1,
-                                                      .cells_freedom = INFINITY,
-                                                      .first = 1,
-                                                      .steps = 1,
-                                                      .steps_freedom = INFINITY,
-                                                      .missing = 1};
+const DriftDispersion drift_dispersion_independent = {
+    .cells = 1, .cells_freedom = INFINITY, .first = 1, .steps = 1, .steps_freedom = INFINITY, .missing = 1};
 
 gboolean drift_baseline_is_unsteady(const DriftBaseline *baseline, guint quantity)
 {
@@ -32,7 +30,7 @@ gboolean drift_baseline_is_unsteady(const DriftBaseline *baseline, guint quantit
 
 static double n_blocks(const DriftBaseline *baseline, guint scale)
 {
-  return floor((double)baseline->n_rows / (double)(G_GUINT64_CONSTANT(2) << scale));
+  return floor((double)baseline->n_rows / (double)drift_baseline_block(scale));
 }
 
 /* A multiple of the variance, where it was found (-1: nowhere), and its freedom. */
@@ -47,17 +45,30 @@ static double figure(const DriftBaselineQuantity *quantity, guint scale, gsize o
   return *(const double *)(gconstpointer)((const gchar *)&quantity->scales[scale] + offset);
 }
 
-/* Over the block sizes up to the first that a window of `rows` rows does not exceed: the largest that the blocks'
- * number lets one believe. `squares`: how many independent squares one block is worth. */
+/* Number of block sizes up to the first that a window of `rows` rows does not exceed. */
+static guint scales_for(const DriftBaseline *baseline, double rows)
+{
+  guint n = 0;
+  while (n < baseline->n_scales && (n == 0 || (double)drift_baseline_block(n - 1) < rows)) n++;
+  return n;
+}
+
+/* The largest multiple over the block sizes. Where one of them stands out, there is dependence and every size's
+ * estimate is taken in full; else what is left of it after one standard error of independent rows. `squares`: how many
+ * independent squares one block is worth. */
 static Multiple find_multiple(const DriftBaseline *baseline, const DriftBaselineQuantity *quantity, double rows,
                               gsize offset, double squares)
 {
   Multiple found = {.value = 1, .freedom = INFINITY, .scale = -1};
-  for (guint scale = 0; scale < baseline->n_scales && (scale == 0 || (double)(1ull << scale) < rows); scale++) {
+  guint n = scales_for(baseline, rows);
+  gboolean believed = FALSE;
+  for (guint scale = 0; scale < n; scale++) {
+    double error = sqrt(2 / ((n_blocks(baseline, scale) - 1) * squares));
+    believed = believed || figure(quantity, scale, offset) > 1 + BELIEVED * error;
+  }
+  for (guint scale = 0; scale < n; scale++) {
     double freedom = (n_blocks(baseline, scale) - 1) * squares, error = sqrt(2 / freedom);
-    double excess = (figure(quantity, scale, offset) - 1) / error;
-    gboolean believed = excess > BELIEVED;
-    double value = 1 + (believed ? excess : excess - LEAST) * error;
+    double value = figure(quantity, scale, offset) - (believed ? 0 : LEAST * error);
     if (value > found.value)
       found = (Multiple){.value = value, .freedom = believed ? freedom : INFINITY, .scale = (gint)scale};
   }
@@ -87,10 +98,9 @@ typedef struct {
 
 static Side side_of(const DriftBaseline *baseline, const DriftBaselineQuantity *quantity, double rows)
 {
-  Side side = {
-      .cells = find_multiple(baseline, quantity, rows, offsetof(DriftBaselineScale, cells), quantity->freedom),
-      .steps = find_multiple(baseline, quantity, rows, offsetof(DriftBaselineScale, steps), STEPS_FREEDOM),
-      .missing = find_multiple(baseline, quantity, rows, offsetof(DriftBaselineScale, missing), 1)};
+  Side side = {.cells = find_multiple(baseline, quantity, rows, offsetof(DriftBaselineScale, cells), quantity->freedom),
+               .steps = find_multiple(baseline, quantity, rows, offsetof(DriftBaselineScale, steps), STEPS_FREEDOM),
+               .missing = find_multiple(baseline, quantity, rows, offsetof(DriftBaselineScale, missing), 1)};
   side.first = first_of(baseline, quantity, &side.cells, &side.steps);
   /* The same for the bridge: its first direction has all the excess. */
   double other = side.steps.value - .392;
@@ -101,7 +111,8 @@ static Side side_of(const DriftBaseline *baseline, const DriftBaselineQuantity *
 /* Both estimates come from the same blocks: their errors add. */
 static double join(const Multiple *reference, const Multiple *window, double n, double m, double *freedom)
 {
-  double a = reference->value / n, b = window->value / m, error = a / sqrt(reference->freedom) + b / sqrt(window->freedom);
+  double a = reference->value / n, b = window->value / m,
+         error = a / sqrt(reference->freedom) + b / sqrt(window->freedom);
   *freedom = error > 0 ? (a + b) * (a + b) / (error * error) : INFINITY;
   return (a + b) / (1 / n + 1 / m);
 }
@@ -142,7 +153,7 @@ static double allow_for_estimate(double x, double freedom)
 /* P(first chi-squared_1 + rest chi-squared_(df - 1) > x): over the normal variate of the first. */
 static double weighted_sf(double x, double df, double first, double rest)
 {
-  enum { STEPS = 96 };
+  enum { STEPS = 40 };
   double end = fmax(sqrt(x / first), 1) + 1, width = end / STEPS, sum = 0;
   if (df <= 1) return drift_chi_squared_sf(x / first, 1);
   for (guint i = 0; i < STEPS; i++) {
@@ -159,7 +170,9 @@ double drift_dispersed_chi_squared_sf(double x, double df, const DriftDispersion
   if (mean == 1 && first == 1) return drift_chi_squared_sf(x, df);
   double allowed = mean * allow_for_estimate(x / mean, dispersion->cells_freedom);
   double rest = df > 1 ? fmax((df * mean - first) / (df - 1), .5) : first;
-  return first < 1.02 * rest ? drift_chi_squared_sf(allowed / mean, df) : weighted_sf(allowed, df, first, rest);
+  /* Unequal eigenvalues matter in the tail only. */
+  double by_mean = drift_chi_squared_sf(allowed / mean, df);
+  return first < NEARLY_EQUAL * rest || by_mean > TAIL ? by_mean : weighted_sf(allowed, df, first, rest);
 }
 
 double drift_dispersed_ks_p(double distance, double n, double m, const DriftDispersion *dispersion)

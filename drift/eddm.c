@@ -44,13 +44,13 @@ static void eddm_reset(DriftDetector *detector)
 
 static DriftSignal judge(Eddm *eddm, gint64 row)
 {
-  double deviation = eddm->n_errors > 1 ? sqrt(eddm->squares / (double)(eddm->n_errors - 1)) : 0;
+  double deviation = eddm->n_errors > 1 ? sqrt(eddm->squares / (double)(gint64)(eddm->n_errors - 1)) : 0;
   double length = eddm->mean + 2 * deviation;
   if (length > eddm->longest) {
     eddm->longest = length;
     return DRIFT_SIGNAL_NONE;
   }
-  if ((double)eddm->n_errors <= eddm->plain.options[WARM_START]) return DRIFT_SIGNAL_NONE;
+  if ((double)(gint64)eddm->n_errors <= eddm->plain.options[WARM_START]) return DRIFT_SIGNAL_NONE;
   double level = length / eddm->longest;
   if (level < eddm->plain.options[BETA]) {
     eddm->plain.change_point = eddm->warned_from >= 0 ? eddm->warned_from : row;
@@ -64,24 +64,29 @@ static DriftSignal judge(Eddm *eddm, gint64 row)
   return DRIFT_SIGNAL_NONE;
 }
 
+/* Apart from the update, which most values leave without needing any of this. Counts become doubles by way of gint64,
+ * which takes one instruction. */
+static G_NO_INLINE DriftSignal note_error(Eddm *eddm, gint64 row)
+{
+  double distance = (double)(gint64)(eddm->n - eddm->last_error), before = eddm->mean;
+  DriftSignal signal = DRIFT_SIGNAL_NONE;
+  eddm->n_errors++;
+  eddm->mean += (distance - before) / (double)(gint64)eddm->n_errors;
+  eddm->squares += (distance - before) * (distance - eddm->mean);
+  if ((double)(gint64)eddm->n > eddm->plain.options[WARM_START]) signal = judge(eddm, row);
+  eddm->last_error = eddm->n;
+  return signal == DRIFT_SIGNAL_NONE && eddm->warned_from >= 0 ? DRIFT_SIGNAL_WARNING : signal;
+}
+
 static DriftSignal eddm_update(DriftDetector *detector, double value)
 {
   Eddm *eddm = (Eddm *)detector;
   gint64 row = (gint64)eddm->plain.fed++;
   if (!(value >= 0 && value <= 1)) return DRIFT_SIGNAL_NONE; /* no error in [0, 1] */
-  if (eddm->plain.alarmed) forget(eddm);
+  if (G_UNLIKELY(eddm->plain.alarmed)) forget(eddm);
   eddm->n++;
-  DriftSignal signal = DRIFT_SIGNAL_NONE;
-  if (value >= .5) {
-    double distance = (double)(eddm->n - eddm->last_error), before = eddm->mean;
-    eddm->n_errors++;
-    eddm->mean += (distance - before) / (double)eddm->n_errors;
-    eddm->squares += (distance - before) * (distance - eddm->mean);
-    if ((double)eddm->n > eddm->plain.options[WARM_START]) signal = judge(eddm, row);
-    eddm->last_error = eddm->n;
-  }
-  if (signal == DRIFT_SIGNAL_NONE && eddm->warned_from >= 0) return DRIFT_SIGNAL_WARNING;
-  return signal;
+  if (value >= .5) return note_error(eddm, row);
+  return eddm->warned_from >= 0 ? DRIFT_SIGNAL_WARNING : DRIFT_SIGNAL_NONE;
 }
 
 static gboolean fits(const DriftDetector *detector)

@@ -54,7 +54,8 @@ void drift_confusion_add(DriftConfusion *sum, const DriftConfusion *counts)
 
 DriftFairnessValue drift_fairness_undefined(const gchar *reason, guint64 n)
 {
-  return (DriftFairnessValue){.value = NAN, .low = NAN, .high = NAN, .n = n, .undefined = reason};
+  return (DriftFairnessValue){
+      .value = NAN, .low = NAN, .high = NAN, .n = n, .undefined = reason, .group = -1, .other = -1};
 }
 
 void drift_fairness_settings_init(DriftFairnessSettings *settings)

@@ -21,6 +21,9 @@ typedef struct {
   double value, low, high;
   guint64 n;              /* rows it was computed from: the denominator, or both together */
   const gchar *undefined; /* static: why value is NaN; NULL: it is a number */
+  /* Of a metric over many groups, whose figure it is: the farthest group and the reference, the highest and the lowest
+   * (of a ratio the lowest and the highest). Group indices, -1: none. */
+  gint group, other;
 } DriftFairnessValue;
 DriftFairnessValue drift_fairness_undefined(const gchar *reason, guint64 n);
 

@@ -30,8 +30,12 @@ static void imbalance(const DriftFairness *fairness, guint64 n_group, DriftFairn
   guint64 n = drift_confusion_total(&fairness->overall);
   double low, high;
   drift_wilson_interval((double)n_group, (double)n, fairness->settings.confidence, &low, &high);
-  *value = (DriftFairnessValue){
-      .value = 1 - 2 * (double)n_group / (double)n, .low = 1 - 2 * high, .high = 1 - 2 * low, .n = n};
+  *value = (DriftFairnessValue){.value = 1 - 2 * (double)n_group / (double)n,
+                                .low = 1 - 2 * high,
+                                .high = 1 - 2 * low,
+                                .n = n,
+                                .group = -1,
+                                .other = -1};
 }
 
 static DriftFairnessValue scaled_distance(const DriftFairnessValue *difference, double factor)
@@ -46,7 +50,7 @@ static DriftFairnessValue scaled_distance(const DriftFairnessValue *difference, 
 
 static DriftFairnessValue without_interval(double value, guint64 n)
 {
-  DriftFairnessValue plain = {.value = value, .low = NAN, .high = NAN, .n = n};
+  DriftFairnessValue plain = {.value = value, .low = NAN, .high = NAN, .n = n, .group = -1, .other = -1};
   if (!isinf(value)) return plain;
   return drift_fairness_undefined("the group lacks a label that the rest has: the divergence is infinite", n);
 }

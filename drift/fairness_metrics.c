@@ -31,6 +31,12 @@ static void odds_ranges(const DriftFairness *fairness, DriftFairnessRange *tpr, 
 
 typedef enum { ODDS_WORST, ODDS_MEAN } OddsForm;
 
+static void take_groups(DriftFairnessValue *value, const DriftFairnessValue *from)
+{
+  value->group = from->group;
+  value->other = from->other;
+}
+
 static void odds_difference(const DriftFairnessMetric *metric, const DriftFairness *fairness, DriftFairnessValue *value)
 {
   DriftFairnessRange tpr, fpr;
@@ -41,6 +47,7 @@ static void odds_difference(const DriftFairnessMetric *metric, const DriftFairne
   if (reason != NULL) return;
   gboolean worst = metric->parameter == ODDS_WORST, intervals = !isnan(a->low + b->low);
   value->value = worst ? fmax(a->value, b->value) : (a->value + b->value) / 2;
+  if (worst) take_groups(value, a->value >= b->value ? a : b);
   if (!intervals) return;
   value->low = worst ? fmax(a->low, b->low) : (a->low + b->low) / 2;
   value->high = worst ? fmax(a->high, b->high) : (a->high + b->high) / 2;
@@ -58,6 +65,7 @@ static void odds_ratio(const DriftFairnessMetric *metric, const DriftFairness *f
   if (reason != NULL) return;
   gboolean worst = metric->parameter == ODDS_WORST, intervals = !isnan(a->low + b->low);
   value->value = worst ? fmin(a->value, b->value) : (a->value + b->value) / 2;
+  if (worst) take_groups(value, a->value <= b->value ? a : b);
   if (!intervals) return;
   value->low = worst ? fmin(a->low, b->low) : (a->low + b->low) / 2;
   value->high = worst ? fmin(a->high, b->high) : (a->high + b->high) / 2;
@@ -109,6 +117,8 @@ static void farthest_from_reference(const DriftFairnessMetric *metric, const Dri
     DriftFairnessValue one;
     if (i == fairness->reference || !drift_fairness_is_compared(fairness, i)) continue;
     metric->compare(metric, &fairness->groups[i], &fairness->groups[fairness->reference], &settings, &one);
+    one.group = (gint)i;
+    one.other = (gint)fairness->reference;
     keep_farthest(metric, value, &one);
   }
 }
@@ -187,6 +197,7 @@ static void clarify(const DriftFairnessMetric *metric, const DriftFairness *fair
     DriftFairnessValue values[DRIFT_N_CLARIFY];
     if (!drift_fairness_is_compared(fairness, i)) continue;
     drift_fairness_clarify(fairness, i, values);
+    values[metric->parameter].group = (gint)i;
     keep_farthest(metric, value, &values[metric->parameter]);
   }
 }
@@ -199,6 +210,7 @@ static void conditional_disparity(const DriftFairnessMetric *metric, const Drift
     DriftFairnessValue one;
     if (!drift_fairness_is_compared(fairness, i)) continue;
     drift_fairness_conditional_disparity(fairness, i, metric->parameter != 0, &one);
+    one.group = (gint)i;
     keep_farthest(metric, value, &one);
   }
 }

@@ -47,7 +47,10 @@ void drift_fairness_spread(const DriftFairnessPoint *points, guint n, DriftFairn
   gboolean intervals = TRUE;
   *value = drift_fairness_undefined(drift_fairness_too_few, rows);
   if (!find_extremes(points, n, highest, lowest, n_defined)) return;
-  *value = (DriftFairnessValue){.value = points[*highest].value - points[*lowest].value, .n = rows};
+  *value = (DriftFairnessValue){.value = points[*highest].value - points[*lowest].value,
+                                .n = rows,
+                                .group = (gint)*highest,
+                                .other = (gint)*lowest};
   for (guint i = 0; i < n; i++) {
     if (isnan(points[i].value)) continue;
     for (guint j = 0; j < n; j++) {
@@ -107,6 +110,8 @@ static void fill_ratio(const LogRate *rates, const DriftFairnessPoint *points, g
   if (highest == 0) return;
   range->ratio.undefined = NULL;
   range->ratio.value = lowest / highest;
+  range->ratio.group = (gint)range->lowest;
+  range->ratio.other = (gint)range->highest;
   if (intervals) ratio_interval(rates, points, n, z, &range->ratio);
 }
 

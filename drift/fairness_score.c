@@ -69,7 +69,7 @@ static void measure_auc(Scored *rows, guint64 n, double confidence, DriftFairnes
 /* A mean from n, sum and sum of squares, with the normal interval (n at least 2). */
 static DriftFairnessValue mean_value(double sum, double squares, guint64 n, double confidence)
 {
-  DriftFairnessValue value = {.value = sum / (double)n, .low = NAN, .high = NAN, .n = n};
+  DriftFairnessValue value = {.value = sum / (double)n, .low = NAN, .high = NAN, .n = n, .group = -1, .other = -1};
   if (n < 2) return value;
   double variance = fmax(0, squares - sum * value.value) / (double)(n - 1);
   double half = drift_normal_quantile(.5 + confidence / 2) * sqrt(variance / (double)n);
@@ -105,7 +105,8 @@ static void measure_calibration(const Scored *rows, guint64 n, double confidence
   }
   scores->gap = mean_value(sum, squares, n, confidence);
   scores->brier = mean_value(brier, brier_squares, n, confidence);
-  scores->error = (DriftFairnessValue){.value = error / (double)n, .low = NAN, .high = NAN, .n = n};
+  scores->error =
+      (DriftFairnessValue){.value = error / (double)n, .low = NAN, .high = NAN, .n = n, .group = -1, .other = -1};
 }
 
 static void measure_group(Scored *rows, guint64 n, double confidence, DriftGroupScores *scores)

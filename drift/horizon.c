@@ -41,6 +41,12 @@ guint drift_horizon_add(DriftHorizon *horizon, const DriftAccumulator *window, G
   return closing;
 }
 
+void drift_horizon_reset(DriftHorizon *horizon)
+{
+  horizon->n_windows = 0;
+  for (guint k = 1; k <= DRIFT_HORIZON_SCALES; k++) drift_accumulator_reset(horizon->sums[k]);
+}
+
 const DriftAccumulator *drift_horizon_get(const DriftHorizon *horizon, guint scale)
 {
   return horizon->sums[scale];

@@ -16,10 +16,13 @@ typedef struct {
 /* Equal scores count as one with their mean outcome. Rows with NaN on either side are left out. UNDEFINED when none is
  * left, LIMIT when memory is short. Time of a sort. */
 DriftIsotonic *drift_isotonic_fit(const double *scores, const double *outcomes, gsize n, GError **error);
-/* The same of the rows with take[i] != 0, scores ascending and nothing NaN; NULL when there is none. No sort. */
-DriftIsotonic *drift_isotonic_fit_sorted(const double *scores, const double *outcomes, const guint8 *take, gsize n);
+/* The same of n rows (ascending numbers) of scores that ascend, with outcomes of 0 and 1 and nothing NaN; NULL when
+ * n is 0. No sort. */
+DriftIsotonic *drift_isotonic_fit_sorted(const double *scores, const guint8 *outcomes, const guint32 *rows, gsize n);
 /* NaN stays NaN. calibrated may be scores. */
 void drift_isotonic_apply(const DriftIsotonic *isotonic, const double *scores, gsize n, double *calibrated);
+/* The same for scores that ascend, without NaN: one walk along the knots. */
+void drift_isotonic_apply_sorted(const DriftIsotonic *isotonic, const double *scores, gsize n, double *calibrated);
 void drift_isotonic_free(DriftIsotonic *isotonic);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(DriftIsotonic, drift_isotonic_free)
 

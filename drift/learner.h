@@ -19,6 +19,9 @@ typedef struct {
   /* predictions: [features->n], untouched on failure. */
   gboolean (*predict)(gconstpointer model, const DriftMatrix *features, double *predictions, GError **error);
   void (*free)(gpointer model);
+  /* As fit, with a weight a row, >= 0 ([features->n]; NULL: all 1). NULL: the learner takes no weights. */
+  gpointer (*fit_weighted)(const DriftMatrix *features, const double *targets, const double *weights, DriftGoal goal,
+                           guint64 seed, GError **error);
 } DriftLearner;
 
 /* Logistic regression by Newton's method, ridge penalty |w|^2 / 2 on the coefficients (not the intercept), as

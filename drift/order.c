@@ -1,8 +1,12 @@
-/* Radix sort of row numbers by the bits of their doubles, and the two areas that need it. */
+/* Radix sorts of row numbers by their doubles, and the two areas that need it. */
 #include "drift/order.h"
 
 #include <math.h>
 #include <string.h>
+
+#include "drift/sort_internal.h"
+
+#define SMALL 32
 
 typedef struct {
   guint64 key;
@@ -18,14 +22,38 @@ static guint64 key_of(double value)
   return bits ^ (sign | G_GUINT64_CONSTANT(1) << 63);
 }
 
-static void insertion_sort(Item *items, gsize n)
+/* FALSE, with the items still a permutation that keeps equal ones in their order, after more than `most` moves. */
+static gboolean insertion_sort(Item *items, gsize n, gsize most)
 {
   for (gsize i = 1; i < n; i++) {
     Item item = items[i];
     gsize j = i;
+    if (G_LIKELY(items[i - 1].key <= item.key)) continue;
     for (; j > 0 && items[j - 1].key > item.key; j--) items[j] = items[j - 1];
     items[j] = item;
+    if (most < i - j) return FALSE;
+    most -= i - j;
   }
+  return TRUE;
+}
+
+/* By places (sort_internal.h), the rows first alone, then with their keys. FALSE: not in order; items may be anything.
+ */
+static gboolean sort_by_value(const double *values, gsize n, Item *items, guint32 *rows)
+{
+  DriftRuler ruler;
+  if (n < DRIFT_PLACES_FROM || !drift_ruler_init(&ruler, values, n)) return FALSE;
+  g_autofree guint32 *counts = g_new0(guint32, 2 * DRIFT_DIGITS);
+  guint32 *upper = counts + DRIFT_DIGITS;
+  if (!drift_ruler_count(&ruler, values, n, counts)) return FALSE;
+  drift_ruler_begin(counts);
+  drift_ruler_begin(upper);
+  for (gsize i = 0; i < n; i++) rows[counts[drift_ruler_place(&ruler, values[i]) & (DRIFT_DIGITS - 1)]++] = (guint32)i;
+  for (gsize i = 0; i < n; i++) {
+    double value = values[rows[i]];
+    items[upper[drift_ruler_place(&ruler, value) >> DRIFT_DIGIT_BITS]++] = (Item){key_of(value), rows[i]};
+  }
+  return insertion_sort(items, n, 4 * n);
 }
 
 /* One byte at a time from the lowest; bytes that all rows share are skipped. Returns where the result is. */
@@ -56,12 +84,11 @@ gboolean drift_order(const double *values, gsize n, guint32 *order)
   if (n == 0) return TRUE;
   g_autofree Item *items = g_try_new(Item, 2 * n);
   if (items == NULL || n > G_MAXUINT32) return FALSE;
-  for (gsize i = 0; i < n; i++) items[i] = (Item){key_of(values[i]), (guint32)i};
   Item *sorted = items;
-  if (n <= 32)
-    insertion_sort(items, n);
-  else
-    sorted = radix_sort(items, items + n, n);
+  if (!sort_by_value(values, n, items, order)) {
+    for (gsize i = 0; i < n; i++) items[i] = (Item){key_of(values[i]), (guint32)i};
+    if (n > SMALL || !insertion_sort(items, n, SMALL * SMALL)) sorted = radix_sort(items, items + n, n);
+  }
   for (gsize i = 0; i < n; i++) order[i] = sorted[i].row;
   return TRUE;
 }

@@ -55,34 +55,34 @@ static DriftDetector *page_create(GHashTable *options, GError **error)
   return &page->base;
 }
 
+/* Selections, not branches: which rows are extremes is as good as random. */
 static void cumulate(PageHinkley *page, double deviation, gint64 row)
 {
-  page->rise = page->options[ALPHA] * page->rise + deviation - page->options[DELTA];
-  page->fall = page->options[ALPHA] * page->fall + deviation + page->options[DELTA];
-  if (page->rise < page->lowest_rise) {
-    page->lowest_rise = page->rise;
-    page->lowest_row = row + 1;
-  }
-  if (page->fall > page->highest_fall) {
-    page->highest_fall = page->fall;
-    page->highest_row = row + 1;
-  }
+  double rise = page->options[ALPHA] * page->rise + deviation - page->options[DELTA];
+  double fall = page->options[ALPHA] * page->fall + deviation + page->options[DELTA];
+  page->lowest_row = rise < page->lowest_rise ? row + 1 : page->lowest_row;
+  page->lowest_rise = rise < page->lowest_rise ? rise : page->lowest_rise;
+  page->highest_row = fall > page->highest_fall ? row + 1 : page->highest_row;
+  page->highest_fall = fall > page->highest_fall ? fall : page->highest_fall;
+  page->rise = rise;
+  page->fall = fall;
 }
 
 static DriftSignal page_update(DriftDetector *detector, double value)
 {
   PageHinkley *page = (PageHinkley *)detector;
-  if (page->alarmed && fabs(value) <= DRIFT_LARGEST_VALUE) forget(page);
+  if (G_UNLIKELY(page->alarmed) && fabs(value) <= DRIFT_LARGEST_VALUE) forget(page);
   gint64 row = (gint64)page->fed++;
   if (!(fabs(value) <= DRIFT_LARGEST_VALUE)) return DRIFT_SIGNAL_NONE;
   page->n++;
-  page->mean += 1.0 / (double)page->n * (value - page->mean);
+  double n = (double)(gint64)page->n; /* by way of gint64: one instruction */
+  page->mean += 1.0 / n * (value - page->mean);
   cumulate(page, value - page->mean, row);
-  if ((double)page->n < page->options[MINIMUM]) return DRIFT_SIGNAL_NONE;
+  if (n < page->options[MINIMUM]) return DRIFT_SIGNAL_NONE;
   double mode = page->options[MODE];
   gboolean up = mode != MODE_DOWN && page->rise - page->lowest_rise > page->options[THRESHOLD];
   gboolean down = mode != MODE_UP && page->highest_fall - page->fall > page->options[THRESHOLD];
-  if (!up && !down) return DRIFT_SIGNAL_NONE;
+  if (G_LIKELY(!up && !down)) return DRIFT_SIGNAL_NONE;
   page->change_point = up ? page->lowest_row : page->highest_row;
   page->alarmed = TRUE;
   return DRIFT_SIGNAL_DRIFT;

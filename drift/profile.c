@@ -1,4 +1,4 @@
-#include "drift/profile.h"
+#include "drift/profile_internal.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -55,7 +55,7 @@ void drift_profile_free(DriftProfile *profile)
 }
 
 /* A rate plus three standard errors: another sample of the same law rarely exceeds it. */
-static double limit_of(guint64 count, guint64 total)
+double drift_profile_limit(guint64 count, guint64 total)
 {
   if (count == 0 || total == 0) return 0;
   double rate = (double)count / (double)total;
@@ -86,7 +86,7 @@ static gboolean describe_numbers(const DriftColumn *column, DriftColumnProfile *
   return TRUE;
 }
 
-static gint compare_categories(gconstpointer a, gconstpointer b)
+gint drift_profile_compare_categories(gconstpointer a, gconstpointer b)
 {
   const DriftProfileCategory *left = *(DriftProfileCategory *const *)a, *right = *(DriftProfileCategory *const *)b;
   if (left->count != right->count) return left->count > right->count ? -1 : 1;
@@ -109,7 +109,7 @@ static void describe_categories(const DriftColumn *column, DriftColumnProfile *o
     out->n_distinct++;
     drift_profile_add_category(out, column->dictionary->pdata[code], counts[code]);
   }
-  g_ptr_array_sort(out->categories, compare_categories);
+  g_ptr_array_sort(out->categories, drift_profile_compare_categories);
   out->open = out->categories->len > DRIFT_PROFILE_MAX_CATEGORIES;
   if (out->open) g_ptr_array_set_size(out->categories, DRIFT_PROFILE_MAX_CATEGORIES);
 }
@@ -120,7 +120,7 @@ DriftProfile *drift_profile_new(const DriftTable *table, GError **error)
   gint64 first;
   profile->n_rows = table->n_rows;
   if (!drift_table_count_duplicates(table, &profile->n_duplicates, &first, error)) return NULL;
-  profile->duplicate_limit = limit_of(profile->n_duplicates, profile->n_rows);
+  profile->duplicate_limit = drift_profile_limit(profile->n_duplicates, profile->n_rows);
   for (guint i = 0; i < table->columns->len; i++) {
     const DriftColumn *column = table->columns->pdata[i];
     DriftColumnProfile *out = drift_profile_add_column(profile, column->name, column->kind);
@@ -128,7 +128,7 @@ DriftProfile *drift_profile_new(const DriftTable *table, GError **error)
       describe_categories(column, out);
     else if (!describe_numbers(column, out, error))
       return NULL;
-    out->missing_limit = limit_of(out->n_missing, out->n + out->n_missing);
+    out->missing_limit = drift_profile_limit(out->n_missing, out->n + out->n_missing);
   }
   return g_steal_pointer(&profile);
 }

@@ -2,7 +2,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "drift/profile.h"
+#include "drift/profile_internal.h"
 
 static const gchar *const names[DRIFT_N_VIOLATIONS] = {
     [DRIFT_VIOLATION_NO_COLUMN] = "no_column", [DRIFT_VIOLATION_NEW_COLUMN] = "new_column",
@@ -41,12 +41,23 @@ static void note(Finding *finding, guint64 row, const DriftValue *value)
   finding->example = text != NULL ? g_strndup(text, length) : NULL;
 }
 
+GPtrArray *drift_profile_violations_new(void)
+{
+  return g_ptr_array_new_with_free_func(violation_free);
+}
+
+void drift_profile_add_violation(GPtrArray *violations, DriftViolationKind kind, const gchar *column, guint64 count,
+                                 gint64 row, gchar *example)
+{
+  DriftViolation *violation = g_new(DriftViolation, 1);
+  *violation = (DriftViolation){kind, g_strdup(column), count, row, example};
+  g_ptr_array_add(violations, violation);
+}
+
 /* Takes the finding's example. */
 static void add(GPtrArray *violations, DriftViolationKind kind, const gchar *column, const Finding *finding)
 {
-  DriftViolation *violation = g_new(DriftViolation, 1);
-  *violation = (DriftViolation){kind, g_strdup(column), finding->count, finding->row, finding->example};
-  g_ptr_array_add(violations, violation);
+  drift_profile_add_violation(violations, kind, column, finding->count, finding->row, finding->example);
 }
 
 static void check_number(const DriftColumnProfile *profile, const DriftValue *value, double number, guint64 row,
@@ -60,8 +71,7 @@ static void check_number(const DriftColumnProfile *profile, const DriftValue *va
   if (number < profile->minimum || number > profile->maximum) note(&findings[DRIFT_VIOLATION_RANGE], row, value);
 }
 
-/* The profile's categories as a set, numbers in their shortest spelling as the values are looked up. */
-static GHashTable *category_set(const DriftColumnProfile *profile)
+GHashTable *drift_profile_category_set(const DriftColumnProfile *profile)
 {
   GHashTable *set = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
   for (guint i = 0; i < profile->categories->len; i++) {
@@ -88,7 +98,7 @@ static void check_column(const DriftColumnProfile *profile, const DriftColumn *c
                          GPtrArray *violations)
 {
   Finding findings[DRIFT_N_VIOLATIONS] = {{0, 0, NULL}};
-  g_autoptr(GHashTable) set = category_set(profile);
+  g_autoptr(GHashTable) set = drift_profile_category_set(profile);
   guint64 missing = 0;
   gboolean several = FALSE;
   DriftValue first = drift_value_missing();
@@ -135,7 +145,7 @@ GPtrArray *drift_profile_check(const DriftProfile *profile, const DriftTable *ta
   const Finding whole_column = {table->n_rows, -1, NULL};
   Finding duplicates = {0, -1, NULL};
   if (!drift_table_count_duplicates(table, &duplicates.count, &duplicates.row, error)) return NULL;
-  GPtrArray *violations = g_ptr_array_new_with_free_func(violation_free);
+  GPtrArray *violations = drift_profile_violations_new();
   for (guint i = 0; i < profile->columns->len; i++) {
     const DriftColumnProfile *expected = profile->columns->pdata[i];
     const DriftColumn *column = drift_table_get_column(table, expected->name);

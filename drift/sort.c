@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "drift/sample.h"
+#include "drift/sort_internal.h"
 
 #define SMALL 48
 #define LARGE 4096 /* from here wider digits pay for their longer tables */
@@ -87,23 +88,6 @@ static void sort_keys(guint64 *keys, guint64 *scratch, gsize n)
 
 /* --- by value ----------------------------------------------------------------------------------------------------- */
 
-/* Where values are not too unevenly spread, a number that grows linearly with the value brings them into order but for
- * a few neighbours: two passes over two digits of it, where the bits of doubles, most of which are exponent, need
- * three.
- */
-#define DIGIT_BITS 11u
-#define N_DIGITS (1u << DIGIT_BITS)
-
-typedef struct {
-  double low, scale;
-} Ruler;
-
-/* Never falls as x rises: subtraction, multiplication and truncation do not. */
-static inline guint32 place_of(const Ruler *ruler, double x)
-{
-  return (guint32)(gint32)((x - ruler->low) * ruler->scale);
-}
-
 /* Two chains of comparisons that do not wait for each other. */
 static void find_range(const double *values, gsize n, double *low, double *high)
 {
@@ -119,33 +103,43 @@ static void find_range(const double *values, gsize n, double *low, double *high)
   *high = fmax(fmax(high_odd, high_even), values[n - 1]);
 }
 
-static gboolean make_ruler(const double *values, gsize n, Ruler *ruler)
+gboolean drift_ruler_init(DriftRuler *ruler, const double *values, gsize n)
 {
   double high;
   find_range(values, n, &ruler->low, &high);
-  ruler->scale = (N_DIGITS * N_DIGITS - 1) / (high - ruler->low);
+  ruler->scale = (DRIFT_DIGITS * DRIFT_DIGITS - 1) / (high - ruler->low);
   return isfinite(high - ruler->low) && isfinite(ruler->scale) && ruler->scale > 0;
 }
 
-/* Pairs of values at the same place, as the upper digit tells: each may need moving by one. */
-static gboolean is_spread(const guint32 *counts, gsize n)
+gboolean drift_ruler_count(const DriftRuler *ruler, const double *values, gsize n, guint32 *counts)
 {
-  double pairs = 0;
-  for (guint d = 0; d < N_DIGITS; d++) pairs += (double)counts[d] * counts[d];
-  return pairs / (2 * N_DIGITS) < (double)n / 2;
+  double pairs = 0; /* of values at the same place, as the upper digit tells: each may need moving by one */
+  for (gsize i = 0; i < n; i++) {
+    guint32 place = drift_ruler_place(ruler, values[i]);
+    counts[place & (DRIFT_DIGITS - 1)]++;
+    counts[DRIFT_DIGITS + (place >> DRIFT_DIGIT_BITS)]++;
+  }
+  for (guint d = DRIFT_DIGITS; d < 2 * DRIFT_DIGITS; d++) pairs += (double)counts[d] * counts[d];
+  return pairs / (2 * DRIFT_DIGITS) < (double)n / 2;
 }
 
-static void scatter_values(const Ruler *ruler, const double *from, double *to, gsize n, guint32 *counts, guint shift)
+void drift_ruler_begin(guint32 *counts)
 {
   guint32 at = 0;
-  for (guint d = 0; d < N_DIGITS; d++) {
+  for (guint d = 0; d < DRIFT_DIGITS; d++) {
     guint32 count = counts[d];
     counts[d] = at;
     at += count;
   }
+}
+
+static void scatter_values(const DriftRuler *ruler, const double *from, double *to, gsize n, guint32 *counts,
+                           guint shift)
+{
+  drift_ruler_begin(counts);
   for (gsize i = 0; i < n; i++) {
     double x = from[i];
-    to[counts[(place_of(ruler, x) >> shift) & (N_DIGITS - 1)]++] = x;
+    to[counts[(drift_ruler_place(ruler, x) >> shift) & (DRIFT_DIGITS - 1)]++] = x;
   }
 }
 
@@ -175,17 +169,12 @@ static gboolean finish_values(double *values, gsize n, gsize most)
 /* FALSE: not in order, still a permutation. */
 static gboolean sort_by_value(double *values, double *scratch, gsize n)
 {
-  Ruler ruler;
-  if (!make_ruler(values, n, &ruler)) return FALSE;
-  g_autofree guint32 *counts = g_new0(guint32, 2 * N_DIGITS);
-  for (gsize i = 0; i < n; i++) {
-    guint32 place = place_of(&ruler, values[i]);
-    counts[place & (N_DIGITS - 1)]++;
-    counts[N_DIGITS + (place >> DIGIT_BITS)]++;
-  }
-  if (!is_spread(counts + N_DIGITS, n)) return FALSE;
+  DriftRuler ruler;
+  if (!drift_ruler_init(&ruler, values, n)) return FALSE;
+  g_autofree guint32 *counts = g_new0(guint32, 2 * DRIFT_DIGITS);
+  if (!drift_ruler_count(&ruler, values, n, counts)) return FALSE;
   scatter_values(&ruler, values, scratch, n, counts, 0);
-  scatter_values(&ruler, scratch, values, n, counts + N_DIGITS, DIGIT_BITS);
+  scatter_values(&ruler, scratch, values, n, counts + DRIFT_DIGITS, DRIFT_DIGIT_BITS);
   return finish_values(values, n, 4 * n);
 }
 
@@ -195,7 +184,7 @@ gboolean drift_sort(double *values, gsize n)
   if (n < 2) return TRUE;
   g_autofree guint64 *keys = g_try_new(guint64, 2 * n);
   if (keys == NULL) return FALSE;
-  if (n >= LARGE && sort_by_value(values, (double *)(gpointer)keys, n)) return TRUE;
+  if (n >= DRIFT_PLACES_FROM && sort_by_value(values, (double *)(gpointer)keys, n)) return TRUE;
   memcpy(keys, values, n * sizeof *keys);
   for (gsize i = 0; i < n; i++) keys[i] = key_of(keys[i]);
   if (n <= SMALL)

@@ -103,3 +103,26 @@ gboolean drift_sorted_window_get(DriftSortedWindow *window, DriftReader *reader)
   window->head = head;
   return TRUE;
 }
+
+/* Lets values[at] sink until no child is larger. */
+static void sift_down(double *values, guint at, guint n)
+{
+  double value = values[at];
+  for (guint child; (child = 2 * at + 1) < n; at = child) {
+    if (child + 1 < n && values[child + 1] > values[child]) child++;
+    if (!(values[child] > value)) break;
+    values[at] = values[child];
+  }
+  values[at] = value;
+}
+
+void drift_sort_in_place(double *values, guint n)
+{
+  for (guint i = n / 2; i-- > 0;) sift_down(values, i, n);
+  for (guint last = n; last-- > 1;) {
+    double largest = values[0];
+    values[0] = values[last];
+    values[last] = largest;
+    sift_down(values, 0, last);
+  }
+}

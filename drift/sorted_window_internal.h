@@ -30,4 +30,7 @@ gboolean drift_sorted_window_get(DriftSortedWindow *window, DriftReader *reader)
 /* First place in sorted[n] whose value is greater than `value`. */
 guint drift_sorted_place(const double *sorted, guint n, double value);
 
+/* Ascending, without memory of its own (heapsort): for detectors, which allocate nothing an event. No NaN. */
+void drift_sort_in_place(double *values, guint n);
+
 G_END_DECLS

@@ -20,9 +20,10 @@ double drift_ks_distance(const double *reference, const double *window, guint n_
   for (guint i = 0; i < n_cells; i++) {
     below_reference += reference[i];
     below_window += window[i];
-    largest = fmax(largest, fabs(below_reference / n - below_window / m));
+    double distance = fabs(below_reference * m - below_window * n);
+    if (distance > largest) largest = distance;
   }
-  return largest;
+  return largest / n / m;
 }
 
 /* Kolmogorov's survival function: the alternating series for large arguments, the theta series for small ones. */
@@ -54,12 +55,28 @@ double drift_chi_squared(const double *reference, const double *window, guint n_
     double pooled = reference[i] + window[i];
     if (pooled == 0) continue;
     filled++;
-    /* Both rows of the column at once: (a m - b n)^2 / (n m (a + b)). */
+    /* Both rows of the column at once: (a m - b n)^2 / (n m (a + b)); the same to the bit for exchanged sides. */
     double difference = reference[i] / n - window[i] / m;
-    statistic += difference * difference * n / pooled * m;
+    statistic += difference * difference / pooled * (n * m);
   }
   *df = filled - 1;
   return filled < 2 ? 0 : statistic;
+}
+
+static double likelihood_term(double count, double expected)
+{
+  return count > 0 ? 2 * count * log(count / expected) : 0;
+}
+
+double drift_likelihood_ratio(const double *reference, const double *window, guint n_cells)
+{
+  double n = sum_of(reference, n_cells), m = sum_of(window, n_cells), sum = 0;
+  if (n == 0 || m == 0) return NAN;
+  for (guint i = 0; i < n_cells; i++) {
+    double share = (reference[i] + window[i]) / (n + m);
+    sum += likelihood_term(reference[i], n * share) + likelihood_term(window[i], m * share);
+  }
+  return fmax(0, sum);
 }
 
 double drift_psi(const double *reference, const double *window, guint n_cells)
@@ -68,7 +85,7 @@ double drift_psi(const double *reference, const double *window, guint n_cells)
   if (n == 0 || m == 0) return NAN;
   for (guint i = 0; i < n_cells; i++) {
     double p = (reference[i] + .5) / (n + .5 * n_cells), q = (window[i] + .5) / (m + .5 * n_cells);
-    sum += (p - q) * log(p / q);
+    sum += fabs(p - q) * log(fmax(p, q) / fmin(p, q)); /* the same to the bit for exchanged sides */
   }
   return sum;
 }

@@ -15,6 +15,10 @@ double drift_ks_p(double distance, double n_reference, double n_window);
  * number of the others less one; 0 with df 0 when fewer than two are left. */
 double drift_chi_squared(const double *reference, const double *window, guint n_cells, guint *df);
 
+/* Likelihood ratio G of the same table, chi-squared in the limit. Where expected counts are small its far tail is right
+ * (to the leading order of large deviations) and Pearson's is too heavy. */
+double drift_likelihood_ratio(const double *reference, const double *window, guint n_cells);
+
 /* Population stability index with half a count added to every cell (so that it is finite), natural logarithm. Its null
  * is (1/n + 1/m) times chi-squared with k - 1 degrees of freedom. */
 double drift_psi(const double *reference, const double *window, guint n_cells);

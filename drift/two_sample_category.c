@@ -43,8 +43,9 @@ void drift_g_test(const double *reference, const double *current, guint n_cells,
   double total = margins.n + margins.m, sum = 0;
   for (guint c = 0; c < n_cells; c++) {
     double share = (reference[c] + current[c]) / total;
-    if (reference[c] > 0) sum += reference[c] * log(reference[c] / margins.n / share);
-    if (current[c] > 0) sum += current[c] * log(current[c] / margins.m / share);
+    double of_reference = reference[c] > 0 ? reference[c] * log(reference[c] / margins.n / share) : 0;
+    double of_current = current[c] > 0 ? current[c] * log(current[c] / margins.m / share) : 0;
+    sum += of_reference + of_current; /* at once: the same to the bit for exchanged sides */
   }
   result->statistic = fmax(0, 2 * sum);
   result->df = margins.filled - 1;
@@ -102,8 +103,9 @@ void drift_yates_test(const double *reference, const double *current, guint n_ce
   TwoByTwo t;
   if (!two_by_two(reference, current, n_cells, &t, result)) return;
   double total = t.n + t.m, columns[] = {t.reference[0] + t.current[0], t.reference[1] + t.current[1]}, sum = 0;
-  /* All four cells are as far from their expectation; the correction takes at most that. */
-  double away = fabs(t.reference[0] - t.n * columns[0] / total), corrected = away - fmin(.5, away);
+  /* All four cells are as far from their expectation, |ad - bc| / total; the correction takes at most that. */
+  double away = fabs(t.reference[0] * t.current[1] - t.reference[1] * t.current[0]) / total;
+  double corrected = away - fmin(.5, away);
   for (guint c = 0; c < 2; c++) sum += corrected * corrected * total / columns[c] * (1 / t.n + 1 / t.m);
   result->statistic = sum;
   result->df = 1;
@@ -137,6 +139,13 @@ static gboolean sum_tables(const TwoByTwo *t, double step, double *all, double *
   return isfinite(*all);
 }
 
+/* The sides in an order of their own, so that exchanging them changes no bit of p. */
+static void order_sides(TwoByTwo *t)
+{
+  if (t->n < t->m || (t->n == t->m && t->reference[0] <= t->current[0])) return;
+  *t = (TwoByTwo){t->m, t->n, {t->current[0], t->current[1]}, {t->reference[0], t->reference[1]}};
+}
+
 void drift_fisher_exact(const double *reference, const double *current, guint n_cells, DriftTestResult *result)
 {
   TwoByTwo t;
@@ -144,6 +153,7 @@ void drift_fisher_exact(const double *reference, const double *current, guint n_
   double all = 1, no_likelier = 1;
   result->statistic = t.reference[0] * t.current[1] / (t.reference[1] * t.current[0]);
   result->p_from = "exact";
+  order_sides(&t);
   if (sum_tables(&t, -1, &all, &no_likelier) && sum_tables(&t, 1, &all, &no_likelier))
     result->p = fmin(1, no_likelier / all);
   else

@@ -47,10 +47,10 @@ typedef struct {
 void drift_window_settings_init(DriftWindowSettings *settings);
 
 /* How a window's share of the alarm budget is spent. The rest is kept back: far tails of limit laws are not exact. */
-#define DRIFT_BUDGET_WINDOW .25   /* features and outputs of the window itself */
-#define DRIFT_BUDGET_HORIZON .125 /* features and outputs of the sums of 2 … 32 windows, equal parts */
-#define DRIFT_BUDGET_QUALITY .0625
-#define DRIFT_BUDGET_JOINT .0625
+#define DRIFT_BUDGET_WINDOW .1   /* features and outputs of the window itself */
+#define DRIFT_BUDGET_HORIZON .05 /* features and outputs of the sums of 2 … 32 windows, equal parts */
+#define DRIFT_BUDGET_QUALITY .025
+#define DRIFT_BUDGET_JOINT .025
 /* Levels for the sum of the last 2^scale windows (0: the window itself; see drift/horizon.h). `events`: those of one
  * window that no window before it had; `budget`: false alarms allowed in `per_events`. A level is at most .05. */
 void drift_window_settings_spend(DriftWindowSettings *settings, double budget, double per_events, double events,

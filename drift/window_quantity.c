@@ -9,6 +9,8 @@
 /* Expected count, on the smaller side, from which the limit laws hold (checked by simulation in
  * tests/unit/drift_calibration_test.c). */
 #define ENOUGH_EXPECTED 5
+/* p below which the limit law of Pearson's statistic is not trusted by itself. */
+#define FAR_TAIL .01
 /* Coarse cells of a numeric quantity at most. */
 #define COARSE_CELLS 10
 /* Pooled rows from which a category is one of its own in the permutation test. */
@@ -34,6 +36,17 @@ static double js_distance(double divergence)
   return sqrt(fmax(0, divergence) / G_LN2);
 }
 
+/* With five expected rows in a cell the limit law holds at levels of tests, but an alarm budget asks for p of 1e-6 and
+ * less: there Pearson's statistic has the tail of a Poisson count, and the likelihood ratio's p is the right one. */
+static double guarded_chi_squared_p(const DriftCells *coarse, const DriftFeatureVerdict *verdict,
+                                    const DriftDispersion *dispersion)
+{
+  double p = drift_dispersed_chi_squared_sf(verdict->chi_squared, verdict->chi_squared_df, dispersion);
+  if (!(p < FAR_TAIL)) return p;
+  double ratio = drift_likelihood_ratio(coarse->reference, coarse->window, coarse->n_cells);
+  return fmax(p, drift_dispersed_chi_squared_sf(ratio, verdict->chi_squared_df, dispersion));
+}
+
 static void test_by_limit_laws(const DriftCells *coarse, const DriftDispersion *dispersion,
                                DriftFeatureVerdict *verdict)
 {
@@ -48,7 +61,7 @@ static void test_by_limit_laws(const DriftCells *coarse, const DriftDispersion *
   null_mean = drift_js_null_mean(coarse->reference, coarse->window, coarse->n_cells);
   verdict->effect = js_distance(divergence - dispersion->cells * null_mean);
   double df = verdict->chi_squared_df;
-  verdict->chi_squared_p = drift_dispersed_chi_squared_sf(verdict->chi_squared, df, dispersion);
+  verdict->chi_squared_p = guarded_chi_squared_p(coarse, verdict, dispersion);
   verdict->psi_p = drift_dispersed_chi_squared_sf(verdict->psi / scale, df, dispersion);
   verdict->js_p = drift_dispersed_chi_squared_sf(df * divergence / null_mean, df, dispersion);
 }
@@ -90,10 +103,10 @@ static void test_numeric(const DriftCells *cells, guint quantity, const DriftDis
   double enough = ENOUGH_EXPECTED * total / fmin(cells->n, cells->m);
   verdict->ks = drift_ks_distance(cells->reference, cells->window, cells->n_cells);
   verdict->ks_p = drift_dispersed_ks_p(verdict->ks, cells->n, cells->m, dispersion);
-  DriftCells coarse, thin;
+  DriftCells coarse, thin = {.n_cells = 0};
   drift_cells_coarsen_ordered(cells, fmax(enough, share), &coarse);
-  drift_cells_coarsen_ordered(cells, share, &thin);
   gboolean by_limit = coarse.n_cells >= 2;
+  if (!by_limit) drift_cells_coarsen_ordered(cells, share, &thin);
   verdict->test = by_limit ? "2 min(KS, chi-squared)" : "2 min(KS, chi-squared by permutation)";
   if (by_limit)
     test_by_limit_laws(&coarse, dispersion, verdict);
@@ -197,13 +210,23 @@ void drift_window_test_quantity(const DriftAccumulator *profile, const DriftBase
   drift_cells_clear(&cells);
 }
 
-/* Categories that the reference shows once: as many rows of it would be unseen if their row were left out. */
-static guint64 count_singletons(const DriftAccumulator *profile, guint index)
+/* Categories that the reference shows so often. */
+static guint64 count_categories_shown(const DriftAccumulator *profile, guint index, guint64 times)
 {
   const DriftQuantity *quantity = &profile->grid->quantities[index];
-  guint64 singletons = 0;
-  for (guint i = 0; i < quantity->n_bins; i++) singletons += drift_counts_get(&profile->tallies[index].counts, i) == 1;
-  return singletons;
+  guint64 n = 0;
+  for (guint i = 0; i < quantity->n_bins; i++) n += drift_counts_get(&profile->tallies[index].counts, i) == times;
+  return n;
+}
+
+/* Categories shown once are as many rows as would be unseen if their row were left out (Good and Turing). What is
+ * really unseen differs from that with variance (singletons + 2 doubletons)/n^2, not singletons/n^2 (Robbins 1968): the
+ * multiple of a comparison with m rows. */
+static double unseen_inflation(const DriftAccumulator *profile, guint index, double singletons, double n, double m)
+{
+  if (singletons == 0) return 1;
+  double of_reference = 1 + 2 * (double)count_categories_shown(profile, index, 2) / singletons;
+  return (of_reference / n + 1 / m) / (1 / n + 1 / m);
 }
 
 /* Rows that come in bursts count as fewer; rounded against a rise. */
@@ -223,7 +246,8 @@ void drift_window_test_quality(const DriftAccumulator *profile, const DriftBasel
   gboolean numeric = profile->grid->quantities[quantity].kind == DRIFT_NUMERIC;
   /* The grid was made from the reference, so nothing of it is unseen or out of range by construction. What leaving each
    * row out would give is the fair count: its singletons (Good and Turing), and its two extremes. */
-  guint64 unseen = reference.unseen + (numeric ? 0 : count_singletons(profile, quantity));
+  guint64 singletons = numeric ? 0 : count_categories_shown(profile, quantity, 1),
+          unseen = reference.unseen + singletons;
   guint64 outside = reference.out_of_range + (numeric ? 2 : 0);
   const guint64 before[DRIFT_N_QUALITY] = {reference.missing, unseen, outside};
   const guint64 after[DRIFT_N_QUALITY] = {now.missing, now.unseen, now.out_of_range};
@@ -232,7 +256,8 @@ void drift_window_test_quality(const DriftAccumulator *profile, const DriftBasel
   drift_baseline_disperse(baseline, quantity, n, m, &dispersion);
   /* What the reference lacks has no baseline of its own: values come in bursts as the others do. */
   double values = fmax(dispersion.first, dispersion.steps);
-  const double inflation[DRIFT_N_QUALITY] = {dispersion.missing, values, values};
+  const double inflation[DRIFT_N_QUALITY] = {
+      dispersion.missing, values * unseen_inflation(profile, quantity, (double)singletons, n, m), values};
   for (guint i = 0; i < DRIFT_N_QUALITY; i++) {
     p[i] = rise_p((double)before[i], n, (double)after[i], m, inflation[i]);
     rise[i] = rate(after[i], window->n_events) - rate(before[i], profile->n_events);

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "drift/fairness.h"
 #include "pipeline/evaluate_metrics.h"
 #include "pipeline/trainer_random.h"
 #include "pipeline/trainer_rows.h"
@@ -115,70 +116,42 @@ static void measure_classifier(const Predictions *predictions, const PipelineMod
 
 /* --- fairness ----------------------------------------------------------------------------------------------------- */
 
-typedef struct {
-  guint64 rows, selected;
-} Group;
-
-static double selection_rate(const Group *group)
+/* The lowest selection rate over the highest among the groups of the column, when it is the worst so far. Groups as in
+ * `kedge bias`: values, quarters of a number with many. */
+static void note_impact(const DriftFairnessRows *rows, const DriftColumn *column, PipelineEvaluation *evaluation)
 {
-  return (double)group->selected / (double)group->rows;
-}
-
-/* Rows and selected rows (predicted positive) by value of the feature: text -> Group. */
-static GHashTable *count_groups(const Predictions *predictions, const DriftColumn *column, const guint *decisions)
-{
-  GHashTable *groups = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
-  for (gsize i = 0; i < predictions->n; i++) {
-    gchar buffer[DRIFT_NUMBER_TEXT_SIZE];
-    gsize length;
-    DriftValue value = drift_column_get_value(column, i);
-    const gchar *text = drift_value_to_text(&value, buffer, &length);
-    if (!text) continue;
-    g_autofree gchar *name = g_strndup(text, length);
-    Group *group = g_hash_table_lookup(groups, name);
-    if (!group) {
-      if (g_hash_table_size(groups) == MOST_GROUPS) {
-        g_hash_table_remove_all(groups);
-        return groups;
-      }
-      group = g_new0(Group, 1);
-      g_hash_table_insert(groups, g_steal_pointer(&name), group);
-    }
-    group->rows++;
-    if (decisions[i] == predictions->schema->positive_class) group->selected++;
-  }
-  return groups;
-}
-
-/* The lowest selection rate over the highest among the feature's groups, when it is the worst so far. */
-static void note_impact(const gchar *feature, GHashTable *groups, PipelineEvaluation *evaluation)
-{
-  const gchar *lowest_name = NULL, *highest_name = NULL;
-  const Group *lowest = NULL, *highest = NULL;
-  g_autoptr(GList) names = g_list_sort(g_hash_table_get_keys(groups), (GCompareFunc)strcmp); /* ties by name */
-  for (GList *item = names; item; item = item->next) {
-    const Group *group = g_hash_table_lookup(groups, item->data);
-    if (group->rows < SMALLEST_GROUP) continue;
-    if (!lowest || selection_rate(group) < selection_rate(lowest)) lowest = group, lowest_name = item->data;
-    if (!highest || selection_rate(group) > selection_rate(highest)) highest = group, highest_name = item->data;
-  }
-  if (!lowest || lowest == highest || highest->selected == 0) return;
-  double impact = selection_rate(lowest) / selection_rate(highest);
+  g_autoptr(DriftGrouping) grouping = drift_grouping_new(&column, 1, rows->n, NULL);
+  if (!grouping || grouping->n_groups > MOST_GROUPS) return;
+  DriftFairnessSettings settings;
+  drift_fairness_settings_init(&settings);
+  settings.minimum_group = SMALLEST_GROUP;
+  g_autoptr(DriftFairness) fairness = drift_fairness_new(rows, grouping, &settings, NULL);
+  if (!fairness) return;
+  DriftFairnessRange range;
+  drift_fairness_between(fairness, DRIFT_RATE_SELECTION, &range);
+  double impact = range.ratio.value;
+  if (range.ratio.undefined) return;
   if (!isnan(evaluation->disparate_impact_worst) && impact >= evaluation->disparate_impact_worst) return;
   evaluation->disparate_impact_worst = impact;
   g_free(evaluation->disparate_impact_group);
-  evaluation->disparate_impact_group = g_strdup_printf("%s=%s vs %s", feature, lowest_name, highest_name);
+  evaluation->disparate_impact_group = g_strdup_printf("%s=%s vs %s", grouping->attribute,
+                                                       grouping->names[range.lowest], grouping->names[range.highest]);
 }
 
 static void measure_impact(const Predictions *predictions, const guint *decisions, PipelineEvaluation *evaluation)
 {
-  if (predictions->schema->task != DRIFT_TASK_BINARY) return;
-  for (guint i = 0; i < drift_schema_n_features(predictions->schema); i++) {
-    const DriftFeature *feature = drift_schema_get_feature(predictions->schema, i);
+  const DriftSchema *schema = predictions->schema;
+  if (schema->task != DRIFT_TASK_BINARY) return;
+  g_autofree gint8 *label = g_new(gint8, predictions->n + 1), *decision = g_new(gint8, predictions->n + 1);
+  for (gsize i = 0; i < predictions->n; i++) {
+    label[i] = (guint)target(predictions, i) == schema->positive_class;
+    decision[i] = decisions[i] == schema->positive_class;
+  }
+  const DriftFairnessRows rows = {.n = predictions->n, .label = label, .prediction = decision};
+  for (guint i = 0; i < drift_schema_n_features(schema); i++) {
+    const DriftFeature *feature = drift_schema_get_feature(schema, i);
     const DriftColumn *column = feature->sensitive ? drift_table_get_column(predictions->table, feature->name) : NULL;
-    if (!column) continue;
-    g_autoptr(GHashTable) groups = count_groups(predictions, column, decisions);
-    note_impact(feature->name, groups, evaluation);
+    if (column) note_impact(&rows, column, evaluation);
   }
 }
 

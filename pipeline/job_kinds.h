@@ -11,6 +11,7 @@
  *                  "adversarial_steps", "holdout_fraction" (last rows in time, for the gate), "champion": VERSION,
  *                  "gate": {"confidence", "robust_epsilon", "robust_steps"}, "incident": ID}
  *            Optional: "backend", "weight_decay", "validation_fraction", "checkpoint_seconds",
+ *                  "reweigh" (true: by all sensitive features crossed),
  *                  "limits": {"cpu_seconds", "memory_bytes"}; members that are not known are left alone.
  *            result {"version": N, "rows": n, "holdout": n, "data": […], "rehearsal": […],
  *                    "unusable": n (rows without a label of a known class),

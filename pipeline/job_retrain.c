@@ -78,10 +78,28 @@ static gboolean train_from_checkpoint(PipelineTraining *training, const Pipeline
   return train(training, options, error);
 }
 
+static gchar **sensitive_names(const DriftSchema *schema)
+{
+  GPtrArray *names = g_ptr_array_new();
+  for (guint i = 0; i < drift_schema_n_features(schema); i++) {
+    const DriftFeature *feature = drift_schema_get_feature(schema, i);
+    if (feature->sensitive) g_ptr_array_add(names, g_strdup(feature->name));
+  }
+  g_ptr_array_add(names, NULL);
+  return (gchar **)g_ptr_array_free(names, FALSE);
+}
+
 static gboolean learn(PipelineTraining *training, GError **error)
 {
   PipelineTrainOptions options;
   if (!read_options(training, &options, error)) return FALSE;
+  g_auto(GStrv) sensitive = sensitive_names(training->schema);
+  if (json_is_true(json_object_get(training->spec, "reweigh"))) {
+    if (training->schema->task == DRIFT_TASK_BINARY && *sensitive != NULL)
+      options.reweigh = (const gchar *const *)sensitive;
+    else
+      pipeline_job_log(training->context, "rows are not reweighed: that needs two classes and a sensitive feature");
+  }
   g_autofree gchar *checkpoint = checkpoint_path(training->context);
   if (checkpoint != NULL && g_mkdir_with_parents(training->context->state_directory, 0750) == 0)
     options.checkpoint = checkpoint;

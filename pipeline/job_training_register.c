@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "drift/accumulator.h"
+#include "drift/baseline.h"
 #include "registry/model.h"
 
 /* The model's grid: the champion's, else that of the version it was made from, else the newest that has one. Panes of
@@ -68,8 +69,9 @@ static gboolean make_profile(PipelineTraining *training, const gchar *grid_diges
   g_autoptr(PipelineModel) model = pipeline_model_load(training->trained.onnx, training->schema, NULL, error);
   if (model == NULL || !add_outputs(training, model, error)) return FALSE;
   g_autoptr(DriftAccumulator) profile = drift_accumulator_from_table(grid, training->train, error);
-  if (profile == NULL) return FALSE;
-  g_autoptr(GBytes) bytes = drift_accumulator_to_bytes(profile);
+  g_autoptr(DriftBaseline) baseline = profile != NULL ? drift_baseline_new(profile, training->train, error) : NULL;
+  if (baseline == NULL) return FALSE;
+  g_autoptr(GBytes) bytes = drift_reference_to_bytes(profile, baseline);
   *profile_digest = registry_artifacts_put(artifacts, bytes, error);
   return *profile_digest != NULL;
 }

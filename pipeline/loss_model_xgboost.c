@@ -13,7 +13,9 @@ static gboolean failed(GError **error)
   return FALSE;
 }
 
-static gboolean data_new(const DriftMatrix *features, const double *targets, DMatrixHandle *data, GError **error)
+/* targets and weights: [n] or NULL. */
+static gboolean data_new(const DriftMatrix *features, const double *targets, const double *weights, DMatrixHandle *data,
+                         GError **error)
 {
   gsize cells = features->n * features->d;
   g_autofree float *values = g_try_new(float, MAX(cells, features->n) + 1);
@@ -24,19 +26,30 @@ static gboolean data_new(const DriftMatrix *features, const double *targets, DMa
   }
   for (gsize i = 0; i < cells; i++) values[i] = (float)features->values[i];
   if (XGDMatrixCreateFromMat(values, features->n, features->d, NAN, data) != 0) return failed(error);
-  if (targets == NULL) return TRUE;
-  for (gsize i = 0; i < features->n; i++) values[i] = (float)targets[i];
-  if (XGDMatrixSetFloatInfo(*data, "label", values, features->n) == 0) return TRUE;
-  XGDMatrixFree(*data);
-  return failed(error);
+  const struct {
+    const gchar *field;
+    const double *numbers;
+  } fields[] = {{"label", targets}, {"weight", weights}};
+  for (guint f = 0; f < G_N_ELEMENTS(fields); f++) {
+    if (fields[f].numbers == NULL) continue;
+    for (gsize i = 0; i < features->n; i++) values[i] = (float)fields[f].numbers[i];
+    if (XGDMatrixSetFloatInfo(*data, fields[f].field, values, features->n) == 0) continue;
+    XGDMatrixFree(*data);
+    return failed(error);
+  }
+  return TRUE;
 }
 
 /* What the trees start from: the mean, so that few rounds suffice far from .5. */
-static double start_of(const double *targets, gsize n, DriftGoal goal)
+static double start_of(const double *targets, const double *weights, gsize n, DriftGoal goal)
 {
-  double sum = 0;
-  for (gsize i = 0; i < n; i++) sum += targets[i];
-  double mean = n > 0 ? sum / (double)n : 0;
+  double sum = 0, total = 0;
+  for (gsize i = 0; i < n; i++) {
+    double weight = weights != NULL ? weights[i] : 1;
+    sum += weight * targets[i];
+    total += weight;
+  }
+  double mean = total > 0 ? sum / total : 0;
   return goal == DRIFT_GOAL_PROBABILITY ? CLAMP(mean, 1e-6, 1 - 1e-6) : mean;
 }
 
@@ -68,8 +81,8 @@ static void xgboost_free(gpointer model)
   XGBoosterFree(model);
 }
 
-static gpointer xgboost_fit(const DriftMatrix *features, const double *targets, DriftGoal goal, guint64 seed,
-                            GError **error)
+static gpointer xgboost_fit_weighted(const DriftMatrix *features, const double *targets, const double *weights,
+                                     DriftGoal goal, guint64 seed, GError **error)
 {
   DMatrixHandle data;
   BoosterHandle booster = NULL;
@@ -77,14 +90,20 @@ static gpointer xgboost_fit(const DriftMatrix *features, const double *targets, 
     g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID, "no rows or no columns to learn from");
     return NULL;
   }
-  if (!data_new(features, targets, &data, error)) return NULL;
+  if (!data_new(features, targets, weights, &data, error)) return NULL;
   gboolean done = XGBoosterCreate(&data, 1, &booster) == 0 || failed(error);
-  done = done && configure(booster, goal, start_of(targets, features->n, goal), seed, error);
+  done = done && configure(booster, goal, start_of(targets, weights, features->n, goal), seed, error);
   for (int round = 0; done && round < ROUNDS; round++)
     done = XGBoosterUpdateOneIter(booster, round, data) == 0 || failed(error);
   XGDMatrixFree(data);
   if (!done && booster != NULL) g_clear_pointer(&booster, xgboost_free);
   return booster;
+}
+
+static gpointer xgboost_fit(const DriftMatrix *features, const double *targets, DriftGoal goal, guint64 seed,
+                            GError **error)
+{
+  return xgboost_fit_weighted(features, targets, NULL, goal, seed, error);
 }
 
 static gboolean xgboost_predict(gconstpointer model, const DriftMatrix *features, double *predictions, GError **error)
@@ -96,7 +115,7 @@ static gboolean xgboost_predict(gconstpointer model, const DriftMatrix *features
   bst_ulong dimensions;
   const float *values;
   if (features->n == 0) return TRUE;
-  if (!data_new(features, NULL, &data, error)) return FALSE;
+  if (!data_new(features, NULL, NULL, &data, error)) return FALSE;
   /* XGBoost's handles are not const, prediction leaves the model as it is */
   gboolean done =
       XGBoosterPredictFromDMatrix((BoosterHandle)model, data, configuration, &shape, &dimensions, &values) == 0 ||
@@ -113,4 +132,5 @@ const DriftLearner pipeline_loss_model_xgboost = {
     .fit = xgboost_fit,
     .predict = xgboost_predict,
     .free = xgboost_free,
+    .fit_weighted = xgboost_fit_weighted,
 };

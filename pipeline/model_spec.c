@@ -168,7 +168,8 @@ DriftSchema *pipeline_model_spec_parse(const gchar *json, GError **error)
   json_error_t problem;
   json_t *root = json_loads(json, JSON_REJECT_DUPLICATES, &problem);
   if (!root) {
-    invalid(error, "line %d, column %d: %s", problem.line, problem.column, problem.text);
+    g_autofree gchar *what = g_utf8_make_valid(problem.text, -1); /* jansson cuts what it quotes within a letter */
+    invalid(error, "line %d, column %d: %s", problem.line, problem.column, what);
     return NULL;
   }
   DriftSchema *schema = parse_root(root, error);

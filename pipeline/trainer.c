@@ -79,7 +79,8 @@ typedef struct {
   PipelineTrainerRows *rows;
   PipelineNetworkGraph *graph;
   float *x;
-  float *weights;             /* or NULL */
+  float *weights; /* or NULL */
+  PipelineReweighing reweighing;
   PipelineAttackSpace *space; /* or NULL */
   PipelineFitData data;
   PipelineFit *fit;
@@ -119,19 +120,24 @@ static gboolean prepare_graph(Training *training, GError **error)
 
 static gboolean prepare_weights(Training *training, GError **error)
 {
-  const double *given = training->options->row_weights;
-  if (!given) return TRUE;
+  const PipelineTrainOptions *options = training->options;
+  guint64 n = training->table->n_rows;
+  if (!options->row_weights && !options->reweigh) return TRUE;
   double sum = 0;
-  training->weights = g_new(float, training->table->n_rows);
-  for (guint64 i = 0; i < training->table->n_rows; i++) {
-    if (!(given[i] >= 0 && isfinite(given[i]))) {
-      g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID, "the weight of row %" G_GUINT64_FORMAT " is %g", i,
-                  given[i]);
-      return FALSE;
-    }
-    training->weights[i] = (float)given[i];
+  g_autofree double *weights = g_new(double, MAX(n, 1));
+  for (guint64 i = 0; i < n; i++) {
+    weights[i] = options->row_weights ? options->row_weights[i] : 1;
+    if (weights[i] >= 0 && isfinite(weights[i])) continue;
+    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID, "the weight of row %" G_GUINT64_FORMAT " is %g", i,
+                weights[i]);
+    return FALSE;
   }
-  for (guint64 i = 0; i < training->rows->n_train; i++) sum += given[training->rows->rows[i]];
+  if (options->reweigh && !pipeline_reweigh(training->table, training->schema, options->reweigh, training->rows,
+                                            weights, &training->reweighing, error))
+    return FALSE;
+  training->weights = g_new(float, MAX(n, 1));
+  for (guint64 i = 0; i < n; i++) training->weights[i] = (float)weights[i];
+  for (guint64 i = 0; i < training->rows->n_train; i++) sum += weights[training->rows->rows[i]];
   if (sum > 0) return TRUE;
   g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID, "every training row has weight 0");
   return FALSE;
@@ -310,7 +316,8 @@ static gboolean deliver(const Training *training, PipelineTrainResult *result, G
                                   .validation_loss = state->best_epoch > 0 ? state->best_loss : NAN,
                                   .validation_metric = state->best_metric,
                                   .seconds = seconds_since(training->started),
-                                  .samples_per_second = samples_per_second(training)};
+                                  .samples_per_second = samples_per_second(training),
+                                  .reweighing = training->reweighing};
   return TRUE;
 }
 

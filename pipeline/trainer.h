@@ -4,6 +4,7 @@
 #include "drift/schema.h"
 #include "drift/table.h"
 #include "pipeline/error.h"
+#include "pipeline/reweigh.h"
 
 G_BEGIN_DECLS
 
@@ -20,6 +21,9 @@ typedef struct {
   gboolean shuffle_split;
   guint64 seed;
   const double *row_weights; /* [n_rows] or NULL */
+  /* NULL, or NULL-terminated columns: row weights are multiplied by those that make label and group independent over
+   * the training rows (pipeline/reweigh.h) */
+  const gchar *const *reweigh;
   /* adversarial training: 0 = none. PGD, L-infinity on the numeric features in units of their standard deviations in
    * the table */
   double adversarial_epsilon;
@@ -47,6 +51,7 @@ typedef struct {
   guint64 n_train, n_validation, n_skipped; /* skipped: rows whose label is missing or no class of the schema */
   double train_loss, validation_loss, validation_metric; /* accuracy, or -rmse */
   double seconds, samples_per_second;
+  PipelineReweighing reweighing; /* n_groups 0: none */
 } PipelineTrainResult;
 void pipeline_train_result_clear(PipelineTrainResult *result);
 

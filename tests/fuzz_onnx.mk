@@ -13,9 +13,12 @@ $(ONNX_FUZZ_BUILD)/onnx_fuzz: tests/fuzz/onnx_fuzz.c $(ONNX_FUZZ_SOURCES) $(BUIL
 	clang-14 -std=gnu17 $(ONNX_FUZZ_FLAGS) $(PKG_CFLAGS) -o $@ $< $(ONNX_FUZZ_SOURCES) $(BUILD)/generated/onnx-ml.pb-c.c \
 	  $(BUILD)/libkedge-drift.a $(PKG_LIBS) -ldnnl -ldl -lm
 
+FUZZERS += fuzz-onnx
 .PHONY: fuzz-onnx
-fuzz-onnx: $(ONNX_FUZZ_BUILD)/onnx_fuzz $(ONNX_PYTHON) ## fuzz the ONNX reader for FUZZ_SECONDS (20)
-	@mkdir -p $(ONNX_FUZZ_BUILD)/onnx_corpus
-	PYTHONDONTWRITEBYTECODE=1 $(ONNX_PYTHON) tests/fuzz/onnx_corpus.py $(ONNX_FUZZ_BUILD)/onnx_seeds
+fuzz-onnx: $(ONNX_FUZZ_BUILD)/onnx_fuzz ## fuzz the ONNX reader for FUZZ_SECONDS (20); after check-onnx with more seeds
+	@mkdir -p $(ONNX_FUZZ_BUILD)/onnx_corpus $(ONNX_FUZZ_BUILD)/onnx_seeds
+	@cp tests/fixtures/onnx/*.onnx $(ONNX_FUZZ_BUILD)/onnx_seeds
+	@if [ -x $(ONNX_PYTHON) ]; then \
+	  PYTHONDONTWRITEBYTECODE=1 $(ONNX_PYTHON) tests/fuzz/onnx_corpus.py $(ONNX_FUZZ_BUILD)/onnx_seeds; fi
 	$(ONNX_FUZZ_BUILD)/onnx_fuzz -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=4096 -print_final_stats=1 \
 	  -artifact_prefix=$(ONNX_FUZZ_BUILD)/ $(ONNX_FUZZ_BUILD)/onnx_corpus $(ONNX_FUZZ_BUILD)/onnx_seeds

@@ -41,6 +41,7 @@ int LLVMFuzzerTestOneInput(const guint8 *data, size_t size)
   g_autoptr(GError) error = NULL;
   g_autoptr(DriftProfile) profile = profile_from_text((const gchar *)data, size, &error);
   g_assert((profile == NULL) == (error != NULL));
+  g_assert(error == NULL || g_utf8_validate(error->message, -1, NULL));
   if (profile == NULL) return 0;
   char *text = dump(profile);
   g_autoptr(DriftProfile) again = profile_from_text(text, strlen(text), &error);

@@ -9,6 +9,7 @@ int LLVMFuzzerTestOneInput(const guint8 *data, size_t size)
   g_autoptr(GError) error = NULL;
   g_autoptr(DriftSchema) schema = pipeline_model_spec_parse(json, &error);
   g_assert((schema == NULL) == (error != NULL));
+  g_assert(error == NULL || g_utf8_validate(error->message, -1, NULL));
   if (schema == NULL) return 0;
   g_autofree gchar *text = pipeline_model_spec_format(schema);
   g_autoptr(DriftSchema) again = pipeline_model_spec_parse(text, &error);

@@ -64,6 +64,7 @@ static void use_grid(GBytes *bytes, gboolean framed_here)
   g_autoptr(GBytes) state = drift_accumulator_to_bytes(user);
   g_autoptr(DriftAccumulator) restored = drift_accumulator_from_bytes(grid, state, &error);
   g_assert_no_error(error);
+  g_assert(restored != NULL);
 }
 
 static void use_label_rows(GBytes *bytes, gboolean framed_here)

@@ -6,6 +6,7 @@
 
 #include "drift/bias.h"
 #include "drift/bias_audit.h"
+#include "drift/bytes_internal.h"
 #include "drift/fairness.h"
 #include "drift/window.h"
 
@@ -356,6 +357,45 @@ START_TEST(a_restored_bias_audit_continues_identically)
 }
 END_TEST
 
+/* Bytes with a digest that fits: refused, or an audit that takes rows and says its findings. */
+START_TEST(forged_audit_states_are_refused_or_sound)
+{
+  const double rates[] = {.5, .4};
+  g_autoptr(DriftBiasAudit) audit = make_audit(&usual);
+  g_autoptr(GRand) random = g_rand_new_with_seed(8);
+  for (guint i = 0; i < 200; i++) {
+    DriftLabelRow row = draw(random, rates);
+    drift_bias_audit_update(audit, &row);
+  }
+  g_autoptr(GBytes) bytes = drift_bias_audit_to_bytes(audit);
+  g_autoptr(GBytes) raw = drift_frame_unpack("KBAU", 1, 1 << 20, "test", bytes, NULL);
+  gsize length;
+  const guint8 *data = g_bytes_get_data(raw, &length);
+  guint sound = 0;
+  for (guint k = 0; k < 4000; k++) {
+    static const guint8 patterns[] = {0, 1, 0x7f, 0x80, 0xff};
+    g_autoptr(GByteArray) forged = g_byte_array_new();
+    g_byte_array_append(forged, data, (guint)length);
+    for (guint j = 0; j <= k % 3; j++)
+      forged->data[g_rand_int_range(random, 0, (gint)length)] ^= patterns[g_rand_int_range(random, 0, 5)];
+    g_autoptr(GBytes) frame = drift_frame_pack("KBAU", 1, forged);
+    g_autoptr(DriftBiasAudit) read = drift_bias_audit_from_bytes(frame, NULL);
+    if (read == NULL) continue;
+    sound++;
+    for (guint i = 0; i < 20; i++) {
+      DriftLabelRow row = draw(random, rates);
+      drift_bias_audit_update(read, &row);
+    }
+    for (guint i = 0; i < drift_bias_audit_n(read); i++) {
+      DriftBiasAuditFinding finding;
+      drift_bias_audit_get(read, i, &finding);
+      ck_assert(finding.group != NULL && finding.p >= 0 && finding.p <= 1);
+    }
+  }
+  ck_assert_uint_gt(sound, 0); /* a name may be another name */
+}
+END_TEST
+
 START_TEST(an_audit_of_nothing_says_why)
 {
   static const struct {
@@ -393,6 +433,7 @@ int main(void)
   tcase_add_test(tests, findings_name_their_groups_and_the_alarm_is_at_alpha);
   tcase_add_test(tests, each_rate_takes_its_own_rows);
   tcase_add_test(tests, a_restored_bias_audit_continues_identically);
+  tcase_add_test(tests, forged_audit_states_are_refused_or_sound);
   tcase_add_test(tests, an_audit_of_nothing_says_why);
   suite_add_tcase(suite, tests);
   SRunner *runner = srunner_create(suite);

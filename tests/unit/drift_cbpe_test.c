@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "drift/cbpe.h"
+#include "drift/mersenne_twister.h"
 #include "drift/order.h"
 
 #define N 4000
@@ -104,6 +105,79 @@ START_TEST(order_is_stable_and_sorts)
       if (values[order[i - 1]] == values[order[i]]) ck_assert_uint_lt(order[i - 1], order[i]);
     }
   }
+  g_rand_free(random);
+}
+END_TEST
+
+/* Values that the sort by places takes (spread, with some ties), and values that it must leave (a crowd). */
+START_TEST(large_orders_are_stable_and_sorted)
+{
+  enum { COUNT = 30000 };
+  g_autofree double *values = g_new(double, COUNT);
+  g_autofree guint32 *order = g_new(guint32, COUNT);
+  GRand *random = g_rand_new_with_seed(4);
+  for (guint round = 0; round < 3; round++) {
+    for (gsize i = 0; i < COUNT; i++) {
+      double u = g_rand_double(random);
+      values[i] = round == 2 ? pow(u, 400) : u - .5;
+      if (i % 100 == 0) values[i] = floor(values[i] * 100) / 100;
+      if (i % 1000 < 2) values[i] = i % 1000 == 0 ? 0. : -0.;
+    }
+    if (round == 1) values[7] = INFINITY;
+    ck_assert(drift_order(values, COUNT, order));
+    for (gsize i = 1; i < COUNT; i++) {
+      ck_assert(values[order[i - 1]] <= values[order[i]]);
+      if (values[order[i - 1]] == values[order[i]]) ck_assert_uint_lt(order[i - 1], order[i]);
+    }
+  }
+  g_rand_free(random);
+}
+END_TEST
+
+START_TEST(twister_draws_as_glib)
+{
+  static const guint32 seeds[] = {0, 1, 42, 4294967295u};
+  for (guint s = 0; s < G_N_ELEMENTS(seeds); s++) {
+    GRand *random = g_rand_new_with_seed(seeds[s]);
+    DriftTwister twister;
+    drift_twister_init(&twister, seeds[s]);
+    for (guint i = 0; i < 3 * DRIFT_TWISTER_WORDS; i++)
+      ck_assert_uint_eq(drift_twister_next(&twister), g_rand_int(random));
+    g_rand_free(random);
+  }
+}
+END_TEST
+
+/* The fit of zeros and ones on rows in order is the general one of the same rows, with and without equal scores. */
+START_TEST(sorted_isotonic_is_the_general_one)
+{
+  enum { COUNT = 2000 };
+  double scores[COUNT], chosen[COUNT], chosen_outcomes[COUNT], grid[COUNT], here[COUNT], there[COUNT];
+  guint8 outcomes[COUNT];
+  guint32 rows[COUNT];
+  GRand *random = g_rand_new_with_seed(5);
+  for (guint round = 0; round < 60; round++) {
+    gsize n = 0, count = round < 20 ? 1 + round : COUNT;
+    for (gsize i = 0; i < count; i++) {
+      scores[i] = ((double)i + 1) / ((double)count + 1);
+      if (round % 3 == 1) scores[i] = floor(scores[i] * 40) / 40;
+      outcomes[i] = g_rand_double(random) < (round % 2 == 0 ? scores[i] : .5);
+      if (count == COUNT && g_rand_double(random) < .1) continue;
+      rows[n] = (guint32)i;
+      chosen[n] = scores[i];
+      chosen_outcomes[n++] = outcomes[i];
+    }
+    g_autoptr(DriftIsotonic) sorted = drift_isotonic_fit_sorted(scores, outcomes, rows, n);
+    g_autoptr(DriftIsotonic) general = drift_isotonic_fit(chosen, chosen_outcomes, n, NULL);
+    ck_assert_uint_eq(sorted->n_knots, general->n_knots);
+    ck_assert_mem_eq(sorted->x, general->x, sorted->n_knots * sizeof(double));
+    ck_assert_mem_eq(sorted->y, general->y, sorted->n_knots * sizeof(double));
+    for (gsize i = 0; i < COUNT; i++) grid[i] = (double)i / (COUNT - 1);
+    drift_isotonic_apply(general, grid, COUNT, here);
+    drift_isotonic_apply_sorted(general, grid, COUNT, there);
+    ck_assert_mem_eq(here, there, sizeof here);
+  }
+  ck_assert_ptr_null(drift_isotonic_fit_sorted(scores, outcomes, rows, 0));
   g_rand_free(random);
 }
 END_TEST
@@ -304,6 +378,9 @@ int main(void)
   tcase_add_test(tests, expected_confusion_by_hand);
   tcase_add_test(tests, areas_have_no_row_order);
   tcase_add_test(tests, order_is_stable_and_sorts);
+  tcase_add_test(tests, large_orders_are_stable_and_sorted);
+  tcase_add_test(tests, twister_draws_as_glib);
+  tcase_add_test(tests, sorted_isotonic_is_the_general_one);
   tcase_add_test(tests, isotonic_pools_violators);
   tcase_add_test(tests, estimates_what_is_realised);
   tcase_add_test(tests, miscalibration_is_noticed);

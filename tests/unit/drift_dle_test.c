@@ -31,7 +31,7 @@ static gboolean halves_predict(gconstpointer model, const DriftMatrix *features,
   return TRUE;
 }
 
-static const DriftLearner halves = {"halves", "", FALSE, halves_fit, halves_predict, g_free};
+static const DriftLearner halves = {"halves", "", FALSE, halves_fit, halves_predict, g_free, NULL};
 
 typedef struct {
   double features[N], predicted[N], truth[N];

@@ -163,7 +163,8 @@ END_TEST
 START_TEST(row_figures_see_broken_correlations)
 {
   GRand *random = g_rand_new_with_seed(26);
-  g_autofree double *a = rows_new(random, 200, 3, 0), *b = rows_new(random, 100, 3, 0), *c = rows_new(random, 100, 3, 0);
+  g_autofree double *a = rows_new(random, 200, 3, 0), *b = rows_new(random, 100, 3, 0),
+                    *c = rows_new(random, 100, 3, 0);
   g_rand_free(random);
   for (guint i = 0; i < 200; i++) a[3 * i + 1] = a[3 * i] + .1 * a[3 * i + 1];
   for (guint i = 0; i < 100; i++) b[3 * i + 1] = b[3 * i] + .1 * b[3 * i + 1];

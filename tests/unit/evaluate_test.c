@@ -94,6 +94,24 @@ static DriftTable *step_table(guint n)
   return table;
 }
 
+/* Groups chosen alike have an impact of 1: once they had none, and the gate refused them. */
+START_TEST(groups_chosen_alike_have_an_impact_of_one)
+{
+  g_autoptr(DriftSchema) schema = step_schema();
+  g_autoptr(DriftTable) table = step_table(400);
+  for (gdouble threshold = -1000; threshold <= 1000; threshold += 2000) {
+    g_autoptr(PipelineModel) model = step_model(schema, 1, (float)threshold); /* all are chosen, or none is */
+    PipelineEvaluation evaluation = {0};
+    ck_assert(pipeline_evaluate(model, table, &evaluation, NULL));
+    if (threshold < 0)
+      ck_assert_double_eq(evaluation.disparate_impact_worst, 1);
+    else
+      ck_assert(isnan(evaluation.disparate_impact_worst) && evaluation.disparate_impact_group == NULL);
+    pipeline_evaluation_clear(&evaluation);
+  }
+}
+END_TEST
+
 START_TEST(a_known_model_gets_its_known_figures)
 {
   g_autoptr(DriftSchema) schema = step_schema();
@@ -197,6 +215,7 @@ int main(void)
   tcase_add_test(cases, auc_counts_pairs_and_halves_ties);
   tcase_add_test(cases, small_metrics_are_right);
   tcase_add_test(cases, a_known_model_gets_its_known_figures);
+  tcase_add_test(cases, groups_chosen_alike_have_an_impact_of_one);
   tcase_add_test(cases, robust_accuracy_is_the_share_out_of_reach);
   tcase_add_test(cases, what_cannot_be_attacked_is_undefined);
   tcase_add_test(cases, the_paired_interval_has_the_right_width);

@@ -7,6 +7,7 @@
 
 #include "deploy/gate.h"
 #include "drift/accumulator.h"
+#include "drift/baseline.h"
 #include "pipeline/data_range.h"
 #include "pipeline/job_internal.h"
 #include "pipeline/model_cache.h"
@@ -143,8 +144,11 @@ START_TEST(the_profile_is_of_the_training_rows_on_the_models_grid)
   g_autoptr(GBytes) grid_bytes = registry_artifacts_get(fixture->artifacts, second->grid_digest, NULL);
   g_autoptr(DriftGrid) grid = drift_grid_from_bytes(grid_bytes, NULL);
   g_autoptr(GBytes) bytes = registry_artifacts_get(fixture->artifacts, second->profile_digest, NULL);
-  g_autoptr(DriftAccumulator) profile = drift_accumulator_from_bytes(grid, bytes, NULL);
+  g_autoptr(DriftBaseline) baseline = NULL;
+  g_autoptr(DriftAccumulator) profile = drift_reference_from_bytes(grid, bytes, &baseline, NULL);
   ck_assert_uint_eq(drift_accumulator_get_count(profile), 320);
+  ck_assert_ptr_nonnull(baseline);
+  ck_assert_uint_eq(drift_baseline_get_rows(baseline), 320);
   DriftSummary prediction, score;
   drift_accumulator_summarise(profile, 3, &prediction); /* after three features: prediction, score, latency */
   drift_accumulator_summarise(profile, 4, &score);
@@ -186,6 +190,21 @@ START_TEST(rehearsal_rows_train_and_are_not_held_out)
   ck_assert_int_eq(json_integer_value(json_object_get(result, "holdout")), 20);
   ck_assert_uint_eq(json_array_size(json_object_get(result, "rehearsal")), 1);
   json_decref(result);
+  job_fixture_close(fixture);
+}
+END_TEST
+
+START_TEST(a_retraining_may_be_reweighed)
+{
+  JobFixture *fixture = open_worlds(_i, 400);
+  g_autofree gchar *plain = retrain_spec(200, 600, ""), *spec = retrain_spec(200, 600, ", \"reweigh\": true");
+  g_autoptr(RegistryJob) one = execute(fixture, "plain", "retrain", plain);
+  g_autoptr(RegistryJob) other = execute(fixture, "reweighed", "retrain", spec);
+  json_decref(result_of(one));
+  json_decref(result_of(other));
+  g_autoptr(RegistryVersion) a = registry_version_get(fixture->store, "loan", 2, NULL);
+  g_autoptr(RegistryVersion) b = registry_version_get(fixture->store, "loan", 3, NULL);
+  ck_assert_str_ne(a->onnx_digest, b->onnx_digest); /* other weights of the rows, another model */
   job_fixture_close(fixture);
 }
 END_TEST
@@ -401,6 +420,7 @@ int main(void)
   tcase_add_test(tests, held_out_rows_are_never_trained_on);
   tcase_add_test(tests, rehearsal_rows_train_and_are_not_held_out);
   tcase_add_loop_test(tests, a_job_registers_once, 0, stores);
+  tcase_add_loop_test(tests, a_retraining_may_be_reweighed, 0, stores);
   tcase_add_test(tests, the_same_job_gives_the_same_bytes);
   tcase_add_test(tests, what_cannot_be_learnt_from_fails_in_words);
   tcase_add_test(tests, one_class_only_fails_in_words);

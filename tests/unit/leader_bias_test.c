@@ -157,7 +157,7 @@ END_TEST
 START_TEST(a_new_version_begins_without_evidence)
 {
   begin(_i, AUDIT, 500);
-  g_autoptr(RegistryIncident) open = feed_to_alarm(60);
+  registry_incident_free(feed_to_alarm(60));
   gint64 row = world->shards[0].row;
   gint64 version = leader_world_add_version(world, NULL);
   leader_world_promote(world, version);
@@ -178,7 +178,7 @@ END_TEST
 START_TEST(other_settings_begin_another_audit)
 {
   begin(_i, AUDIT, 500);
-  g_autoptr(RegistryIncident) open = feed_to_alarm(60);
+  registry_incident_free(feed_to_alarm(60));
   leader_world_load_settings(world, WINDOW "    bias_audit: {alpha: 0.05, margin: 0.6}\n");
   feed(40, 1);
   g_autoptr(RegistryIncident) closed = leader_world_incident(world, "bias", 0);
@@ -221,11 +221,12 @@ END_TEST
 
 START_TEST(a_policy_that_acts_on_bias_trains_once)
 {
-  begin(_i, AUDIT "    policy: {act_on: [bias]}\n", 500);
+  begin(_i, AUDIT "    policy: {act_on: [bias], reweigh: true}\n", 500);
   g_autoptr(RegistryIncident) incident = feed_to_alarm(60);
   g_autoptr(RegistryJob) job = leader_world_find_job(world, "retrain");
   ck_assert_ptr_nonnull(job);
   ck_assert_str_eq(job->incident, incident->id);
+  ck_assert_ptr_nonnull(strstr(job->spec, "\"reweigh\":true"));
   leader_world_finish_job(world, job->id, "failed", NULL);
   feed(10, 1);
   ck_assert_int_eq(count("SELECT count(*) FROM job WHERE kind = 'retrain'"), 1);

@@ -336,7 +336,7 @@ START_TEST(the_daily_budget_bounds_trainings)
   ck_assert(noted("performance", 0, "the day's budget of 1 is used"));
   /* the next day, and then a pane of a partition that lags behind in the day before */
   world->model->budget = (json_decref(world->model->budget), json_pack("{s:i, s:i}", "day", 1, "trainings", 1));
-  const LeaderFinding bias = {"bias", "text", "m/label/0", TRUE, 3, 99, 0};
+  const LeaderFinding bias = {"bias", "text", "m/label/0", TRUE, 3, 99, 0, 0};
   ck_assert(leader_begin(&world->context, NULL));
   world->model->counters.verdicts++;
   AdaptStep step = {.training = ADAPT_TRAIN_RETRAIN, .training_first = 4000, .training_next = 4500};

@@ -71,7 +71,7 @@ START_TEST(sliding_by_events)
   for (gint64 second = 0; second < 8; second++)
     leader_world_traffic(world, 0, (LeaderWorldTraffic){.n = 25, .time = second});
   leader_world_step(world);
-  ck_assert_int_eq(leader_world_count(world, "SELECT count(*) FROM verdict"), 3);
+  ck_assert_int_eq(leader_world_count(world, "SELECT count(*) FROM verdict WHERE kind = 'window'"), 3);
   expect_panes(0, "[[0,0],[0,1],[0,2],[0,3]]");
   expect_panes(1, "[[0,2],[0,3],[0,4],[0,5]]");
   expect_panes(2, "[[0,4],[0,5],[0,6],[0,7]]");
@@ -86,7 +86,7 @@ START_TEST(tumbling_by_event_time)
   for (guint i = 0; i < G_N_ELEMENTS(seconds); i++)
     leader_world_traffic(world, 0, (LeaderWorldTraffic){.time = seconds[i]});
   leader_world_step(world);
-  ck_assert_int_eq(leader_world_count(world, "SELECT count(*) FROM verdict"), 2);
+  ck_assert_int_eq(leader_world_count(world, "SELECT count(*) FROM verdict WHERE kind = 'window'"), 2);
   expect_panes(0, "[[0,0],[0,1],[0,2]]");
   expect_panes(1, "[[0,3],[0,4]]"); /* closed by the pane of 1047, which begins a window of its own */
   end();
@@ -103,7 +103,7 @@ START_TEST(sliding_by_event_time)
   expect_panes(0, "[[0,0],[0,1],[0,2]]");
   expect_panes(1, "[[0,1],[0,2],[0,3]]");
   expect_panes(2, "[[0,3],[0,4]]");
-  ck_assert_int_eq(leader_world_count(world, "SELECT count(*) FROM verdict"), 3);
+  ck_assert_int_eq(leader_world_count(world, "SELECT count(*) FROM verdict WHERE kind = 'window'"), 3);
   end();
 }
 END_TEST
@@ -125,8 +125,8 @@ START_TEST(the_budget_is_shared_by_what_is_new)
     json_decref(inputs);
     end();
   }
-  ck_assert_double_eq_tol(rates[0], .001, 1e-12);
-  ck_assert_double_eq_tol(rates[1], .0005, 1e-12);
+  ck_assert_double_eq_tol(rates[0], .001 * DRIFT_BUDGET_WINDOW, 1e-12);
+  ck_assert_double_eq_tol(rates[1], .0005 * DRIFT_BUDGET_WINDOW, 1e-12);
 }
 END_TEST
 
@@ -189,6 +189,65 @@ START_TEST(a_changed_dependence_is_a_drift_incident)
   ck_assert(replay(world->store, world->artifacts, NULL, open->id, &result, NULL));
   ck_assert_msg(result.identical, "%s", result.difference);
   replay_result_clear(&result);
+  end();
+}
+END_TEST
+
+/* Too small for a window of 100 events; the sum of four shows it. Another leader closes the same sums. */
+START_TEST(a_small_lasting_shift_is_found_over_several_windows)
+{
+  gchar *dumps[2] = {NULL, NULL};
+  for (guint crash = 0; crash < 2; crash++) {
+    begin(_i, NULL);
+    for (gint64 pane = 0; pane < 4; pane++) {
+      leader_world_traffic(world, 0, (LeaderWorldTraffic){.shift = .25, .time = pane});
+      leader_world_step(world);
+      if (crash) leader_world_crash(world);
+    }
+    leader_world_step(world);
+    ck_assert_int_eq(leader_world_count(world, "SELECT count(*) FROM verdict WHERE kind = 'window' AND drift"), 0);
+    ck_assert_int_eq(leader_world_count(world, "SELECT count(*) FROM verdict WHERE kind = 'horizon'"), 2 + 1);
+    g_autoptr(RegistryIncident) incident = leader_world_incident(world, "drift", 0);
+    ck_assert_ptr_nonnull(incident);
+    ck_assert_msg(g_str_has_prefix(incident->summary, "over 4 windows: a (effect 0.1"), "%s", incident->summary);
+    ck_assert_str_eq(incident->verdict, "m/horizon/2");
+    g_autofree gchar *panes = verdict_text("m/horizon/2", TRUE, NULL), *n = verdict_text("m/horizon/2", FALSE, "n");
+    ck_assert_str_eq(panes, "[[0,0],[0,1],[0,2],[0,3]]");
+    ck_assert_str_eq(n, "400");
+    /* It stays open for as many windows again as it took, and three. */
+    for (gint64 pane = 4; pane < 10; pane++) leader_world_traffic(world, 0, (LeaderWorldTraffic){.time = pane});
+    leader_world_step(world);
+    ck_assert_int_eq(leader_world_count(world, "SELECT count(*) FROM incident WHERE kind = 'drift' AND state = 'open'"),
+                     1);
+    leader_world_traffic(world, 0, (LeaderWorldTraffic){.time = 10});
+    leader_world_step(world);
+    ck_assert_int_eq(leader_world_count(world, "SELECT count(*) FROM incident WHERE kind = 'drift' AND state = 'open'"),
+                     0);
+    ck_assert_int_eq(leader_world_count(world, "SELECT count(*) FROM incident WHERE kind = 'drift'"), 1);
+    dumps[crash] = leader_world_dump(world);
+    end();
+  }
+  ck_assert_str_eq(dumps[0], dumps[1]);
+  g_free(dumps[0]);
+  g_free(dumps[1]);
+}
+END_TEST
+
+/* Windows that slide share panes: a sum has each of them once. A promotion begins sums anew. */
+START_TEST(sums_have_each_pane_once_and_one_version)
+{
+  begin(_i, "    window: {events: 200, slide_events: 100, pane_events: 10}\n");
+  leader_world_add_version(world, NULL);
+  for (gint64 pane = 0; pane < 3; pane++) leader_world_traffic(world, 0, (LeaderWorldTraffic){.time = pane});
+  leader_world_step(world);
+  g_autofree gchar *panes = verdict_text("m/horizon/0", TRUE, NULL);
+  ck_assert_str_eq(panes, "[[0,0],[0,1],[0,2]]");
+  leader_world_promote(world, 2);
+  for (gint64 pane = 3; pane < 7; pane++)
+    leader_world_traffic(world, 0, (LeaderWorldTraffic){.version = 2, .time = pane});
+  leader_world_step(world);
+  g_autofree gchar *of_second = verdict_text("m/horizon/1", TRUE, NULL);
+  ck_assert_str_eq(of_second, "[[0,2],[0,3],[0,4]]");
   end();
 }
 END_TEST
@@ -360,6 +419,8 @@ int main(void)
   add(tcase, the_budget_is_shared_by_what_is_new);
   add(tcase, a_drift_incident_opens_once_and_closes_after_three_clean_windows);
   add(tcase, a_changed_dependence_is_a_drift_incident);
+  add(tcase, a_small_lasting_shift_is_found_over_several_windows);
+  add(tcase, sums_have_each_pane_once_and_one_version);
   add(tcase, missing_values_are_a_quality_incident);
   add(tcase, every_order_of_arrival_gives_the_same_verdicts);
   add(tcase, an_acquired_shard_that_is_silent_holds_back_the_others);

@@ -97,6 +97,10 @@ START_TEST(every_incident_and_every_window_is_identical)
     g_autofree gchar *id = g_strdup_printf("m/window/%u", i);
     expect_identical(id, "window");
   }
+  for (guint i = 0; i < 12; i++) {
+    g_autofree gchar *id = g_strdup_printf("m/horizon/%u", i);
+    expect_identical(id, "horizon");
+  }
   for (guint i = 0; i < 3; i++) {
     g_autofree gchar *id = g_strdup_printf("m/performance/%u", i);
     expect_identical(id, "performance");

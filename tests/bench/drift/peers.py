@@ -78,8 +78,8 @@ def river(folder):
     measure("page-hinkley", drift.PageHinkley, errors)
     measure("ddm", binary.DDM, bits)
     measure("eddm", binary.EDDM, bits)
-    measure("hddm-a", binary.HDDM_A, bits)
-    measure("hddm-w", binary.HDDM_W, bits)
+    measure("hddm-a", binary.HDDMA, bits)
+    measure("hddm-w", binary.HDDMW, bits)
     measure("kswin", lambda: drift.KSWIN(seed=1), normals[:4000])
 
 
