@@ -93,6 +93,7 @@ gboolean leader_judge_performance(LeaderModel *model, LeaderContext *context, co
   LeaderFinding finding = {"bias", summary, id, found, WINDOW_CLEAR_AFTER, number, event_time, 0};
   json_t *incident = json_pack("{s:o, s:{s:I, s:I}}", "causes", causes, "change_point", "window", (json_int_t)number,
                                "time", (json_int_t)panes[0].time);
+  if (json_object_get(body, "slices")) json_object_set(incident, "slices", json_object_get(body, "slices"));
   if (good)
     good = leader_follow_incident(model, context, &finding, incident, error);
   else
