@@ -60,6 +60,12 @@ static Value *get_value(const PipelineGraphPass *pass, guint index)
   return index == G_MAXUINT ? NULL : g_ptr_array_index(pass->values, index);
 }
 
+/* Of an index that is never left out. */
+static Value *get_known(const PipelineGraphPass *pass, guint index)
+{
+  return g_ptr_array_index(pass->values, index);
+}
+
 /* `tensor`, whose shape is set, gets device memory that only grows. */
 static gboolean provide(PipelineGraphPass *pass, PipelineTensor *tensor, gpointer *buffer, gsize *capacity,
                         GError **error)
@@ -351,7 +357,7 @@ static gboolean make_plan(PipelineGraphPass *pass, const PipelineGraphPassOption
     pass->inputs[i] = value != G_MAXUINT ? value : add_value(pass, input->name, FALSE);
   }
   if (!find_named(pass, options->wanted, "to train", &pass->wanted, &pass->n_wanted, error)) return FALSE;
-  for (guint i = 0; i < pass->n_wanted; i++) get_value(pass, pass->wanted[i])->needs = TRUE;
+  for (guint i = 0; i < pass->n_wanted; i++) get_known(pass, pass->wanted[i])->needs = TRUE;
   pass->steps = g_new0(Step, graph->nodes->len + 1);
   for (guint n = 0; n < graph->nodes->len; n++)
     if (!make_step(pass, n, &bytes, error)) return FALSE;
@@ -426,13 +432,13 @@ void pipeline_graph_pass_free(PipelineGraphPass *pass)
 
 PipelineTensor *pipeline_graph_pass_get_input(PipelineGraphPass *pass, guint index)
 {
-  return &get_value(pass, pass->inputs[index])->tensor;
+  return &get_known(pass, pass->inputs[index])->tensor;
 }
 
 gboolean pipeline_graph_pass_set_input(PipelineGraphPass *pass, guint index, guint n_dims, const gint64 *dims,
                                        const float *data, GError **error)
 {
-  Value *value = get_value(pass, pass->inputs[index]);
+  Value *value = get_known(pass, pass->inputs[index]);
   PipelineTensor *tensor = &value->tensor;
   if (!pipeline_tensor_set_shape(tensor, ONNX_TYPE_FLOAT, n_dims, dims, error)) return FALSE;
   if (pass->backend->host) {
@@ -445,12 +451,12 @@ gboolean pipeline_graph_pass_set_input(PipelineGraphPass *pass, guint index, gui
 
 gsize pipeline_graph_pass_get_size(const PipelineGraphPass *pass, guint index)
 {
-  return get_value(pass, pass->wanted[index])->tensor.n;
+  return get_known(pass, pass->wanted[index])->tensor.n;
 }
 
 gboolean pipeline_graph_pass_bind(PipelineGraphPass *pass, guint index, float *values, float *gradients, GError **error)
 {
-  Value *value = get_value(pass, pass->wanted[index]);
+  Value *value = get_known(pass, pass->wanted[index]);
   gsize bytes = value->tensor.n * sizeof(float);
   if (!pass->backend->memory->copy_out(pass->device, values, value->tensor.data, bytes, error)) return FALSE;
   value->host_values = values;
@@ -471,12 +477,12 @@ gboolean pipeline_graph_pass_copy_initialiser(PipelineGraphPass *pass, const gch
 
 const PipelineTensor *pipeline_graph_pass_get_head(const PipelineGraphPass *pass, guint index)
 {
-  return pass->backend->host ? &get_value(pass, pass->heads[index])->tensor : &pass->host_heads[index];
+  return pass->backend->host ? &get_known(pass, pass->heads[index])->tensor : &pass->host_heads[index];
 }
 
 const PipelineTensor *pipeline_graph_pass_get_gradient(const PipelineGraphPass *pass, guint index)
 {
-  return &get_value(pass, pass->wanted[index])->gradient;
+  return &get_known(pass, pass->wanted[index])->gradient;
 }
 
 const PipelineTensor *pipeline_graph_pass_get_value(PipelineGraphPass *pass, const gchar *name)
@@ -490,7 +496,7 @@ const PipelineTensor *pipeline_graph_pass_get_value(PipelineGraphPass *pass, con
 
 static gboolean is_constant_step(const PipelineGraphPass *pass, const Step *step)
 {
-  const Value *first = get_value(pass, step->outputs[0]);
+  const Value *first = get_known(pass, step->outputs[0]);
   return first->constant;
 }
 
@@ -498,7 +504,7 @@ static gboolean is_constant_step(const PipelineGraphPass *pass, const Step *step
 static gboolean copy_parameters(PipelineGraphPass *pass, gboolean in, GError **error)
 {
   for (guint i = 0; !pass->backend->host && i < pass->n_wanted; i++) {
-    Value *value = get_value(pass, pass->wanted[i]);
+    Value *value = get_known(pass, pass->wanted[i]);
     gsize bytes = value->tensor.n * sizeof(float);
     if (value->host_values == NULL) continue;
     if (!(in ? pass->backend->memory->copy_in(pass->device, value->tensor.data, value->host_values, bytes, error)
@@ -512,7 +518,7 @@ static gboolean copy_parameters(PipelineGraphPass *pass, gboolean in, GError **e
 static gboolean copy_heads(PipelineGraphPass *pass, GError **error)
 {
   for (guint i = 0; i < pass->n_heads; i++) {
-    Value *value = get_value(pass, pass->heads[i]);
+    Value *value = get_known(pass, pass->heads[i]);
     if (!make_plain(pass, value, 0, error)) return FALSE;
     if (pass->backend->host) continue;
     const PipelineTensor *head = &value->tensor;
@@ -591,7 +597,7 @@ static gboolean add_seconds(PipelineGraphPass *pass, Step *step, GError **error)
 {
   for (guint i = 0; i < step->call.call.n_inputs; i++) {
     if (step->call.input_gradients[i] == NULL) continue;
-    Value *value = get_value(pass, step->inputs[i]);
+    Value *value = get_known(pass, step->inputs[i]);
     value->written = TRUE;
     if (step->call.input_gradients[i] == &value->gradient)
       value->layouts[1] = step->call.input_gradient_layouts[i];
@@ -604,7 +610,7 @@ static gboolean add_seconds(PipelineGraphPass *pass, Step *step, GError **error)
 /* Kernels may rely on the gradient of their first output. */
 static gboolean provide_zero(PipelineGraphPass *pass, Step *step, GError **error)
 {
-  Value *value = get_value(pass, step->outputs[0]);
+  Value *value = get_known(pass, step->outputs[0]);
   step->call.output_gradients[0] = &value->gradient;
   return provide_gradient(pass, value, error) &&
          pass->backend->memory->clear(pass->device, value->gradient.data, value->tensor.n * sizeof(float), error);
@@ -630,11 +636,11 @@ gboolean pipeline_graph_pass_backward(PipelineGraphPass *pass, const float *cons
 {
   const PipelineGradientMemory *memory = pass->backend->memory;
   for (guint i = 0; i < pass->values->len; i++) {
-    get_value(pass, i)->written = FALSE;
-    get_value(pass, i)->layouts[1] = NULL;
+    get_known(pass, i)->written = FALSE;
+    get_known(pass, i)->layouts[1] = NULL;
   }
   for (guint i = 0; i < pass->n_heads; i++) {
-    Value *value = get_value(pass, pass->heads[i]);
+    Value *value = get_known(pass, pass->heads[i]);
     if (head_gradients[i] == NULL) continue;
     if (!provide_gradient(pass, value, error) ||
         !memory->copy_in(pass->device, value->gradient.data, head_gradients[i], value->tensor.n * sizeof(float), error))
@@ -644,7 +650,7 @@ gboolean pipeline_graph_pass_backward(PipelineGraphPass *pass, const float *cons
   for (guint n = pass->n_steps; n-- > 0;)
     if (pass->steps[n].differentiated && !run_backward(pass, &pass->steps[n], error)) return FALSE;
   for (guint i = 0; i < pass->n_wanted; i++) {
-    Value *value = get_value(pass, pass->wanted[i]);
+    Value *value = get_known(pass, pass->wanted[i]);
     if (!make_plain(pass, value, 1, error)) return FALSE;
     if (value->written) continue;
     if (!provide_gradient(pass, value, error) ||
