@@ -152,7 +152,7 @@ static gboolean fail_step(const Step *step, GError **error)
   return FALSE;
 }
 
-static gboolean find_rows(const PipelineGraphPass *pass, Step *step, GError **error)
+static void find_rows(const PipelineGraphPass *pass, Step *step)
 {
   const OnnxNode *node = g_ptr_array_index(pass->graph->nodes, step->index);
   PipelineCall *call = &step->call.call;
@@ -162,12 +162,6 @@ static gboolean find_rows(const PipelineGraphPass *pass, Step *step, GError **er
   call->backend = pass->backend->products;
   step->call.gradient = pipeline_gradient_find(node->domain, node->op_type);
   step->call.device = pass->device;
-  if (call->operator!= NULL ||(step->call.gradient != NULL && step->call.gradient->infer != NULL &&
-                               step->call.gradient->forward != NULL))
-    return TRUE;
-  g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_UNSUPPORTED,
-              "the operator %s (set %" G_GINT64_FORMAT ") is not supported", node->op_type, call->opset);
-  return fail_step(step, error);
 }
 
 static void connect_step(PipelineGraphPass *pass, Step *step, gboolean *constant)
@@ -254,15 +248,14 @@ static gboolean make_step(PipelineGraphPass *pass, guint index, guint64 *bytes, 
   PipelineCall *call = &step->call.call;
   gboolean constant;
   step->index = index;
-  if (!find_rows(pass, step, error)) return FALSE;
+  find_rows(pass, step);
   connect_step(pass, step, &constant);
   /* Only what never changes may be prepared for. */
   for (guint i = 0; i < call->n_inputs; i++) {
     Value *value = get_value(pass, step->inputs[i]);
     call->inputs[i] = value != NULL && value->constant && !value->needs ? &value->tensor : NULL;
   }
-  if (call->operator!= NULL && call->operator->prepare != NULL && uses_operator(step) &&
-      !call->operator->prepare(call, error))
+  if (call->operator->prepare != NULL && uses_operator(step) && !call->operator->prepare(call, error))
     return fail_step(step, error);
   for (guint i = 0; i < call->n_inputs; i++) {
     Value *value = get_value(pass, step->inputs[i]);
@@ -349,7 +342,8 @@ static gboolean make_plan(PipelineGraphPass *pass, const PipelineGraphPassOption
 {
   const OnnxGraph *graph = pass->graph;
   guint64 bytes = 0;
-  if (!load_initialisers(pass, error)) return FALSE;
+  /* Arity first: kernels rely on it. */
+  if (!pipeline_operator_check_graph(graph, error) || !load_initialisers(pass, error)) return FALSE;
   pass->inputs = g_new(guint, graph->inputs->len + 1);
   for (guint i = 0; i < graph->inputs->len; i++) {
     const OnnxValue *input = g_ptr_array_index(graph->inputs, i);
