@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "daemon/command_store.h"
-#include "onnx/graph.h"
+#include "onnx/file.h"
 #include "pipeline/csv.h"
 #include "pipeline/error.h"
 #include "pipeline/json_lines.h"
@@ -45,7 +45,7 @@ static gboolean load_file(const gchar *path, const DriftTable *table, const gcha
                           GError **error)
 {
   g_autoptr(GError) failure = NULL;
-  model->onnx = command_read_file(path, ONNX_MAX_BYTES, error);
+  model->onnx = onnx_file_read(path, NULL, error);
   if (!model->onnx) return FALSE;
   model->schema = carried_schema(model->onnx, &failure);
   if (failure) {

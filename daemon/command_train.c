@@ -2,20 +2,11 @@
 #include <math.h>
 #include <stdio.h>
 
-#include "daemon/command_data.h"
 #include "daemon/command_store.h"
+#include "daemon/command_train_internal.h"
 #include "onnx/graph.h"
-#include "pipeline/trainer.h"
 
 extern const Command command_train;
-
-typedef struct {
-  gchar *data, *label, *from, *architecture, *backend, *sensitive, *exclude, *positive, *checkpoint, *output, *reweigh;
-  gint epochs, batch_size, patience, adversarial_steps;
-  gint64 seed;
-  double learning_rate, weight_decay, validation, adversarial_epsilon;
-  gboolean shuffle;
-} TrainArguments;
 
 static void arguments_init(TrainArguments *arguments)
 {
@@ -26,9 +17,11 @@ static void arguments_init(TrainArguments *arguments)
                                 .patience = (gint)options.patience,
                                 .adversarial_steps = (gint)options.adversarial_steps,
                                 .seed = (gint64)options.seed,
-                                .learning_rate = options.learning_rate,
-                                .weight_decay = options.weight_decay,
+                                .learning_rate = NAN, /* each way of training has its own */
+                                .weight_decay = NAN,
+                                .checkpoint_seconds = options.checkpoint_seconds,
                                 .validation = options.validation_fraction};
+  command_train_graph_init(&arguments->graph);
 }
 
 static void arguments_clear(TrainArguments *arguments)
@@ -37,6 +30,7 @@ static void arguments_clear(TrainArguments *arguments)
                     arguments->backend,    arguments->sensitive, arguments->exclude, arguments->positive,
                     arguments->checkpoint, arguments->output,    arguments->reweigh};
   for (guint i = 0; i < G_N_ELEMENTS(texts); i++) g_free(texts[i]);
+  command_train_graph_clear(&arguments->graph);
 }
 
 static const gchar *check_arguments(const TrainArguments *arguments, int argc)
@@ -44,19 +38,28 @@ static const gchar *check_arguments(const TrainArguments *arguments, int argc)
   if (argc != 1) return "only options are taken";
   if (!arguments->data || !arguments->label || !arguments->output) return "--data, --label and -o are needed";
   if (arguments->from && arguments->architecture) return "--from and --arch exclude each other";
+  if (arguments->reweigh && command_train_graph_is_asked(arguments))
+    return "--reweigh works with dense models without the options of a graph (see --help)";
   if (arguments->epochs < 0 || arguments->batch_size < 0 || arguments->patience < 0 || arguments->adversarial_steps < 0)
     return "--epochs, --batch-size, --patience and --adversarial-steps cannot be negative";
   return NULL;
 }
 
+typedef struct {
+  CommandProgress *bar;
+  CommandTrainLog *log;
+} Shown;
+
+/* user_data: Shown. */
 static gboolean show_progress(const PipelineTrainProgress *progress, gpointer user_data)
 {
+  Shown *shown = user_data;
   g_autofree gchar *validation =
       isnan(progress->validation_loss) ? g_strdup("") : g_strdup_printf("  validation %.4f", progress->validation_loss);
   g_autofree gchar *text = g_strdup_printf("epoch %u/%u  loss %.4f%s  %.0f rows/s", progress->epoch, progress->epochs,
                                            progress->loss, validation, progress->samples_per_second);
-  command_progress_update(user_data, (double)progress->epoch / progress->epochs, text);
-  return TRUE;
+  command_progress_update(shown->bar, (double)progress->epoch / progress->epochs, text);
+  return command_train_log_epoch(shown->log, progress);
 }
 
 static json_t *real_or_null(double value)
@@ -74,6 +77,11 @@ static json_t *describe_result(const TrainArguments *arguments, const PipelineTr
   json_object_set_new(report, "train_loss", real_or_null(result->train_loss));
   json_object_set_new(report, "validation_loss", real_or_null(result->validation_loss));
   json_object_set_new(report, "validation_metric", real_or_null(result->validation_metric));
+  if (result->n_test > 0) {
+    json_object_set_new(report, "rows_test", json_integer((json_int_t)result->n_test));
+    json_object_set_new(report, "test_loss", real_or_null(result->test_loss));
+    json_object_set_new(report, "test_metric", real_or_null(result->test_metric));
+  }
   json_object_set_new(report, "seconds", real_or_null(result->seconds));
   json_object_set_new(report, "samples_per_second", real_or_null(result->samples_per_second));
   if (arguments->reweigh)
@@ -97,6 +105,11 @@ static void print_result(json_t *report)
          json_real_value(json_object_get(report, "seconds")), validation, loss, metric,
          json_integer_value(json_object_get(report, "best_epoch")),
          json_integer_value(json_object_get(report, "epochs")));
+  if (json_object_get(report, "test_metric")) {
+    g_autofree gchar *test = command_text_count(json_object_get(report, "rows_test"));
+    g_autofree gchar *reached = command_text_real(json_object_get(report, "test_metric"), 4);
+    printf("%s test rows: accuracy (or -rmse) %s\n", test, reached);
+  }
   json_int_t skipped = json_integer_value(json_object_get(report, "rows_skipped"));
   const json_t *reweighing = json_object_get(report, "reweighing");
   if (reweighing)
@@ -119,14 +132,15 @@ static void fill_options(const TrainArguments *arguments, GBytes *from, Pipeline
   options->epochs = (guint)arguments->epochs;
   options->batch_size = (guint)arguments->batch_size;
   options->patience = (guint)arguments->patience;
-  options->learning_rate = arguments->learning_rate;
-  options->weight_decay = arguments->weight_decay;
+  if (!isnan(arguments->learning_rate)) options->learning_rate = arguments->learning_rate;
+  if (!isnan(arguments->weight_decay)) options->weight_decay = arguments->weight_decay;
   options->validation_fraction = arguments->validation;
   options->shuffle_split = arguments->shuffle;
   options->seed = (guint64)arguments->seed;
   options->adversarial_epsilon = arguments->adversarial_epsilon;
   options->adversarial_steps = (guint)arguments->adversarial_steps;
   options->checkpoint = arguments->checkpoint;
+  options->checkpoint_seconds = arguments->checkpoint_seconds;
 }
 
 /* What the model promises: its accuracy on the rows it was not fitted to, as metadata of the file. `kedge model add`
@@ -154,27 +168,43 @@ static gboolean write_model(const gchar *path, const PipelineTrainResult *result
   return g_file_set_contents(path, bytes, (gssize)length, error);
 }
 
-static json_t *train(const CommandCommon *common, const TrainArguments *arguments, GError **error)
+static gboolean run_training(const CommandCommon *common, const TrainArguments *arguments, Shown *shown,
+                             PipelineTrainResult *result, GError **error)
 {
+  if (command_train_graph_is_asked(arguments))
+    return command_train_graph_run(common, arguments, show_progress, shown, result, error);
   CommandModel start = {0};
   g_autoptr(DriftTable) table = command_read_table(arguments->data, error);
-  if (!table) return NULL;
+  if (!table) return FALSE;
   if (arguments->from ? !command_load_model(common, arguments->from, table, arguments->label, &start, error)
                       : !(start.schema = command_infer_schema(table, arguments->label, arguments->sensitive,
                                                               arguments->exclude, arguments->positive, error)))
-    return NULL;
+    return FALSE;
   PipelineTrainOptions options;
-  PipelineTrainResult result = {0};
-  json_t *report = NULL;
   fill_options(arguments, start.onnx, &options);
   g_auto(GStrv) reweigh = command_split_names(arguments->reweigh);
   if (arguments->reweigh) options.reweigh = (const gchar *const *)reweigh;
-  CommandProgress *progress = command_progress_new(common, "training");
-  gboolean done = pipeline_train(table, start.schema, &options, show_progress, progress, &result, error);
-  command_progress_finish(progress, done ? "done" : "failed");
-  if (done && write_model(arguments->output, &result, error)) report = describe_result(arguments, &result);
-  pipeline_train_result_clear(&result);
+  gboolean done = pipeline_train(table, start.schema, &options, show_progress, shown, result, error);
   command_model_clear(&start);
+  return done;
+}
+
+static json_t *train(const CommandCommon *common, const TrainArguments *arguments, GError **error)
+{
+  PipelineTrainResult result = {0};
+  json_t *report = NULL;
+  g_autoptr(CommandTrainLog) log = NULL;
+  if (arguments->graph.log && !(log = command_train_log_open(arguments->graph.log, error))) return NULL;
+  Shown shown = {command_progress_new(common, "training"), log};
+  gboolean done = run_training(common, arguments, &shown, &result, error);
+  command_progress_finish(shown.bar, done ? "done" : "failed");
+  if (done) done = command_train_log_end(log, &result, error);
+  if (done && write_model(arguments->output, &result, error)) report = describe_result(arguments, &result);
+  if (report && result.warning) {
+    json_object_set_new(report, "warning", json_string(result.warning));
+    if (!common->json) fprintf(stderr, "kedge train: %s\n", result.warning);
+  }
+  pipeline_train_result_clear(&result);
   return report;
 }
 
@@ -183,20 +213,21 @@ static int run_train(int argc, char **argv)
   TrainArguments a;
   arguments_init(&a);
   const GOptionEntry entries[] = {
-      {"data", 0, 0, G_OPTION_ARG_FILENAME, &a.data, "CSV with a header; \"-\": standard input", "D.csv"},
-      {"label", 0, 0, G_OPTION_ARG_STRING, &a.label, "the column to predict", "L"},
+      {"data", 0, 0, G_OPTION_ARG_FILENAME, &a.data, "CSV with a header (\"-\": standard input), or an .npz of arrays",
+       "D.csv"},
+      {"label", 0, 0, G_OPTION_ARG_STRING, &a.label, "the column (of an .npz: the array) to predict", "L"},
       {"from", 0, 0, G_OPTION_ARG_FILENAME, &a.from, "fine-tune this model: M.onnx, NAME@ALIAS or NAME/VERSION",
        "MODEL"},
-      {"arch", 0, 0, G_OPTION_ARG_STRING, &a.architecture, "widths of the hidden layers (default mlp:64,64)",
-       "mlp:N,…"},
+      {"arch", 0, 0, G_OPTION_ARG_STRING, &a.architecture,
+       "widths of the hidden layers (default mlp:64,64), or channels of a network for images: cnn:32,64", "mlp:N,…"},
       {"epochs", 0, 0, G_OPTION_ARG_INT, &a.epochs, "passes over the rows; 0: by the number of rows", "N"},
       {"batch-size", 0, 0, G_OPTION_ARG_INT, &a.batch_size, "rows a step; 0: by the number of rows", "N"},
       {"patience", 0, 0, G_OPTION_ARG_INT, &a.patience,
        "stop after N epochs without a better validation loss; 0: never", "N"},
-      {"learning-rate", 0, 0, G_OPTION_ARG_DOUBLE, &a.learning_rate, "of Adam, falling along a cosine (default 0.005)",
-       "R"},
-      {"weight-decay", 0, 0, G_OPTION_ARG_DOUBLE, &a.weight_decay, "decoupled, times the learning rate (default 0.5)",
-       "W"},
+      {"learning-rate", 0, 0, G_OPTION_ARG_DOUBLE, &a.learning_rate,
+       "falling along a cosine (default 0.005; on a graph 0.002)", "R"},
+      {"weight-decay", 0, 0, G_OPTION_ARG_DOUBLE, &a.weight_decay,
+       "decoupled, times the learning rate (default 0.5; on a graph 0.01)", "W"},
       {"validation", 0, 0, G_OPTION_ARG_DOUBLE, &a.validation, "share of the rows, the last ones (default 0.1)", "F"},
       {"shuffle", 0, 0, G_OPTION_ARG_NONE, &a.shuffle, "validate on random rows instead of the last ones", NULL},
       {"seed", 0, 0, G_OPTION_ARG_INT64, &a.seed, "of the first weights and the order of rows (default 1)", "S"},
@@ -210,10 +241,13 @@ static int run_train(int argc, char **argv)
       {"exclude", 0, 0, G_OPTION_ARG_STRING, &a.exclude, "columns that the model must not see", "C,D"},
       {"positive", 0, 0, G_OPTION_ARG_STRING, &a.positive, "the positive class (default: the last one)", "CLASS"},
       {"checkpoint", 0, 0, G_OPTION_ARG_FILENAME, &a.checkpoint, "write to and resume from this file", "FILE"},
+      {"checkpoint-seconds", 0, 0, G_OPTION_ARG_DOUBLE, &a.checkpoint_seconds, "at most every S seconds (default 5)",
+       "S"},
       {"output", 'o', 0, G_OPTION_ARG_FILENAME, &a.output, "where to write the model", "OUT.onnx"},
       G_OPTION_ENTRY_NULL};
   CommandCommon common;
-  if (!command_parse(&command_train, &argc, &argv, entries, &common)) {
+  g_autoptr(GArray) all = command_train_graph_entries(&a.graph, entries);
+  if (!command_parse(&command_train, &argc, &argv, (const GOptionEntry *)(gpointer)all->data, &common)) {
     arguments_clear(&a);
     return COMMAND_USAGE;
   }
@@ -239,11 +273,24 @@ const Command command_train = {
         "standardised, texts one-hot encoded (unseen ones become zeros). The rows are taken in time order: the last\n"
         "ones validate.\n"
         "\n"
+        "Images (an .npz, or --arch cnn), and everything that names a loss, an optimiser, a schedule, frozen weights,\n"
+        "augmentation, a log or test rows, are trained on the ONNX graph itself: any model of one float input whose\n"
+        "operators have gradients (pipeline/README.md, \"Training on the graph\"). Numbers only, none missing.\n"
+        "\n"
         "--json prints {\"output\", \"rows_train\", \"rows_validation\", \"rows_skipped\", \"epochs\", \"best_epoch\", "
         "\"bytes\",\n"
         "\"train_loss\", \"validation_loss\", \"validation_metric\", \"seconds\", \"samples_per_second\"}, with "
         "--reweigh\n"
         "\"reweighing\" {\"attributes\", \"groups\", \"rows_without_group\", \"smallest_weight\", "
-        "\"largest_weight\"}.",
+        "\"largest_weight\"},\n"
+        "with --test also \"rows_test\", \"test_loss\", \"test_metric\", and \"warning\" where there is one.\n"
+        "\n"
+        "--log writes a JSON object a line: {\"event\": \"epoch\", \"epoch\", \"loss\", \"validation_loss\",\n"
+        "\"validation_metric\", \"test_loss\", \"test_metric\", \"learning_rate\", \"gradient_norm\", \"dead_share\",\n"
+        "\"samples_per_second\", \"seconds\"} after each epoch; {\"event\": \"reached\", \"metric\", \"value\", "
+        "\"epoch\",\n"
+        "\"seconds\"} when .9, .95, .97, .98, .985 or .99 are first reached on the test rows, or else on the "
+        "validation\n"
+        "rows; {\"event\": \"end\", …} at the end.",
     .run = run_train,
 };

@@ -7,7 +7,7 @@
 #include "daemon/command_store.h"
 #include "deploy/rollout.h"
 #include "daemon/command_data.h"
-#include "onnx/graph.h"
+#include "onnx/file.h"
 #include "drift/accumulator.h"
 #include "drift/baseline.h"
 #include "pipeline/csv.h"
@@ -15,8 +15,6 @@
 #include "pipeline/model.h"
 #include "pipeline/model_spec.h"
 #include "registry/model.h"
-
-#define MAX_ONNX_BYTES ((gsize)2 << 30) /* protobuf's own limit */
 
 /* The columns that the model's own outputs take in a profile (drift/accumulator.h). */
 static const gchar *const output_columns[] = {"prediction", "score", "latency_ms"};
@@ -215,7 +213,9 @@ json_t *model_import(RegistryStore *store, RegistryArtifacts *artifacts, const M
         import->name);
     return NULL;
   }
-  g_autoptr(GBytes) onnx = command_read_file(import->onnx_path, MAX_ONNX_BYTES, error);
+  g_autoptr(GBytes) onnx = strcmp(import->onnx_path, "-") == 0
+                               ? command_read_file(import->onnx_path, ONNX_MAX_BYTES, error)
+                               : onnx_file_read(import->onnx_path, NULL, error);
   g_autoptr(DriftTable) table = onnx != NULL ? pipeline_csv_read(import->reference_path, error) : NULL;
   g_autoptr(DriftSchema) schema = table != NULL ? make_schema(import, table, error) : NULL;
   if (schema == NULL) return NULL;

@@ -186,6 +186,28 @@ typedef struct {
 #define ONNX_MAX_DEPTH 32              /* of nested messages: subgraphs at most 8 deep */
 #define ONNX_MAX_MESSAGES 1000000u     /* nodes, attributes, tensors, …, in total */
 
+/* What one file may ask for, all of it together. */
+typedef struct {
+  gsize max_bytes;     /* of the file */
+  guint64 max_decoded; /* bytes of memory when decoded, with data that lie in other files */
+  guint max_depth;     /* of nested messages, at most ONNX_MAX_DEPTH */
+  guint max_messages;
+} OnnxLimits;
+#define ONNX_LIMITS_INIT                                                                                               \
+  {                                                                                                                    \
+    ONNX_MAX_BYTES, ONNX_MAX_DECODED, ONNX_MAX_DEPTH, ONNX_MAX_MESSAGES                                                \
+  }
+
+/* Where the elements of a tensor lie that are not in the model's file. */
+typedef struct {
+  const gchar *location; /* a path relative to the model's folder, UTF-8 */
+  guint64 offset;
+  gsize length;        /* what the tensor's type and dimensions ask for */
+  gboolean to_the_end; /* the model gives no length: they must end with the file */
+} OnnxExternal;
+/* Returns exactly `length` bytes, or NULL with the error set. */
+typedef GBytes *(*OnnxExternalFunc)(const OnnxExternal *external, gpointer data, GError **error);
+
 /* An empty model: IR 8, no opset, producer "kedge". */
 OnnxGraph *onnx_graph_new(const gchar *name);
 void onnx_graph_free(OnnxGraph *graph);
@@ -196,6 +218,9 @@ OnnxGraph *onnx_graph_copy(const OnnxGraph *graph);
  * out of range, external data, wrong tensor sizes, duplicate names, and whatever onnx_graph_check refuses. Operators
  * that are unknown to this program are no error here. */
 OnnxGraph *onnx_graph_from_bytes(GBytes *bytes, GError **error);
+/* The same under other limits (NULL: the ones above), with external data from `read` (NULL: refused). */
+OnnxGraph *onnx_graph_from_bytes_with(GBytes *bytes, const OnnxLimits *limits, OnnxExternalFunc read, gpointer data,
+                                      GError **error);
 /* Deterministic: equal graphs give equal bytes. Refuses graphs that onnx_graph_check refuses, or larger than
  * ONNX_MAX_BYTES. */
 GBytes *onnx_graph_to_bytes(const OnnxGraph *graph, GError **error);
@@ -248,5 +273,7 @@ void onnx_graph_redirect(OnnxGraph *graph, const gchar *from, const gchar *to);
  * initialisers that way; they must part before training); other Identity and inference Dropout nodes disappear unless
  * they name a graph output; nodes and initialisers that nothing reads are removed. */
 void onnx_graph_simplify(OnnxGraph *graph);
+/* The same, but Dropout stays: training drops by it. */
+void onnx_graph_simplify_for_training(OnnxGraph *graph);
 
 G_END_DECLS

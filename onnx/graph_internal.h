@@ -14,7 +14,7 @@ extern ProtobufCAllocator onnx_allocator;
 /* Walks the wire format of a ModelProto without recursion and refuses what protobuf-c must not see: nesting, number of
  * messages or memory beyond the caps, singular fields that appear twice (protobuf-c merges them in quadratic time),
  * groups, truncated fields, text that is not UTF-8. Errors name the offset. */
-gboolean onnx_scan(const guint8 *data, gsize length, GError **error);
+gboolean onnx_scan(const guint8 *data, gsize length, const OnnxLimits *limits, GError **error);
 
 OnnxValue *onnx_value_new(const gchar *name, OnnxType type);
 void onnx_value_free(OnnxValue *value);

@@ -72,6 +72,15 @@ static gchar *take_domain(char **field)
   return domain;
 }
 
+/* What reading needs beside the message at hand. */
+typedef struct {
+  OnnxGraph *graph;
+  const OnnxLimits *limits;
+  OnnxExternalFunc external; /* or NULL */
+  gpointer external_data;
+  guint64 external_bytes; /* so far */
+} Reader;
+
 /* --- tensors
  * ---------------------------------------------------------------------------------------------------------- */
 
@@ -164,14 +173,64 @@ static gboolean read_elements(Onnx__TensorProto *proto, OnnxTensor *tensor, gsiz
   return TRUE;
 }
 
-static gboolean read_tensor_data(Onnx__TensorProto *proto, OnnxTensor *tensor, GError **error)
+/* The entries of external_data; `length` may be left out. */
+static gboolean read_external_entries(const Onnx__TensorProto *proto, OnnxExternal *external, GError **error)
 {
-  if (proto->n_external_data > 0 || proto->data_location == ONNX__TENSOR_PROTO__DATA_LOCATION__EXTERNAL) {
+  gboolean has_length = FALSE;
+  for (size_t i = 0; i < proto->n_external_data; i++) {
+    const gchar *key = proto->external_data[i]->key, *value = proto->external_data[i]->value;
+    guint64 number = 0;
+    if (key == NULL || value == NULL) return invalid(error, "an entry of its external data is empty");
+    gboolean is_number = strcmp(key, "offset") == 0 || strcmp(key, "length") == 0;
+    if (is_number && !g_ascii_string_to_unsigned(value, 10, 0, G_MAXINT64, &number, NULL))
+      return invalid(error, "the %s of its external data is '%.40s', no number", key, value);
+    if (strcmp(key, "location") == 0) {
+      external->location = value;
+    } else if (strcmp(key, "offset") == 0) {
+      external->offset = number;
+    } else if (strcmp(key, "length") == 0) {
+      has_length = TRUE;
+      if (number != external->length)
+        return invalid(error, "its external data have %s bytes, its dimensions ask for %zu", value, external->length);
+    } else if (strcmp(key, "checksum") != 0) { /* SHA-1, which ONNX's own reader does not check either */
+      return invalid(error, "its external data have the unknown entry '%.40s'", key);
+    }
+  }
+  external->to_the_end = !has_length;
+  return external->location != NULL || invalid(error, "its external data have no location");
+}
+
+static gboolean read_external(Reader *reader, const Onnx__TensorProto *proto, OnnxTensor *tensor, gsize n,
+                              GError **error)
+{
+  OnnxExternal external = {.length = n * onnx_type_get_size(tensor->type)};
+  if (reader->external == NULL) {
     g_set_error_literal(error, ONNX_ERROR, ONNX_ERROR_UNSUPPORTED,
                         "its data lie in another file; put the whole model into one file first "
                         "(onnx.save_model(onnx.load(FILE), OUT, save_as_external_data=False))");
     return FALSE;
   }
+  if (tensor->type == ONNX_TYPE_STRING) return invalid(error, "texts cannot lie in another file");
+  if (proto->has_raw_data && proto->raw_data.len > 0) return invalid(error, "it holds data and external data");
+  if (!read_external_entries(proto, &external, error)) return FALSE;
+  reader->external_bytes += external.length;
+  if (reader->external_bytes > reader->limits->max_decoded) {
+    g_set_error(error, ONNX_ERROR, ONNX_ERROR_LIMIT,
+                "the data beside the model have more than %" G_GUINT64_FORMAT " MiB",
+                reader->limits->max_decoded >> 20);
+    return FALSE;
+  }
+  tensor->bytes = reader->external(&external, reader->external_data, error);
+  return tensor->bytes != NULL;
+}
+
+static gboolean is_external(const Onnx__TensorProto *proto)
+{
+  return proto->n_external_data > 0 || proto->data_location == ONNX__TENSOR_PROTO__DATA_LOCATION__EXTERNAL;
+}
+
+static gboolean read_tensor_data(Reader *reader, Onnx__TensorProto *proto, OnnxTensor *tensor, GError **error)
+{
   gboolean known = tensor->type == ONNX_TYPE_STRING || onnx_type_get_size(tensor->type) > 0;
   if (!known || proto->segment != NULL || proto->n_dims > ONNX_MAX_DIMENSIONS) {
     g_set_error(error, ONNX_ERROR, ONNX_ERROR_UNSUPPORTED,
@@ -184,6 +243,7 @@ static gboolean read_tensor_data(Onnx__TensorProto *proto, OnnxTensor *tensor, G
   if (!onnx_count_elements(proto->dims, proto->n_dims, element_size, &n, error)) return FALSE;
   tensor->n_dims = (guint)proto->n_dims;
   if (proto->n_dims > 0) memcpy(tensor->dims, proto->dims, proto->n_dims * sizeof(gint64));
+  if (is_external(proto)) return read_external(reader, proto, tensor, n, error);
   return read_elements(proto, tensor, n, error);
 }
 
@@ -193,6 +253,7 @@ static void clear_tensor_fields(Onnx__TensorProto *proto)
   g_clear_pointer(&proto->raw_data.data, g_free);
   proto->n_dims = proto->n_float_data = proto->n_int32_data = proto->n_int64_data = 0;
   proto->n_double_data = proto->n_uint64_data = 0;
+  DROP(&proto->n_external_data, &proto->external_data);
   g_clear_pointer(&proto->dims, g_free);
   g_clear_pointer(&proto->float_data, g_free);
   g_clear_pointer(&proto->int32_data, g_free);
@@ -202,12 +263,12 @@ static void clear_tensor_fields(Onnx__TensorProto *proto)
 }
 
 /* `where` begins the message, e.g. "initialiser" or "Constant node 'c', attribute 'value':  tensor". */
-static OnnxTensor *read_tensor(Onnx__TensorProto *proto, const gchar *where, GError **error)
+static OnnxTensor *read_tensor(Reader *reader, Onnx__TensorProto *proto, const gchar *where, GError **error)
 {
   g_autoptr(OnnxTensor) tensor = g_new0(OnnxTensor, 1);
   tensor->name = take_text(&proto->name);
   tensor->type = (OnnxType)(proto->has_data_type ? proto->data_type : 0);
-  if (!read_tensor_data(proto, tensor, error)) {
+  if (!read_tensor_data(reader, proto, tensor, error)) {
     g_prefix_error(error, "%s '%s': ", where, tensor->name);
     return NULL;
   }
@@ -308,7 +369,8 @@ static GArray *take_array(size_t *n, void **values, guint element_size)
 }
 
 /* Takes the value of attribute->kind; a lone `t` that is absent is INVALID. */
-static gboolean read_attribute_value(Onnx__AttributeProto *proto, OnnxAttribute *attribute, GError **error)
+static gboolean read_attribute_value(Reader *reader, Onnx__AttributeProto *proto, OnnxAttribute *attribute,
+                                     GError **error)
 {
   switch (attribute->kind) {
   case ONNX_ATTRIBUTE_FLOAT:
@@ -325,7 +387,7 @@ static gboolean read_attribute_value(Onnx__AttributeProto *proto, OnnxAttribute 
     return TRUE;
   case ONNX_ATTRIBUTE_TENSOR:
     if (proto->t == NULL) return invalid(error, "attribute '%s' lacks its tensor", attribute->name);
-    attribute->tensor = read_tensor(proto->t, "tensor", error);
+    attribute->tensor = read_tensor(reader, proto->t, "tensor", error);
     protobuf_c_message_free_unpacked(&proto->t->base, &onnx_allocator);
     proto->t = NULL;
     return attribute->tensor != NULL;
@@ -343,13 +405,13 @@ static gboolean read_attribute_value(Onnx__AttributeProto *proto, OnnxAttribute 
   }
 }
 
-static gboolean read_attribute(Onnx__AttributeProto *proto, OnnxNode *node, GError **error)
+static gboolean read_attribute(Reader *reader, Onnx__AttributeProto *proto, OnnxNode *node, GError **error)
 {
   OnnxAttribute *attribute = onnx_attribute_new("", attribute_kind(proto));
   g_ptr_array_add(node->attributes, attribute);
   g_free(attribute->name);
   attribute->name = take_text(&proto->name);
-  if (!read_attribute_value(proto, attribute, error)) {
+  if (!read_attribute_value(reader, proto, attribute, error)) {
     g_prefix_error(error, "%s node '%s', attribute '%s': ", node->op_type, node->name, attribute->name);
     return FALSE;
   }
@@ -365,10 +427,10 @@ static void take_names(size_t *n, char ***names, GPtrArray *out)
   *n = 0;
 }
 
-static gboolean read_node(Onnx__NodeProto *proto, OnnxGraph *graph, GError **error)
+static gboolean read_node(Reader *reader, Onnx__NodeProto *proto, GError **error)
 {
   OnnxNode *node = onnx_node_new("", "");
-  g_ptr_array_add(graph->nodes, node);
+  g_ptr_array_add(reader->graph->nodes, node);
   g_free(node->domain);
   node->domain = take_domain(&proto->domain);
   g_free(node->op_type);
@@ -378,7 +440,7 @@ static gboolean read_node(Onnx__NodeProto *proto, OnnxGraph *graph, GError **err
   take_names(&proto->n_input, &proto->input, node->inputs);
   take_names(&proto->n_output, &proto->output, node->outputs);
   for (size_t i = 0; i < proto->n_attribute; i++)
-    if (!read_attribute(proto->attribute[i], node, error)) return FALSE;
+    if (!read_attribute(reader, proto->attribute[i], node, error)) return FALSE;
   DROP(&proto->n_attribute, &proto->attribute);
   node->preserved = pack_rest(&proto->base);
   return TRUE;
@@ -398,8 +460,9 @@ static gboolean read_values(size_t *n, Onnx__ValueInfoProto ***protos, GPtrArray
   return TRUE;
 }
 
-static gboolean read_graph(Onnx__GraphProto *proto, OnnxGraph *graph, GError **error)
+static gboolean read_graph(Reader *reader, Onnx__GraphProto *proto, GError **error)
 {
+  OnnxGraph *graph = reader->graph;
   g_free(graph->name);
   graph->name = take_text(&proto->name);
   if (proto->n_sparse_initializer > 0) {
@@ -411,13 +474,13 @@ static gboolean read_graph(Onnx__GraphProto *proto, OnnxGraph *graph, GError **e
       !read_values(&proto->n_value_info, &proto->value_info, graph->values, error))
     return FALSE;
   for (size_t i = 0; i < proto->n_initializer; i++) {
-    OnnxTensor *tensor = read_tensor(proto->initializer[i], "initialiser", error);
+    OnnxTensor *tensor = read_tensor(reader, proto->initializer[i], "initialiser", error);
     if (tensor == NULL) return FALSE;
     g_ptr_array_add(graph->initialisers, tensor);
   }
   DROP(&proto->n_initializer, &proto->initializer);
   for (size_t i = 0; i < proto->n_node; i++)
-    if (!read_node(proto->node[i], graph, error)) return FALSE;
+    if (!read_node(reader, proto->node[i], error)) return FALSE;
   DROP(&proto->n_node, &proto->node);
   graph->preserved_graph = pack_rest(&proto->base);
   return TRUE;
@@ -457,8 +520,9 @@ static void replace_text(gchar **field, char **from)
   *field = take_text(from);
 }
 
-static gboolean read_model(Onnx__ModelProto *proto, OnnxGraph *graph, GError **error)
+static gboolean read_model(Reader *reader, Onnx__ModelProto *proto, GError **error)
 {
+  OnnxGraph *graph = reader->graph;
   if (proto->graph == NULL) return invalid(error, "the file holds no graph: it is no ONNX model");
   graph->ir_version = proto->has_ir_version ? proto->ir_version : 0;
   graph->model_version = proto->has_model_version ? proto->model_version : 0;
@@ -468,7 +532,7 @@ static gboolean read_model(Onnx__ModelProto *proto, OnnxGraph *graph, GError **e
   replace_text(&graph->domain, &proto->domain);
   replace_text(&graph->doc_string, &proto->doc_string);
   read_metadata(proto, graph);
-  if (!read_opsets(proto, graph, error) || !read_graph(proto->graph, graph, error)) return FALSE;
+  if (!read_opsets(proto, graph, error) || !read_graph(reader, proto->graph, error)) return FALSE;
   protobuf_c_message_free_unpacked(&proto->graph->base, &onnx_allocator);
   proto->graph = NULL;
   graph->preserved_model = pack_rest(&proto->base);
@@ -477,16 +541,25 @@ static gboolean read_model(Onnx__ModelProto *proto, OnnxGraph *graph, GError **e
 
 OnnxGraph *onnx_graph_from_bytes(GBytes *bytes, GError **error)
 {
+  return onnx_graph_from_bytes_with(bytes, NULL, NULL, NULL, error);
+}
+
+OnnxGraph *onnx_graph_from_bytes_with(GBytes *bytes, const OnnxLimits *limits, OnnxExternalFunc read, gpointer data,
+                                      GError **error)
+{
+  static const OnnxLimits usual = ONNX_LIMITS_INIT;
   gsize length;
-  const guint8 *data = g_bytes_get_data(bytes, &length);
-  if (!onnx_scan(data, length, error)) return NULL;
-  Onnx__ModelProto *proto = onnx__model_proto__unpack(&onnx_allocator, length, data);
+  const guint8 *start = g_bytes_get_data(bytes, &length);
+  if (limits == NULL) limits = &usual;
+  if (!onnx_scan(start, length, limits, error)) return NULL;
+  Onnx__ModelProto *proto = onnx__model_proto__unpack(&onnx_allocator, length, start);
   if (proto == NULL) {
     g_set_error_literal(error, ONNX_ERROR, ONNX_ERROR_PARSE, "not a usable ONNX file: protobuf cannot decode it");
     return NULL;
   }
   g_autoptr(OnnxGraph) graph = onnx_graph_new("");
-  gboolean read = read_model(proto, graph, error);
+  Reader reader = {.graph = graph, .limits = limits, .external = read, .external_data = data};
+  gboolean done = read_model(&reader, proto, error);
   onnx__model_proto__free_unpacked(proto, &onnx_allocator);
-  return read ? g_steal_pointer(&graph) : NULL;
+  return done ? g_steal_pointer(&graph) : NULL;
 }

@@ -13,6 +13,7 @@ typedef struct {
 typedef struct {
   const guint8 *data;
   gsize length, offset;
+  const OnnxLimits *limits;
   Frame frames[ONNX_MAX_DEPTH];
   guint depth;
   guint64 memory;
@@ -45,8 +46,10 @@ static gboolean read_varint(Scan *scan, gsize end, guint64 *value, GError **erro
 static gboolean charge(Scan *scan, guint64 bytes, GError **error)
 {
   scan->memory += bytes;
-  if (scan->memory <= ONNX_MAX_DECODED) return TRUE;
-  return fail(scan, ONNX_ERROR_LIMIT, error, "the model would need more than 1 GiB of memory");
+  if (scan->memory <= scan->limits->max_decoded) return TRUE;
+  g_autofree gchar *text = g_strdup_printf("the model would need more than %" G_GUINT64_FORMAT " MiB of memory",
+                                           scan->limits->max_decoded >> 20);
+  return fail(scan, ONNX_ERROR_LIMIT, error, text);
 }
 
 /* Bytes of one element of a fixed-size type, 0 for varints. */
@@ -103,8 +106,12 @@ static gboolean scan_packed(Scan *scan, ProtobufCType type, gsize end, GError **
 
 static gboolean open_message(Scan *scan, const ProtobufCMessageDescriptor *descriptor, gsize end, GError **error)
 {
-  if (scan->depth >= ONNX_MAX_DEPTH) return fail(scan, ONNX_ERROR_LIMIT, error, "messages nest too deeply");
-  if (++scan->messages > ONNX_MAX_MESSAGES) return fail(scan, ONNX_ERROR_LIMIT, error, "more than 1000000 parts");
+  if (scan->depth >= MIN(scan->limits->max_depth, ONNX_MAX_DEPTH))
+    return fail(scan, ONNX_ERROR_LIMIT, error, "messages nest too deeply");
+  if (++scan->messages > scan->limits->max_messages) {
+    g_autofree gchar *text = g_strdup_printf("more than %u parts", scan->limits->max_messages);
+    return fail(scan, ONNX_ERROR_LIMIT, error, text);
+  }
   scan->frames[scan->depth++] = (Frame){.descriptor = descriptor, .end = end};
   return charge(scan, descriptor->sizeof_message, error);
 }
@@ -172,10 +179,13 @@ static gboolean scan_field(Scan *scan, GError **error)
   }
 }
 
-gboolean onnx_scan(const guint8 *data, gsize length, GError **error)
+gboolean onnx_scan(const guint8 *data, gsize length, const OnnxLimits *limits, GError **error)
 {
-  Scan scan = {.data = data, .length = length};
-  if (length > ONNX_MAX_BYTES) return fail(&scan, ONNX_ERROR_LIMIT, error, "the file is larger than 256 MiB");
+  Scan scan = {.data = data, .length = length, .limits = limits};
+  if (length > limits->max_bytes) {
+    g_autofree gchar *text = g_strdup_printf("the file is larger than %zu MiB", limits->max_bytes >> 20);
+    return fail(&scan, ONNX_ERROR_LIMIT, error, text);
+  }
   if (length == 0) return fail(&scan, ONNX_ERROR_PARSE, error, "the file is empty");
   if (!open_message(&scan, &onnx__model_proto__descriptor, length, error)) return FALSE;
   while (scan.depth > 0) {

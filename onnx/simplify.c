@@ -9,6 +9,7 @@ typedef struct {
   GHashTable *initialisers; /* name -> OnnxTensor* */
   GHashTable *read;         /* names that some node reads */
   GHashTable *alias;        /* name that disappears -> name to read instead; both owned */
+  gboolean training;        /* Dropout stays */
 } Simplify;
 
 typedef gboolean (*KeepFunc)(gpointer element, Simplify *simplify);
@@ -86,7 +87,7 @@ static gboolean is_operator(const OnnxNode *node, const gchar *op_type)
 static gboolean is_pass_through(const Simplify *simplify, const OnnxNode *node)
 {
   if (is_operator(node, "Identity")) return TRUE;
-  if (!is_operator(node, "Dropout")) return FALSE;
+  if (simplify->training || !is_operator(node, "Dropout")) return FALSE;
   const gchar *mask = onnx_node_get_output(node, 1);
   return mask == NULL ||
          (!g_hash_table_contains(simplify->read, mask) && !g_hash_table_contains(simplify->outputs, mask));
@@ -186,7 +187,7 @@ static GHashTable *names_read(const OnnxGraph *graph)
   return names;
 }
 
-void onnx_graph_simplify(OnnxGraph *graph)
+static void simplify_graph(OnnxGraph *graph, gboolean training)
 {
   if (onnx_graph_has_subgraphs(graph)) return; /* they may read any name */
   g_autoptr(GHashTable) outputs = g_hash_table_new(g_str_hash, g_str_equal);
@@ -194,7 +195,7 @@ void onnx_graph_simplify(OnnxGraph *graph)
   g_autoptr(GHashTable) read = names_read(graph);
   g_autoptr(GHashTable) used = g_hash_table_new(g_str_hash, g_str_equal);
   g_autoptr(GHashTable) alias = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
-  Simplify simplify = {graph, outputs, initialisers, read, alias};
+  Simplify simplify = {graph, outputs, initialisers, read, alias, training};
   for (guint i = 0; i < graph->outputs->len; i++)
     g_hash_table_add(outputs, ((const OnnxValue *)g_ptr_array_index(graph->outputs, i))->name);
   for (guint i = 0; i < graph->initialisers->len; i++) {
@@ -207,4 +208,14 @@ void onnx_graph_simplify(OnnxGraph *graph)
   filter(graph->nodes, (GDestroyNotify)onnx_node_free, keep_node, &simplify);
   simplify.read = used;
   remove_unused(&simplify);
+}
+
+void onnx_graph_simplify(OnnxGraph *graph)
+{
+  simplify_graph(graph, FALSE);
+}
+
+void onnx_graph_simplify_for_training(OnnxGraph *graph)
+{
+  simplify_graph(graph, TRUE);
 }

@@ -286,6 +286,11 @@ gboolean pipeline_executor_run(PipelineExecutor *executor, gboolean lenient, GEr
   return TRUE;
 }
 
+const PipelineTensor *pipeline_executor_get_value(const PipelineExecutor *executor, const gchar *name)
+{
+  return get_tensor(executor, find_slot(executor, name));
+}
+
 const PipelineTensor *pipeline_executor_get_constant(const PipelineExecutor *executor, const gchar *name)
 {
   guint slot = find_slot(executor, name);

@@ -43,6 +43,8 @@ const PipelineTensor *pipeline_executor_get_output(const PipelineExecutor *execu
 void pipeline_executor_want_outputs(PipelineExecutor *executor, const gboolean *wanted);
 /* lenient: for probing shapes with made-up inputs (see PipelineCall). */
 gboolean pipeline_executor_run(PipelineExecutor *executor, gboolean lenient, GError **error);
+/* The tensor of that name, as the last run left it; NULL when no input, initialiser or node has the name. */
+const PipelineTensor *pipeline_executor_get_value(const PipelineExecutor *executor, const gchar *name);
 /* The value of that name when it is constant (an initialiser or folded), else NULL. */
 const PipelineTensor *pipeline_executor_get_constant(const PipelineExecutor *executor, const gchar *name);
 

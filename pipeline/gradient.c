@@ -8,6 +8,8 @@
 #define FIRST BIT(0)
 #define PAIR (BIT(0) | BIT(1))
 #define TRIPLE (BIT(0) | BIT(1) | BIT(2))
+#define LONG 3e-4 /* sums over time of many rounded outputs: measured 1.1e-4 */
+#define RECURRENT (BIT(0) | BIT(1) | BIT(2) | BIT(3) | BIT(5) | BIT(6))
 #define SMOOTH 1e-4 /* fourth-order differences of float32 kernels: measured below 2e-5 */
 
 /* Row: name, inputs with a gradient, infer, forward, backward, parameter, tolerance, examples.
@@ -83,6 +85,13 @@ const PipelineGradient pipeline_gradients[] = {
    pipeline_layer_normalization_backward, NULL, SMOOTH,
    "f[3,5] ?; f[5] ?; f[5] ? | f[2,3,4] ?; f[3,4] ?; f[3,4] ? { axis=1 } | f[2,6] ?; f[6] ? { epsilon=0.01 }"},
   {"Dropout", FIRST, NULL, pipeline_gradient_dropout_forward, pipeline_dropout_backward, NULL, SMOOTH, "f[4,8] ?; f[] 0.25 | f[5] ? | @11 f[9] ? { ratio=0.7 }"},
+  /* sequences */
+  {"LSTM", RECURRENT, pipeline_gradient_recurrent_infer, pipeline_recurrent_forward, pipeline_recurrent_backward, NULL, LONG,
+   "f[4,2,3] ?; f[1,8,3] ?; f[1,8,2] ?; f[1,16] ? { hidden_size=2 } => 3 | f[3,2,2] ?; f[1,8,2] ?; f[1,8,2] ? { direction='reverse' hidden_size=2 } | "
+   "f[3,2,2] ?; f[2,12,2] ?; f[2,12,3] ?; f[2,24] ? { direction='bidirectional' hidden_size=3 } => 3 | f[1,1,1] ?; f[1,4,1] ?; f[1,4,1] ?"},
+  {"GRU", RECURRENT, pipeline_gradient_recurrent_infer, pipeline_recurrent_forward, pipeline_recurrent_backward, NULL, LONG,
+   "f[4,2,3] ?; f[1,6,3] ?; f[1,6,2] ?; f[1,12] ? { hidden_size=2 } => 2 | f[4,2,3] ?; f[1,6,3] ?; f[1,6,2] ?; f[1,12] ? { hidden_size=2 linear_before_reset=1 } => 2 | "
+   "f[3,2,2] ?; f[2,9,2] ?; f[2,9,3] ?; f[2,18] ? { direction='bidirectional' hidden_size=3 linear_before_reset=1 } => 2 | f[3,2,2] ?; f[1,6,2] ?; f[1,6,2] ? { direction='reverse' hidden_size=2 }"},
   /* shapes and places */
   {"Identity", FIRST, NULL, NULL, pipeline_copy_backward, NULL, SMOOTH, "f[2,3] ?"},
   {"Flatten", FIRST, NULL, NULL, pipeline_copy_backward, NULL, SMOOTH, "f[2,3,2] ?"},
@@ -91,6 +100,8 @@ const PipelineGradient pipeline_gradients[] = {
   {"Unsqueeze", FIRST, NULL, NULL, pipeline_copy_backward, NULL, SMOOTH, "f[2,3] ?; i[1] 0"},
   {"Cast", FIRST, NULL, NULL, pipeline_cast_backward, NULL, SMOOTH, "f[2,3] ? { to=1 }"},
   {"Transpose", FIRST, NULL, NULL, pipeline_move_backward, NULL, SMOOTH, "f[2,3] ? | f[2,3,4] ? { perm=[1,2,0] } | f[2,3,2,2] ? { perm=[0,2,1,3] }"},
+  {"Pad", FIRST, NULL, NULL, pipeline_move_backward, NULL, SMOOTH,
+   "f[2,3] ?; i[4] 1 0 0 2 | f[2,3] ?; i[4] 0 1 1 0; f[] 0.5 | f[1,4] ?; i[4] 0 2 0 1 { mode='reflect' } | f[2,2] ?; i[4] 1 1 0 2 { mode='edge' }"},
   {"Slice", FIRST, NULL, NULL, pipeline_move_backward, NULL, SMOOTH,
    "f[4,5] ?; i[2] 1 0; i[2] 3 5 | f[5] ?; i[1] -1; i[1] -9; i[1] 0; i[1] -2 | f[3,4] ?; i[1] 1; i[1] 3; i[1] 1"},
   {"Concat", PIPELINE_GRADIENT_ALL, NULL, NULL, pipeline_concat_backward, NULL, SMOOTH, "f[2,1] ?; f[2,3] ? { axis=1 } | f[1,2] ?; f[2,2] ?; f[1,2] ? { axis=0 }"},
@@ -130,6 +141,12 @@ static const PipelineGradientKernel *choose_kernel(const PipelineGradientCall *c
   if (call->gradient == NULL) return NULL;
   const PipelineGradientKernel *kernel = pipeline_gradient_kernel_find(backend, call->gradient->name);
   return kernel != NULL && (kernel->supports == NULL || kernel->supports(call)) ? kernel : NULL;
+}
+
+gboolean pipeline_gradient_takes_layouts(const PipelineGradientCall *call, const PipelineGradientBackend *backend)
+{
+  const PipelineGradientKernel *kernel = choose_kernel(call, backend);
+  return kernel != NULL && kernel->layouts;
 }
 
 gboolean pipeline_gradient_forward(PipelineGradientCall *call, const PipelineGradientBackend *backend, GError **error)

@@ -34,6 +34,9 @@ typedef struct {
   /* What a kernel keeps from forward to backward, and from one batch to the next; see pipeline_gradient_memory. */
   gpointer memories[PIPELINE_GRADIENT_MEMORIES];
   gsize capacities[PIPELINE_GRADIENT_MEMORIES];
+  /* How elements lie in memory where not row by row: the backend's own descriptions; NULL: row by row. Only kernels
+   * that say so see others, and set those of outputs and input gradients. */
+  gconstpointer *input_layouts, *output_layouts, *input_gradient_layouts, *output_gradient_layouts;
   gpointer device;            /* the backend's state, made by its open */
   gpointer cached;            /* the backend's own for this node: primitives */
   GDestroyNotify cached_free; /* or NULL */
@@ -70,6 +73,7 @@ typedef struct {
   gboolean (*supports)(const PipelineGradientCall *call); /* this node at these shapes; NULL: always */
   PipelineGradientFunc forward, backward;                 /* NULL: the reference's, which both must be then */
   double tolerance; /* of |value − reference| over the largest element, outputs and gradients */
+  gboolean layouts; /* it takes and gives tensors in the backend's own layouts */
 } PipelineGradientKernel;
 
 /* Buffers of a device: opaque to callers unless the backend is `host`. Sizes are bytes, of `add` float32 elements. */
@@ -92,10 +96,16 @@ struct _PipelineGradientBackend {
   gpointer (*open)(GError **error);      /* NULL: nothing to open */
   void (*close)(gpointer device);
   const PipelineGradientMemory *memory;
+  /* Own layouts (NULL: none): a tensor of that shape row by row; elements that a layout takes; whether two are one. */
+  gboolean (*unpack)(gpointer device, gconstpointer layout, const PipelineTensor *shape, gconstpointer from,
+                     gpointer to, GError **error);
+  gsize (*layout_elements)(gconstpointer layout);
+  gboolean (*same_layout)(gconstpointer a, gconstpointer b);
+  gchar *(*describe)(void); /* name, version and instruction set, which the bits of its results depend on; new */
 };
 
 extern const PipelineGradientBackend *const pipeline_gradient_backends[]; /* NULL-terminated */
-extern const PipelineGradientBackend pipeline_gradient_backend_reference;
+extern const PipelineGradientBackend pipeline_gradient_backend_reference, pipeline_gradient_backend_onednn;
 /* By name; NULL name: the highest rank that opens here and supports every node of the graph (NULL graph: any). NULL
  * with INVALID (unknown: the error lists the known ones) or UNSUPPORTED (why). */
 const PipelineGradientBackend *pipeline_gradient_backend_find(const gchar *name, const OnnxGraph *graph,
@@ -103,6 +113,8 @@ const PipelineGradientBackend *pipeline_gradient_backend_find(const gchar *name,
 /* NULL: this backend leaves the operator to the reference. */
 const PipelineGradientKernel *pipeline_gradient_kernel_find(const PipelineGradientBackend *backend, const gchar *name);
 
+/* The kernel that computes the node takes tensors in the backend's own layouts. */
+gboolean pipeline_gradient_takes_layouts(const PipelineGradientCall *call, const PipelineGradientBackend *backend);
 /* Shape inference, forward and backward of one node by the backend's kernel, or by the reference's. */
 gboolean pipeline_gradient_infer(PipelineGradientCall *call, GError **error);
 gboolean pipeline_gradient_forward(PipelineGradientCall *call, const PipelineGradientBackend *backend, GError **error);

@@ -3,6 +3,7 @@
 #include "pipeline/gradient.h"
 
 const PipelineGradientBackend *const pipeline_gradient_backends[] = {
+    &pipeline_gradient_backend_onednn,
     &pipeline_gradient_backend_reference,
     NULL,
 };
@@ -105,6 +106,16 @@ static gboolean add(gpointer device, gpointer to, gconstpointer from, gsize n, G
 const PipelineGradientMemory pipeline_gradient_memory_host = {
     .allocate = allocate, .release = release, .copy_in = copy, .copy_out = copy, .clear = clear, .add = add};
 
+/* The C library's exponentials depend on fused multiplication. */
+static gchar *describe(void)
+{
+#ifdef __x86_64__
+  return g_strdup_printf("reference, isa %s", __builtin_cpu_supports("fma") ? "x86-64 with fma" : "x86-64");
+#else
+  return g_strdup("reference");
+#endif
+}
+
 const PipelineGradientBackend pipeline_gradient_backend_reference = {
     .name = "reference",
     .summary = "plain C, the specification",
@@ -112,4 +123,5 @@ const PipelineGradientBackend pipeline_gradient_backend_reference = {
     .products = &pipeline_backend_reference,
     .host = TRUE,
     .memory = &pipeline_gradient_memory_host,
+    .describe = describe,
 };

@@ -179,7 +179,7 @@ static double check_input(Run *run, OnnxTensor *tensor, guint wanted, gboolean t
 {
   const PipelineTensor *found = pipeline_graph_pass_get_gradient(run->pass, wanted);
   g_autofree float *gradient = g_memdup2(found->data, MAX(found->n, 1) * sizeof(float));
-  double worst = 0, largest = 1e-3;
+  double worst = 0, largest = 1e-2;
   for (gsize k = 0; k < found->n; k++) {
     double difference = difference_of(run, tensor, k, training, error);
     if (isnan(difference)) return -1;

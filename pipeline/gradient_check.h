@@ -12,9 +12,9 @@
 
 G_BEGIN_DECLS
 
-/* The largest |gradient − difference| of all examples, over the largest gradient element of its input: projections of
- * the outputs on random directions, by differences of fourth order (f(x−2h), f(x−h), f(x+h), f(x+2h); h = .02),
- * summed in double. Negative with error set when an example does not run; the error quotes it. */
+/* The largest |gradient − difference| of all examples, over the largest gradient element of its input (at least .01):
+ * projections of the outputs on random directions, by differences of fourth order (f(x−2h), f(x−h), f(x+h), f(x+2h); h
+ * = .02), summed in double. Negative with error set when an example does not run; the error quotes it. */
 double pipeline_gradient_check_differences(const PipelineGradient *gradient, const PipelineGradientBackend *backend,
                                            GError **error);
 /* The largest |value − reference's| of outputs and gradients over the largest element, in training and prediction. */

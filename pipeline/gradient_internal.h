@@ -107,6 +107,11 @@ INFER(pipeline_gradient_layer_normalization_infer);
 KERNEL(pipeline_layer_normalization_forward);
 KERNEL(pipeline_layer_normalization_backward);
 
+/* gradient_recurrent.c */
+INFER(pipeline_gradient_recurrent_infer);
+KERNEL(pipeline_recurrent_forward);
+KERNEL(pipeline_recurrent_backward);
+
 #undef INFER
 #undef KERNEL
 

@@ -5,12 +5,13 @@
 /* A value of the graph. Integer tensors and what is constant but never trained stay in host memory. */
 typedef struct {
   PipelineTensor tensor, gradient;
-  gpointer buffers[2]; /* of tensor and gradient on the device */
-  gsize capacities[2]; /* bytes */
-  gboolean constant;   /* known when the pass is made */
-  gboolean needs;      /* a wanted value reaches it: it has a gradient */
-  gboolean bound;      /* memory is the caller's */
-  gboolean written;    /* its gradient, in this backward */
+  gpointer buffers[2], spares[2];           /* of tensor and gradient on the device; spares: for changes of layout */
+  gsize capacities[2], spare_capacities[2]; /* bytes */
+  gconstpointer layouts[2];                 /* of tensor and gradient; NULL: row by row */
+  gboolean constant;                        /* known when the pass is made */
+  gboolean needs;                           /* a wanted value reaches it: it has a gradient */
+  float *host_values, *host_gradients;      /* of the caller, when bound */
+  gboolean written;                         /* its gradient, in this backward */
 } Value;
 
 typedef struct {
@@ -19,6 +20,7 @@ typedef struct {
   PipelineTensor *second;   /* [n_inputs]: gradients that are added to others */
   gpointer *second_buffers; /* [n_inputs] */
   gsize *second_capacities;
+  gconstpointer *layouts;  /* the call's four arrays, in one piece */
   guint index;             /* of the node, for messages */
   gboolean wanted;         /* a head needs it */
   gboolean differentiated; /* gradients flow through it */
@@ -33,6 +35,7 @@ struct _PipelineGraphPass {
   Step *steps;
   guint n_steps, n_wanted, n_heads;
   guint *inputs, *wanted, *heads; /* values */
+  PipelineTensor *host_heads;     /* [n_heads]: copies, unless the backend is `host` */
   GStringChunk *texts;
 };
 
@@ -62,6 +65,9 @@ static gboolean provide(PipelineGraphPass *pass, PipelineTensor *tensor, gpointe
                         GError **error)
 {
   gsize bytes = tensor->n * pipeline_tensor_element_size(tensor->type);
+  /* Layouts may fill channels up to a multiple of 16. */
+  if (pass->backend->unpack != NULL && tensor->n_dims > 2 && tensor->dims[1] > 0)
+    bytes = bytes / (gsize)tensor->dims[1] * (((gsize)tensor->dims[1] + 15) / 16 * 16);
   if (bytes > *capacity || *buffer == NULL) {
     if (*buffer != NULL) pass->backend->memory->release(pass->device, *buffer);
     *capacity = 0;
@@ -76,11 +82,59 @@ static gboolean provide(PipelineGraphPass *pass, PipelineTensor *tensor, gpointe
 static gboolean provide_gradient(PipelineGraphPass *pass, Value *value, GError **error)
 {
   PipelineTensor *gradient = &value->gradient;
-  gpointer data = gradient->data;
   if (!pipeline_tensor_set_shape(gradient, ONNX_TYPE_FLOAT, value->tensor.n_dims, value->tensor.dims, error))
     return FALSE;
-  gradient->data = data;
-  return value->bound || provide(pass, gradient, &value->buffers[1], &value->capacities[1], error);
+  if (value->host_gradients != NULL && pass->backend->host) {
+    gradient->data = value->host_gradients;
+    return TRUE;
+  }
+  return provide(pass, gradient, &value->buffers[1], &value->capacities[1], error);
+}
+
+/* Row by row from now on. which: 0 the value, 1 its gradient. */
+static gboolean make_plain(PipelineGraphPass *pass, Value *value, guint which, GError **error)
+{
+  PipelineTensor *tensor = which == 0 ? &value->tensor : &value->gradient;
+  if (value->layouts[which] == NULL) return TRUE;
+  gpointer packed = tensor->data, buffer = value->buffers[which];
+  gsize capacity = value->capacities[which];
+  if (!provide(pass, tensor, &value->spares[which], &value->spare_capacities[which], error) ||
+      !pass->backend->unpack(pass->device, value->layouts[which], tensor, packed, tensor->data, error))
+    return FALSE;
+  value->buffers[which] = value->spares[which];
+  value->capacities[which] = value->spare_capacities[which];
+  value->spares[which] = buffer;
+  value->spare_capacities[which] = capacity;
+  value->layouts[which] = NULL;
+  return TRUE;
+}
+
+/* The layouts of inputs as the kernel takes them; of outputs, in front of a backward, likewise. */
+static gboolean offer_layouts(PipelineGraphPass *pass, Step *step, gboolean backward, GError **error)
+{
+  PipelineGradientCall *call = &step->call;
+  for (guint i = 0; i < call->call.n_inputs; i++) {
+    Value *value = get_value(pass, step->inputs[i]);
+    call->input_layouts[i] = value != NULL ? value->layouts[0] : NULL;
+    call->input_gradient_layouts[i] = NULL;
+  }
+  for (guint i = 0; i < call->call.n_outputs; i++) {
+    Value *value = get_value(pass, step->outputs[i]);
+    call->output_layouts[i] = value != NULL && backward ? value->layouts[0] : NULL;
+    call->output_gradient_layouts[i] = value != NULL && backward ? value->layouts[1] : NULL;
+  }
+  if (pipeline_gradient_takes_layouts(call, pass->backend)) return TRUE;
+  for (guint i = 0; i < call->call.n_inputs; i++) {
+    Value *value = get_value(pass, step->inputs[i]);
+    if (value != NULL && !make_plain(pass, value, 0, error)) return FALSE;
+    call->input_layouts[i] = NULL;
+  }
+  for (guint i = 0; backward && i < call->call.n_outputs; i++) {
+    Value *value = get_value(pass, step->outputs[i]);
+    if (value != NULL && (!make_plain(pass, value, 0, error) || !make_plain(pass, value, 1, error))) return FALSE;
+    call->output_layouts[i] = call->output_gradient_layouts[i] = NULL;
+  }
+  return TRUE;
 }
 
 /* --- making the plan ---------------------------------------------------------------------------------------------- */
@@ -125,6 +179,11 @@ static void connect_step(PipelineGraphPass *pass, Step *step, gboolean *constant
   step->second = g_new0(PipelineTensor, call->n_inputs + 1);
   step->second_buffers = g_new0(gpointer, call->n_inputs + 1);
   step->second_capacities = g_new0(gsize, call->n_inputs + 1);
+  step->layouts = g_new0(gconstpointer, 2 * (call->n_inputs + call->n_outputs));
+  step->call.input_layouts = step->layouts;
+  step->call.input_gradient_layouts = step->layouts + call->n_inputs;
+  step->call.output_layouts = step->layouts + 2 * call->n_inputs;
+  step->call.output_gradient_layouts = step->layouts + 2 * call->n_inputs + call->n_outputs;
   *constant = TRUE;
   for (guint i = 0; i < call->n_inputs; i++) {
     Value *value = get_value(pass, step->inputs[i] = find_value(pass, onnx_node_get_input(node, i)));
@@ -168,7 +227,13 @@ static gboolean run_forward(PipelineGraphPass *pass, Step *step, guint64 *bytes,
     }
     if (!provide(pass, &value->tensor, &value->buffers[0], &value->capacities[0], error)) return fail_step(step, error);
   }
-  return pipeline_gradient_forward(&step->call, pass->backend, error) || fail_step(step, error);
+  if (!offer_layouts(pass, step, FALSE, error) || !pipeline_gradient_forward(&step->call, pass->backend, error))
+    return fail_step(step, error);
+  for (guint i = 0; i < call->n_outputs; i++) {
+    Value *value = get_value(pass, step->outputs[i]);
+    if (value != NULL) value->layouts[0] = step->call.output_layouts[i];
+  }
+  return TRUE;
 }
 
 /* Its forward is the operator's own kernel, which may want to prepare. */
@@ -291,6 +356,7 @@ static gboolean make_plan(PipelineGraphPass *pass, const PipelineGraphPassOption
   for (guint n = 0; n < graph->nodes->len; n++)
     if (!make_step(pass, n, &bytes, error)) return FALSE;
   if (!find_named(pass, options->heads, "output", &pass->heads, &pass->n_heads, error)) return FALSE;
+  pass->host_heads = g_new0(PipelineTensor, pass->n_heads + 1);
   mark_frozen(pass);
   return trace_heads(pass, error);
 }
@@ -327,6 +393,7 @@ static void step_clear(PipelineGraphPass *pass, Step *step)
   g_free(step->second);
   g_free(step->second_buffers);
   g_free(step->second_capacities);
+  g_free(step->layouts);
 }
 
 void pipeline_graph_pass_free(PipelineGraphPass *pass)
@@ -335,8 +402,10 @@ void pipeline_graph_pass_free(PipelineGraphPass *pass)
   for (guint n = 0; n < pass->n_steps; n++) step_clear(pass, &pass->steps[n]);
   for (guint i = 0; i < pass->values->len; i++) {
     Value *value = get_value(pass, i);
-    for (guint k = 0; k < 2; k++)
+    for (guint k = 0; k < 2; k++) {
       if (value->buffers[k] != NULL) pass->backend->memory->release(pass->device, value->buffers[k]);
+      if (value->spares[k] != NULL) pass->backend->memory->release(pass->device, value->spares[k]);
+    }
     pipeline_tensor_clear(&value->tensor);
     g_free(value);
   }
@@ -347,6 +416,8 @@ void pipeline_graph_pass_free(PipelineGraphPass *pass)
   g_free(pass->steps);
   g_free(pass->inputs);
   g_free(pass->wanted);
+  for (guint i = 0; pass->host_heads != NULL && i < pass->n_heads; i++) pipeline_tensor_clear(&pass->host_heads[i]);
+  g_free(pass->host_heads);
   g_free(pass->heads);
   g_free(pass);
 }
@@ -381,22 +452,26 @@ gboolean pipeline_graph_pass_bind(PipelineGraphPass *pass, guint index, float *v
 {
   Value *value = get_value(pass, pass->wanted[index]);
   gsize bytes = value->tensor.n * sizeof(float);
-  if (!pass->backend->memory->copy_in(pass->device, values, value->tensor.data, bytes, error)) return FALSE;
-  value->tensor.data = values;
-  value->gradient.data = gradients;
-  value->bound = TRUE;
+  if (!pass->backend->memory->copy_out(pass->device, values, value->tensor.data, bytes, error)) return FALSE;
+  value->host_values = values;
+  value->host_gradients = gradients;
+  if (pass->backend->host) value->tensor.data = values;
   return TRUE;
 }
 
-PipelineTensor *pipeline_graph_pass_get_initialiser(PipelineGraphPass *pass, const gchar *name)
+gboolean pipeline_graph_pass_copy_initialiser(PipelineGraphPass *pass, const gchar *name, float *values, gboolean out,
+                                              GError **error)
 {
   Value *value = get_value(pass, find_value(pass, name));
-  return value != NULL && value->constant ? &value->tensor : NULL;
+  g_return_val_if_fail(value != NULL && value->constant && value->tensor.type == ONNX_TYPE_FLOAT, FALSE);
+  gsize bytes = value->tensor.n * sizeof(float);
+  return out ? pass->backend->memory->copy_out(pass->device, values, value->tensor.data, bytes, error)
+             : pass->backend->memory->copy_in(pass->device, value->tensor.data, values, bytes, error);
 }
 
 const PipelineTensor *pipeline_graph_pass_get_head(const PipelineGraphPass *pass, guint index)
 {
-  return &get_value(pass, pass->heads[index])->tensor;
+  return pass->backend->host ? &get_value(pass, pass->heads[index])->tensor : &pass->host_heads[index];
 }
 
 const PipelineTensor *pipeline_graph_pass_get_gradient(const PipelineGraphPass *pass, guint index)
@@ -404,10 +479,11 @@ const PipelineTensor *pipeline_graph_pass_get_gradient(const PipelineGraphPass *
   return &get_value(pass, pass->wanted[index])->gradient;
 }
 
-const PipelineTensor *pipeline_graph_pass_get_value(const PipelineGraphPass *pass, const gchar *name)
+const PipelineTensor *pipeline_graph_pass_get_value(PipelineGraphPass *pass, const gchar *name)
 {
-  const Value *value = get_value(pass, find_value(pass, name));
-  return value != NULL ? &value->tensor : NULL;
+  Value *value = get_value(pass, find_value(pass, name));
+  if (value != NULL && pass->backend->host && !make_plain(pass, value, 0, NULL)) return NULL;
+  return value != NULL && pass->backend->host ? &value->tensor : NULL;
 }
 
 /* --- running ------------------------------------------------------------------------------------------------------ */
@@ -418,9 +494,41 @@ static gboolean is_constant_step(const PipelineGraphPass *pass, const Step *step
   return first->constant;
 }
 
+/* A backend with memory of its own: parameters in before a forward, gradients out after a backward, heads out. */
+static gboolean copy_parameters(PipelineGraphPass *pass, gboolean in, GError **error)
+{
+  for (guint i = 0; !pass->backend->host && i < pass->n_wanted; i++) {
+    Value *value = get_value(pass, pass->wanted[i]);
+    gsize bytes = value->tensor.n * sizeof(float);
+    if (value->host_values == NULL) continue;
+    if (!(in ? pass->backend->memory->copy_in(pass->device, value->tensor.data, value->host_values, bytes, error)
+             : pass->backend->memory->copy_out(pass->device, value->host_gradients, value->gradient.data, bytes,
+                                               error)))
+      return FALSE;
+  }
+  return TRUE;
+}
+
+static gboolean copy_heads(PipelineGraphPass *pass, GError **error)
+{
+  for (guint i = 0; i < pass->n_heads; i++) {
+    Value *value = get_value(pass, pass->heads[i]);
+    if (!make_plain(pass, value, 0, error)) return FALSE;
+    if (pass->backend->host) continue;
+    const PipelineTensor *head = &value->tensor;
+    PipelineTensor *copy = &pass->host_heads[i];
+    if (!pipeline_tensor_set_shape(copy, head->type, head->n_dims, head->dims, error) ||
+        !pipeline_tensor_allocate(copy, error) ||
+        !pass->backend->memory->copy_out(pass->device, copy->data, head->data, head->n * sizeof(float), error))
+      return FALSE;
+  }
+  return TRUE;
+}
+
 gboolean pipeline_graph_pass_forward(PipelineGraphPass *pass, gboolean training, PipelineRandom *random, GError **error)
 {
   guint64 bytes = 0;
+  if (!copy_parameters(pass, TRUE, error)) return FALSE;
   g_string_chunk_clear(pass->texts);
   for (guint n = 0; n < pass->n_steps; n++) {
     Step *step = &pass->steps[n];
@@ -429,7 +537,7 @@ gboolean pipeline_graph_pass_forward(PipelineGraphPass *pass, gboolean training,
     step->call.random = random;
     if (!run_forward(pass, step, &bytes, error)) return FALSE;
   }
-  return TRUE;
+  return copy_heads(pass, error);
 }
 
 static gboolean is_first_use(const Step *step, guint index)
@@ -462,14 +570,32 @@ static gboolean provide_inputs(PipelineGraphPass *pass, Step *step, GError **err
   return TRUE;
 }
 
+/* gradient += second, in their common layout or row by row. */
+static gboolean add_second(PipelineGraphPass *pass, Step *step, guint index, Value *value, GError **error)
+{
+  PipelineTensor *second = &step->second[index];
+  gconstpointer layout = step->call.input_gradient_layouts[index];
+  const PipelineGradientMemory *memory = pass->backend->memory;
+  if (layout != NULL && value->layouts[1] != NULL && pass->backend->same_layout(layout, value->layouts[1]))
+    return memory->add(pass->device, value->gradient.data, second->data, pass->backend->layout_elements(layout), error);
+  if (!make_plain(pass, value, 1, error)) return FALSE;
+  if (layout == NULL) return memory->add(pass->device, value->gradient.data, second->data, second->n, error);
+  Value packed = {.tensor = *second, .layouts = {layout}}; /* a row by row copy for this once */
+  gboolean done = make_plain(pass, &packed, 0, error) &&
+                  memory->add(pass->device, value->gradient.data, packed.tensor.data, second->n, error);
+  if (packed.buffers[0] != NULL) memory->release(pass->device, packed.buffers[0]);
+  return done;
+}
+
 static gboolean add_seconds(PipelineGraphPass *pass, Step *step, GError **error)
 {
   for (guint i = 0; i < step->call.call.n_inputs; i++) {
     if (step->call.input_gradients[i] == NULL) continue;
     Value *value = get_value(pass, step->inputs[i]);
     value->written = TRUE;
-    if (step->call.input_gradients[i] == &step->second[i] &&
-        !pass->backend->memory->add(pass->device, value->gradient.data, step->second[i].data, step->second[i].n, error))
+    if (step->call.input_gradients[i] == &value->gradient)
+      value->layouts[1] = step->call.input_gradient_layouts[i];
+    else if (!add_second(pass, step, i, value, error))
       return FALSE;
   }
   return TRUE;
@@ -494,8 +620,8 @@ static gboolean run_backward(PipelineGraphPass *pass, Step *step, GError **error
   }
   if (!any) return TRUE; /* what it computes does not reach a head in this graph */
   if (step->call.output_gradients[0] == NULL && !provide_zero(pass, step, error)) return fail_step(step, error);
-  if (provide_inputs(pass, step, error) && pipeline_gradient_backward(&step->call, pass->backend, error) &&
-      add_seconds(pass, step, error))
+  if (provide_inputs(pass, step, error) && offer_layouts(pass, step, TRUE, error) &&
+      pipeline_gradient_backward(&step->call, pass->backend, error) && add_seconds(pass, step, error))
     return TRUE;
   return fail_step(step, error);
 }
@@ -503,7 +629,10 @@ static gboolean run_backward(PipelineGraphPass *pass, Step *step, GError **error
 gboolean pipeline_graph_pass_backward(PipelineGraphPass *pass, const float *const *head_gradients, GError **error)
 {
   const PipelineGradientMemory *memory = pass->backend->memory;
-  for (guint i = 0; i < pass->values->len; i++) get_value(pass, i)->written = FALSE;
+  for (guint i = 0; i < pass->values->len; i++) {
+    get_value(pass, i)->written = FALSE;
+    get_value(pass, i)->layouts[1] = NULL;
+  }
   for (guint i = 0; i < pass->n_heads; i++) {
     Value *value = get_value(pass, pass->heads[i]);
     if (head_gradients[i] == NULL) continue;
@@ -516,10 +645,11 @@ gboolean pipeline_graph_pass_backward(PipelineGraphPass *pass, const float *cons
     if (pass->steps[n].differentiated && !run_backward(pass, &pass->steps[n], error)) return FALSE;
   for (guint i = 0; i < pass->n_wanted; i++) {
     Value *value = get_value(pass, pass->wanted[i]);
+    if (!make_plain(pass, value, 1, error)) return FALSE;
     if (value->written) continue;
     if (!provide_gradient(pass, value, error) ||
         !memory->clear(pass->device, value->gradient.data, value->tensor.n * sizeof(float), error))
       return FALSE;
   }
-  return TRUE;
+  return copy_parameters(pass, FALSE, error);
 }

@@ -41,24 +41,27 @@ PipelineTensor *pipeline_graph_pass_get_input(PipelineGraphPass *pass, guint ind
 /* The same for a float input: borrows data [product of dims] until the next call. */
 gboolean pipeline_graph_pass_set_input(PipelineGraphPass *pass, guint index, guint n_dims, const gint64 *dims,
                                        const float *data, GError **error);
-/* Elements of wanted[index]; their memory, and that of their gradient, becomes the given device buffers (borrowed);
- * the present values are copied there. */
-gsize pipeline_graph_pass_get_size(const PipelineGraphPass *pass, guint index);
+gsize pipeline_graph_pass_get_size(const PipelineGraphPass *pass, guint index); /* elements of wanted[index] */
+/* From now on wanted[index] has its values in `values`, and backward leaves its gradient in `gradients`: host memory,
+ * borrowed, [size]. The present values are copied there. A backend with memory of its own copies them in before each
+ * forward and out after each backward. */
 gboolean pipeline_graph_pass_bind(PipelineGraphPass *pass, guint index, float *values, float *gradients,
                                   GError **error);
-/* The memory of an initialiser, or NULL: for what training changes without a gradient (running statistics). */
-PipelineTensor *pipeline_graph_pass_get_initialiser(PipelineGraphPass *pass, const gchar *name);
+/* Copies a float initialiser out to values [its elements], or in from them: what training changes without a gradient
+ * (running statistics). */
+gboolean pipeline_graph_pass_copy_initialiser(PipelineGraphPass *pass, const gchar *name, float *values, gboolean out,
+                                              GError **error);
 
 /* training: Dropout drops (by `random`), BatchNormalization uses and updates its statistics; else as in prediction. */
 gboolean pipeline_graph_pass_forward(PipelineGraphPass *pass, gboolean training, PipelineRandom *random,
                                      GError **error);
-/* heads[index] after forward; a device tensor, borrowed until the next forward. */
+/* heads[index] after forward; host memory, borrowed until the next forward. */
 const PipelineTensor *pipeline_graph_pass_get_head(const PipelineGraphPass *pass, guint index);
 /* After forward. head_gradients[i] [n elements of head i], host memory; NULL: zero. */
 gboolean pipeline_graph_pass_backward(PipelineGraphPass *pass, const float *const *head_gradients, GError **error);
-/* Of wanted[index] after backward; a device tensor. */
+/* Of wanted[index] after backward; in host memory when it is bound or the backend is `host`. */
 const PipelineTensor *pipeline_graph_pass_get_gradient(const PipelineGraphPass *pass, guint index);
-/* Any value of the graph after forward, or NULL: for monitors. */
-const PipelineTensor *pipeline_graph_pass_get_value(const PipelineGraphPass *pass, const gchar *name);
+/* Any value of the graph after forward, for monitors; NULL: there is none, or not in host memory. */
+const PipelineTensor *pipeline_graph_pass_get_value(PipelineGraphPass *pass, const gchar *name);
 
 G_END_DECLS

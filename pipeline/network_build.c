@@ -271,20 +271,18 @@ static gint64 *integer_classes(const DriftSchema *schema)
   return g_steal_pointer(&numbers);
 }
 
-static void add_classifier_head(Builder *builder)
+void pipeline_network_add_classifier_head(OnnxGraph *graph, const DriftSchema *schema)
 {
-  OnnxGraph *graph = builder->graph;
-  const gint64 n = builder->schema->classes->len, all = -1;
-  g_autofree gint64 *numbers = integer_classes(builder->schema);
+  const gint64 n = schema->classes->len, all = -1;
+  g_autofree gint64 *numbers = integer_classes(schema);
   g_autofree gchar *shape = g_strdup_printf("N,%" G_GINT64_FORMAT, n);
   onnx_node_set_int(onnx_graph_add_node(graph, "", "Softmax", "kedge.logits", "probabilities"), "axis", 1);
   OnnxNode *best = onnx_graph_add_node(graph, "", "ArgMax", "probabilities", "kedge.best");
   onnx_node_set_int(best, "axis", 1);
   onnx_node_set_int(best, "keepdims", 0);
   onnx_graph_take_initialiser(
-      graph,
-      numbers ? onnx_tensor_new("kedge.classes", ONNX_TYPE_INT64, 1, &n, numbers)
-              : onnx_tensor_new_strings("kedge.classes", 1, &n, (const gchar *const *)builder->schema->classes->pdata));
+      graph, numbers ? onnx_tensor_new("kedge.classes", ONNX_TYPE_INT64, 1, &n, numbers)
+                     : onnx_tensor_new_strings("kedge.classes", 1, &n, (const gchar *const *)schema->classes->pdata));
   onnx_graph_take_initialiser(graph, onnx_tensor_new("kedge.flat", ONNX_TYPE_INT64, 1, (gint64[]){1}, &all));
   onnx_graph_add_node(graph, ML, "ArrayFeatureExtractor", "kedge.classes,kedge.best", "kedge.named");
   onnx_graph_add_node(graph, "", "Reshape", "kedge.named,kedge.flat", "label");
@@ -293,16 +291,15 @@ static void add_classifier_head(Builder *builder)
 }
 
 /* From standardised to the label's units. */
-static void add_regression_head(Builder *builder, const float *targets)
+void pipeline_network_add_regression_head(OnnxGraph *graph, const float *targets, const guint64 *rows, guint64 n_rows)
 {
   double mean = 0, squares = 0;
-  for (guint64 i = 0; i < builder->n_rows; i++) mean += targets[builder->rows[i]] / (double)builder->n_rows;
-  for (guint64 i = 0; i < builder->n_rows; i++) {
-    double difference = targets[builder->rows[i]] - mean;
-    squares += difference * difference / (double)builder->n_rows;
+  for (guint64 i = 0; i < n_rows; i++) mean += targets[rows[i]] / (double)n_rows;
+  for (guint64 i = 0; i < n_rows; i++) {
+    double difference = targets[rows[i]] - mean;
+    squares += difference * difference / (double)n_rows;
   }
   float scale = squares > 0 ? (float)sqrt(squares) : 1, shift = (float)mean;
-  OnnxGraph *graph = builder->graph;
   onnx_graph_take_initialiser(graph, onnx_tensor_new("kedge.value_scale", ONNX_TYPE_FLOAT, 1, (gint64[]){1}, &scale));
   onnx_graph_take_initialiser(graph, onnx_tensor_new("kedge.value_shift", ONNX_TYPE_FLOAT, 1, (gint64[]){1}, &shift));
   onnx_graph_add_node(graph, "", "Mul", "kedge.logits,kedge.value_scale", "kedge.value_scaled");
@@ -356,9 +353,9 @@ static GBytes *build(Builder *builder, const GArray *widths, const float *target
     return NULL;
   add_layers(builder, widths, n_outputs, features, "kedge.logits");
   if (regression)
-    add_regression_head(builder, targets);
+    pipeline_network_add_regression_head(builder->graph, targets, builder->rows, builder->n_rows);
   else
-    add_classifier_head(builder);
+    pipeline_network_add_classifier_head(builder->graph, schema);
   g_autofree gchar *spec = pipeline_model_spec_format(schema);
   onnx_graph_set_metadata(builder->graph, PIPELINE_SCHEMA_KEY, spec);
   g_autoptr(GError) cause = NULL;

@@ -11,6 +11,7 @@
 
 #include "drift/schema.h"
 #include "drift/table.h"
+#include "onnx/graph.h"
 #include "pipeline/error.h"
 
 G_BEGIN_DECLS
@@ -22,5 +23,10 @@ G_BEGIN_DECLS
  * training rows. targets [table->n_rows]: the value of each row's label (regression), else NULL. */
 GBytes *pipeline_network_build(const gchar *architecture, const DriftTable *table, const DriftSchema *schema,
                                const guint64 *rows, guint64 n_rows, const float *targets, guint64 seed, GError **error);
+
+/* What follows the value "kedge.logits" of a new graph: probabilities and label of the schema's classes; or the value
+ * in the label's units, by mean and standard deviation of the targets of those rows. Outputs are declared. */
+void pipeline_network_add_classifier_head(OnnxGraph *graph, const DriftSchema *schema);
+void pipeline_network_add_regression_head(OnnxGraph *graph, const float *targets, const guint64 *rows, guint64 n_rows);
 
 G_END_DECLS

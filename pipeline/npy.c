@@ -70,8 +70,11 @@ static const ElementType element_types[] = {{"b1", 1, read_u1}, {"i1", 1, read_i
 typedef struct {
   const ElementType *type;
   gboolean swapped, fortran;
+  gboolean fold; /* dimensions behind the first become columns */
   guint n_dimensions;
   guint64 shape[2];
+  guint n_row_dims;
+  guint64 row_dims[8];
   guint found; /* bits of keys */
 } Header;
 
@@ -171,6 +174,16 @@ static gboolean read_shape(Cursor *cursor, Header *header, GError **error)
     gboolean last = !take(cursor, ',');
     if (n_digits == 0 || (last && (cursor->at == cursor->end || *cursor->at != ')')))
       return bad_header(cursor, expected, error);
+    if (header->n_dimensions > 0 && header->n_row_dims < G_N_ELEMENTS(header->row_dims))
+      header->row_dims[header->n_row_dims++] = size;
+    else if (header->n_dimensions > 0)
+      return fail(cursor->name, PIPELINE_ERROR_UNSUPPORTED, error, "it has more than nine dimensions");
+    if (header->n_dimensions == 2 && header->fold) {
+      if (size != 0 && header->shape[1] > PIPELINE_NPY_MAX_VALUES / size) /* refused by check_size */
+        size = 1, header->shape[1] = G_MAXUINT32;
+      header->shape[1] *= size;
+      continue;
+    }
     if (header->n_dimensions == 2)
       return fail(cursor->name, PIPELINE_ERROR_UNSUPPORTED, error,
                   "it has more than two dimensions; reshape it to (rows, columns)");
@@ -261,17 +274,23 @@ static void read_values(const Header *header, const guint8 *bytes, PipelineArray
     }
 }
 
-PipelineArray *pipeline_npy_parse(const guint8 *bytes, gsize length, const gchar *name, GError **error)
+static PipelineArray *parse(const guint8 *bytes, gsize length, const gchar *name, gboolean fold, GError **error)
 {
   Cursor cursor = {.name = name};
-  Header header = {0};
+  Header header = {.fold = fold};
   if (!find_header(bytes, length, &cursor, error) || !read_header(&cursor, &header, error)) return NULL;
+  if (header.n_row_dims > 1 && header.fortran) {
+    fail(name, PIPELINE_ERROR_UNSUPPORTED, error, "more than two dimensions in Fortran order; save it in C order");
+    return NULL;
+  }
   const guint8 *values = (const guint8 *)cursor.end;
   if (!check_size(&header, length - (gsize)(values - bytes), name, error)) return NULL;
   g_autoptr(PipelineArray) array = g_new0(PipelineArray, 1);
   array->n_dimensions = header.n_dimensions;
   array->n_rows = header.shape[0];
   array->n_columns = header.n_dimensions == 2 ? header.shape[1] : 1;
+  array->n_row_dims = header.n_row_dims;
+  memcpy(array->row_dims, header.row_dims, sizeof header.row_dims);
   array->values = g_try_new(double, MAX(array->n_rows * array->n_columns, 1));
   if (array->values == NULL) {
     fail(name, PIPELINE_ERROR_UNSUPPORTED, error, "no memory for %" G_GUINT64_FORMAT " values",
@@ -280,6 +299,16 @@ PipelineArray *pipeline_npy_parse(const guint8 *bytes, gsize length, const gchar
   }
   read_values(&header, values, array);
   return g_steal_pointer(&array);
+}
+
+PipelineArray *pipeline_npy_parse(const guint8 *bytes, gsize length, const gchar *name, GError **error)
+{
+  return parse(bytes, length, name, FALSE, error);
+}
+
+PipelineArray *pipeline_npy_parse_rows(const guint8 *bytes, gsize length, const gchar *name, GError **error)
+{
+  return parse(bytes, length, name, TRUE, error);
 }
 
 void pipeline_array_free(PipelineArray *array)

@@ -15,13 +15,17 @@ G_BEGIN_DECLS
 typedef struct {
   guint n_dimensions;        /* 1 or 2 */
   guint64 n_rows, n_columns; /* n_columns 1 for one dimension */
-  double *values;            /* [n_rows][n_columns]; whole numbers beyond 2^53 are rounded */
+  guint n_row_dims;          /* of a row: more than 1 only from pipeline_npy_parse_rows */
+  guint64 row_dims[8];
+  double *values; /* [n_rows][n_columns]; whole numbers beyond 2^53 are rounded */
 } PipelineArray;
 
 /* Bytes of a .npy file: numbers (f2, f4, f8, i1 to i8, u1 to u8) and truth values (b1) of either byte order, C or
  * Fortran order. `name` is for messages. Objects (which hold pickled programs), texts, times, complex and structured
  * values are UNSUPPORTED; DATA: no .npy file, or more or fewer bytes than its shape takes. */
 PipelineArray *pipeline_npy_parse(const guint8 *bytes, gsize length, const gchar *name, GError **error);
+/* The same for arrays of up to 8 dimensions in C order: those behind the first become columns (images, one a row). */
+PipelineArray *pipeline_npy_parse_rows(const guint8 *bytes, gsize length, const gchar *name, GError **error);
 void pipeline_array_free(PipelineArray *array);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(PipelineArray, pipeline_array_free)
 

@@ -128,3 +128,15 @@ gboolean pipeline_cast_run(PipelineCall *call, GError **error)
   }
   return TRUE;
 }
+
+/* BitCast: the same bytes under another type of the same size. */
+gboolean pipeline_bit_cast_infer(PipelineCall *call, GError **error)
+{
+  const PipelineTensor *in = call->inputs[0];
+  OnnxType target = (OnnxType)onnx_node_get_int(call->node, "to", 0);
+  if (in->type == ONNX_TYPE_STRING) return pipeline_operator_fail_type(call, 0, error);
+  if (onnx_type_get_size(target) != onnx_type_get_size(in->type))
+    return pipeline_operator_fail(error, "element type number %d has not the size of %s", (gint)target,
+                                  onnx_type_get_name(in->type));
+  return pipeline_output_like(call, 0, target, in, error);
+}

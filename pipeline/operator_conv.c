@@ -8,7 +8,7 @@
 
 /* X [N, C, in…], W [M, C/group, kernel…] (transposed: [C, M/group, kernel…]). */
 typedef struct {
-  PipelineWindow window;
+  PipelineSpatial window;
   gsize n, c, m, groups;
 } ConvShape;
 
@@ -59,7 +59,7 @@ static gboolean read_conv(const PipelineCall *call, ConvShape *shape, GError **e
 {
   const PipelineTensor *x = call->inputs[0], *w = call->inputs[1];
   return read_channels(call, FALSE, shape, error) &&
-         pipeline_window_read(call, x->n_dims - 2, x->dims + 2, w->dims + 2, &shape->window, error);
+         pipeline_spatial_read(call, x->n_dims - 2, x->dims + 2, w->dims + 2, &shape->window, error);
 }
 
 gboolean pipeline_conv_infer(PipelineCall *call, GError **error)
@@ -71,7 +71,7 @@ gboolean pipeline_conv_infer(PipelineCall *call, GError **error)
 }
 
 /* A kernel of one element at stride 1: the image is its own matrix of windows. */
-static gboolean is_pointwise(const PipelineWindow *window)
+static gboolean is_pointwise(const PipelineSpatial *window)
 {
   for (guint d = 0; d < window->n; d++)
     if (window->kernel[d] != 1 || window->stride[d] != 1 || window->out[d] != window->in[d]) return FALSE;
@@ -82,13 +82,13 @@ static gboolean is_pointwise(const PipelineWindow *window)
 static gboolean convolve_group(const PipelineCall *call, const ConvShape *shape, const float *image,
                                const float *weights, float *columns, float *out, GError **error)
 {
-  const PipelineWindow *window = &shape->window;
+  const PipelineSpatial *window = &shape->window;
   gsize channels = shape->c / shape->groups, k = channels * window->n_kernel, tile = MAX(TILE / MAX(k, 1), 16);
   gboolean pointwise = is_pointwise(window);
   for (gsize from = 0; from < window->n_out; from += tile) {
     gsize to = MIN(from + tile, window->n_out);
     for (gsize c = 0; !pointwise && c < channels; c++)
-      pipeline_window_gather(window, image + c * window->n_in, from, to, columns + c * window->n_kernel * (to - from));
+      pipeline_spatial_gather(window, image + c * window->n_in, from, to, columns + c * window->n_kernel * (to - from));
     PipelineGemm gemm = {.m = shape->m / shape->groups,
                          .n = to - from,
                          .k = k,
@@ -130,7 +130,7 @@ gboolean pipeline_conv_run(PipelineCall *call, GError **error)
  * --------------------------------------------------------------------- */
 
 /* Output size of dimension d, and the padding where the size is given instead. */
-static gboolean transposed_size(const PipelineCall *call, PipelineWindow *window, guint d, const gint64 *given,
+static gboolean transposed_size(const PipelineCall *call, PipelineSpatial *window, guint d, const gint64 *given,
                                 gint64 extra, GError **error)
 {
   gint64 in = window->in[d], stride = window->stride[d];
@@ -163,17 +163,17 @@ static gboolean read_list(const PipelineCall *call, const gchar *name, guint n, 
 static gboolean read_transposed(const PipelineCall *call, ConvShape *shape, GError **error)
 {
   const PipelineTensor *x = call->inputs[0], *w = call->inputs[1];
-  PipelineWindow *window = &shape->window;
+  PipelineSpatial *window = &shape->window;
   gint64 extra[ONNX_MAX_DIMENSIONS] = {0}, given[ONNX_MAX_DIMENSIONS];
   gboolean has_extra, has_shape;
   if (!read_channels(call, TRUE, shape, error) ||
-      !pipeline_window_read_attributes(call, x->n_dims - 2, x->dims + 2, w->dims + 2, window, error) ||
+      !pipeline_spatial_read_attributes(call, x->n_dims - 2, x->dims + 2, w->dims + 2, window, error) ||
       !read_list(call, "output_padding", window->n, extra, &has_extra, error) ||
       !read_list(call, "output_shape", window->n, given, &has_shape, error))
     return FALSE;
   for (guint d = 0; d < window->n; d++)
     if (!transposed_size(call, window, d, has_shape ? given : NULL, has_extra ? extra[d] : 0, error)) return FALSE;
-  return pipeline_window_count(window, error);
+  return pipeline_spatial_count(window, error);
 }
 
 gboolean pipeline_conv_transpose_infer(PipelineCall *call, GError **error)
@@ -185,9 +185,9 @@ gboolean pipeline_conv_transpose_infer(PipelineCall *call, GError **error)
 }
 
 /* The window as it slides over the output: there the input's positions are the windows. */
-static PipelineWindow reverse(const PipelineWindow *window)
+static PipelineSpatial reverse(const PipelineSpatial *window)
 {
-  PipelineWindow reversed = *window;
+  PipelineSpatial reversed = *window;
   for (guint d = 0; d < window->n; d++) {
     reversed.in[d] = window->out[d];
     reversed.out[d] = window->in[d];
@@ -201,7 +201,7 @@ gboolean pipeline_conv_transpose_run(PipelineCall *call, GError **error)
 {
   ConvShape shape;
   if (!read_transposed(call, &shape, error)) return FALSE;
-  PipelineWindow window = reverse(&shape.window);
+  PipelineSpatial window = reverse(&shape.window);
   const float *x = call->inputs[0]->data, *w = call->inputs[1]->data;
   float *out = call->outputs[0]->data;
   gsize channels = shape.c / shape.groups, filters = shape.m / shape.groups, rows = filters * window.n_kernel;
@@ -226,8 +226,8 @@ gboolean pipeline_conv_transpose_run(PipelineCall *call, GError **error)
                            .ldc = to - from};
       if (!call->backend->gemm(&gemm, error)) return FALSE;
       for (gsize f = 0; f < filters; f++)
-        pipeline_window_scatter(&window, columns + f * window.n_kernel * (to - from), from, to,
-                                out + (i * filters + f) * window.n_in);
+        pipeline_spatial_scatter(&window, columns + f * window.n_kernel * (to - from), from, to,
+                                 out + (i * filters + f) * window.n_in);
     }
   return TRUE;
 }
@@ -235,28 +235,28 @@ gboolean pipeline_conv_transpose_run(PipelineCall *call, GError **error)
 /* --- Col2Im: adds the columns [N, C · kernel, windows] up to an image
  * --------------------------------------------------------- */
 
-static gboolean read_col2im(const PipelineCall *call, PipelineWindow *window, GError **error)
+static gboolean read_col2im(const PipelineCall *call, PipelineSpatial *window, GError **error)
 {
   const PipelineTensor *columns = call->inputs[0];
   gint64 image[ONNX_MAX_DIMENSIONS], kernel[ONNX_MAX_DIMENSIONS];
   guint n, n_kernel;
   if (columns->type != ONNX_TYPE_FLOAT) return pipeline_operator_fail_type(call, 0, error);
-  if (!pipeline_integers_read(call->inputs[1], image, PIPELINE_WINDOW_MAX, &n, error) ||
-      !pipeline_integers_read(call->inputs[2], kernel, PIPELINE_WINDOW_MAX, &n_kernel, error))
+  if (!pipeline_integers_read(call->inputs[1], image, PIPELINE_SPATIAL_MAX, &n, error) ||
+      !pipeline_integers_read(call->inputs[2], kernel, PIPELINE_SPATIAL_MAX, &n_kernel, error))
     return FALSE;
   if (n != n_kernel || columns->n_dims != 3)
     return pipeline_operator_fail(error, "its columns, image_shape and block_shape do not fit together");
   for (guint d = 0; d < n; d++)
     if (image[d] < 0 || image[d] > G_MAXINT32 || kernel[d] > G_MAXINT32)
       return pipeline_operator_fail(error, "its image_shape or block_shape is out of range");
-  if (!pipeline_window_read(call, n, image, kernel, window, error)) return FALSE;
+  if (!pipeline_spatial_read(call, n, image, kernel, window, error)) return FALSE;
   return (columns->dims[1] % (gint64)window->n_kernel == 0 && columns->dims[2] == (gint64)window->n_out) ||
          pipeline_operator_fail(error, "its columns do not fit its image");
 }
 
 gboolean pipeline_col2im_infer(PipelineCall *call, GError **error)
 {
-  PipelineWindow window;
+  PipelineSpatial window;
   if (!read_col2im(call, &window, error)) return FALSE;
   const PipelineTensor *columns = call->inputs[0];
   gint64 dims[ONNX_MAX_DIMENSIONS] = {columns->dims[0], columns->dims[1] / (gint64)window.n_kernel};
@@ -266,14 +266,14 @@ gboolean pipeline_col2im_infer(PipelineCall *call, GError **error)
 
 gboolean pipeline_col2im_run(PipelineCall *call, GError **error)
 {
-  PipelineWindow window;
+  PipelineSpatial window;
   if (!read_col2im(call, &window, error)) return FALSE;
   const float *columns = call->inputs[0]->data;
   float *out = call->outputs[0]->data;
   gsize images = call->inputs[0]->n / MAX(window.n_kernel * window.n_out, 1);
   if (call->outputs[0]->n > 0) memset(out, 0, call->outputs[0]->n * sizeof(float));
   for (gsize i = 0; i < images; i++)
-    pipeline_window_scatter(&window, columns + i * window.n_kernel * window.n_out, 0, window.n_out,
-                            out + i * window.n_in);
+    pipeline_spatial_scatter(&window, columns + i * window.n_kernel * window.n_out, 0, window.n_out,
+                             out + i * window.n_in);
   return TRUE;
 }

@@ -2,8 +2,9 @@
  *
  *     INPUT; INPUT … { name=value name=value } => OUTPUT; OUTPUT
  *
- * A tensor is TYPE[dims] elements: f float32, i int64, b bool, s string ("f[2,1] 0.5 nan"). An attribute's value is an
- * integer, a float (with a point, or nan), a 'text', or a list of those in brackets without spaces.
+ * A tensor is TYPE[dims] elements: f float32, i int64, j int32, u uint8, b bool, s string ("f[2,1] 0.5 nan"). An
+ * attribute's value is an integer, a float (with a point, or nan), a 'text', or a list of those in brackets without
+ * spaces.
  */
 #include <math.h>
 #include <string.h>
@@ -17,6 +18,8 @@ static OnnxType type_of_letter(gchar letter)
 {
   return letter == 'f'   ? ONNX_TYPE_FLOAT
          : letter == 'i' ? ONNX_TYPE_INT64
+         : letter == 'j' ? ONNX_TYPE_INT32
+         : letter == 'u' ? ONNX_TYPE_UINT8
          : letter == 'b' ? ONNX_TYPE_BOOL
          : letter == 's' ? ONNX_TYPE_STRING
                          : ONNX_TYPE_UNDEFINED;
@@ -95,8 +98,8 @@ static gboolean same_element(const PipelineTensor *actual, const PipelineTensor 
     const PipelineText *x = (PipelineText *)actual->data + i, *y = (PipelineText *)expected->data + i;
     return x->length == y->length && memcmp(x->text, y->text, x->length) == 0;
   }
-  if (actual->type == ONNX_TYPE_INT64) return ((gint64 *)actual->data)[i] == ((gint64 *)expected->data)[i];
-  if (actual->type == ONNX_TYPE_BOOL) return ((guint8 *)actual->data)[i] == ((guint8 *)expected->data)[i];
+  if (actual->type != ONNX_TYPE_FLOAT)
+    return pipeline_element_get_integer(actual, i) == pipeline_element_get_integer(expected, i);
   float x = ((float *)actual->data)[i], y = ((float *)expected->data)[i];
   return (isnan(x) && isnan(y)) || x == y || fabsf(x - y) <= 1e-5f * MAX(1, fabsf(y));
 }

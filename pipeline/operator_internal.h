@@ -256,10 +256,93 @@ KERNEL(pipeline_unique_run);
 KERNEL(pipeline_cumulate_infer);
 KERNEL(pipeline_cumulate_run);
 
+/* operator_quantize.c */
+typedef struct _PipelineQuantized PipelineQuantized;
+extern const PipelineQuantized pipeline_quantized_matmul_integer, pipeline_quantized_matmul,
+    pipeline_quantized_conv_integer, pipeline_quantized_conv;
+KERNEL(pipeline_quantize_infer);
+KERNEL(pipeline_quantize_run);
+KERNEL(pipeline_dequantize_infer);
+KERNEL(pipeline_dequantize_run);
+KERNEL(pipeline_dynamic_quantize_infer);
+KERNEL(pipeline_dynamic_quantize_run);
+KERNEL(pipeline_quantized_infer);
+KERNEL(pipeline_quantized_run);
+
+/* operator_recurrent.c */
+typedef struct _PipelineRecurrent PipelineRecurrent;
+extern const PipelineRecurrent pipeline_recurrent_rnn, pipeline_recurrent_gru, pipeline_recurrent_lstm;
+KERNEL(pipeline_recurrent_infer);
+KERNEL(pipeline_recurrent_run);
+
+/* operator_resize.c */
+KERNEL(pipeline_resize_infer);
+KERNEL(pipeline_resize_run);
+
+/* operator_loss.c */
+extern const gint pipeline_loss_softmax;
+KERNEL(pipeline_loss_infer);
+KERNEL(pipeline_loss_run);
+
+/* operator_einsum.c */
+KERNEL(pipeline_einsum_infer);
+KERNEL(pipeline_einsum_run);
+
+/* operator_attention.c */
+KERNEL(pipeline_attention_infer);
+KERNEL(pipeline_attention_run);
+KERNEL(pipeline_rotary_infer);
+KERNEL(pipeline_rotary_run);
+KERNEL(pipeline_swiglu_infer);
+KERNEL(pipeline_swiglu_run);
+KERNEL(pipeline_tensor_scatter_infer);
+KERNEL(pipeline_tensor_scatter_run);
+
+/* operator_signal.c */
+typedef struct _PipelineWaves PipelineWaves;
+extern const PipelineWaves pipeline_waves_hann, pipeline_waves_hamming, pipeline_waves_blackman;
+KERNEL(pipeline_waves_infer);
+KERNEL(pipeline_waves_run);
+KERNEL(pipeline_dft_infer);
+KERNEL(pipeline_dft_run);
+KERNEL(pipeline_stft_infer);
+KERNEL(pipeline_stft_run);
+KERNEL(pipeline_mel_infer);
+KERNEL(pipeline_mel_run);
+KERNEL(pipeline_det_infer);
+KERNEL(pipeline_det_run);
+
+/* operator_tree_ensemble.c */
+KERNEL(pipeline_tree_ensemble_prepare);
+KERNEL(pipeline_tree_ensemble_infer);
+KERNEL(pipeline_tree_ensemble_run);
+
+/* operator_text.c */
+KERNEL(pipeline_string_concat_infer);
+KERNEL(pipeline_string_concat_run);
+KERNEL(pipeline_regex_prepare);
+KERNEL(pipeline_regex_infer);
+KERNEL(pipeline_regex_run);
+KERNEL(pipeline_string_split_infer);
+KERNEL(pipeline_string_split_run);
+KERNEL(pipeline_string_normalizer_infer);
+KERNEL(pipeline_string_normalizer_run);
+
+/* operator_image.c */
+KERNEL(pipeline_non_max_suppression_infer);
+KERNEL(pipeline_non_max_suppression_run);
+KERNEL(pipeline_grid_sample_infer);
+KERNEL(pipeline_grid_sample_run);
+KERNEL(pipeline_affine_grid_infer);
+KERNEL(pipeline_affine_grid_run);
+KERNEL(pipeline_roi_align_infer);
+KERNEL(pipeline_roi_align_run);
+
 /* operator_cast.c */
 KERNEL(pipeline_cast_infer);
 KERNEL(pipeline_cast_like_infer);
 KERNEL(pipeline_cast_run);
+KERNEL(pipeline_bit_cast_infer);
 
 /* operator_ml.c */
 KERNEL(pipeline_scaler_infer);

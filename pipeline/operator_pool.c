@@ -18,7 +18,7 @@ static void members_clear(Members *members)
   g_free(members->padded);
 }
 
-static void collect_window(const PipelineWindow *window, gsize p, Members *members)
+static void collect_window(const PipelineSpatial *window, gsize p, Members *members)
 {
   for (gsize k = 0; k < window->n_kernel; k++) {
     gsize rest_p = p, rest_k = k, offset = 0, stride = 1;
@@ -38,7 +38,7 @@ static void collect_window(const PipelineWindow *window, gsize p, Members *membe
   }
 }
 
-static gboolean members_collect(const PipelineCall *call, const PipelineWindow *window, Members *members,
+static gboolean members_collect(const PipelineCall *call, const PipelineSpatial *window, Members *members,
                                 GError **error)
 {
   if (window->n_in > G_MAXINT32 || window->n_kernel > G_MAXINT32)
@@ -57,24 +57,24 @@ static gboolean is_global(const PipelineCall *call)
   return g_str_has_prefix(call->operator->name, "Global");
 }
 
-static gboolean read_window(const PipelineCall *call, PipelineWindow *window, GError **error)
+static gboolean read_window(const PipelineCall *call, PipelineSpatial *window, GError **error)
 {
   const PipelineTensor *x = call->inputs[0];
   if (x->n_dims < 3) return pipeline_operator_fail(error, "its input has no spatial dimensions");
-  if (!is_global(call)) return pipeline_window_read(call, x->n_dims - 2, x->dims + 2, NULL, window, error);
+  if (!is_global(call)) return pipeline_spatial_read(call, x->n_dims - 2, x->dims + 2, NULL, window, error);
   memset(window, 0, sizeof *window);
   window->n = x->n_dims - 2;
   for (guint d = 0; d < window->n; d++) {
     window->in[d] = window->kernel[d] = x->dims[d + 2];
     window->out[d] = window->stride[d] = window->dilation[d] = 1;
   }
-  return pipeline_window_count(window, error);
+  return pipeline_spatial_count(window, error);
 }
 
 gboolean pipeline_pool_infer(PipelineCall *call, GError **error)
 {
   const PipelineTensor *x = call->inputs[0];
-  PipelineWindow window;
+  PipelineSpatial window;
   gboolean any_number = call->operator->parameter == & pipeline_pool_max && x->type != ONNX_TYPE_BOOL;
   if (any_number ? !pipeline_type_is_number(x->type) : !pipeline_type_is_floating(x->type))
     return pipeline_operator_fail_type(call, 0, error);
@@ -88,9 +88,9 @@ gboolean pipeline_pool_infer(PipelineCall *call, GError **error)
 }
 
 /* Column-major number of an element (storage_order 1). */
-static gsize column_major(const PipelineWindow *window, gsize offset)
+static gsize column_major(const PipelineSpatial *window, gsize offset)
 {
-  gsize position[PIPELINE_WINDOW_MAX], number = 0;
+  gsize position[PIPELINE_SPATIAL_MAX], number = 0;
   for (guint d = window->n; d-- > 0;) {
     position[d] = offset % (gsize)window->in[d];
     offset /= (gsize)window->in[d];
@@ -99,7 +99,7 @@ static gsize column_major(const PipelineWindow *window, gsize offset)
   return number;
 }
 
-static void pool_max(PipelineCall *call, const PipelineWindow *window, const Members *members, gsize image)
+static void pool_max(PipelineCall *call, const PipelineSpatial *window, const Members *members, gsize image)
 {
   const PipelineTensor *x = call->inputs[0];
   PipelineTensor *places = call->n_outputs > 1 ? call->outputs[1] : NULL;
@@ -122,7 +122,7 @@ static void pool_max(PipelineCall *call, const PipelineWindow *window, const Mem
   }
 }
 
-static void pool_average(PipelineCall *call, const PipelineWindow *window, const Members *members, gsize image)
+static void pool_average(PipelineCall *call, const PipelineSpatial *window, const Members *members, gsize image)
 {
   gboolean padding = onnx_node_get_int(call->node, "count_include_pad", 0) != 0;
   for (gsize p = 0; p < window->n_out; p++) {
@@ -135,7 +135,7 @@ static void pool_average(PipelineCall *call, const PipelineWindow *window, const
   }
 }
 
-static void pool_lp(PipelineCall *call, const PipelineWindow *window, const Members *members, gsize image)
+static void pool_lp(PipelineCall *call, const PipelineSpatial *window, const Members *members, gsize image)
 {
   double power = (double)onnx_node_get_int(call->node, "p", 2);
   for (gsize p = 0; p < window->n_out; p++) {
@@ -149,7 +149,7 @@ static void pool_lp(PipelineCall *call, const PipelineWindow *window, const Memb
 }
 
 struct _PipelinePool {
-  void (*run)(PipelineCall *call, const PipelineWindow *window, const Members *members, gsize image);
+  void (*run)(PipelineCall *call, const PipelineSpatial *window, const Members *members, gsize image);
 };
 const PipelinePool pipeline_pool_max = {pool_max}, pipeline_pool_average = {pool_average}, pipeline_pool_lp = {pool_lp};
 
@@ -157,7 +157,7 @@ gboolean pipeline_pool_run(PipelineCall *call, GError **error)
 {
   const PipelinePool *pool = call->operator->parameter;
   const PipelineTensor *x = call->inputs[0];
-  PipelineWindow window;
+  PipelineSpatial window;
   Members members = {NULL, NULL, NULL};
   if (!read_window(call, &window, error)) return FALSE;
   gboolean collected = members_collect(call, &window, &members, error);
@@ -173,7 +173,7 @@ gboolean pipeline_pool_run(PipelineCall *call, GError **error)
 gboolean pipeline_max_unpool_infer(PipelineCall *call, GError **error)
 {
   const PipelineTensor *x = call->inputs[0], *places = call->inputs[1];
-  PipelineWindow window;
+  PipelineSpatial window;
   gint64 dims[ONNX_MAX_DIMENSIONS];
   guint n;
   if (!pipeline_type_is_floating(x->type)) return pipeline_operator_fail_type(call, 0, error);
@@ -182,7 +182,7 @@ gboolean pipeline_max_unpool_infer(PipelineCall *call, GError **error)
   if (pipeline_input(call, 2) != NULL)
     return pipeline_integers_read(call->inputs[2], dims, ONNX_MAX_DIMENSIONS, &n, error) &&
            pipeline_output_set(call, 0, x->type, n, dims, error);
-  if (!pipeline_window_read_attributes(call, x->n_dims - 2, x->dims + 2, NULL, &window, error)) return FALSE;
+  if (!pipeline_spatial_read_attributes(call, x->n_dims - 2, x->dims + 2, NULL, &window, error)) return FALSE;
   memcpy(dims, x->dims, sizeof dims);
   for (guint d = 0; d < window.n; d++)
     dims[d + 2] = (x->dims[d + 2] - 1) * window.stride[d] + window.kernel[d] - window.before[d] - window.after[d];
@@ -194,9 +194,9 @@ gboolean pipeline_max_unpool_run(PipelineCall *call, GError **error)
   const PipelineTensor *x = call->inputs[0];
   const gint64 *places = call->inputs[1]->data;
   PipelineTensor *out = call->outputs[0];
-  PipelineWindow window;
+  PipelineSpatial window;
   /* The numbers in `places` are those of the shape that the attributes give, whatever output_shape asks for. */
-  if (!pipeline_window_read_attributes(call, x->n_dims - 2, x->dims + 2, NULL, &window, error)) return FALSE;
+  if (!pipeline_spatial_read_attributes(call, x->n_dims - 2, x->dims + 2, NULL, &window, error)) return FALSE;
   gint64 shape[ONNX_MAX_DIMENSIONS] = {x->dims[0], x->dims[1]};
   for (guint d = 0; d < window.n; d++)
     shape[d + 2] = (x->dims[d + 2] - 1) * window.stride[d] + window.kernel[d] - window.before[d] - window.after[d];

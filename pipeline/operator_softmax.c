@@ -28,7 +28,7 @@ gboolean pipeline_softmax_infer(PipelineCall *call, GError **error)
 {
   const PipelineTensor *in = call->inputs[0];
   PipelineAround around;
-  if (in->type != ONNX_TYPE_FLOAT && in->type != ONNX_TYPE_DOUBLE) return pipeline_operator_fail_type(call, 0, error);
+  if (!pipeline_type_is_floating(in->type)) return pipeline_operator_fail_type(call, 0, error);
   return softmax_around(call, &around, error) && pipeline_output_like(call, 0, in->type, in, error);
 }
 
@@ -51,6 +51,36 @@ gboolean pipeline_softmax_infer(PipelineCall *call, GError **error)
 SOFTMAX(softmax_float, float, expf)
 SOFTMAX(softmax_double, double, exp)
 
+static double rounded(OnnxType type, double value)
+{
+  guint16 bits = 0;
+  PipelineTensor scalar = {.type = type, .data = &bits};
+  pipeline_element_put_double(&scalar, 0, value);
+  return pipeline_element_get_double(&scalar, 0);
+}
+
+/* 16-bit floats are rounded after every step of the operator's definition (Sub, Exp, ReduceSum, Div), so that the whole
+ * agrees with its parts. */
+static void softmax_half(const PipelineTensor *in, PipelineTensor *out, gsize start, const PipelineAround *around,
+                         gboolean logarithm)
+{
+  double highest = -INFINITY, sum = 0;
+  for (gsize i = 0; i < around->length; i++)
+    highest = MAX(highest, pipeline_element_get_double(in, start + i * around->inner));
+  for (gsize i = 0; i < around->length; i++) {
+    gsize at = start + i * around->inner;
+    double shifted = rounded(in->type, pipeline_element_get_double(in, at) - highest);
+    pipeline_element_put_double(out, at, logarithm ? shifted : exp(shifted));
+    sum += rounded(in->type, exp(shifted));
+  }
+  double scale = rounded(in->type, logarithm ? log(rounded(in->type, sum)) : sum);
+  for (gsize i = 0; i < around->length; i++) {
+    gsize at = start + i * around->inner;
+    double value = pipeline_element_get_double(out, at);
+    pipeline_element_put_double(out, at, logarithm ? value - scale : value / scale);
+  }
+}
+
 gboolean pipeline_softmax_run(PipelineCall *call, GError **error)
 {
   const PipelineTensor *in = call->inputs[0];
@@ -63,6 +93,8 @@ gboolean pipeline_softmax_run(PipelineCall *call, GError **error)
       if (in->type == ONNX_TYPE_FLOAT)
         softmax_float((const float *)in->data + start, (float *)call->outputs[0]->data + start, around.length,
                       around.inner, logarithm);
+      else if (in->type != ONNX_TYPE_DOUBLE)
+        softmax_half(in, call->outputs[0], start, &around, logarithm);
       else
         softmax_double((const double *)in->data + start, (double *)call->outputs[0]->data + start, around.length,
                        around.inner, logarithm);

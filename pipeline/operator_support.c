@@ -235,9 +235,11 @@ gboolean pipeline_pair(const PipelineCall *call, const PipelineTensor *pair[2], 
   pair[0] = left;
   pair[1] = right;
   guint axis = 0;
-  gboolean given = onnx_node_get_attribute(call->node, "axis") != NULL;
-  if (call->opset >= 7 || !given || right->n_dims == 0) return TRUE;
-  if (!pipeline_axis_resolve(onnx_node_get_int(call->node, "axis", 0), left->n_dims, FALSE, &axis, error)) return FALSE;
+  gboolean slopes = call->operator->parameter == & pipeline_binary_prelu && right->n_dims == 1 && right->n> 1;
+  gboolean given = slopes || onnx_node_get_attribute(call->node, "axis") != NULL; /* slopes are one a channel */
+  if (call->opset >= 7 || !given || right->n_dims == 0 || left->n_dims == 0) return TRUE;
+  gint64 asked = onnx_node_get_int(call->node, "axis", slopes && left->n_dims > 1 ? 1 : 0);
+  if (!pipeline_axis_resolve(asked, left->n_dims, FALSE, &axis, error)) return FALSE;
   if (axis + right->n_dims > left->n_dims)
     return pipeline_operator_fail(error, "its second input has more dimensions than are left from axis %u", axis);
   *view = *right;

@@ -24,7 +24,7 @@ static gboolean read_sizes(const PipelineCall *call, const gchar *name, guint n,
 }
 
 /* pads: all beginnings, then all ends; up to 2 · 6 entries. Negative ones crop; only Pad has those. */
-static gboolean read_pads(const PipelineCall *call, guint n, PipelineWindow *window, GError **error)
+static gboolean read_pads(const PipelineCall *call, guint n, PipelineSpatial *window, GError **error)
 {
   const OnnxAttribute *attribute = onnx_node_get_attribute(call->node, "pads");
   for (guint d = 0; d < n; d++) window->before[d] = window->after[d] = 0;
@@ -42,11 +42,11 @@ static gboolean read_pads(const PipelineCall *call, guint n, PipelineWindow *win
   return TRUE;
 }
 
-gboolean pipeline_window_read_attributes(const PipelineCall *call, guint n, const gint64 *in, const gint64 *kernel,
-                                         PipelineWindow *window, GError **error)
+gboolean pipeline_spatial_read_attributes(const PipelineCall *call, guint n, const gint64 *in, const gint64 *kernel,
+                                          PipelineSpatial *window, GError **error)
 {
   memset(window, 0, sizeof *window);
-  if (n == 0 || n > PIPELINE_WINDOW_MAX) return pipeline_operator_fail(error, "its input has no spatial dimensions");
+  if (n == 0 || n > PIPELINE_SPATIAL_MAX) return pipeline_operator_fail(error, "its input has no spatial dimensions");
   window->n = n;
   memcpy(window->in, in, n * sizeof(gint64));
   if (kernel == NULL && onnx_node_get_attribute(call->node, "kernel_shape") == NULL)
@@ -64,7 +64,7 @@ gboolean pipeline_window_read_attributes(const PipelineCall *call, guint n, cons
   return TRUE;
 }
 
-static gboolean set_sizes(const PipelineCall *call, PipelineWindow *window, GError **error)
+static gboolean set_sizes(const PipelineCall *call, PipelineSpatial *window, GError **error)
 {
   g_autofree gchar *pad = onnx_node_copy_string(call->node, "auto_pad", "NOTSET");
   gboolean upper = strcmp(pad, "SAME_UPPER") == 0, same = upper || strcmp(pad, "SAME_LOWER") == 0;
@@ -90,7 +90,7 @@ static gboolean set_sizes(const PipelineCall *call, PipelineWindow *window, GErr
   return TRUE;
 }
 
-gboolean pipeline_window_count(PipelineWindow *window, GError **error)
+gboolean pipeline_spatial_count(PipelineSpatial *window, GError **error)
 {
   double products[3] = {1, 1, 1};
   window->n_kernel = window->n_in = window->n_out = 1;
@@ -107,11 +107,11 @@ gboolean pipeline_window_count(PipelineWindow *window, GError **error)
   return TRUE;
 }
 
-gboolean pipeline_window_read(const PipelineCall *call, guint n, const gint64 *in, const gint64 *kernel,
-                              PipelineWindow *window, GError **error)
+gboolean pipeline_spatial_read(const PipelineCall *call, guint n, const gint64 *in, const gint64 *kernel,
+                               PipelineSpatial *window, GError **error)
 {
-  return pipeline_window_read_attributes(call, n, in, kernel, window, error) && set_sizes(call, window, error) &&
-         pipeline_window_count(window, error);
+  return pipeline_spatial_read_attributes(call, n, in, kernel, window, error) && set_sizes(call, window, error) &&
+         pipeline_spatial_count(window, error);
 }
 
 /* A stretch of windows that differ in the last dimension only, for one kernel element. */
@@ -122,7 +122,7 @@ typedef struct {
   gint64 first;    /* position of the first window within the line; the next ones lie `stride` further */
 } Stretch;
 
-static Stretch find_stretch(const PipelineWindow *window, const gint64 *offset, gsize p, gsize to)
+static Stretch find_stretch(const PipelineSpatial *window, const gint64 *offset, gsize p, gsize to)
 {
   guint last = window->n - 1;
   gsize column = p % (gsize)window->out[last], rest = p / (gsize)window->out[last], stride = (gsize)window->in[last];
@@ -138,7 +138,7 @@ static Stretch find_stretch(const PipelineWindow *window, const gint64 *offset, 
   return stretch;
 }
 
-static void kernel_offset(const PipelineWindow *window, gsize k, gint64 *offset)
+static void kernel_offset(const PipelineSpatial *window, gsize k, gint64 *offset)
 {
   for (guint d = window->n; d-- > 0;) {
     offset[d] = (gint64)(k % (gsize)window->kernel[d]) * window->dilation[d];
@@ -146,9 +146,9 @@ static void kernel_offset(const PipelineWindow *window, gsize k, gint64 *offset)
   }
 }
 
-void pipeline_window_gather(const PipelineWindow *window, const float *image, gsize from, gsize to, float *columns)
+void pipeline_spatial_gather(const PipelineSpatial *window, const float *image, gsize from, gsize to, float *columns)
 {
-  gint64 offset[PIPELINE_WINDOW_MAX], step = window->stride[window->n - 1], width = window->in[window->n - 1];
+  gint64 offset[PIPELINE_SPATIAL_MAX], step = window->stride[window->n - 1], width = window->in[window->n - 1];
   for (gsize k = 0; k < window->n_kernel; k++) {
     kernel_offset(window, k, offset);
     for (gsize p = from; p < to;) {
@@ -161,9 +161,9 @@ void pipeline_window_gather(const PipelineWindow *window, const float *image, gs
   }
 }
 
-void pipeline_window_scatter(const PipelineWindow *window, const float *columns, gsize from, gsize to, float *image)
+void pipeline_spatial_scatter(const PipelineSpatial *window, const float *columns, gsize from, gsize to, float *image)
 {
-  gint64 offset[PIPELINE_WINDOW_MAX], step = window->stride[window->n - 1], width = window->in[window->n - 1];
+  gint64 offset[PIPELINE_SPATIAL_MAX], step = window->stride[window->n - 1], width = window->in[window->n - 1];
   for (gsize k = 0; k < window->n_kernel; k++) {
     kernel_offset(window, k, offset);
     for (gsize p = from; p < to;) {

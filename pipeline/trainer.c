@@ -30,6 +30,7 @@ void pipeline_train_options_init(PipelineTrainOptions *options)
 void pipeline_train_result_clear(PipelineTrainResult *result)
 {
   g_clear_pointer(&result->onnx, g_bytes_unref);
+  g_free(result->warning);
   memset(result, 0, sizeof *result);
 }
 
@@ -280,7 +281,11 @@ static gboolean report(const Training *training, PipelineTrainProgressFunc progr
                                      .validation_metric = state->validation_metric,
                                      .learning_rate = pipeline_fit_learning_rate(training->fit),
                                      .samples_per_second = samples_per_second(training),
-                                     .seconds = seconds_since(training->started)};
+                                     .seconds = seconds_since(training->started),
+                                     .test_loss = NAN,
+                                     .test_metric = NAN,
+                                     .gradient_norm = NAN,
+                                     .dead_share = NAN};
   return !progress || progress(&now, user_data);
 }
 
@@ -317,7 +322,9 @@ static gboolean deliver(const Training *training, PipelineTrainResult *result, G
                                   .validation_metric = state->best_metric,
                                   .seconds = seconds_since(training->started),
                                   .samples_per_second = samples_per_second(training),
-                                  .reweighing = training->reweighing};
+                                  .reweighing = training->reweighing,
+                                  .test_loss = NAN,
+                                  .test_metric = NAN};
   return TRUE;
 }
 

@@ -41,6 +41,8 @@ typedef struct {
   guint epoch, epochs;
   guint64 rows_seen;
   double loss, validation_loss, validation_metric, learning_rate, samples_per_second, seconds;
+  /* Of training on a graph (pipeline/graph_trainer.h); else NaN. */
+  double test_loss, test_metric, gradient_norm, dead_share;
 } PipelineTrainProgress;
 /* Returns FALSE to stop (cancel): the trainer leaves a checkpoint and fails with CANCELLED. */
 typedef gboolean (*PipelineTrainProgressFunc)(const PipelineTrainProgress *progress, gpointer user_data);
@@ -52,6 +54,10 @@ typedef struct {
   double train_loss, validation_loss, validation_metric; /* accuracy, or -rmse */
   double seconds, samples_per_second;
   PipelineReweighing reweighing; /* n_groups 0: none */
+  /* Of training on a graph; else 0, NaN, NULL. */
+  guint64 n_test;
+  double test_loss, test_metric;
+  gchar *warning; /* what the user should know about the result, or NULL */
 } PipelineTrainResult;
 void pipeline_train_result_clear(PipelineTrainResult *result);
 

@@ -3,3 +3,18 @@ SUITES += check-train
 .PHONY: check-train
 check-train: $(ONNX_PYTHON) $(BUILD)/kedge ## fine-tune exported models, run ours in ONNX Runtime
 	$(ONNX_PYTHON) tests/train/exporters.py $(BUILD)/kedge
+
+# Killed and continued trainings. KILLS=20 for the long form.
+MNIST ?= ../shared/data/mnist
+KILLS ?= 3
+SUITES += check-train-kill
+.PHONY: check-train-kill
+check-train-kill: $(BUILD)/kedge ## trainings killed at KILLS random points end in the same bytes
+	@if [ ! -d $(MNIST) ]; then echo "SKIP: the images $(MNIST) are not there"; echo "0 passed, 0 failed"; exit 0; fi; \
+	 tests/train/kill $(BUILD)/kedge $(MNIST) $(BUILD)/train $(KILLS)
+
+# Exported models of every kind fine-tuned on their graphs.
+SUITES += check-train-graph
+.PHONY: check-train-graph
+check-train-graph: $(ONNX_PYTHON) $(BUILD)/kedge ## fine-tune exported models on their graphs, run them in ONNX Runtime
+	PYTHONDONTWRITEBYTECODE=1 $(ONNX_PYTHON) tests/train/graph.py $(BUILD)/kedge

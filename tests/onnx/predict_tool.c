@@ -1,12 +1,12 @@
 /* Test helper.
  *   predict_tool predict MODEL.onnx SCHEMA.json ROWS.json   prints one line of outputs per row (%.9g)
- *   predict_tool export MODEL.onnx OUT.onnx                  reads, simplifies and writes the model
- *   predict_tool copy MODEL.onnx OUT.onnx                    reads and writes the model
- *   predict_tool cases                                       runs DIR/model.onnx on DIR/inputs.onnx (initialisers) for
- * each folder on standard input, writes DIR/outputs.onnx predict_tool time MODEL.onnx SCHEMA.json N               times
- * N made-up numeric rows SCHEMA.json: {"task": …, "label": …, "classes": […], "positive": i, "features": [["name",
- * "numeric"|"categorical"], …]} ROWS.json: [[value, …], …] with null for missing. Exit status 1 and the message on
- * standard error when refused.
+ *   predict_tool export MODEL.onnx OUT.onnx                 reads, simplifies and writes the model
+ *   predict_tool copy MODEL.onnx OUT.onnx                   reads and writes the model
+ *   predict_tool file MODEL.onnx OUT.onnx                   copy, with data that lie beside the model read in
+ *   predict_tool shapes MODEL.onnx OUT.onnx                 simplifies, adds the shapes of all values, writes
+ *   predict_tool time MODEL.onnx SCHEMA.json N              times N made-up numeric rows
+ * SCHEMA.json: {"task": …, "label": …, "classes": […], "positive": i, "features": [["name", "numeric"|"categorical"],
+ * …]} ROWS.json: [[value, …], …] with null for missing. Exit status 1 and the message on standard error when refused.
  */
 #include <jansson.h>
 #include <math.h>
@@ -14,8 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "onnx/graph.h"
-#include "pipeline/executor.h"
+#include "onnx/file.h"
+#include "pipeline/executor_shapes.h"
 #include "pipeline/model.h"
 
 static int fail(GError *error)
@@ -109,69 +109,28 @@ static int rewrite(char **arguments, gboolean simplify)
   return 0;
 }
 
-/* --- node cases --------------------------------------------------------------------------------------------------- */
-
-/* Writes the outputs as initialisers of a model, so that Python's onnx reads them. */
-static gboolean write_outputs(const OnnxGraph *graph, PipelineExecutor *executor, const gchar *path, GError **error)
+static int add_shapes(char **arguments)
 {
-  g_autoptr(OnnxGraph) out = onnx_graph_new("outputs");
-  onnx_graph_set_opset(out, "", 13);
-  onnx_graph_add_input(out, "x", ONNX_TYPE_FLOAT, "1");
-  onnx_graph_add_output(out, "y", ONNX_TYPE_FLOAT, "1");
-  onnx_graph_add_node(out, "", "Identity", "x", "y");
-  for (guint i = 0; i < graph->outputs->len; i++) {
-    const PipelineTensor *tensor = pipeline_executor_get_output(executor, i);
-    g_autofree gchar *name = g_strdup_printf("output%u", i);
-    if (tensor->type != ONNX_TYPE_STRING) {
-      onnx_graph_take_initialiser(out, onnx_tensor_new(name, tensor->type, tensor->n_dims, tensor->dims, tensor->data));
-      continue;
-    }
-    g_auto(GStrv) texts = g_new0(gchar *, tensor->n + 1);
-    for (gsize t = 0; t < tensor->n; t++)
-      texts[t] = g_strndup(((PipelineText *)tensor->data)[t].text, ((PipelineText *)tensor->data)[t].length);
-    onnx_graph_take_initialiser(
-        out, onnx_tensor_new_strings(name, tensor->n_dims, tensor->dims, (const gchar *const *)texts));
-  }
-  g_autoptr(GBytes) bytes = onnx_graph_to_bytes(out, error);
-  return bytes != NULL &&
-         g_file_set_contents(path, g_bytes_get_data(bytes, NULL), (gssize)g_bytes_get_size(bytes), error);
-}
-
-static gboolean run_case(const gchar *folder, GError **error)
-{
-  g_autofree gchar *model = g_build_filename(folder, "model.onnx", NULL);
-  g_autofree gchar *values = g_build_filename(folder, "inputs.onnx", NULL);
-  g_autofree gchar *output = g_build_filename(folder, "outputs.onnx", NULL);
-  g_autoptr(GBytes) model_bytes = read_file(model);
-  g_autoptr(GBytes) value_bytes = read_file(values);
-  g_autoptr(OnnxGraph) graph = onnx_graph_from_bytes(model_bytes, error);
-  if (graph == NULL) return FALSE;
-  g_autoptr(OnnxGraph) inputs = onnx_graph_from_bytes(value_bytes, error);
-  if (inputs == NULL) return FALSE;
+  GError *error = NULL;
+  g_autoptr(GBytes) bytes = read_file(arguments[0]);
+  g_autoptr(OnnxGraph) graph = onnx_graph_from_bytes(bytes, &error);
+  if (graph == NULL) return fail(error);
   onnx_graph_simplify(graph);
-  g_autoptr(PipelineExecutor) executor = pipeline_executor_new(graph, &pipeline_backend_reference, error);
-  if (executor == NULL) return FALSE;
-  for (guint i = 0; i < graph->inputs->len; i++) {
-    const OnnxValue *input = g_ptr_array_index(graph->inputs, i);
-    const OnnxTensor *tensor = onnx_graph_find_initialiser(inputs, input->name);
-    if (tensor == NULL) continue;
-    if (!pipeline_tensor_set_onnx(pipeline_executor_get_input(executor, i), tensor, error)) return FALSE;
-  }
-  return pipeline_executor_run(executor, FALSE, error) && write_outputs(graph, executor, output, error);
+  if (!pipeline_shapes_declare(graph, &error)) return fail(error);
+  g_autoptr(GBytes) out = onnx_graph_to_bytes(graph, &error);
+  if (out == NULL ||
+      !g_file_set_contents(arguments[1], g_bytes_get_data(out, NULL), (gssize)g_bytes_get_size(out), &error))
+    return fail(error);
+  return 0;
 }
 
-/* Folders on standard input; one line each: "ok" or what was refused. */
-static int run_cases(void)
+static int read_beside(char **arguments)
 {
-  char line[4096];
-  while (fgets(line, sizeof line, stdin) != NULL) {
-    GError *error = NULL;
-    line[strcspn(line, "\n")] = '\0';
-    gboolean done = run_case(line, &error);
-    printf("%s\n", done ? "ok" : error->message);
-    fflush(stdout);
-    g_clear_error(&error);
-  }
+  GError *error = NULL;
+  g_autoptr(GBytes) bytes = onnx_file_read(arguments[0], NULL, &error);
+  if (bytes == NULL ||
+      !g_file_set_contents(arguments[1], g_bytes_get_data(bytes, NULL), (gssize)g_bytes_get_size(bytes), &error))
+    return fail(error);
   return 0;
 }
 
@@ -206,8 +165,9 @@ int main(int count, char **arguments)
   if (strcmp(command, "predict") == 0 && count == 5) return predict(arguments + 2);
   if (strcmp(command, "export") == 0 && count == 4) return rewrite(arguments + 2, TRUE);
   if (strcmp(command, "copy") == 0 && count == 4) return rewrite(arguments + 2, FALSE);
+  if (strcmp(command, "shapes") == 0 && count == 4) return add_shapes(arguments + 2);
+  if (strcmp(command, "file") == 0 && count == 4) return read_beside(arguments + 2);
   if (strcmp(command, "time") == 0 && count == 5) return measure(arguments + 2);
-  if (strcmp(command, "cases") == 0) return run_cases();
   fprintf(stderr, "see the head of tests/onnx/predict_tool.c\n");
   return 2;
 }

@@ -80,7 +80,7 @@ START_TEST(test_memory)
     g_byte_array_append(graph, node->data, node->len);
     g_byte_array_unref(node);
   }
-  assert_refused(wrap(7, graph), "1 GiB");
+  assert_refused(wrap(7, graph), "1024 MiB");
 }
 END_TEST
 

@@ -1,0 +1,101 @@
+/* The log of a training: a JSON object a line. */
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <glib/gstdio.h>
+
+#include "daemon/command_train_internal.h"
+
+static const double thresholds[] = {0.9, 0.95, 0.97, 0.98, 0.985, 0.99};
+
+struct _CommandTrainLog {
+  FILE *file;
+  gchar *path;
+  gboolean reached[G_N_ELEMENTS(thresholds)];
+};
+
+CommandTrainLog *command_train_log_open(const gchar *path, GError **error)
+{
+  FILE *file = g_fopen(path, "ae");
+  if (file == NULL) {
+    g_set_error(error, G_FILE_ERROR, (gint)g_file_error_from_errno(errno), "cannot write the log %s: %s", path,
+                g_strerror(errno));
+    return NULL;
+  }
+  CommandTrainLog *log = g_new0(CommandTrainLog, 1);
+  log->file = file;
+  log->path = g_strdup(path);
+  return log;
+}
+
+void command_train_log_free(CommandTrainLog *log)
+{
+  if (log == NULL) return;
+  fclose(log->file);
+  g_free(log->path);
+  g_free(log);
+}
+
+static void set_real(json_t *line, const gchar *name, double value)
+{
+  json_object_set_new(line, name, isfinite(value) ? json_real(value) : json_null());
+}
+
+/* Takes the line. */
+static gboolean write_line(CommandTrainLog *log, json_t *line)
+{
+  char *text = json_dumps(line, JSON_COMPACT | JSON_REAL_PRECISION(9));
+  gboolean done = fprintf(log->file, "%s\n", text) > 0 && fflush(log->file) == 0;
+  free(text);
+  json_decref(line);
+  return done;
+}
+
+/* Time to accuracy: the end of the first epoch at which it is reached. */
+static gboolean log_reached(CommandTrainLog *log, const PipelineTrainProgress *progress)
+{
+  gboolean test = isfinite(progress->test_metric);
+  double metric = test ? progress->test_metric : progress->validation_metric;
+  for (guint i = 0; i < G_N_ELEMENTS(thresholds); i++) {
+    if (log->reached[i] || !(metric >= thresholds[i])) continue;
+    log->reached[i] = TRUE;
+    json_t *line = json_pack("{s:s, s:s, s:f, s:I}", "event", "reached", "metric", test ? "test" : "validation",
+                             "value", thresholds[i], "epoch", (json_int_t)progress->epoch);
+    set_real(line, "seconds", progress->seconds);
+    if (!write_line(log, line)) return FALSE;
+  }
+  return TRUE;
+}
+
+gboolean command_train_log_epoch(CommandTrainLog *log, const PipelineTrainProgress *progress)
+{
+  if (log == NULL) return TRUE;
+  json_t *line = json_pack("{s:s, s:I}", "event", "epoch", "epoch", (json_int_t)progress->epoch);
+  set_real(line, "loss", progress->loss);
+  set_real(line, "validation_loss", progress->validation_loss);
+  set_real(line, "validation_metric", progress->validation_metric);
+  set_real(line, "test_loss", progress->test_loss);
+  set_real(line, "test_metric", progress->test_metric);
+  set_real(line, "learning_rate", progress->learning_rate);
+  set_real(line, "gradient_norm", progress->gradient_norm);
+  set_real(line, "dead_share", progress->dead_share);
+  set_real(line, "samples_per_second", progress->samples_per_second);
+  set_real(line, "seconds", progress->seconds);
+  return write_line(log, line) && log_reached(log, progress);
+}
+
+gboolean command_train_log_end(CommandTrainLog *log, const PipelineTrainResult *result, GError **error)
+{
+  if (log == NULL) return TRUE;
+  json_t *line = json_pack("{s:s, s:I}", "event", "end", "epoch", (json_int_t)result->epochs);
+  json_object_set_new(line, "best_epoch", json_integer((json_int_t)result->best_epoch));
+  set_real(line, "validation_metric", result->validation_metric);
+  set_real(line, "test_metric", result->test_metric);
+  set_real(line, "samples_per_second", result->samples_per_second);
+  set_real(line, "seconds", result->seconds);
+  if (result->warning != NULL) json_object_set_new(line, "warning", json_string(result->warning));
+  if (write_line(log, line)) return TRUE;
+  g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_FAILED, "cannot write the log %s: %s", log->path, g_strerror(errno));
+  return FALSE;
+}

@@ -1,0 +1,344 @@
+#include "pipeline/graph_fit.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "pipeline/graph_fit_internal.h"
+
+void pipeline_graph_fit_options_init(PipelineGraphFitOptions *options)
+{
+  *options = (PipelineGraphFitOptions){.epochs = 10,
+                                       .batch_size = 64,
+                                       .learning_rate = 2e-3,
+                                       .optimiser = pipeline_optimiser_find("adamw", NULL),
+                                       .schedule = pipeline_schedule_find("cosine", NULL),
+                                       .average_decay = 0.999,
+                                       .average_start = 0.75,
+                                       .seed = 1};
+  pipeline_optimiser_options_init(&options->optimiser_options);
+  pipeline_schedule_options_init(&options->schedule_options);
+}
+
+/* --- making ------------------------------------------------------------------------------------------------------- */
+
+static void state_init(PipelineGraphFit *fit)
+{
+  gsize n = fit->plan->n_parameters, s = fit->plan->n_statistics;
+  guint memories = fit->options.optimiser->n_memories;
+  gboolean averages = fit->options.average != PIPELINE_AVERAGE_NONE;
+  fit->state = (PipelineGraphFitState){.n_parameters = n,
+                                       .n_statistics = s,
+                                       .parameters = g_new0(float, n),
+                                       .m = memories > 0 ? g_new0(float, n) : NULL,
+                                       .v = memories > 1 ? g_new0(float, n) : NULL,
+                                       .average = averages ? g_new0(float, n) : NULL,
+                                       .best = g_new0(float, n),
+                                       .statistics = g_new0(float, s + 1),
+                                       .average_statistics = averages ? g_new0(float, s + 1) : NULL,
+                                       .best_statistics = g_new0(float, s + 1),
+                                       .first_loss = NAN,
+                                       .first_norm = NAN,
+                                       .train_loss = NAN,
+                                       .validation_loss = NAN,
+                                       .validation_metric = NAN,
+                                       .test_loss = NAN,
+                                       .test_metric = NAN,
+                                       .gradient_norm = NAN,
+                                       .best_loss = INFINITY,
+                                       .best_metric = NAN,
+                                       .plateau_loss = INFINITY};
+  pipeline_random_seed(&fit->state.random, fit->options.seed);
+  fit->state.epoch_random = fit->state.random;
+}
+
+static gboolean make_pass(PipelineGraphFit *fit, const PipelineGradientBackend *backend, GError **error)
+{
+  g_autofree const gchar **names = pipeline_graph_plan_list_names(fit->plan);
+  g_autofree const gchar **heads = g_new0(const gchar *, fit->n_heads + 1);
+  for (guint i = 0; i < fit->n_heads; i++) heads[i] = fit->heads[i].value;
+  const PipelineGraphPassOptions options = {.wanted = names, .heads = heads, .backend = backend};
+  fit->pass = pipeline_graph_pass_new(fit->graph, &options, error);
+  if (fit->pass == NULL) return FALSE;
+  for (guint i = 0; i < fit->plan->parameters->len; i++) {
+    const PipelineGraphParameter *parameter = &g_array_index(fit->plan->parameters, PipelineGraphParameter, i);
+    if (!pipeline_graph_pass_bind(fit->pass, i, fit->state.parameters + parameter->offset,
+                                  fit->gradients + parameter->offset, error))
+      return FALSE;
+  }
+  return pipeline_graph_fit_copy_statistics(fit, fit->state.statistics, TRUE, error);
+}
+
+/* The i-th of training, validation and test rows together. */
+static guint64 row_at(const PipelineGraphData *data, guint64 i)
+{
+  if (i < data->n_train) return data->train[i];
+  i -= data->n_train;
+  return i < data->n_validation ? data->validation[i] : data->test[i - data->n_validation];
+}
+
+/* The heads have the width that their losses and the targets need, and every class exists. */
+static gboolean check_heads(PipelineGraphFit *fit, GError **error)
+{
+  const guint64 *rows = fit->data->train;
+  pipeline_graph_fit_gather(fit, rows, 1);
+  if (!pipeline_graph_fit_forward(fit, 1, FALSE, error)) return FALSE;
+  for (guint h = 0; h < fit->n_heads; h++) {
+    const PipelineGraphHead *head = &fit->heads[h];
+    const PipelineTensor *output = pipeline_graph_pass_get_head(fit->pass, h);
+    guint width = (guint)output->n, needed = pipeline_graph_loss_n_targets(head->loss, width);
+    g_autofree gchar *shape = pipeline_tensor_describe(output);
+    if (output->type != ONNX_TYPE_FLOAT || output->n == 0 || head->first_target + needed > fit->data->n_targets) {
+      g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_MODEL,
+                  "output '%s' is %s for one row, and there are %u targets", head->value, shape, fit->data->n_targets);
+      return FALSE;
+    }
+    for (guint64 i = 0; head->loss->is_class && i < fit->data->n_train + fit->data->n_validation + fit->data->n_test;
+         i++) {
+      guint64 row = row_at(fit->data, i);
+      float target = fit->data->targets[row * fit->data->n_targets + head->first_target];
+      if (target >= 0 && target < (float)width && target == floorf(target)) continue;
+      g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_DATA,
+                  "row %" G_GUINT64_FORMAT " has class %g, and output '%s' has %u", row, (double)target, head->value,
+                  width);
+      return FALSE;
+    }
+  }
+  return TRUE;
+}
+
+PipelineGraphFit *pipeline_graph_fit_new(const OnnxGraph *graph, const PipelineGraphPlan *plan,
+                                         const PipelineGraphHead *heads, guint n_heads, const PipelineGraphData *data,
+                                         const PipelineGraphFitOptions *options, const PipelineGradientBackend *backend,
+                                         GError **error)
+{
+  g_return_val_if_fail(data->n_train > 0 && options->batch_size > 0 && n_heads > 0, NULL);
+  g_autoptr(PipelineGraphFit) fit = g_new0(PipelineGraphFit, 1);
+  fit->graph = graph;
+  fit->plan = plan;
+  fit->heads = heads;
+  fit->n_heads = n_heads;
+  fit->data = data;
+  fit->options = *options;
+  fit->row_width = 1;
+  for (guint d = 0; d < data->n_dims; d++) fit->row_width *= (gsize)data->dims[d];
+  if (!pipeline_augment_check(&options->augment, fit->row_width, error)) return NULL;
+  gsize rows = MAX(options->batch_size, PIPELINE_FIT_EVALUATION_ROWS);
+  state_init(fit);
+  fit->order = g_new(guint64, data->n_train);
+  fit->partner = g_new(guint64, rows);
+  fit->x = g_new(float, rows * fit->row_width);
+  fit->targets = g_new(float, rows * data->n_targets);
+  fit->mixed_targets = g_new(float, rows * data->n_targets);
+  fit->weights = g_new(float, rows);
+  fit->gradients = g_new0(float, plan->n_parameters);
+  fit->head_gradients = g_ptr_array_new_with_free_func((GDestroyNotify)g_array_unref);
+  for (guint i = 0; i < n_heads; i++) g_ptr_array_add(fit->head_gradients, g_array_new(FALSE, TRUE, sizeof(float)));
+  if (!make_pass(fit, backend, error) || !check_heads(fit, error)) return NULL;
+  memcpy(fit->state.best, fit->state.parameters, plan->n_parameters * sizeof(float));
+  if (fit->state.average != NULL) memcpy(fit->state.average, fit->state.parameters, plan->n_parameters * sizeof(float));
+  if (fit->state.average_statistics != NULL)
+    memcpy(fit->state.average_statistics, fit->state.statistics, plan->n_statistics * sizeof(float));
+  return g_steal_pointer(&fit);
+}
+
+void pipeline_graph_fit_free(PipelineGraphFit *fit)
+{
+  if (fit == NULL) return;
+  PipelineGraphFitState *s = &fit->state;
+  gpointer arrays[] = {
+      s->parameters,      s->m,       s->v,         s->average, s->best,      s->statistics,      s->average_statistics,
+      s->best_statistics, fit->order, fit->partner, fit->x,     fit->targets, fit->mixed_targets, fit->weights,
+      fit->gradients};
+  pipeline_graph_pass_free(fit->pass); /* its values lie in those arrays */
+  for (guint i = 0; i < G_N_ELEMENTS(arrays); i++) g_free(arrays[i]);
+  g_clear_pointer(&fit->head_gradients, g_ptr_array_unref);
+  g_free(fit);
+}
+
+PipelineGraphFitState *pipeline_graph_fit_get_state(PipelineGraphFit *fit)
+{
+  return &fit->state;
+}
+
+gboolean pipeline_graph_fit_is_finished(const PipelineGraphFit *fit)
+{
+  return fit->state.finished || fit->state.epoch >= fit->options.epochs;
+}
+
+const float *pipeline_graph_fit_get_result(const PipelineGraphFit *fit, const float **statistics)
+{
+  const PipelineGraphFitState *state = &fit->state;
+  gboolean best = state->best_epoch > 0, averaged = state->n_averaged > 0;
+  *statistics = best ? state->best_statistics : averaged ? state->average_statistics : state->statistics;
+  return best ? state->best : averaged ? state->average : state->parameters;
+}
+
+gboolean pipeline_graph_fit_copy_statistics(PipelineGraphFit *fit, float *values, gboolean out, GError **error)
+{
+  for (guint i = 0; i < fit->plan->statistics->len; i++) {
+    const PipelineGraphStatistic *statistic = &g_array_index(fit->plan->statistics, PipelineGraphStatistic, i);
+    if (!pipeline_graph_pass_copy_initialiser(fit->pass, statistic->name, values + statistic->offset, out, error))
+      return FALSE;
+  }
+  return TRUE;
+}
+
+/* --- one batch ---------------------------------------------------------------------------------------------------- */
+
+double pipeline_graph_fit_learning_rate(const PipelineGraphFit *fit)
+{
+  guint64 batches = (fit->data->n_train + fit->options.batch_size - 1) / fit->options.batch_size;
+  return fit->options.learning_rate * pipeline_schedule_factor(fit->options.schedule, &fit->options.schedule_options,
+                                                               fit->state.steps, batches * fit->options.epochs,
+                                                               fit->state.plateau_falls);
+}
+
+void pipeline_graph_fit_gather(PipelineGraphFit *fit, const guint64 *rows, guint n)
+{
+  const PipelineGraphData *data = fit->data;
+  for (guint i = 0; i < n; i++) {
+    memcpy(fit->x + i * fit->row_width, data->x + rows[i] * fit->row_width, fit->row_width * sizeof(float));
+    memcpy(fit->targets + (gsize)i * data->n_targets, data->targets + rows[i] * data->n_targets,
+           data->n_targets * sizeof(float));
+    if (data->weights != NULL) fit->weights[i] = data->weights[rows[i]];
+  }
+}
+
+gboolean pipeline_graph_fit_forward(PipelineGraphFit *fit, guint n, gboolean training, GError **error)
+{
+  gint64 dims[ONNX_MAX_DIMENSIONS] = {n};
+  for (guint d = 0; d < fit->data->n_dims; d++) dims[1 + d] = fit->data->dims[d];
+  return pipeline_graph_pass_set_input(fit->pass, 0, 1 + fit->data->n_dims, dims, fit->x, error) &&
+         pipeline_graph_pass_forward(fit->pass, training, training ? &fit->state.random : NULL, error);
+}
+
+/* Loss of head `index` and its gradient; with mixed rows the mean of both targets' losses. */
+static double evaluate_head(PipelineGraphFit *fit, guint index, guint n, double share)
+{
+  const PipelineGraphHead *head = &fit->heads[index];
+  const PipelineTensor *output = pipeline_graph_pass_get_head(fit->pass, index);
+  guint width = (guint)(output->n / n), columns = pipeline_graph_loss_n_targets(head->loss, width);
+  GArray *gradient = g_ptr_array_index(fit->head_gradients, index);
+  g_array_set_size(gradient, (guint)output->n);
+  g_autofree float *second = share < 1 ? g_new(float, output->n) : NULL;
+  g_autofree float *targets = g_new(float, (gsize)n *columns);
+  const float *weights = fit->data->weights != NULL ? fit->weights : NULL;
+  double loss = 0;
+  for (guint turn = 0; turn < (share < 1 ? 2u : 1u); turn++) {
+    const float *all = turn == 0 ? fit->targets : fit->mixed_targets;
+    float *into = turn == 0 ? (float *)(gpointer)gradient->data : second;
+    double part = head->weight * (turn == 0 ? share : 1 - share);
+    for (guint i = 0; i < n; i++)
+      memcpy(targets + (gsize)i * columns, all + (gsize)i * fit->data->n_targets + head->first_target,
+             columns * sizeof(float));
+    loss +=
+        part * pipeline_graph_loss_evaluate(head->loss, &head->options, output->data, width, targets, weights, n, into);
+    for (gsize i = 0; part != 1 && i < output->n; i++) into[i] *= (float)part;
+  }
+  for (gsize i = 0; second != NULL && i < output->n; i++) g_array_index(gradient, float, i) += second[i];
+  return loss;
+}
+
+static gboolean update(PipelineGraphFit *fit, GError **error)
+{
+  PipelineGraphFitState *state = &fit->state;
+  double rate = pipeline_graph_fit_learning_rate(fit);
+  state->steps++;
+  for (guint i = 0; i < fit->plan->parameters->len; i++) {
+    const PipelineGraphParameter *p = &g_array_index(fit->plan->parameters, PipelineGraphParameter, i);
+    const PipelineOptimiserStep step = {.w = state->parameters + p->offset,
+                                        .m = state->m != NULL ? state->m + p->offset : NULL,
+                                        .v = state->v != NULL ? state->v + p->offset : NULL,
+                                        .g = fit->gradients + p->offset,
+                                        .n = p->n,
+                                        .decays = p->decays,
+                                        .rate = rate,
+                                        .step = state->steps};
+    fit->options.optimiser->step(&fit->options.optimiser_options, &step);
+  }
+  /* A checkpoint may be written after any batch. */
+  if (!pipeline_graph_fit_copy_statistics(fit, state->statistics, TRUE, error)) return FALSE;
+  if (fit->options.average != PIPELINE_AVERAGE_EMA) return TRUE;
+  double t = (double)state->n_averaged++;
+  float decay = (float)MIN(fit->options.average_decay, (1 + t) / (10 + t));
+  for (gsize i = 0; i < state->n_parameters; i++)
+    state->average[i] = decay * state->average[i] + (1 - decay) * state->parameters[i];
+  for (gsize i = 0; i < state->n_statistics; i++)
+    state->average_statistics[i] = decay * state->average_statistics[i] + (1 - decay) * state->statistics[i];
+  return TRUE;
+}
+
+/* Returns the batch's loss before the step; *norm of its gradient. NaN with error set when a backend fails. */
+static double train_batch(PipelineGraphFit *fit, const guint64 *rows, guint n, double *norm, GError **error)
+{
+  g_autofree const float **gradients = g_new0(const float *, fit->n_heads + 1);
+  const PipelineAugmentOptions *augment = &fit->options.augment;
+  double share = 1, loss = 0;
+  pipeline_graph_fit_gather(fit, rows, n);
+  pipeline_augment_rows(augment, &fit->state.random, fit->x, n, fit->row_width);
+  if (augment->mixup > 0) {
+    share = pipeline_augment_mix(augment, &fit->state.random, fit->x, n, fit->row_width, fit->partner);
+    for (guint i = 0; i < n; i++)
+      memcpy(fit->mixed_targets + (gsize)i * fit->data->n_targets,
+             fit->targets + (gsize)fit->partner[i] * fit->data->n_targets, fit->data->n_targets * sizeof(float));
+  }
+  if (!pipeline_graph_fit_forward(fit, n, TRUE, error)) return NAN;
+  for (guint h = 0; h < fit->n_heads; h++) {
+    loss += evaluate_head(fit, h, n, share);
+    gradients[h] = (const float *)(gpointer)((GArray *)g_ptr_array_index(fit->head_gradients, h))->data;
+  }
+  if (!pipeline_graph_pass_backward(fit->pass, gradients, error)) return NAN;
+  *norm =
+      pipeline_gradient_clip(fit->gradients, fit->state.n_parameters, fit->options.clip_norm, fit->options.clip_value);
+  /* Else the weights stay as they are and the monitor stops it. */
+  return !isfinite(loss) || !isfinite(*norm) || update(fit, error) ? loss : NAN;
+}
+
+/* The order of the present epoch, again after a resume. */
+static void begin_epoch(PipelineGraphFit *fit)
+{
+  PipelineGraphFitState *state = &fit->state;
+  PipelineRandom random = state->position == 0 ? state->random : state->epoch_random;
+  if (state->position == 0) state->epoch_random = state->random;
+  memcpy(fit->order, fit->data->train, fit->data->n_train * sizeof(guint64));
+  pipeline_random_shuffle(&random, fit->order, fit->data->n_train);
+  if (state->position == 0) state->random = random;
+}
+
+static gboolean check_batch(const PipelineGraphFit *fit, double loss, double norm, GError **error)
+{
+  if (isfinite(loss) && isfinite(norm)) return TRUE;
+  g_set_error(
+      error, PIPELINE_ERROR, PIPELINE_ERROR_DIVERGED,
+      "training diverged in epoch %u, step %" G_GUINT64_FORMAT
+      ": the loss is %g, the norm of the gradients %g; lower the learning rate (it was %g), clip the gradients, "
+      "and look for extreme values",
+      fit->state.epoch + 1, fit->state.steps + 1, loss, norm, fit->options.learning_rate);
+  return FALSE;
+}
+
+gboolean pipeline_graph_fit_step(PipelineGraphFit *fit, gboolean *epoch_done, GError **error)
+{
+  PipelineGraphFitState *state = &fit->state;
+  if (state->position == 0) begin_epoch(fit);
+  guint n = (guint)MIN(fit->options.batch_size, fit->data->n_train - state->position);
+  double norm = NAN;
+  g_autoptr(GError) failure = NULL;
+  double loss = train_batch(fit, fit->order + state->position, n, &norm, &failure);
+  if (failure != NULL) {
+    g_propagate_error(error, g_steal_pointer(&failure));
+    return FALSE;
+  }
+  if (!check_batch(fit, loss, norm, error)) return FALSE;
+  state->position += n;
+  state->epoch_loss += loss * (double)n;
+  state->epoch_norm += norm * (double)n;
+  *epoch_done = state->position >= fit->data->n_train;
+  return !*epoch_done || pipeline_graph_fit_end_epoch(fit, error);
+}
+
+gboolean pipeline_graph_fit_restore(PipelineGraphFit *fit, GError **error)
+{
+  if (fit->state.position > 0) begin_epoch(fit);
+  return pipeline_graph_fit_copy_statistics(fit, fit->state.statistics, FALSE, error);
+}

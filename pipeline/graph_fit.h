@@ -1,0 +1,102 @@
+/* The training loop on a graph: batches of rows, losses of heads, optimiser steps, validation, monitors. It knows
+ * nothing of tables and files. Bit for bit the same for the same inputs, seed, backend and machine, also across a stop
+ * at any batch and a resume (pipeline/graph_checkpoint.h). */
+#pragma once
+
+#include "pipeline/graph_augment.h"
+#include "pipeline/graph_loss.h"
+#include "pipeline/graph_optimiser.h"
+#include "pipeline/graph_pass.h"
+#include "pipeline/graph_plan.h"
+
+G_BEGIN_DECLS
+
+/* Borrowed by a fit. */
+typedef struct {
+  const float *x; /* [n_rows, product of dims] */
+  guint n_dims;   /* of one row, as the graph's input has it behind the batch */
+  gint64 dims[ONNX_MAX_DIMENSIONS];
+  const float *targets; /* [n_rows, n_targets] */
+  guint n_targets;
+  const float *weights;                     /* [n_rows] or NULL */
+  const guint64 *train, *validation, *test; /* row numbers; test: only measured, nothing is chosen by them */
+  guint64 n_rows, n_train, n_validation, n_test;
+} PipelineGraphData;
+
+/* One output that is learnt. */
+typedef struct {
+  const gchar *value; /* of the graph: logits or values [n, width] */
+  const PipelineGraphLoss *loss;
+  PipelineGraphLossOptions options;
+  double weight;      /* of its loss in the sum */
+  guint first_target; /* its first column in targets */
+} PipelineGraphHead;
+
+typedef enum { PIPELINE_AVERAGE_NONE, PIPELINE_AVERAGE_EMA, PIPELINE_AVERAGE_SWA } PipelineAverage;
+
+typedef struct {
+  guint epochs, batch_size;
+  guint patience; /* epochs without a better validation loss before it stops; 0: no early stopping */
+  double learning_rate;
+  const PipelineOptimiser *optimiser;
+  PipelineOptimiserOptions optimiser_options;
+  const PipelineSchedule *schedule;
+  PipelineScheduleOptions schedule_options;
+  double clip_norm, clip_value; /* 0: none */
+  /* ema: w̄ = decay w̄ + (1 − decay) w each step (with the usual warm-up min(decay, (1 + t) / (10 + t))); swa: the mean
+   * of the weights at the ends of epochs from average_start of the training on (Izmailov et al. 2018). Averaged weights
+   * are what is validated and delivered; the running statistics are averaged alike. */
+  PipelineAverage average;
+  double average_decay, average_start;
+  PipelineAugmentOptions augment;
+  guint64 seed;
+} PipelineGraphFitOptions;
+void pipeline_graph_fit_options_init(PipelineGraphFitOptions *options);
+
+/* Everything that changes: what a checkpoint keeps. Arrays [n_parameters] or [n_statistics]; NULL: not used. */
+typedef struct {
+  gsize n_parameters, n_statistics;
+  float *parameters, *m, *v, *average, *best;
+  float *statistics, *average_statistics, *best_statistics;
+  guint64 steps, n_averaged;
+  guint epoch;                   /* finished */
+  guint64 position;              /* rows done in the present epoch */
+  double epoch_loss;             /* sum over those rows */
+  double epoch_norm;             /* sum of gradient norms of the present epoch's steps */
+  double first_loss, first_norm; /* of the first epoch; NaN: not yet */
+  double train_loss, validation_loss, validation_metric, test_loss, test_metric, gradient_norm,
+      dead_share;   /* of the last epoch */
+  guint best_epoch; /* 0: none yet */
+  double best_loss, best_metric, plateau_loss;
+  guint plateau_falls, plateau_epochs;
+  gboolean finished;                   /* early stopping has ended it */
+  PipelineRandom random, epoch_random; /* now; when the present epoch began */
+} PipelineGraphFitState;
+
+typedef struct _PipelineGraphFit PipelineGraphFit;
+/* Borrows all but the options. heads: n_heads of them. */
+PipelineGraphFit *pipeline_graph_fit_new(const OnnxGraph *graph, const PipelineGraphPlan *plan,
+                                         const PipelineGraphHead *heads, guint n_heads, const PipelineGraphData *data,
+                                         const PipelineGraphFitOptions *options, const PipelineGradientBackend *backend,
+                                         GError **error);
+void pipeline_graph_fit_free(PipelineGraphFit *fit);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(PipelineGraphFit, pipeline_graph_fit_free)
+PipelineGraphFitState *pipeline_graph_fit_get_state(PipelineGraphFit *fit);
+gboolean pipeline_graph_fit_is_finished(const PipelineGraphFit *fit);
+double pipeline_graph_fit_learning_rate(const PipelineGraphFit *fit); /* of the next step */
+/* One batch; the last one of an epoch also validates and watches (*epoch_done). DIVERGED, naming the reason: loss or
+ * weights not finite, loss 10,000 times the first one, gradients 1,000,000 times those of the first epoch, gradients
+ * that have vanished (below 1e-12 of them), a Relu layer of which every unit is dead. The best weights stay. */
+gboolean pipeline_graph_fit_step(PipelineGraphFit *fit, gboolean *epoch_done, GError **error);
+/* After a checkpoint was read into the state: makes memory agree with it. */
+gboolean pipeline_graph_fit_restore(PipelineGraphFit *fit, GError **error);
+/* The best weights on the validation rows, else the averaged, else the last ones. Borrowed. */
+const float *pipeline_graph_fit_get_result(const PipelineGraphFit *fit, const float **statistics);
+/* Loss and metric of the delivered weights (pipeline_graph_fit_get_result) on given rows. */
+gboolean pipeline_graph_fit_measure(PipelineGraphFit *fit, const guint64 *rows, guint64 n, double *loss, double *metric,
+                                    GError **error);
+/* Outputs of head 0 for the given rows [n, width of head], as in prediction with the present weights; appended. */
+gboolean pipeline_graph_fit_predict(PipelineGraphFit *fit, const guint64 *rows, guint64 n, GArray *outputs,
+                                    GError **error);
+
+G_END_DECLS

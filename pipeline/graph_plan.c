@@ -1,0 +1,281 @@
+#include "pipeline/graph_plan.h"
+
+#include <math.h>
+#include <string.h>
+
+/* Which inputs are what: one table. `beside`: only when the other operand comes out of one of these operators. */
+static const struct {
+  const gchar *op_type;
+  guint input;
+  const gchar *role;
+  gboolean decays;
+  gboolean behind_product;
+} roles[] = {
+    {"Gemm", 1, "weight", TRUE, FALSE},
+    {"Gemm", 2, "bias", FALSE, FALSE},
+    {"MatMul", 0, "weight", TRUE, FALSE},
+    {"MatMul", 1, "weight", TRUE, FALSE},
+    {"Conv", 1, "weight", TRUE, FALSE},
+    {"Conv", 2, "bias", FALSE, FALSE},
+    {"BatchNormalization", 1, "scale", FALSE, FALSE},
+    {"BatchNormalization", 2, "bias", FALSE, FALSE},
+    {"LayerNormalization", 1, "scale", FALSE, FALSE},
+    {"LayerNormalization", 2, "bias", FALSE, FALSE},
+    {"Gather", 0, "embedding", FALSE, FALSE},
+    {"LSTM", 1, "weight", TRUE, FALSE},
+    {"LSTM", 2, "weight", TRUE, FALSE},
+    {"LSTM", 3, "bias", FALSE, FALSE},
+    {"GRU", 1, "weight", TRUE, FALSE},
+    {"GRU", 2, "weight", TRUE, FALSE},
+    {"GRU", 3, "bias", FALSE, FALSE},
+    {"Add", 0, "bias", FALSE, TRUE},
+    {"Add", 1, "bias", FALSE, TRUE},
+};
+
+static const gchar *const seen_through[] = {"Transpose", "Reshape", "Identity", "Squeeze", "Unsqueeze", NULL};
+static const gchar *const products[] = {"MatMul", "Conv", "Gemm", NULL};
+
+static const OnnxNode *find_producer(const OnnxGraph *graph, const gchar *value)
+{
+  gint index = value != NULL ? onnx_graph_find_producer(graph, value) : -1;
+  return index >= 0 ? g_ptr_array_index(graph->nodes, index) : NULL;
+}
+
+/* The float initialiser that the value is, or is a view of; or NULL. */
+static const OnnxTensor *trace_initialiser(const OnnxGraph *graph, const gchar *value)
+{
+  for (guint depth = 0; value != NULL && depth < 8; depth++) {
+    const OnnxTensor *tensor = onnx_graph_find_initialiser(graph, value);
+    if (tensor != NULL) return tensor->type == ONNX_TYPE_FLOAT ? tensor : NULL;
+    const OnnxNode *node = find_producer(graph, value);
+    if (node == NULL || node->domain[0] != '\0' || !g_strv_contains(seen_through, node->op_type)) return NULL;
+    value = onnx_node_get_input(node, 0);
+  }
+  return NULL;
+}
+
+static gboolean is_frozen(const gchar *const *freeze, gboolean *used, const OnnxTensor *tensor, const OnnxNode *node)
+{
+  gboolean frozen = FALSE;
+  for (guint i = 0; freeze != NULL && freeze[i] != NULL; i++)
+    if (g_pattern_match_simple(freeze[i], tensor->name) || g_pattern_match_simple(freeze[i], node->name))
+      frozen = used[i] = TRUE;
+  return frozen;
+}
+
+/* Connections into and out of a unit: of [out, in, kernel…], or of a matrix either way round. */
+static void count_fans(const OnnxNode *node, const OnnxTensor *tensor, PipelineGraphParameter *parameter)
+{
+  gsize receptive = 1;
+  for (guint d = 2; d < tensor->n_dims; d++) receptive *= (gsize)tensor->dims[d];
+  gsize rows = tensor->n_dims > 0 ? (gsize)tensor->dims[0] : 1,
+        columns = tensor->n_dims > 1 ? (gsize)tensor->dims[1] : 1;
+  gboolean out_first = g_str_equal(node->op_type, "Conv") || onnx_node_get_int(node, "transB", 0) != 0;
+  parameter->fan_in = MAX((out_first ? columns : rows) * receptive, 1);
+  parameter->fan_out = MAX((out_first ? rows : columns) * receptive, 1);
+}
+
+static gboolean is_known(const PipelineGraphPlan *plan, const gchar *name)
+{
+  for (guint i = 0; i < plan->parameters->len; i++)
+    if (g_str_equal(g_array_index(plan->parameters, PipelineGraphParameter, i).name, name)) return TRUE;
+  return FALSE;
+}
+
+static void add_parameter(PipelineGraphPlan *plan, const OnnxNode *node, const OnnxTensor *tensor, guint role)
+{
+  PipelineGraphParameter parameter = {.name = tensor->name,
+                                      .role = roles[role].role,
+                                      .offset = plan->n_parameters,
+                                      .n = onnx_tensor_get_n_elements(tensor),
+                                      .decays = roles[role].decays};
+  count_fans(node, tensor, &parameter);
+  plan->n_parameters += parameter.n;
+  g_array_append_val(plan->parameters, parameter);
+}
+
+static void add_statistics(PipelineGraphPlan *plan, const OnnxGraph *graph, const OnnxNode *node)
+{
+  for (guint i = 3; i < 5; i++) {
+    const gchar *name = onnx_node_get_input(node, i);
+    const OnnxTensor *tensor = name != NULL ? onnx_graph_find_initialiser(graph, name) : NULL;
+    if (tensor == NULL) continue;
+    PipelineGraphStatistic statistic = {
+        .name = tensor->name, .offset = plan->n_statistics, .n = onnx_tensor_get_n_elements(tensor)};
+    plan->n_statistics += statistic.n;
+    g_array_append_val(plan->statistics, statistic);
+  }
+}
+
+static void look_at_node(PipelineGraphPlan *plan, const OnnxGraph *graph, const OnnxNode *node,
+                         const gchar *const *freeze, gboolean *used)
+{
+  for (guint r = 0; r < G_N_ELEMENTS(roles); r++) {
+    if (!g_str_equal(roles[r].op_type, node->op_type)) continue;
+    const OnnxTensor *tensor = trace_initialiser(graph, onnx_node_get_input(node, roles[r].input));
+    if (tensor == NULL || onnx_tensor_get_n_elements(tensor) == 0) continue;
+    if (roles[r].behind_product) {
+      const OnnxNode *other = find_producer(graph, onnx_node_get_input(node, 1 - roles[r].input));
+      if (other == NULL || !g_strv_contains(products, other->op_type)) continue;
+    }
+    if (!is_frozen(freeze, used, tensor, node) && !is_known(plan, tensor->name)) add_parameter(plan, node, tensor, r);
+  }
+  if (g_str_equal(node->op_type, "BatchNormalization")) add_statistics(plan, graph, node);
+}
+
+PipelineGraphPlan *pipeline_graph_plan_new(const OnnxGraph *graph, const gchar *const *freeze, GError **error)
+{
+  g_autoptr(PipelineGraphPlan) plan = g_new0(PipelineGraphPlan, 1);
+  guint n_patterns = freeze != NULL ? g_strv_length((gchar **)freeze) : 0;
+  g_autofree gboolean *used = g_new0(gboolean, n_patterns + 1);
+  plan->parameters = g_array_new(FALSE, TRUE, sizeof(PipelineGraphParameter));
+  plan->statistics = g_array_new(FALSE, TRUE, sizeof(PipelineGraphStatistic));
+  for (guint n = 0; n < graph->nodes->len; n++) {
+    const OnnxNode *node = g_ptr_array_index(graph->nodes, n);
+    if (node->domain[0] == '\0') look_at_node(plan, graph, node, freeze, used);
+  }
+  for (guint i = 0; i < n_patterns; i++) {
+    if (used[i]) continue;
+    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID, "no weight of the model matches '%s'", freeze[i]);
+    return NULL;
+  }
+  if (plan->n_parameters > 0) return g_steal_pointer(&plan);
+  g_set_error_literal(error, PIPELINE_ERROR, PIPELINE_ERROR_MODEL,
+                      n_patterns > 0 ? "every weight of the model is frozen" : "the model has no weights to train");
+  return NULL;
+}
+
+void pipeline_graph_plan_free(PipelineGraphPlan *plan)
+{
+  if (plan == NULL) return;
+  g_array_free(plan->parameters, TRUE);
+  g_array_free(plan->statistics, TRUE);
+  g_free(plan);
+}
+
+const gchar **pipeline_graph_plan_list_names(const PipelineGraphPlan *plan)
+{
+  const gchar **names = g_new0(const gchar *, plan->parameters->len + 1);
+  for (guint i = 0; i < plan->parameters->len; i++)
+    names[i] = g_array_index(plan->parameters, PipelineGraphParameter, i).name;
+  return names;
+}
+
+void pipeline_graph_plan_store(const PipelineGraphPlan *plan, OnnxGraph *graph, const float *values,
+                               const float *statistics)
+{
+  for (guint i = 0; i < plan->parameters->len; i++) {
+    const PipelineGraphParameter *parameter = &g_array_index(plan->parameters, PipelineGraphParameter, i);
+    onnx_tensor_set_floats(onnx_graph_find_initialiser(graph, parameter->name), values + parameter->offset);
+  }
+  for (guint i = 0; i < plan->statistics->len; i++) {
+    const PipelineGraphStatistic *statistic = &g_array_index(plan->statistics, PipelineGraphStatistic, i);
+    onnx_tensor_set_floats(onnx_graph_find_initialiser(graph, statistic->name), statistics + statistic->offset);
+  }
+}
+
+void pipeline_graph_set_prediction(OnnxGraph *graph)
+{
+  for (guint n = 0; n < graph->nodes->len; n++) {
+    OnnxNode *node = g_ptr_array_index(graph->nodes, n);
+    if (node->domain[0] != '\0') continue;
+    if (g_str_equal(node->op_type, "BatchNormalization") && onnx_node_get_int(node, "training_mode", 0) != 0) {
+      onnx_node_set_int(node, "training_mode", 0);
+      g_ptr_array_set_size(node->outputs, 1); /* the others are statistics, which nothing may read */
+    }
+    if (g_str_equal(node->op_type, "Dropout") && node->inputs->len > 2) g_ptr_array_set_size(node->inputs, 2);
+  }
+  /* What said that they train is read by nothing now. */
+  for (guint i = graph->initialisers->len; i-- > 0;) {
+    g_autofree gchar *name = g_strdup(((const OnnxTensor *)g_ptr_array_index(graph->initialisers, i))->name);
+    if (onnx_graph_count_readers(graph, name) == 0) onnx_graph_remove_initialiser(graph, name);
+  }
+}
+
+/* --- heads -------------------------------------------------------------------------------------------------------- */
+
+static const struct {
+  const gchar *op_type, *loss;
+} links[] = {{"Softmax", "cross-entropy"}, {"LogSoftmax", "cross-entropy"}, {"Sigmoid", "binary"}};
+
+/* Concat(1 − p, p), as scikit-learn's binary models end: the value p, or NULL. */
+static const gchar *find_pair(const OnnxGraph *graph, const OnnxNode *node)
+{
+  if (node == NULL || !g_str_equal(node->op_type, "Concat") || node->inputs->len != 2) return NULL;
+  const gchar *p = onnx_node_get_input(node, 1);
+  const OnnxNode *rest = find_producer(graph, onnx_node_get_input(node, 0));
+  if (rest == NULL || !g_str_equal(rest->op_type, "Sub") || g_strcmp0(onnx_node_get_input(rest, 1), p) != 0)
+    return NULL;
+  const OnnxTensor *one = onnx_graph_find_initialiser(graph, onnx_node_get_input(rest, 0));
+  if (one == NULL || one->type != ONNX_TYPE_FLOAT || onnx_tensor_get_n_elements(one) != 1) return NULL;
+  g_autofree float *value = onnx_tensor_to_floats(one, NULL);
+  return value != NULL && value[0] == 1 ? p : NULL;
+}
+
+const gchar *pipeline_graph_find_head(const OnnxGraph *graph, const gchar *output, const gchar **loss)
+{
+  const OnnxNode *node = find_producer(graph, output);
+  *loss = NULL;
+  while (node != NULL && g_str_equal(node->op_type, "Identity")) {
+    output = onnx_node_get_input(node, 0);
+    node = find_producer(graph, output);
+  }
+  if (find_pair(graph, node) != NULL) node = find_producer(graph, output = find_pair(graph, node));
+  for (guint i = 0; node != NULL && i < G_N_ELEMENTS(links); i++) {
+    if (node->domain[0] != '\0' || !g_str_equal(node->op_type, links[i].op_type)) continue;
+    *loss = links[i].loss;
+    return onnx_node_get_input(node, 0);
+  }
+  return output;
+}
+
+static void take_uniform(OnnxGraph *graph, const gchar *name, guint n_dims, const gint64 *dims, double bound,
+                         PipelineRandom *random)
+{
+  OnnxTensor *tensor = onnx_tensor_new(name, ONNX_TYPE_FLOAT, n_dims, dims, NULL);
+  gsize n = onnx_tensor_get_n_elements(tensor);
+  g_autofree float *values = g_new(float, n + 1);
+  for (gsize i = 0; i < n; i++) values[i] = (float)(bound * (2 * pipeline_random_uniform(random) - 1));
+  onnx_tensor_set_floats(tensor, values);
+  onnx_graph_take_initialiser(graph, tensor);
+}
+
+static void replace_declared(OnnxGraph *graph, gint64 from, guint to)
+{
+  for (guint i = 0; i < graph->outputs->len; i++) {
+    OnnxValue *value = g_ptr_array_index(graph->outputs, i);
+    if (value->has_shape && value->n_dims > 0 && value->dims[value->n_dims - 1].size == from)
+      value->dims[value->n_dims - 1].size = (gint64)to;
+  }
+  g_ptr_array_set_size(graph->values, 0); /* informative only, and no longer true */
+}
+
+gboolean pipeline_graph_replace_head(OnnxGraph *graph, const gchar *output, guint n_outputs, PipelineRandom *random,
+                                     GError **error)
+{
+  const gchar *loss, *value = pipeline_graph_find_head(graph, output, &loss), *bias = NULL;
+  const OnnxNode *node = find_producer(graph, value);
+  if (node != NULL && g_str_equal(node->op_type, "Add")) {
+    guint side = onnx_graph_find_initialiser(graph, onnx_node_get_input(node, 1)) != NULL ? 1 : 0;
+    bias = onnx_node_get_input(node, side);
+    node = find_producer(graph, onnx_node_get_input(node, 1 - side));
+  }
+  gboolean gemm = node != NULL && g_str_equal(node->op_type, "Gemm");
+  if (gemm && bias == NULL) bias = onnx_node_get_input(node, 2);
+  const OnnxTensor *weight = gemm || (node != NULL && g_str_equal(node->op_type, "MatMul"))
+                                 ? onnx_graph_find_initialiser(graph, onnx_node_get_input(node, 1))
+                                 : NULL;
+  if (weight == NULL || weight->n_dims != 2 || (bias != NULL && onnx_graph_find_initialiser(graph, bias) == NULL)) {
+    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_MODEL,
+                "there is no last Gemm or MatMul with own weights in front of the output '%s'", output);
+    return FALSE;
+  }
+  gboolean turned = gemm && onnx_node_get_int(node, "transB", 0) != 0;
+  gint64 n_in = weight->dims[turned ? 1 : 0], before = weight->dims[turned ? 0 : 1];
+  const gint64 dims[2] = {turned ? (gint64)n_outputs : n_in, turned ? n_in : (gint64)n_outputs};
+  g_autofree gchar *weight_name = g_strdup(weight->name), *bias_name = g_strdup(bias);
+  take_uniform(graph, weight_name, 2, dims, sqrt(6.0 / (double)MAX(n_in, 1)), random);
+  if (bias_name != NULL) take_uniform(graph, bias_name, 1, (gint64[]){n_outputs}, 0, random);
+  replace_declared(graph, before, n_outputs);
+  return TRUE;
+}

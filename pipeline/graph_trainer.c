@@ -1,0 +1,481 @@
+/* From rows to ONNX bytes: graph (built or given) → what is trained → fit → weights back into the same graph. */
+#include "pipeline/graph_trainer.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "pipeline/graph_build.h"
+#include "pipeline/graph_checkpoint.h"
+#include "pipeline/model_spec.h"
+#include "pipeline/network_build.h"
+
+void pipeline_graph_train_options_init(PipelineGraphTrainOptions *options)
+{
+  *options = (PipelineGraphTrainOptions){
+      .architecture = "cnn:32,64", .dropout = 0.5, .validation_fraction = 0.1, .checkpoint_seconds = 5};
+  pipeline_graph_fit_options_init(&options->fit);
+  pipeline_graph_loss_options_init(&options->loss_options);
+}
+
+static gboolean check_options(const PipelineGraphTrainOptions *o, GError **error)
+{
+  const PipelineGraphFitOptions *fit = &o->fit;
+  const struct {
+    gboolean good;
+    const gchar *message;
+  } rules[] = {
+      {fit->epochs >= 1 && fit->epochs <= 100000, "epochs must be from 1 to 100000"},
+      {fit->batch_size >= 1 && fit->batch_size <= 65536, "the batch size must be from 1 to 65536"},
+      {fit->learning_rate > 0 && fit->learning_rate <= 10, "the learning rate must be above 0, at most 10"},
+      {fit->optimiser_options.weight_decay >= 0 && fit->optimiser_options.weight_decay <= 10,
+       "the weight decay must be from 0 to 10"},
+      {fit->optimiser_options.l1 >= 0 && fit->optimiser_options.l2 >= 0, "l1 and l2 must not be negative"},
+      {fit->clip_norm >= 0 && fit->clip_value >= 0, "the limits of gradients must not be negative"},
+      {o->dropout >= 0 && o->dropout < 1, "the dropout must be from 0 to below 1"},
+      {o->loss_options.label_smoothing >= 0 && o->loss_options.label_smoothing < 1,
+       "the label smoothing must be from 0 to below 1"},
+      {o->validation_fraction >= 0 && o->test_fraction >= 0 && o->validation_fraction + o->test_fraction <= 0.9,
+       "validation and test must leave a tenth of the rows to train on"},
+      {o->checkpoint_seconds >= 0, "the seconds between checkpoints must not be negative"},
+  };
+  for (guint i = 0; i < G_N_ELEMENTS(rules); i++) {
+    if (rules[i].good) continue;
+    g_set_error_literal(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID, rules[i].message);
+    return FALSE;
+  }
+  return TRUE;
+}
+
+/* --- the parts of one training ------------------------------------------------------------------------------------ */
+
+typedef struct {
+  const PipelineGraphRows *rows;
+  const PipelineGraphTrainOptions *options;
+  OnnxGraph *graph;
+  PipelineGraphPlan *plan;
+  PipelineGraphHead head;
+  PipelineGraphData data;
+  guint64 *order; /* training rows, then validation, then test */
+  float *class_weights;
+  const PipelineGradientBackend *backend;
+  PipelineGraphFit *fit;
+  gchar *fingerprint, *environment, *written_in;
+  gint64 started, written; /* monotonic microseconds */
+  guint64 rows_done;       /* by this process */
+} Training;
+
+static void training_clear(Training *training)
+{
+  pipeline_graph_fit_free(training->fit);
+  pipeline_graph_plan_free(training->plan);
+  onnx_graph_free(training->graph);
+  g_free(training->order);
+  g_free(training->class_weights);
+  g_free(training->fingerprint);
+  g_free(training->environment);
+  g_free(training->written_in);
+}
+
+static void split_rows(Training *training)
+{
+  const PipelineGraphTrainOptions *options = training->options;
+  PipelineGraphData *data = &training->data;
+  guint64 n = training->rows->n_rows;
+  data->n_test = (guint64)((double)n * options->test_fraction + 0.5);
+  data->n_validation = (guint64)((double)n * options->validation_fraction + 0.5);
+  if (data->n_validation < PIPELINE_MIN_VALIDATION) data->n_validation = 0;
+  data->n_train = n - data->n_test - data->n_validation;
+  training->order = g_new(guint64, n + 1);
+  for (guint64 i = 0; i < n; i++) training->order[i] = i;
+  if (options->shuffle_split) { /* the test rows stay the last ones */
+    PipelineRandom random;
+    pipeline_random_seed(&random, options->fit.seed ^ G_GUINT64_CONSTANT(0x5ca1ab1e));
+    pipeline_random_shuffle(&random, training->order, n - data->n_test);
+  }
+  data->train = training->order;
+  data->validation = training->order + data->n_train;
+  data->test = data->validation + data->n_validation;
+}
+
+/* The schema that the graph carries is the one of the rows, unless it has one already. */
+static gboolean prepare_graph(Training *training, GError **error)
+{
+  const PipelineGraphTrainOptions *options = training->options;
+  const PipelineGraphRows *rows = training->rows;
+  if (options->from == NULL) {
+    const PipelineGraphBuildOptions build = {.architecture = options->architecture,
+                                             .dropout = options->dropout,
+                                             .seed = options->fit.seed,
+                                             .channels = options->channels > 0 ? options->channels : rows->channels,
+                                             .height = options->height > 0 ? options->height : rows->height,
+                                             .width = options->width > 0 ? options->width : rows->width};
+    training->graph = pipeline_graph_build(&build, rows->schema, rows->x, rows->n_features, rows->targets,
+                                           training->data.train, training->data.n_train, error);
+    return training->graph != NULL;
+  }
+  g_autoptr(GError) cause = NULL;
+  training->graph = onnx_graph_from_bytes(options->from, &cause);
+  if (training->graph == NULL) {
+    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_MODEL, "%s", cause->message);
+    return FALSE;
+  }
+  onnx_graph_simplify_for_training(training->graph);
+  if (onnx_graph_get_metadata(training->graph, PIPELINE_SCHEMA_KEY) == NULL) {
+    g_autofree gchar *spec = pipeline_model_spec_format(rows->schema);
+    onnx_graph_set_metadata(training->graph, PIPELINE_SCHEMA_KEY, spec);
+  }
+  return TRUE;
+}
+
+/* The shape of a row as the graph's one input declares it, else [n_features]. */
+static gboolean prepare_input(Training *training, GError **error)
+{
+  PipelineGraphData *data = &training->data;
+  const OnnxValue *input = NULL;
+  guint fed = 0;
+  for (guint i = 0; i < training->graph->inputs->len; i++) {
+    const OnnxValue *candidate = g_ptr_array_index(training->graph->inputs, i);
+    if (!onnx_graph_is_fed(training->graph, candidate)) continue;
+    input = candidate;
+    fed++;
+  }
+  if (fed != 1 || input->type != ONNX_TYPE_FLOAT || input != g_ptr_array_index(training->graph->inputs, 0)) {
+    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_MODEL,
+                "the model has %u inputs; training on a graph needs one float input", fed);
+    return FALSE;
+  }
+  gsize n = 1;
+  for (guint d = 1; input->has_shape && d < input->n_dims; d++) {
+    gint64 size = input->dims[d].size;
+    if (size < 1 && input->n_dims == 2) size = (gint64)training->rows->n_features;
+    data->dims[data->n_dims++] = size;
+    n *= (gsize)MAX(size, 0);
+  }
+  if (data->n_dims == 0) data->dims[data->n_dims++] = (gint64)(n = training->rows->n_features);
+  if (n == training->rows->n_features) return TRUE;
+  g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_DATA,
+              "the model's input '%s' takes %zu numbers a row, the data have %zu", input->name, n,
+              training->rows->n_features);
+  return FALSE;
+}
+
+/* --- the head ----------------------------------------------------------------------------------------------------- */
+
+/* The float output that a loss goes with; else the last float one. */
+static const gchar *find_output(const OnnxGraph *graph)
+{
+  const gchar *found = NULL, *loss;
+  for (guint i = 0; i < graph->outputs->len; i++) {
+    const OnnxValue *output = g_ptr_array_index(graph->outputs, i);
+    if (output->type == ONNX_TYPE_FLOAT) found = output->name;
+  }
+  for (guint i = 0; i < graph->outputs->len; i++) {
+    const OnnxValue *output = g_ptr_array_index(graph->outputs, i);
+    pipeline_graph_find_head(graph, output->name, &loss);
+    if (output->type == ONNX_TYPE_FLOAT && loss != NULL) found = output->name;
+  }
+  return found;
+}
+
+static guint count_classes(const Training *training)
+{
+  return training->rows->schema->task == DRIFT_TASK_REGRESSION ? 0 : training->rows->schema->classes->len;
+}
+
+/* Inverse frequencies of the training rows, of mean 1 over them. */
+static void balance_classes(Training *training)
+{
+  guint n = count_classes(training);
+  g_autofree guint64 *counts = g_new0(guint64, n + 1);
+  training->class_weights = g_new(float, n + 1);
+  for (guint64 i = 0; i < training->data.n_train; i++)
+    counts[(guint)training->rows->targets[training->data.train[i]]]++;
+  for (guint c = 0; c < n; c++)
+    training->class_weights[c] = counts[c] > 0 ? (float)training->data.n_train / (float)(n * counts[c]) : 0;
+  training->head.options.class_weights = training->class_weights;
+}
+
+/* Differences of a regression are measured in standard deviations of the label. */
+static double target_spread(const Training *training)
+{
+  const PipelineGraphData *data = &training->data;
+  double sum = 0, squares = 0, n = (double)data->n_train;
+  for (guint64 i = 0; i < data->n_train; i++) sum += (double)training->rows->targets[data->train[i]] / n;
+  for (guint64 i = 0; i < data->n_train; i++) {
+    double difference = (double)training->rows->targets[data->train[i]] - sum;
+    squares += difference * difference / n;
+  }
+  return squares > 0 ? sqrt(squares) : 1;
+}
+
+static gboolean prepare_head(Training *training, GError **error)
+{
+  const PipelineGraphTrainOptions *options = training->options;
+  const gchar *output = find_output(training->graph), *natural = NULL;
+  guint classes = count_classes(training);
+  if (output == NULL) {
+    g_set_error_literal(error, PIPELINE_ERROR, PIPELINE_ERROR_MODEL, "the model has no float output to train");
+    return FALSE;
+  }
+  if (options->from != NULL && options->new_head) {
+    PipelineRandom random;
+    pipeline_random_seed(&random, options->fit.seed);
+    if (!pipeline_graph_replace_head(training->graph, output, MAX(classes, 1), &random, error)) return FALSE;
+  }
+  const gchar *value = pipeline_graph_find_head(training->graph, output, &natural);
+  const gchar *name = options->loss != NULL ? options->loss
+                      : classes == 0        ? "squared"
+                      : natural != NULL     ? natural
+                                            : "cross-entropy";
+  training->head = (PipelineGraphHead){
+      .value = value, .loss = pipeline_graph_loss_find(name, error), .options = options->loss_options, .weight = 1};
+  if (training->head.loss == NULL) return FALSE;
+  if (training->head.loss->is_class && classes == 0) {
+    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID, "the loss '%s' needs classes; the label is a number",
+                name);
+    return FALSE;
+  }
+  if (options->balanced && training->head.loss->is_class) balance_classes(training);
+  if (classes == 0) training->head.options.target_scale = target_spread(training);
+  return TRUE;
+}
+
+/* A class output without Softmax or Sigmoid is taken as logits; probabilities made in another way are refused. */
+static gboolean check_logits(Training *training, GError **error)
+{
+  enum { PROBED = 64 };
+  g_autoptr(GArray) outputs = g_array_new(FALSE, FALSE, sizeof(float));
+  guint64 n = MIN(training->data.n_train, PROBED);
+  const gchar *natural;
+  pipeline_graph_find_head(training->graph, find_output(training->graph), &natural);
+  if (natural != NULL || count_classes(training) == 0) return TRUE;
+  if (!pipeline_graph_fit_predict(training->fit, training->data.train, n, outputs, error)) return FALSE;
+  guint width = outputs->len / (guint)n;
+  gboolean probabilities = width > 1;
+  for (guint64 i = 0; i < n && probabilities; i++) {
+    double sum = 0;
+    for (guint k = 0; k < width; k++) {
+      double p = (double)g_array_index(outputs, float, i *width + k);
+      probabilities = probabilities && p >= 0;
+      sum += p;
+    }
+    probabilities = probabilities && fabs(sum - 1) < 1e-4;
+  }
+  if (!probabilities) return TRUE;
+  g_set_error(
+      error, PIPELINE_ERROR, PIPELINE_ERROR_MODEL,
+      "the model's output '%s' is probabilities that no Softmax or Sigmoid makes at its end: a loss needs logits",
+      find_output(training->graph));
+  return FALSE;
+}
+
+static gboolean prepare(Training *training, GError **error)
+{
+  const PipelineGraphTrainOptions *options = training->options;
+  split_rows(training);
+  if (training->data.n_train == 0) {
+    g_set_error_literal(error, PIPELINE_ERROR, PIPELINE_ERROR_DATA, "there is no row to train on");
+    return FALSE;
+  }
+  training->data.x = training->rows->x;
+  training->data.targets = training->rows->targets;
+  training->data.n_targets = 1;
+  training->data.n_rows = training->rows->n_rows;
+  if (!prepare_graph(training, error) || !prepare_input(training, error) || !prepare_head(training, error))
+    return FALSE;
+  training->plan = pipeline_graph_plan_new(training->graph, options->freeze, error);
+  if (training->plan == NULL) return FALSE;
+  training->backend = pipeline_gradient_backend_find(options->backend, training->graph, error);
+  if (training->backend == NULL) return FALSE;
+  PipelineGraphFitOptions fit = options->fit;
+  if (fit.augment.channels == 0) {
+    fit.augment.channels = options->channels > 0 ? options->channels : training->rows->channels;
+    fit.augment.height = options->height > 0 ? options->height : training->rows->height;
+    fit.augment.width = options->width > 0 ? options->width : training->rows->width;
+  }
+  training->fit = pipeline_graph_fit_new(training->graph, training->plan, &training->head, 1, &training->data, &fit,
+                                         training->backend, error);
+  return training->fit != NULL && check_logits(training, error);
+}
+
+/* --- checkpoints -------------------------------------------------------------------------------------------------- */
+
+static void digest(GChecksum *checksum, gconstpointer data, gsize size)
+{
+  const guchar *bytes = data;
+  for (gsize done = 0; done < size;) {
+    gsize part = MIN(size - done, (gsize)1 << 30);
+    g_checksum_update(checksum, bytes + done, (gssize)part);
+    done += part;
+  }
+}
+
+static gchar *describe_options(const Training *training)
+{
+  const PipelineGraphTrainOptions *o = training->options;
+  const PipelineGraphFitOptions *f = &o->fit;
+  const PipelineOptimiserOptions *a = &f->optimiser_options;
+  const PipelineScheduleOptions *s = &f->schedule_options;
+  const PipelineGraphLossOptions *l = &training->head.options;
+  return g_strdup_printf(
+      "%u %u %u %a %s %a %a %a %a %a %a %a %s %" G_GUINT64_FORMAT " %a %a %a %u %a %a %d %a %a %a %a %u %a %u %u %u %u "
+      "%" G_GUINT64_FORMAT " %s %a %a %a %a %d %" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT " %s",
+      f->epochs, f->batch_size, f->patience, f->learning_rate, f->optimiser->name, a->momentum, a->beta_1, a->beta_2,
+      a->epsilon, a->weight_decay, a->l1, a->l2, f->schedule->name, s->warm_up, s->period, s->gamma, s->floor,
+      s->patience, f->clip_norm, f->clip_value, (int)f->average, f->average_decay, f->average_start, f->augment.noise,
+      f->augment.mixup, f->augment.shift, f->augment.flip, f->augment.cutout, f->augment.channels, f->augment.height,
+      f->augment.width, f->seed, training->head.loss->name, l->label_smoothing, l->focal_gamma, l->huber_delta,
+      l->target_scale, (int)o->balanced, training->data.n_train, training->data.n_validation, training->head.value);
+}
+
+/* Of the options, the rows and the first weights: what a checkpoint belongs to. */
+static gchar *make_fingerprint(Training *training)
+{
+  g_autoptr(GChecksum) checksum = g_checksum_new(G_CHECKSUM_SHA256);
+  g_autofree gchar *text = describe_options(training);
+  const PipelineGraphFitState *state = pipeline_graph_fit_get_state(training->fit);
+  const PipelineGraphRows *rows = training->rows;
+  digest(checksum, text, strlen(text));
+  for (guint i = 0; i < training->plan->parameters->len; i++) {
+    const gchar *name = g_array_index(training->plan->parameters, PipelineGraphParameter, i).name;
+    digest(checksum, name, strlen(name) + 1);
+  }
+  digest(checksum, state->parameters, state->n_parameters * sizeof(float));
+  if (training->options->from != NULL)
+    digest(checksum, g_bytes_get_data(training->options->from, NULL), g_bytes_get_size(training->options->from));
+  digest(checksum, rows->x, rows->n_rows * rows->n_features * sizeof(float));
+  digest(checksum, rows->targets, rows->n_rows * sizeof(float));
+  digest(checksum, training->order, rows->n_rows * sizeof(guint64));
+  return g_strdup(g_checksum_get_string(checksum));
+}
+
+static gboolean resume(Training *training, GError **error)
+{
+  gboolean found;
+  if (training->options->checkpoint == NULL) return TRUE;
+  training->fingerprint = make_fingerprint(training);
+  training->environment = pipeline_checkpoint_environment(training->backend);
+  if (!pipeline_graph_checkpoint_read(training->options->checkpoint, pipeline_graph_fit_get_state(training->fit),
+                                      training->plan, training->fingerprint, training->environment, &found,
+                                      &training->written_in, error))
+    return FALSE;
+  return !found || pipeline_graph_fit_restore(training->fit, error);
+}
+
+static gboolean write_checkpoint(Training *training, gboolean now, GError **error)
+{
+  gint64 time = g_get_monotonic_time();
+  if (training->options->checkpoint == NULL) return TRUE;
+  if (!now && (double)(time - training->written) < training->options->checkpoint_seconds * 1e6) return TRUE;
+  training->written = time;
+  return pipeline_graph_checkpoint_write(training->options->checkpoint, pipeline_graph_fit_get_state(training->fit),
+                                         training->plan, training->graph, training->fingerprint, training->environment,
+                                         error);
+}
+
+/* --- the run ------------------------------------------------------------------------------------------------------ */
+
+static double seconds_of(const Training *training)
+{
+  return (double)(g_get_monotonic_time() - training->started) / 1e6;
+}
+
+/* Accuracy, or -rmse as elsewhere: the fit counts mean squares. */
+static double metric_of(const Training *training, double merit)
+{
+  return training->rows->schema->task == DRIFT_TASK_REGRESSION && merit <= 0 ? -sqrt(-merit) : merit;
+}
+
+static gboolean report(Training *training, PipelineTrainProgressFunc progress, gpointer user_data)
+{
+  const PipelineGraphFitState *state = pipeline_graph_fit_get_state(training->fit);
+  double seconds = seconds_of(training);
+  const PipelineTrainProgress now = {.epoch = state->epoch,
+                                     .epochs = training->options->fit.epochs,
+                                     .rows_seen = (guint64)state->epoch * training->data.n_train,
+                                     .loss = state->train_loss,
+                                     .validation_loss = state->validation_loss,
+                                     .validation_metric = metric_of(training, state->validation_metric),
+                                     .learning_rate = pipeline_graph_fit_learning_rate(training->fit),
+                                     .samples_per_second = (double)training->rows_done / MAX(1e-9, seconds),
+                                     .seconds = seconds,
+                                     .test_loss = state->test_loss,
+                                     .test_metric = metric_of(training, state->test_metric),
+                                     .gradient_norm = state->gradient_norm,
+                                     .dead_share = state->dead_share};
+  return progress == NULL || progress(&now, user_data);
+}
+
+static gboolean run(Training *training, PipelineTrainProgressFunc progress, gpointer user_data, GError **error)
+{
+  const PipelineGraphFitState *state = pipeline_graph_fit_get_state(training->fit);
+  training->started = training->written = g_get_monotonic_time();
+  while (!pipeline_graph_fit_is_finished(training->fit)) {
+    guint64 before = state->position;
+    gboolean epoch_done, go_on = TRUE;
+    if (!pipeline_graph_fit_step(training->fit, &epoch_done, error)) return FALSE;
+    training->rows_done += epoch_done ? training->data.n_train - before : state->position - before;
+    if (epoch_done) go_on = report(training, progress, user_data);
+    gboolean finished = pipeline_graph_fit_is_finished(training->fit);
+    if (!write_checkpoint(training, !go_on || finished, error)) return FALSE;
+    if (go_on || finished) continue;
+    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_CANCELLED, "training was stopped after epoch %u of %u",
+                state->epoch, training->options->fit.epochs);
+    return FALSE;
+  }
+  return TRUE;
+}
+
+static GBytes *export_graph(const Training *training, GError **error)
+{
+  const float *statistics, *values = pipeline_graph_fit_get_result(training->fit, &statistics);
+  g_autoptr(GError) cause = NULL;
+  pipeline_graph_plan_store(training->plan, training->graph, values, statistics);
+  pipeline_graph_set_prediction(training->graph);
+  GBytes *onnx = onnx_graph_to_bytes(training->graph, &cause);
+  if (onnx == NULL) g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_MODEL, "%s", cause->message);
+  return onnx;
+}
+
+static gboolean deliver(Training *training, PipelineTrainResult *result, GError **error)
+{
+  const PipelineGraphFitState *state = pipeline_graph_fit_get_state(training->fit);
+  double seconds = seconds_of(training), test_loss, test_metric;
+  if (!pipeline_graph_fit_measure(training->fit, training->data.test, training->data.n_test, &test_loss, &test_metric,
+                                  error))
+    return FALSE;
+  GBytes *onnx = export_graph(training, error);
+  if (onnx == NULL) return FALSE;
+  *result = (PipelineTrainResult){.onnx = onnx,
+                                  .epochs = state->epoch,
+                                  .best_epoch = state->best_epoch > 0 ? state->best_epoch : state->epoch,
+                                  .n_train = training->data.n_train,
+                                  .n_validation = training->data.n_validation,
+                                  .n_skipped = training->rows->n_skipped,
+                                  .train_loss = state->train_loss,
+                                  .validation_loss = state->best_epoch > 0 ? state->best_loss : NAN,
+                                  .validation_metric = metric_of(training, state->best_metric),
+                                  .seconds = seconds,
+                                  .samples_per_second = (double)training->rows_done / MAX(1e-9, seconds),
+                                  .n_test = training->data.n_test,
+                                  .test_loss = test_loss,
+                                  .test_metric = metric_of(training, test_metric)};
+  if (training->written_in != NULL)
+    result->warning = g_strdup_printf("the checkpoint was written in another environment (%s; here: %s): the model is "
+                                      "sound, but not the same to the bit as that of an unbroken training",
+                                      training->written_in, training->environment);
+  return TRUE;
+}
+
+gboolean pipeline_graph_train(const PipelineGraphRows *rows, const PipelineGraphTrainOptions *options,
+                              PipelineTrainProgressFunc progress, gpointer user_data, PipelineTrainResult *result,
+                              GError **error)
+{
+  g_return_val_if_fail(rows != NULL && options != NULL && result != NULL, FALSE);
+  if (!check_options(options, error)) return FALSE;
+  Training training = {.rows = rows, .options = options};
+  gboolean done = prepare(&training, error) && resume(&training, error) && run(&training, progress, user_data, error) &&
+                  deliver(&training, result, error);
+  training_clear(&training);
+  return done;
+}

@@ -1,0 +1,60 @@
+/* Training of any ONNX graph with one float input on rows of numbers, ending in ONNX bytes: the graph is built
+ * (pipeline/graph_build.h) or given; its weights, and nothing else, change. */
+#pragma once
+
+#include "drift/schema.h"
+#include "drift/table.h"
+#include "pipeline/graph_fit.h"
+#include "pipeline/npy.h"
+#include "pipeline/trainer.h"
+
+G_BEGIN_DECLS
+
+/* Rows of numbers with one target each: class index of the schema or value. */
+typedef struct {
+  DriftSchema *schema; /* features in column order, label, classes */
+  float *x;            /* [n_rows, n_features] */
+  float *targets;      /* [n_rows] */
+  guint64 n_rows, n_skipped;
+  gsize n_features;
+  guint channels, height, width; /* of a row as an image; 0: unknown */
+} PipelineGraphRows;
+
+/* The inputs of the schema, all numeric, in its order. Rows whose label is missing are skipped; a missing number is
+ * DATA, naming row and column. */
+PipelineGraphRows *pipeline_graph_rows_from_table(const DriftTable *table, const DriftSchema *schema, GError **error);
+/* x [n, …] and labels [n]: integers in 0 … are classes when there are at most 1000 different ones, else values. Rows of
+ * 2 dimensions are images of one channel, of 3 have channels first. Features are named "x[0]", "x[1]", …, the label
+ * `label`. */
+PipelineGraphRows *pipeline_graph_rows_from_arrays(const PipelineArray *x, const PipelineArray *labels,
+                                                   const gchar *label, GError **error);
+void pipeline_graph_rows_free(PipelineGraphRows *rows);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(PipelineGraphRows, pipeline_graph_rows_free)
+
+typedef struct {
+  const gchar *architecture;  /* "cnn:32,64", "mlp:64"; ignored when from is set */
+  GBytes *from;               /* ONNX to fine-tune; NULL: from scratch */
+  gboolean new_head;          /* of `from`: its last layer is replaced by a fresh one for the classes of the rows */
+  const gchar *const *freeze; /* patterns of names of weights or nodes that stay; NULL: none */
+  const gchar *backend;       /* "onednn", "reference"; NULL: best */
+  const gchar *loss;          /* NULL: by the graph's last operator and the task */
+  PipelineGraphLossOptions loss_options;
+  gboolean balanced;             /* classes count by the inverse of their frequency */
+  double dropout;                /* of built graphs */
+  guint channels, height, width; /* of a row as an image; 0: as the rows say */
+  PipelineGraphFitOptions fit;
+  /* Shares of the rows, the last ones: test at the end, only measured; validation in front of it. */
+  double validation_fraction, test_fraction;
+  gboolean shuffle_split;
+  const gchar *checkpoint; /* as in pipeline/trainer.h */
+  double checkpoint_seconds;
+} PipelineGraphTrainOptions;
+void pipeline_graph_train_options_init(PipelineGraphTrainOptions *options);
+
+/* As pipeline_train. result->warning: the checkpoint came from another environment, so that the result need not be the
+ * same to the bit as that of an unbroken training. */
+gboolean pipeline_graph_train(const PipelineGraphRows *rows, const PipelineGraphTrainOptions *options,
+                              PipelineTrainProgressFunc progress, gpointer user_data, PipelineTrainResult *result,
+                              GError **error);
+
+G_END_DECLS

@@ -1,0 +1,24 @@
+/* NumPy's archives of arrays (.npz): zip files of .npy members, stored or deflated.
+ * Source: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html and APPNOTE.TXT 6.3.10 (PKWARE). */
+#pragma once
+
+#include "pipeline/npy.h"
+
+G_BEGIN_DECLS
+
+#define PIPELINE_NPZ_MAX_MEMBERS 4096u
+
+typedef struct _PipelineNpz PipelineNpz;
+
+/* A file of at most 2 GiB. DATA: no zip file, cut off, encrypted, split; names the file and the offset. Members larger
+ * than 4 GiB, more than PIPELINE_NPZ_MAX_MEMBERS of them: UNSUPPORTED. */
+PipelineNpz *pipeline_npz_open(const gchar *path, GError **error);
+void pipeline_npz_free(PipelineNpz *npz);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(PipelineNpz, pipeline_npz_free)
+guint pipeline_npz_get_n_arrays(const PipelineNpz *npz);
+const gchar *pipeline_npz_get_name(const PipelineNpz *npz, guint index); /* "X", without ".npy"; borrowed */
+/* The array of that name (pipeline_npy_parse_rows). DATA: there is none (known ones are named), its checksum or size
+ * is wrong. */
+PipelineArray *pipeline_npz_read(const PipelineNpz *npz, const gchar *name, GError **error);
+
+G_END_DECLS
