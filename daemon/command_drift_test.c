@@ -13,7 +13,9 @@ extern const Command command_drift_test;
 
 typedef struct {
   gchar *reference, *current, *html;
+  gchar *label, *prediction, *score;
   gchar **columns, **embeddings, **methods, **options;
+  gint slices;
   gboolean list;
 } DriftTestArguments;
 
@@ -22,6 +24,9 @@ static void arguments_clear(DriftTestArguments *arguments)
   g_free(arguments->reference);
   g_free(arguments->current);
   g_free(arguments->html);
+  g_free(arguments->label);
+  g_free(arguments->prediction);
+  g_free(arguments->score);
   g_strfreev(arguments->columns);
   g_strfreev(arguments->embeddings);
   g_strfreev(arguments->methods);
@@ -86,6 +91,46 @@ static void print_tests(const json_t *columns)
   command_table_print(table);
 }
 
+static void print_list(const gchar *title, const json_t *entries, const gchar *none)
+{
+  gsize i;
+  json_t *entry;
+  printf("\n%s\n", title);
+  json_array_foreach ((json_t *)entries, i, entry)
+    printf("  %2zu. %s\n", i + 1, json_string_value(json_object_get(entry, "text")));
+  if (json_array_size(entries) == 0) printf("  %s\n", none);
+}
+
+static void print_slices(const json_t *report)
+{
+  const json_t *slices = json_object_get(report, "slices"), *mean = json_object_get(slices, "mean_loss");
+  if (slices == NULL) return;
+  for (const DriftTestSliceList *list = drift_test_slice_lists; list->name != NULL; list++) {
+    const json_t *entries = json_object_get(slices, list->name);
+    if (entries == NULL) continue;
+    g_autofree gchar *remark = drift_test_slice_remark(slices, list->name);
+    g_autofree gchar *title = g_strdup_printf("%s (%s)", list->title, remark);
+    print_list(title, entries, "none");
+  }
+  if (mean != NULL) {
+    g_autofree gchar *before = text_short(json_object_get(mean, "reference")),
+                     *now = text_short(json_object_get(mean, "current"));
+    printf("\nmean loss (%s): reference %s (n = %" JSON_INTEGER_FORMAT "), current %s (n = %" JSON_INTEGER_FORMAT ")\n",
+           json_string_value(json_object_get(slices, "loss_is")), before,
+           json_integer_value(json_object_get(mean, "n_reference")), now,
+           json_integer_value(json_object_get(mean, "n_current")));
+  }
+  json_int_t drifted = json_integer_value(json_object_get(report, "dependences_drifted"));
+  printf("\n%" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT
+         " pairs of columns depend on each other otherwise than in the reference%s\n",
+         drifted, json_integer_value(json_object_get(slices, "pairs")), drifted > 0 ? ":" : ".");
+  gsize i;
+  json_t *entry;
+  json_array_foreach (json_object_get(report, "dependences"), i, entry)
+    if (json_is_true(json_object_get(entry, "drift")))
+      printf("  %2zu. %s\n", i + 1, json_string_value(json_object_get(entry, "text")));
+}
+
 /* Whole rows: embeddings, or numeric columns together. */
 static void print_groups(const json_t *groups)
 {
@@ -139,6 +184,7 @@ static void print_report(json_t *report)
   if (has_tests(columns)) print_tests(columns);
   if (has_tests(columns) && groups != NULL) putchar('\n');
   if (groups != NULL) print_groups(groups);
+  print_slices(report);
   gsize ignored = json_array_size(json_object_get(report, "ignored_columns"));
   g_autofree gchar *level = text_short(json_object_get(report, "level"));
   if (ignored > 0) printf("\n%zu columns of the current file are not in the reference and were left out.\n", ignored);
@@ -197,7 +243,11 @@ static json_t *run_request(const DriftTestArguments *arguments, GHashTable *opti
                                     .embeddings = is_array ? of_array : (const gchar *const *)arguments->embeddings,
                                     .methods = (const gchar *const *)arguments->methods,
                                     .options = options,
-                                    .timeline = arguments->html != NULL};
+                                    .timeline = arguments->html != NULL,
+                                    .slices = (guint)arguments->slices,
+                                    .label = arguments->label,
+                                    .prediction = arguments->prediction,
+                                    .score = arguments->score};
   json_t *report = drift_test_report(&request, error);
   if (report == NULL || arguments->html == NULL) return report;
   g_autofree gchar *page = drift_test_html(report);
@@ -208,7 +258,7 @@ static json_t *run_request(const DriftTestArguments *arguments, GHashTable *opti
 
 static int run_drift_test(int argc, char **argv)
 {
-  DriftTestArguments a = {0};
+  DriftTestArguments a = {.slices = 10};
   const GOptionEntry entries[] = {
       {"reference", 0, 0, G_OPTION_ARG_FILENAME, &a.reference, "CSV with a header, or .npy: what is normal", "R.csv"},
       {"current", 0, 0, G_OPTION_ARG_FILENAME, &a.current,
@@ -218,6 +268,10 @@ static int run_drift_test(int argc, char **argv)
        "vectors: columns NAME[0], NAME[1], …, or one of JSON arrays (repeat for more)", "NAME"},
       {"method", 0, 0, G_OPTION_ARG_STRING_ARRAY, &a.methods, "auto (default) or one that --methods lists", "M"},
       {"option", 0, 0, G_OPTION_ARG_STRING_ARRAY, &a.options, "an option of the command or of a method", "k=v"},
+      {"slices", 0, 0, G_OPTION_ARG_INT, &a.slices, "auto: list so many worst slices of a kind (10; 0: none)", "N"},
+      {"label", 0, 0, G_OPTION_ARG_STRING, &a.label, "auto: also list slices by the loss against this column", "L"},
+      {"prediction", 0, 0, G_OPTION_ARG_STRING, &a.prediction, "with --label: the column of predictions", "P"},
+      {"score", 0, 0, G_OPTION_ARG_STRING, &a.score, "with --label of 0 and 1: the column of probabilities of 1", "S"},
       {"html", 0, 0, G_OPTION_ARG_FILENAME, &a.html, "also write a self-contained page", "F"},
       {"methods", 0, 0, G_OPTION_ARG_NONE, &a.list, "list the methods and their options", NULL},
       G_OPTION_ENTRY_NULL};
@@ -235,6 +289,10 @@ static int run_drift_test(int argc, char **argv)
     status = command_usage(&common, "--option %s: write key=value", bad);
   } else if (argc != 1 || a.reference == NULL || a.current == NULL) {
     status = command_usage(&common, "give --reference and --current");
+  } else if (a.slices < 0 || a.slices > 1000) {
+    status = command_usage(&common, "--slices %d: from 0 to 1000", a.slices);
+  } else if ((a.label != NULL) != ((a.prediction != NULL) != (a.score != NULL))) {
+    status = command_usage(&common, "--label goes with one of --prediction and --score, and they with it");
   } else {
     json_t *report = run_request(&a, options, &error);
     gboolean drift = json_is_true(json_object_get(report, "drift"));
@@ -251,12 +309,15 @@ static int run_drift_test(int argc, char **argv)
 const Command command_drift_test = {
     .name = "drift test",
     .arguments = "--reference R.csv --current C.csv [--column X]... [--embedding NAME]... [--method M]... "
-                 "[--option k=v]... [--html F]",
+                 "[--option k=v]... [--slices N] [--label L (--prediction P | --score S)] [--html F]",
     .summary = "tell whether the current rows come from the reference's law; exit status 3: drift",
     .help = "Without --method the verdict is that of the daemon's windows: drift needs an adjusted p-value at or below "
             "the level and an effect at or above the minimum, so that neither large files alarm on trifles nor small "
             "ones on noise. With --method the chosen tests are corrected over the columns and decide alone. Missing "
-            "cells are left out and counted. Methods of rows (mmd, mmd-features, multivariate-energy, hotelling, lsdd, "
+            "cells are left out and counted. Slices are the rows that meet a condition on one column or on each of "
+            "two; a pair "
+            "of columns that depend on each other otherwise than in the reference is drift too, at a quarter of the "
+            "level. Methods of rows (mmd, mmd-features, multivariate-energy, hotelling, lsdd, "
             "classifier, mahalanobis, pca) see the numeric columns together, or with --embedding each embedding, which "
             "is then no longer tested element by element; \"energy\" is of rows where there is an embedding. An array "
             "of two dimensions (.npy) is the embedding x, one of one dimension the column x.",

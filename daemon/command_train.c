@@ -108,7 +108,7 @@ static void print_result(json_t *report)
   if (json_object_get(report, "test_metric")) {
     g_autofree gchar *test = command_text_count(json_object_get(report, "rows_test"));
     g_autofree gchar *reached = command_text_real(json_object_get(report, "test_metric"), 4);
-    printf("%s test rows: accuracy (or -mse) %s\n", test, reached);
+    printf("%s test rows: accuracy (or -rmse) %s\n", test, reached);
   }
   json_int_t skipped = json_integer_value(json_object_get(report, "rows_skipped"));
   const json_t *reweighing = json_object_get(report, "reweighing");

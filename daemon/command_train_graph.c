@@ -90,6 +90,13 @@ static const gchar *find_features(const PipelineNpz *npz, const TrainArguments *
 {
   const gchar *found = arguments->graph.features;
   guint others = 0;
+  gboolean labelled = FALSE;
+  for (guint i = 0; i < pipeline_npz_get_n_arrays(npz); i++)
+    labelled = labelled || strcmp(pipeline_npz_get_name(npz, i), arguments->label) == 0;
+  if (!labelled) { /* reading it lists what there is */
+    pipeline_array_free(pipeline_npz_read(npz, arguments->label, error));
+    return NULL;
+  }
   for (guint i = 0; found == NULL && i < pipeline_npz_get_n_arrays(npz); i++)
     others += strcmp(pipeline_npz_get_name(npz, i), arguments->label) != 0;
   for (guint i = 0; found == NULL && others == 1 && i < pipeline_npz_get_n_arrays(npz); i++)

@@ -171,6 +171,21 @@ static void print_causes(json_t *incident)
     printf("      … and %" G_GSIZE_FORMAT " more (--json)\n", json_array_size(causes) - 10);
 }
 
+/* Slices of the window that opened the incident, each a sentence; the verdict's where the incident keeps none. */
+static void print_slices(json_t *incident)
+{
+  json_t *slices = json_object_get(json_object_get(incident, "body"), "slices"), *slice;
+  gsize i;
+  if (slices == NULL)
+    slices = json_object_get(json_object_get(json_object_get(incident, "opening_verdict"), "body"), "slices");
+  if (json_array_size(slices) == 0) return;
+  puts("slices, worst first");
+  json_array_foreach (slices, i, slice) {
+    g_autofree gchar *text = command_text(json_object_get(slice, "text"));
+    printf("  %2" G_GSIZE_FORMAT ". %s\n", i + 1, text);
+  }
+}
+
 static void print_job(json_t *job)
 {
   g_autofree gchar *id = command_text(json_object_get(job, "id"));
@@ -201,6 +216,7 @@ static void print_why(json_t *incident)
   print_compact("began", json_object_get(body, "change_point"));
   print_compact("evidence", json_object_get(body, "evidence_log"));
   print_causes(incident);
+  print_slices(incident);
   json_t *jobs = json_object_get(incident, "jobs"), *promotions = json_object_get(incident, "promotions");
   if (json_array_size(jobs) > 0) puts("jobs");
   json_array_foreach (jobs, i, item) print_job(item);

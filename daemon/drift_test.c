@@ -307,6 +307,8 @@ static gboolean fill_report(const DriftTestRequest *request, const DriftTestSett
   if (methods->wants_auto && n > 0 &&
       (!drift_test_auto(request, settings, columns, n, report, &drift, error) || !run_companions(columns, n, error)))
     return FALSE;
+  if (methods->wants_auto && n > 0 && !drift_test_slices(request, settings, columns, n, report, &drift, error))
+    return FALSE;
   for (guint i = 0; i < methods->columns->len; i++)
     if (!run_method(methods->columns->pdata[i], request->options, settings, columns, n, &drift, error)) return FALSE;
   if (!drift_test_rows(request, settings, methods->rows, report, &drift, error)) return FALSE;

@@ -17,6 +17,9 @@ typedef struct {
   const gchar *const *methods;                /* NULL or empty: "auto", and a method of rows on the embeddings */
   GHashTable *options;                        /* text -> text */
   gboolean timeline;                          /* auto: also the evidence of stretches of the current rows in order */
+  guint slices;                               /* auto: as many worst slices of each kind, and dependences; 0: none */
+  const gchar *label;                         /* NULL, or a column of both tables: then also slices of losses, by */
+  const gchar *prediction, *score;            /* one of the two: classes or values, or probabilities of label 1 */
 } DriftTestRequest;
 
 /* The options of the command itself: "key=default  meaning", NULL-terminated. */
@@ -30,5 +33,12 @@ json_t *drift_test_report(const DriftTestRequest *request, GError **error);
 
 /* A page that needs no network: distributions before and after, evidence, causes. New text. */
 gchar *drift_test_html(const json_t *report);
+
+/* The lists of "slices" in the report, ending with a NULL name, and what a reader must know of one; new text. */
+typedef struct {
+  const gchar *name, *title;
+} DriftTestSliceList;
+extern const DriftTestSliceList drift_test_slice_lists[];
+gchar *drift_test_slice_remark(const json_t *slices, const gchar *list);
 
 G_END_DECLS

@@ -161,6 +161,8 @@ static void answer(GString *out, const json_t *report)
     g_string_append_printf(out, "No drift in %zu columns", json_array_size(columns));
   if (groups != NULL)
     g_string_append_printf(out, " and in %zu of %zu groups of whole rows", drifted_groups, json_array_size(groups));
+  json_int_t pairs = json_integer_value(json_object_get(report, "dependences_drifted"));
+  if (pairs > 0) g_string_append_printf(out, "; %" JSON_INTEGER_FORMAT " pairs depend on each other otherwise", pairs);
   g_string_append(out, ".</p>");
   static const gchar *const sides[] = {"reference", "current"};
   for (guint s = 0; s < 2; s++) {
@@ -238,6 +240,41 @@ static void tests_of(GString *out, const json_t *column)
   g_string_append(out, "</table>");
 }
 
+static void sentences(GString *out, const json_t *entries, gboolean only_drift)
+{
+  gsize index, shown = 0;
+  json_t *entry;
+  json_array_foreach ((json_t *)entries, index, entry) {
+    if (only_drift && !json_is_true(json_object_get(entry, "drift"))) continue;
+    g_string_append(out, shown++ == 0 ? "<ol><li>" : "<li>");
+    text(out, string_of(entry, "text"));
+  }
+  g_string_append(out, shown > 0 ? "</ol>" : "<p>None.</p>");
+}
+
+static void slices(GString *out, const json_t *report)
+{
+  const json_t *all = json_object_get(report, "slices");
+  if (all == NULL) return;
+  for (const DriftTestSliceList *list = drift_test_slice_lists; list->name != NULL; list++) {
+    const json_t *entries = json_object_get(all, list->name);
+    if (entries == NULL) continue;
+    g_autofree gchar *remark = drift_test_slice_remark(all, list->name);
+    g_string_append_printf(out, "<h2>%s</h2><p class=note>", list->title);
+    text(out, remark);
+    g_string_append(out, ".</p>");
+    sentences(out, entries, FALSE);
+  }
+  g_string_append_printf(out,
+                         "<h2>Dependences that changed</h2><p class=note>%" JSON_INTEGER_FORMAT
+                         " of %" JSON_INTEGER_FORMAT " pairs of columns, whatever each column did alone; level ",
+                         json_integer_value(json_object_get(report, "dependences_drifted")),
+                         json_integer_value(json_object_get(all, "pairs")));
+  number(out, json_object_get(report, "joint_level"));
+  g_string_append(out, " by Holm's correction.</p>");
+  sentences(out, json_object_get(report, "dependences"), TRUE);
+}
+
 /* Embeddings, and numeric columns together. */
 static void group_sections(GString *out, const json_t *groups)
 {
@@ -288,6 +325,7 @@ gchar *drift_test_html(const json_t *report)
   if (columns->len > 0) causes(out, columns);
   group_sections(out, json_object_get(report, "groups"));
   timeline(out, report);
+  slices(out, report);
   if (columns->len > 0)
     g_string_append(out,
                     "<h2>Distributions</h2><p class=note>Shares of the reference (grey) and the current rows (orange). "

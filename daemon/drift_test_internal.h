@@ -49,4 +49,10 @@ json_t *drift_test_distribution(const DriftTestColumn *column);
 gboolean drift_test_auto(const DriftTestRequest *request, const DriftTestSettings *settings, DriftTestColumn *columns,
                          guint n_columns, json_t *report, gboolean *drift, GError **error);
 
+/* Sets "slices", "dependences", "dependences_drifted" and "joint_level" if slices are asked for; a dependence that
+ * drifts sets *drift. */
+gboolean drift_test_slices(const DriftTestRequest *request, const DriftTestSettings *settings,
+                           const DriftTestColumn *columns, guint n_columns, json_t *report, gboolean *drift,
+                           GError **error);
+
 G_END_DECLS

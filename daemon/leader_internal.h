@@ -236,6 +236,12 @@ gboolean verdict_settings_from_json(const json_t *json, DriftWindowSettings *set
 json_t *verdict_step_to_json(const AdaptStep *step);
 json_t *verdict_number(double value);    /* null when not finite */
 gchar *verdict_dump(const json_t *json); /* compact, new */
+/* Arrays of figures, each entry with a sentence "text". New references. */
+json_t *verdict_slices_to_json(const GPtrArray *slices);
+json_t *verdict_dependences_to_json(const GPtrArray *dependences);
+/* Appends dependences that drift, as causes beside features. */
+void verdict_add_dependence_causes(const json_t *dependences, json_t *causes);
+gchar *verdict_dependence_text(const DriftDependence *dependence); /* new */
 /* One line for people: what drifted most, or (quality) whose values are most amiss. */
 gchar *verdict_window_summary(const DriftWindowVerdict *verdict, gboolean quality);
 

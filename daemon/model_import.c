@@ -135,7 +135,7 @@ static json_t *evaluation_to_json(const PipelineEvaluation *evaluation)
 static gboolean put_profile(RegistryArtifacts *artifacts, const DriftSchema *schema, const DriftTable *table,
                             RegistryVersion *version, GError **error)
 {
-  g_autoptr(DriftGrid) grid = drift_grid_new(schema, table, 0, error);
+  g_autoptr(DriftGrid) grid = drift_grid_new_with_pairs(schema, table, 0, DRIFT_GRID_DEFAULT_PAIRS, error);
   if (grid == NULL) return FALSE;
   g_autoptr(DriftAccumulator) profile = drift_accumulator_from_table(grid, table, error);
   g_autoptr(DriftBaseline) baseline = profile != NULL ? drift_baseline_new(profile, table, error) : NULL;

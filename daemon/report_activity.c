@@ -51,7 +51,7 @@ static void copy_fields(json_t *out, json_t *body, const gchar *const *names)
 
 static void add_window(json_t *out, json_t *body)
 {
-  static const gchar *const names[] = {"quality", "n", "windows", "evidence_bound", NULL};
+  static const gchar *const names[] = {"quality", "n", "windows", "evidence_bound", "slices", NULL};
   json_t *features = json_object_get(body, "features"), *strongest = json_array();
   for (gsize i = 0; i < MIN(json_array_size(features), (gsize)SHOWN_FEATURES); i++)
     json_array_append(strongest, json_array_get(features, i));
@@ -62,7 +62,7 @@ static void add_window(json_t *out, json_t *body)
 
 static void add_performance(json_t *out, json_t *body)
 {
-  static const gchar *const names[] = {"n", "performance", "bias", "bias_verdicts", "bias_undefined", NULL};
+  static const gchar *const names[] = {"n", "performance", "bias", "bias_verdicts", "bias_undefined", "slices", NULL};
   copy_fields(out, body, names);
 }
 

@@ -109,6 +109,10 @@ json_t *verdict_window_to_json(const DriftWindowVerdict *verdict, const DriftWin
   json_object_set_new(json, "bias_undefined",
                       verdict->bias_undefined ? json_string(verdict->bias_undefined) : json_null());
   json_object_set_new(json, "performance", performance_to_json(&verdict->performance));
+  if (verdict->slices != NULL) {
+    json_object_set_new(json, "slices", verdict_slices_to_json(verdict->slices));
+    json_object_set_new(json, "dependences", verdict_dependences_to_json(verdict->dependences));
+  }
   return json;
 }
 
@@ -146,6 +150,7 @@ static gboolean bias_from_json(const json_t *json, DriftWindowSettings *settings
   return TRUE;
 }
 
+/* Verdicts of before there were several levels have one. */
 gboolean verdict_settings_from_json(const json_t *json, DriftWindowSettings *settings)
 {
   int minimum_group = 0;
@@ -193,27 +198,43 @@ json_t *verdict_step_to_json(const AdaptStep *step)
   return json;
 }
 
+/* The most that a summary names. */
+#define SHOWN_CAUSES 3
+
+/* Appends a cause while there is room; counts all. */
+static void append_cause(GString *text, guint *n, const gchar *cause)
+{
+  if (*n < SHOWN_CAUSES) g_string_append_printf(text, "%s%s", *n > 0 ? ", " : "", cause);
+  ++*n;
+}
+
+static gchar *describe_cause(const DriftFeatureVerdict *f, gboolean quality)
+{
+  if (quality)
+    return g_strdup_printf("%s (missing %.1f %%, unseen %.1f %%, out of range %.1f %%, n = %" G_GUINT64_FORMAT ")",
+                           f->feature, 100 * f->missing_window, 100 * f->unseen_window, 100 * f->out_of_range_window,
+                           f->n_window);
+  g_autofree gchar *p = f->p_adjusted > 0 ? g_strdup_printf("%.2g", f->p_adjusted) : g_strdup("below 1e-300");
+  return g_strdup_printf("%s (effect %.3f, adjusted p %s by %s, n = %" G_GUINT64_FORMAT ")", f->feature, f->effect, p,
+                         f->test, f->n_window);
+}
+
 gchar *verdict_window_summary(const DriftWindowVerdict *verdict, gboolean quality)
 {
   GString *text = g_string_new(NULL);
-  guint n = 0, shown = 0;
+  guint n = 0;
   for (guint i = 0; i < verdict->features->len; i++) {
     const DriftFeatureVerdict *f = g_ptr_array_index(verdict->features, i);
     if (quality ? !f->quality : !f->drift) continue;
-    n++;
-    if (shown >= 3) continue;
-    const gchar *comma = shown ? ", " : "";
-    if (quality)
-      g_string_append_printf(
-          text, "%s%s (missing %.1f %%, unseen %.1f %%, out of range %.1f %%, n = %" G_GUINT64_FORMAT ")", comma,
-          f->feature, 100 * f->missing_window, 100 * f->unseen_window, 100 * f->out_of_range_window, f->n_window);
-    else {
-      g_autofree gchar *p = f->p_adjusted > 0 ? g_strdup_printf("%.2g", f->p_adjusted) : g_strdup("below 1e-300");
-      g_string_append_printf(text, "%s%s (effect %.3f, adjusted p %s by %s, n = %" G_GUINT64_FORMAT ")", comma,
-                             f->feature, f->effect, p, f->test, f->n_window);
-    }
-    shown++;
+    g_autofree gchar *cause = describe_cause(f, quality);
+    append_cause(text, &n, cause);
   }
-  if (n > shown) g_string_append_printf(text, " and %u more", n - shown);
+  for (guint i = 0; !quality && verdict->dependences != NULL && i < verdict->dependences->len; i++) {
+    const DriftDependence *dependence = g_ptr_array_index(verdict->dependences, i);
+    if (!dependence->drift) continue;
+    g_autofree gchar *cause = verdict_dependence_text(dependence);
+    append_cause(text, &n, cause);
+  }
+  if (n > SHOWN_CAUSES) g_string_append_printf(text, " and %u more", n - SHOWN_CAUSES);
   return g_string_free(text, FALSE);
 }

@@ -25,9 +25,10 @@ typedef struct {
   guint n_quartiles;
 } DriftQuantity;
 
-/* Parts of a quantity at most: for numbers value parts and "no value"; for categories the kept ones, "any other" and
- * "no value". */
+/* Parts of a quantity at most: for numbers those below the reference's range, quantile parts of it, those above it, and
+ * "no value"; for categories the kept ones, "any other" and "no value". */
 #define DRIFT_MAX_PARTS 8
+#define DRIFT_QUANTILE_PARTS 5
 #define DRIFT_VALUE_PARTS 6
 
 /* --- parts of a quantity: grid_partition.c ----------------------------------------------------------------------- */
@@ -103,9 +104,16 @@ const DriftColumn *drift_grid_output_column(const DriftSchema *schema, const Dri
 
 /* Quantile parts of about equal counts (numbers), the most frequent categories. counts: of the quantity's bins. */
 void drift_part_marks_choose(const DriftQuantity *quantity, const guint64 *counts, DriftPartMarks *marks);
+/* The same from `sample_rows` rows (at most n_rows) that lie evenly over a column. */
+void drift_part_marks_sample(const DriftQuantity *quantity, const DriftColumn *column, guint64 n_rows,
+                             guint64 sample_rows, DriftPartMarks *marks);
 gboolean drift_part_marks_fit(const DriftQuantity *quantity, const DriftPartMarks *marks);
 void drift_partition_init(DriftPartition *partition, const DriftQuantity *quantity, const DriftPartMarks *marks);
 void drift_partition_clear(DriftPartition *partition);
+/* The cell of a value, and its part. */
+guint drift_quantity_cell_of(const DriftQuantity *quantity, const DriftValue *value);
+guint8 drift_partition_of_value(const DriftPartition *partition, const DriftQuantity *quantity,
+                                const DriftValue *value);
 /* Parts of n rows of a column into parts[n]. */
 void drift_partition_encode(const DriftPartition *partition, const DriftQuantity *quantity, const DriftColumn *column,
                             guint64 n_rows, guint8 *parts);
@@ -113,6 +121,10 @@ void drift_partition_encode(const DriftPartition *partition, const DriftQuantity
 /* Chooses pairs from the reference: grid_pairs.c. */
 void drift_grid_pairs_choose(const DriftSchema *schema, const DriftQuantity *quantities, const DriftTable *reference,
                              guint max_pairs, DriftGridPairs *joint);
+/* Sets inflation and concentration: the largest over blocks of n/4, n/8, … neighbouring rows, each against all others.
+ */
+void drift_pair_measure_scatter(const guint8 *first, const guint8 *second, guint64 n_rows, guint n_a, guint n_b,
+                                DriftGridPair *pair);
 void drift_grid_pairs_clear(DriftGridPairs *joint, guint n_quantities);
 /* n zeroed pairs (joint->n is set) and as many empty partitions as there are quantities. */
 void drift_grid_pairs_init(DriftGridPairs *joint, guint n_quantities);

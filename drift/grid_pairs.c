@@ -11,7 +11,7 @@
 #define MOST_OF_PREDICTION 4
 #define MOST_OF_FEATURE 4
 #define SMALLEST_BLOCK 100
-#define MOST_BLOCKS 32 /* of one size */
+#define MOST_BLOCKS 64 /* of one size */
 
 typedef struct {
   guint first, second; /* indices of candidates */
@@ -31,35 +31,18 @@ typedef struct {
 
 /* --- the sample --------------------------------------------------------------------------------------------------- */
 
-static guint fine_cell(const DriftQuantity *quantity, const DriftValue *value)
-{
-  double number;
-  if (value->kind == DRIFT_VALUE_MISSING) return drift_quantity_missing(quantity);
-  if (quantity->kind == DRIFT_CATEGORICAL) {
-    gint code = drift_categories_find(quantity->categories, value);
-    return code < 0 ? drift_quantity_unseen(quantity) : (guint)code;
-  }
-  if (!drift_value_to_number(value, &number)) return drift_quantity_unseen(quantity);
-  return drift_bins_find(quantity->bins, number);
-}
-
 /* Parts of rows that lie evenly over the reference. */
 static void sample_candidate(Choice *choice, guint index, guint64 reference_rows)
 {
   const DriftQuantity *quantity = &choice->quantities[choice->quantity[index]];
-  guint n_cells = drift_quantity_n_cells(quantity);
-  g_autofree guint64 *counts = g_new0(guint64, n_cells);
-  g_autofree guint16 *cells = g_new(guint16, choice->n_rows);
-  for (guint64 i = 0; i < choice->n_rows; i++) {
-    DriftValue value = drift_column_get_value(choice->column[index], reference_rows * i / choice->n_rows);
-    cells[i] = (guint16)fine_cell(quantity, &value);
-    counts[cells[i]]++;
-  }
   DriftPartMarks marks;
-  drift_part_marks_choose(quantity, counts, &marks);
+  drift_part_marks_sample(quantity, choice->column[index], reference_rows, choice->n_rows, &marks);
   drift_partition_init(&choice->partitions[index], quantity, &marks);
   guint8 *parts = choice->parts + index * choice->n_rows;
-  for (guint64 i = 0; i < choice->n_rows; i++) parts[i] = choice->partitions[index].part_of[cells[i]];
+  for (guint64 i = 0; i < choice->n_rows; i++) {
+    DriftValue value = drift_column_get_value(choice->column[index], reference_rows * i / choice->n_rows);
+    parts[i] = drift_partition_of_value(&choice->partitions[index], quantity, &value);
+  }
 }
 
 static void choice_init(Choice *choice, const DriftSchema *schema, const DriftQuantity *quantities,
@@ -214,10 +197,22 @@ static void scatter_of(const guint8 *first, const guint8 *second, guint64 n_rows
   scatter->df = df / scatter->n_blocks;
 }
 
-/* The largest excess over block sizes n/4, n/8, ...; 1 unless it is beyond what independent rows show by chance. An
- * excess is taken at the upper end of its error. */
-static void measure_scatter(const guint8 *first, const guint8 *second, guint64 n_rows, guint n_a, guint n_b,
-                            DriftGridPair *pair)
+static void take_scatter(const Scatter *scatter, gboolean upper, DriftGridPair *pair)
+{
+  double error = 2 * sqrt(2 / (scatter->df * scatter->n_blocks)),
+         spread_error = 2 * sqrt(2.0 / (scatter->n_blocks - 1));
+  double excess = fmax(1, scatter->mean) * (upper ? 1 + error : 1);
+  if (excess <= pair->inflation) return;
+  gboolean certain = scatter->mean > 1 + error;
+  double spread = scatter->variance * scatter->df / (2 * scatter->mean * scatter->mean);
+  pair->inflation = excess;
+  pair->concentration = certain ? CLAMP(spread * (1 + spread_error), 1, scatter->df) : 1;
+}
+
+/* A mean beyond what independent rows show by chance counts at the upper end of its error. So does that of the smallest
+ * blocks whatever it is: there are most of them, and a small reference has to leave room for what it cannot show. */
+void drift_pair_measure_scatter(const guint8 *first, const guint8 *second, guint64 n_rows, guint n_a, guint n_b,
+                                DriftGridPair *pair)
 {
   guint32 cells[DRIFT_JOINT_CELLS];
   DriftJoint all = {.n_a = n_a, .n_b = n_b};
@@ -228,12 +223,8 @@ static void measure_scatter(const guint8 *first, const guint8 *second, guint64 n
     Scatter scatter;
     scatter_of(first, second, n_rows, size, &all, &scatter);
     if (scatter.n_blocks < 2) continue;
-    double error = 2 * sqrt(2 / (scatter.df * scatter.n_blocks)), upper = scatter.mean * (1 + error);
-    if (scatter.mean <= 1 + error || upper <= pair->inflation) continue;
-    pair->inflation = upper;
-    double spread = scatter.variance * scatter.df / (2 * scatter.mean * scatter.mean);
-    double spread_error = 2 * sqrt(2.0 / (scatter.n_blocks - 1));
-    pair->concentration = CLAMP(spread * (1 + spread_error), 1, scatter.df);
+    double error = 2 * sqrt(2 / (scatter.df * scatter.n_blocks));
+    take_scatter(&scatter, scatter.mean > 1 + error || size / 2 < SMALLEST_BLOCK, pair);
   }
 }
 
@@ -276,7 +267,7 @@ void drift_grid_pairs_choose(const DriftSchema *schema, const DriftQuantity *qua
     guint index = pair->second < n_features ? pair->second : n_features;
     drift_partition_encode(a, &quantities[pair->first], choice.column[pair->first], reference->n_rows, first);
     drift_partition_encode(b, &quantities[pair->second], choice.column[index], reference->n_rows, second);
-    measure_scatter(first, second, reference->n_rows, a->n_parts, b->n_parts, pair);
+    drift_pair_measure_scatter(first, second, reference->n_rows, a->n_parts, b->n_parts, pair);
   }
   choice_clear(&choice);
 }

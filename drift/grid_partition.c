@@ -4,16 +4,22 @@
 
 #include "drift/grid_internal.h"
 
+/* Below the reference's range, quantile parts of it, above it. */
 static void choose_bins(const DriftQuantity *quantity, const guint64 *counts, DriftPartMarks *marks)
 {
   guint64 total = 0, below = 0;
-  for (guint bin = 0; bin < quantity->n_bins; bin++) total += counts[bin];
-  for (guint bin = 0; bin + 1 < quantity->n_bins && marks->n + 1 < DRIFT_VALUE_PARTS; bin++) {
+  guint last = quantity->n_bins - 1, parts = 1;
+  if (last < 2) return; /* no range */
+  for (guint bin = 1; bin < last; bin++) total += counts[bin];
+  marks->at[marks->n++] = 1;
+  for (guint bin = 1; bin + 1 < last && parts < DRIFT_QUANTILE_PARTS; bin++) {
     below += counts[bin];
-    /* The part ends with the bin that reaches its share of the rows, unless nothing would be left above. */
-    gboolean reached = below * DRIFT_VALUE_PARTS >= total * (marks->n + 1);
-    if (counts[bin] > 0 && reached && below < total) marks->at[marks->n++] = (guint16)(bin + 1);
+    /* A part ends with the bin that reaches its share of the rows, unless nothing would be left above. */
+    if (counts[bin] == 0 || below * DRIFT_QUANTILE_PARTS < total * parts || below >= total) continue;
+    marks->at[marks->n++] = (guint16)(bin + 1);
+    parts++;
   }
+  marks->at[marks->n++] = (guint16)last;
 }
 
 typedef struct {
@@ -58,7 +64,7 @@ void drift_part_marks_choose(const DriftQuantity *quantity, const guint64 *count
 gboolean drift_part_marks_fit(const DriftQuantity *quantity, const DriftPartMarks *marks)
 {
   gboolean numeric = quantity->kind == DRIFT_NUMERIC;
-  if (marks->n > (numeric ? DRIFT_VALUE_PARTS - 1 : DRIFT_VALUE_PARTS)) return FALSE;
+  if (marks->n > G_N_ELEMENTS(marks->at)) return FALSE;
   for (guint i = 0; i < marks->n; i++) {
     if (marks->at[i] >= quantity->n_bins || (i > 0 && marks->at[i] <= marks->at[i - 1])) return FALSE;
     if (numeric && marks->at[i] == 0) return FALSE;
@@ -93,20 +99,32 @@ void drift_partition_clear(DriftPartition *partition)
 
 /* --- rows --------------------------------------------------------------------------------------------------------- */
 
-static guint8 part_of_value(const DriftPartition *partition, const DriftQuantity *quantity, const DriftValue *value)
+guint drift_quantity_cell_of(const DriftQuantity *quantity, const DriftValue *value)
 {
   double number;
-  guint cell;
-  if (value->kind == DRIFT_VALUE_MISSING) {
-    cell = drift_quantity_missing(quantity);
-  } else if (quantity->kind == DRIFT_CATEGORICAL) {
+  if (value->kind == DRIFT_VALUE_MISSING) return drift_quantity_missing(quantity);
+  if (quantity->kind == DRIFT_CATEGORICAL) {
     gint code = drift_categories_find(quantity->categories, value);
-    cell = code < 0 ? drift_quantity_unseen(quantity) : (guint)code;
-  } else {
-    cell = drift_value_to_number(value, &number) ? drift_bins_find(quantity->bins, number)
-                                                 : drift_quantity_unseen(quantity);
+    return code < 0 ? drift_quantity_unseen(quantity) : (guint)code;
   }
-  return partition->part_of[cell];
+  if (!drift_value_to_number(value, &number)) return drift_quantity_unseen(quantity);
+  return drift_bins_find(quantity->bins, number);
+}
+
+guint8 drift_partition_of_value(const DriftPartition *partition, const DriftQuantity *quantity, const DriftValue *value)
+{
+  return partition->part_of[drift_quantity_cell_of(quantity, value)];
+}
+
+void drift_part_marks_sample(const DriftQuantity *quantity, const DriftColumn *column, guint64 n_rows,
+                             guint64 sample_rows, DriftPartMarks *marks)
+{
+  g_autofree guint64 *counts = g_new0(guint64, drift_quantity_n_cells(quantity));
+  for (guint64 i = 0; i < sample_rows; i++) {
+    DriftValue value = drift_column_get_value(column, n_rows * i / sample_rows);
+    counts[drift_quantity_cell_of(quantity, &value)]++;
+  }
+  drift_part_marks_choose(quantity, counts, marks);
 }
 
 /* A part is the number of ends below the value: no look-up of bins, and no branch. */
@@ -133,7 +151,7 @@ static void encode_codes(const DriftPartition *partition, const DriftQuantity *q
   g_autofree guint8 *of_code = g_new(guint8, n + 1);
   for (guint code = 0; code < n; code++) {
     DriftValue value = drift_value_text(g_ptr_array_index(column->dictionary, code), -1);
-    of_code[code] = part_of_value(partition, quantity, &value);
+    of_code[code] = drift_partition_of_value(partition, quantity, &value);
   }
   for (guint64 row = 0; row < n_rows; row++) {
     guint32 code = g_array_index(column->codes, guint32, row);
@@ -151,7 +169,7 @@ void drift_partition_encode(const DriftPartition *partition, const DriftQuantity
   } else {
     for (guint64 row = 0; row < n_rows; row++) {
       DriftValue value = drift_column_get_value(column, row);
-      parts[row] = part_of_value(partition, quantity, &value);
+      parts[row] = drift_partition_of_value(partition, quantity, &value);
     }
   }
 }

@@ -9,6 +9,8 @@
 
 /* Expected rows on the smaller side from which the limit laws hold. */
 #define ENOUGH_EXPECTED 5
+#define ENOUGH_ON_AVERAGE 10 /* the same of a cell of independent parts: associated ones have thinner cells */
+#define FAR_TAIL .01         /* p below which Pearson's limit law is not trusted by itself */
 #define MOST_ROUNDS 200
 #define CLOSE_ENOUGH .01 /* rows by which a fitted margin may be off: far below sampling noise */
 
@@ -106,7 +108,8 @@ void drift_joint_fit(const DriftJoint *joint, DriftJoint *expected)
 
 /* --- the test of a pair ------------------------------------------------------------------------------------------- */
 
-/* Neighbouring parts joined until each has `least` pooled rows; returns how many are left. */
+/* Neighbouring parts joined until each has `least` pooled rows; what is left over is a part from half of that, else
+ * joins the last. Returns how many there are. */
 static guint join_parts(const double *pooled, guint n, double least, guint *part)
 {
   guint used = 0;
@@ -119,7 +122,8 @@ static guint join_parts(const double *pooled, guint n, double least, guint *part
       open = 0;
     }
   }
-  for (guint i = 0; i < n; i++) part[i] = MIN(part[i], MAX(used, 1) - 1); /* what is left over joins the last */
+  if (open >= least / 2) used++;
+  for (guint i = 0; i < n; i++) part[i] = MIN(part[i], MAX(used, 1) - 1);
   return MAX(used, 1);
 }
 
@@ -130,7 +134,7 @@ static void coarsen(const DriftJoint *joint, DriftJoint *coarse)
   guint row_of[DRIFT_MAX_PARTS], column_of[DRIFT_MAX_PARTS];
   for (guint i = 0; i < DRIFT_JOINT_CELLS; i++) pooled[i] = joint->reference[i] + joint->window[i];
   margins_of(pooled, joint->n_a, joint->n_b, rows, columns);
-  double least = (joint->n + joint->m) * sqrt(ENOUGH_EXPECTED / fmax(1, fmin(joint->n, joint->m)));
+  double least = (joint->n + joint->m) * sqrt(ENOUGH_ON_AVERAGE / fmax(1, fmin(joint->n, joint->m)));
   *coarse = (DriftJoint){.n_a = join_parts(rows, joint->n_a, least, row_of),
                          .n_b = join_parts(columns, joint->n_b, least, column_of),
                          .n = joint->n,
@@ -169,12 +173,19 @@ static guint n_filled(const double *margins, guint n)
   return filled;
 }
 
+/* A cell's part of the likelihood ratio statistic; at least 0. */
+static double deviance(double count, double expected)
+{
+  return 2 * ((count > 0 ? count * log(count / expected) : 0) - count + expected);
+}
+
+/* *ratio: the likelihood ratio statistic of the cells that enter chi-squared. */
 static void sum_cells(const DriftJoint *joint, const DriftJoint *expected, double inflation,
-                      DriftDependence *dependence)
+                      DriftDependence *dependence, double *ratio)
 {
   double pooled[DRIFT_JOINT_CELLS], rows[DRIFT_MAX_PARTS], columns[DRIFT_MAX_PARTS], divergence = 0;
   guint kept = 0, filled = 0;
-  dependence->chi_squared = 0;
+  dependence->chi_squared = *ratio = 0;
   for (guint i = 0; i < DRIFT_JOINT_CELLS; i++) pooled[i] = joint->reference[i] + joint->window[i];
   margins_of(pooled, joint->n_a, joint->n_b, rows, columns);
   for (guint a = 0; a < joint->n_a; a++)
@@ -188,6 +199,7 @@ static void sum_cells(const DriftJoint *joint, const DriftJoint *expected, doubl
       if (fmin(e, f) < ENOUGH_EXPECTED) continue;
       kept++;
       dependence->chi_squared += excess * excess * (1 / e + 1 / f);
+      *ratio += deviance(joint->reference[cell], e) + deviance(joint->window[cell], f);
     }
   guint free_rows = n_filled(rows, joint->n_a) - 1, free_columns = n_filled(columns, joint->n_b) - 1;
   /* Empty cells are known to be so once the pooled table is given. */
@@ -212,16 +224,21 @@ void drift_joint_test(const DriftJoint *joint, const DriftJoint *expected, doubl
     return;
   }
   DriftJoint coarse, fitted;
+  double ratio;
   coarsen(joint, &coarse);
   gboolean same = coarse.n_a == joint->n_a && coarse.n_b == joint->n_b;
   if (!same) drift_joint_fit(&coarse, &fitted);
-  sum_cells(&coarse, same ? expected : &fitted, inflation, dependence);
+  sum_cells(&coarse, same ? expected : &fitted, inflation, dependence, &ratio);
   if (dependence->df >= 1) {
     /* Cells left out make the sum smaller than chi-squared with so many degrees of freedom: p is an upper bound. With
      * dependent rows the sum is of unequally weighted squares: Satterthwaite's degrees of freedom. */
     dependence->chi_squared /= concentration;
     dependence->df /= concentration;
     dependence->p = drift_chi_squared_sf(dependence->chi_squared, dependence->df);
+    /* Far out Pearson's statistic has the tail of thin cells' Poisson counts; there the likelihood ratio's p is right.
+     */
+    if (dependence->p < FAR_TAIL)
+      dependence->p = fmax(dependence->p, drift_chi_squared_sf(ratio / inflation / concentration, dependence->df));
     return;
   }
   dependence->undefined = "too few rows, or a single part, in the joint table";

@@ -1,16 +1,23 @@
 /* What the conditions on the parts of a feature are called. */
+#include <math.h>
+
 #include "drift/slice_internal.h"
 
 #define LONGEST_CATEGORY 60 /* characters of a category's text in a condition */
 
+/* edges[0] lies just below the smallest value of the reference, the last edge is the largest. */
 static gchar *name_numbers(const gchar *feature, const DriftQuantity *quantity, const DriftPartMarks *marks, guint part)
 {
-  const double *edges = quantity->bins != NULL ? quantity->bins->edges : NULL;
   if (marks->n == 0) return g_strdup_printf("%s has a value", feature);
-  if (part == 0) return g_strdup_printf("%s <= %.6g", feature, edges[marks->at[0] - 1]);
-  double low = edges[marks->at[part - 1] - 1];
+  const double *edges = quantity->bins->edges;
+  guint last = quantity->bins->n_edges;
+  double low = part > 0 ? edges[marks->at[part - 1] - 1] : 0, high = part < marks->n ? edges[marks->at[part] - 1] : 0;
+  if (part == 0) return g_strdup_printf(marks->at[0] == 1 ? "%s < %.6g" : "%s <= %.6g", feature, high);
   if (part == marks->n) return g_strdup_printf("%s > %.6g", feature, low);
-  return g_strdup_printf("%.6g < %s <= %.6g", low, feature, edges[marks->at[part] - 1]);
+  gboolean whole_range = marks->at[part - 1] == 1 && marks->at[part] == last;
+  if (whole_range && edges[0] == nextafter(edges[last - 1], -INFINITY))
+    return g_strdup_printf("%s = %.6g", feature, high);
+  return g_strdup_printf(marks->at[part - 1] == 1 ? "%.6g <= %s <= %.6g" : "%.6g < %s <= %.6g", low, feature, high);
 }
 
 static gchar *name_category(const gchar *feature, const gchar *text)

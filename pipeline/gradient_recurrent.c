@@ -52,6 +52,7 @@ static gboolean read_recurrent(const PipelineCall *call, Recurrent *r, GError **
   r->directions = (gsize)w->dims[0];
   r->hidden = (gsize)rw->dims[2];
   gsize rows = r->gates * r->hidden;
+  if (r->time == 0) return pipeline_operator_fail(error, "its sequences are empty");
   if ((gsize)w->dims[1] != rows || (gsize)rw->dims[1] != rows || (gsize)w->dims[2] != r->in ||
       (gsize)rw->dims[0] != r->directions || r->directions > 2)
     return pipeline_operator_fail(error, "its weights do not fit its input");

@@ -186,7 +186,8 @@ static gboolean add_convolutions(Builder *builder, gsize *n_features, GError **e
   gint64 channels = (gint64)o->channels;
   if ((gsize)o->channels * o->height * o->width != *n_features || *n_features == 0) {
     g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID,
-                "\"%s\" needs rows that are images: %u × %u × %u (channels, height, width) are not %zu features",
+                "\"%s\" needs rows that are images: their size is given as %u × %u × %u (channels, height, width), and "
+                "there are %zu features",
                 o->architecture, o->channels, o->height, o->width, *n_features);
     return FALSE;
   }

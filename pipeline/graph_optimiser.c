@@ -3,6 +3,15 @@
 #include <math.h>
 #include <string.h>
 
+/* Vectors of every width compute the same bits: there are no fused or reordered operations. Resolvers of such functions
+ * run before sanitizers do. */
+#if defined(__x86_64__) && defined(__gnu_linux__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__) &&          \
+    !defined(__SANITIZE_THREAD__)
+#define WIDE __attribute__((target_clones("avx512f", "avx2", "default")))
+#else
+#define WIDE
+#endif
+
 void pipeline_optimiser_options_init(PipelineOptimiserOptions *options)
 {
   *options = (PipelineOptimiserOptions){
@@ -25,14 +34,14 @@ static float sign(float x)
   (void)m;                                                                                                             \
   (void)v
 
-static void sgd(const PipelineOptimiserOptions *options, const PipelineOptimiserStep *step)
+WIDE static void sgd(const PipelineOptimiserOptions *options, const PipelineOptimiserStep *step)
 {
   PENALTIES;
   for (gsize i = 0; i < n; i++) w[i] -= rate * PENALISED(g[i], w[i]);
 }
 
 /* Polyak 1964. */
-static void momentum(const PipelineOptimiserOptions *options, const PipelineOptimiserStep *step)
+WIDE static void momentum(const PipelineOptimiserOptions *options, const PipelineOptimiserStep *step)
 {
   PENALTIES;
   const float mu = (float)options->momentum;
@@ -43,7 +52,7 @@ static void momentum(const PipelineOptimiserOptions *options, const PipelineOpti
 }
 
 /* Nesterov 1983 as Sutskever et al. 2013 write it, at the point looked ahead to. */
-static void nesterov(const PipelineOptimiserOptions *options, const PipelineOptimiserStep *step)
+WIDE static void nesterov(const PipelineOptimiserOptions *options, const PipelineOptimiserStep *step)
 {
   PENALTIES;
   const float mu = (float)options->momentum;
@@ -55,7 +64,7 @@ static void nesterov(const PipelineOptimiserOptions *options, const PipelineOpti
 }
 
 /* Tieleman and Hinton 2012. */
-static void rmsprop(const PipelineOptimiserOptions *options, const PipelineOptimiserStep *step)
+WIDE static void rmsprop(const PipelineOptimiserOptions *options, const PipelineOptimiserStep *step)
 {
   PENALTIES;
   const float beta = (float)options->beta_2, rest = 1 - beta, epsilon = (float)options->epsilon;
@@ -67,7 +76,7 @@ static void rmsprop(const PipelineOptimiserOptions *options, const PipelineOptim
 }
 
 /* Kingma and Ba 2015 (https://arxiv.org/abs/1412.6980). */
-static void adam(const PipelineOptimiserOptions *options, const PipelineOptimiserStep *step)
+WIDE static void adam(const PipelineOptimiserOptions *options, const PipelineOptimiserStep *step)
 {
   PENALTIES;
   const float b1 = (float)options->beta_1, b2 = (float)options->beta_2, r1 = 1 - b1, r2 = 1 - b2;
@@ -111,10 +120,17 @@ const PipelineOptimiser *pipeline_optimiser_find(const gchar *name, GError **err
   return NULL;
 }
 
-double pipeline_gradient_norm(const float *g, gsize n)
+#define LANES 16
+
+/* In 16 interleaved sums, so that vectors of any width give the same. */
+WIDE double pipeline_gradient_norm(const float *g, gsize n)
 {
-  double sum = 0;
-  for (gsize i = 0; i < n; i++) sum += (double)g[i] * (double)g[i];
+  double sums[LANES] = {0}, sum = 0;
+  gsize whole = n - n % LANES;
+  for (gsize i = 0; i < whole; i += LANES)
+    for (gsize k = 0; k < LANES; k++) sums[k] += (double)g[i + k] * (double)g[i + k];
+  for (gsize i = whole; i < n; i++) sums[i - whole] += (double)g[i] * (double)g[i];
+  for (gsize k = 0; k < LANES; k++) sum += sums[k];
   return sqrt(sum);
 }
 

@@ -60,6 +60,12 @@ static Value *get_value(const PipelineGraphPass *pass, guint index)
   return index == G_MAXUINT ? NULL : g_ptr_array_index(pass->values, index);
 }
 
+/* Of an index that is never left out. */
+static Value *get_known(const PipelineGraphPass *pass, guint index)
+{
+  return g_ptr_array_index(pass->values, index);
+}
+
 /* `tensor`, whose shape is set, gets device memory that only grows. */
 static gboolean provide(PipelineGraphPass *pass, PipelineTensor *tensor, gpointer *buffer, gsize *capacity,
                         GError **error)
@@ -146,7 +152,7 @@ static gboolean fail_step(const Step *step, GError **error)
   return FALSE;
 }
 
-static gboolean find_rows(const PipelineGraphPass *pass, Step *step, GError **error)
+static void find_rows(const PipelineGraphPass *pass, Step *step)
 {
   const OnnxNode *node = g_ptr_array_index(pass->graph->nodes, step->index);
   PipelineCall *call = &step->call.call;
@@ -156,12 +162,6 @@ static gboolean find_rows(const PipelineGraphPass *pass, Step *step, GError **er
   call->backend = pass->backend->products;
   step->call.gradient = pipeline_gradient_find(node->domain, node->op_type);
   step->call.device = pass->device;
-  if (call->operator!= NULL ||(step->call.gradient != NULL && step->call.gradient->infer != NULL &&
-                               step->call.gradient->forward != NULL))
-    return TRUE;
-  g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_UNSUPPORTED,
-              "the operator %s (set %" G_GINT64_FORMAT ") is not supported", node->op_type, call->opset);
-  return fail_step(step, error);
 }
 
 static void connect_step(PipelineGraphPass *pass, Step *step, gboolean *constant)
@@ -248,15 +248,14 @@ static gboolean make_step(PipelineGraphPass *pass, guint index, guint64 *bytes, 
   PipelineCall *call = &step->call.call;
   gboolean constant;
   step->index = index;
-  if (!find_rows(pass, step, error)) return FALSE;
+  find_rows(pass, step);
   connect_step(pass, step, &constant);
   /* Only what never changes may be prepared for. */
   for (guint i = 0; i < call->n_inputs; i++) {
     Value *value = get_value(pass, step->inputs[i]);
     call->inputs[i] = value != NULL && value->constant && !value->needs ? &value->tensor : NULL;
   }
-  if (call->operator!= NULL && call->operator->prepare != NULL && uses_operator(step) &&
-      !call->operator->prepare(call, error))
+  if (call->operator->prepare != NULL && uses_operator(step) && !call->operator->prepare(call, error))
     return fail_step(step, error);
   for (guint i = 0; i < call->n_inputs; i++) {
     Value *value = get_value(pass, step->inputs[i]);
@@ -343,7 +342,8 @@ static gboolean make_plan(PipelineGraphPass *pass, const PipelineGraphPassOption
 {
   const OnnxGraph *graph = pass->graph;
   guint64 bytes = 0;
-  if (!load_initialisers(pass, error)) return FALSE;
+  /* Arity first: kernels rely on it. */
+  if (!pipeline_operator_check_graph(graph, error) || !load_initialisers(pass, error)) return FALSE;
   pass->inputs = g_new(guint, graph->inputs->len + 1);
   for (guint i = 0; i < graph->inputs->len; i++) {
     const OnnxValue *input = g_ptr_array_index(graph->inputs, i);
@@ -351,7 +351,7 @@ static gboolean make_plan(PipelineGraphPass *pass, const PipelineGraphPassOption
     pass->inputs[i] = value != G_MAXUINT ? value : add_value(pass, input->name, FALSE);
   }
   if (!find_named(pass, options->wanted, "to train", &pass->wanted, &pass->n_wanted, error)) return FALSE;
-  for (guint i = 0; i < pass->n_wanted; i++) get_value(pass, pass->wanted[i])->needs = TRUE;
+  for (guint i = 0; i < pass->n_wanted; i++) get_known(pass, pass->wanted[i])->needs = TRUE;
   pass->steps = g_new0(Step, graph->nodes->len + 1);
   for (guint n = 0; n < graph->nodes->len; n++)
     if (!make_step(pass, n, &bytes, error)) return FALSE;
@@ -426,13 +426,13 @@ void pipeline_graph_pass_free(PipelineGraphPass *pass)
 
 PipelineTensor *pipeline_graph_pass_get_input(PipelineGraphPass *pass, guint index)
 {
-  return &get_value(pass, pass->inputs[index])->tensor;
+  return &get_known(pass, pass->inputs[index])->tensor;
 }
 
 gboolean pipeline_graph_pass_set_input(PipelineGraphPass *pass, guint index, guint n_dims, const gint64 *dims,
                                        const float *data, GError **error)
 {
-  Value *value = get_value(pass, pass->inputs[index]);
+  Value *value = get_known(pass, pass->inputs[index]);
   PipelineTensor *tensor = &value->tensor;
   if (!pipeline_tensor_set_shape(tensor, ONNX_TYPE_FLOAT, n_dims, dims, error)) return FALSE;
   if (pass->backend->host) {
@@ -445,12 +445,12 @@ gboolean pipeline_graph_pass_set_input(PipelineGraphPass *pass, guint index, gui
 
 gsize pipeline_graph_pass_get_size(const PipelineGraphPass *pass, guint index)
 {
-  return get_value(pass, pass->wanted[index])->tensor.n;
+  return get_known(pass, pass->wanted[index])->tensor.n;
 }
 
 gboolean pipeline_graph_pass_bind(PipelineGraphPass *pass, guint index, float *values, float *gradients, GError **error)
 {
-  Value *value = get_value(pass, pass->wanted[index]);
+  Value *value = get_known(pass, pass->wanted[index]);
   gsize bytes = value->tensor.n * sizeof(float);
   if (!pass->backend->memory->copy_out(pass->device, values, value->tensor.data, bytes, error)) return FALSE;
   value->host_values = values;
@@ -471,12 +471,12 @@ gboolean pipeline_graph_pass_copy_initialiser(PipelineGraphPass *pass, const gch
 
 const PipelineTensor *pipeline_graph_pass_get_head(const PipelineGraphPass *pass, guint index)
 {
-  return pass->backend->host ? &get_value(pass, pass->heads[index])->tensor : &pass->host_heads[index];
+  return pass->backend->host ? &get_known(pass, pass->heads[index])->tensor : &pass->host_heads[index];
 }
 
 const PipelineTensor *pipeline_graph_pass_get_gradient(const PipelineGraphPass *pass, guint index)
 {
-  return &get_value(pass, pass->wanted[index])->gradient;
+  return &get_known(pass, pass->wanted[index])->gradient;
 }
 
 const PipelineTensor *pipeline_graph_pass_get_value(PipelineGraphPass *pass, const gchar *name)
@@ -490,7 +490,7 @@ const PipelineTensor *pipeline_graph_pass_get_value(PipelineGraphPass *pass, con
 
 static gboolean is_constant_step(const PipelineGraphPass *pass, const Step *step)
 {
-  const Value *first = get_value(pass, step->outputs[0]);
+  const Value *first = get_known(pass, step->outputs[0]);
   return first->constant;
 }
 
@@ -498,7 +498,7 @@ static gboolean is_constant_step(const PipelineGraphPass *pass, const Step *step
 static gboolean copy_parameters(PipelineGraphPass *pass, gboolean in, GError **error)
 {
   for (guint i = 0; !pass->backend->host && i < pass->n_wanted; i++) {
-    Value *value = get_value(pass, pass->wanted[i]);
+    Value *value = get_known(pass, pass->wanted[i]);
     gsize bytes = value->tensor.n * sizeof(float);
     if (value->host_values == NULL) continue;
     if (!(in ? pass->backend->memory->copy_in(pass->device, value->tensor.data, value->host_values, bytes, error)
@@ -512,7 +512,7 @@ static gboolean copy_parameters(PipelineGraphPass *pass, gboolean in, GError **e
 static gboolean copy_heads(PipelineGraphPass *pass, GError **error)
 {
   for (guint i = 0; i < pass->n_heads; i++) {
-    Value *value = get_value(pass, pass->heads[i]);
+    Value *value = get_known(pass, pass->heads[i]);
     if (!make_plain(pass, value, 0, error)) return FALSE;
     if (pass->backend->host) continue;
     const PipelineTensor *head = &value->tensor;
@@ -591,7 +591,7 @@ static gboolean add_seconds(PipelineGraphPass *pass, Step *step, GError **error)
 {
   for (guint i = 0; i < step->call.call.n_inputs; i++) {
     if (step->call.input_gradients[i] == NULL) continue;
-    Value *value = get_value(pass, step->inputs[i]);
+    Value *value = get_known(pass, step->inputs[i]);
     value->written = TRUE;
     if (step->call.input_gradients[i] == &value->gradient)
       value->layouts[1] = step->call.input_gradient_layouts[i];
@@ -604,7 +604,7 @@ static gboolean add_seconds(PipelineGraphPass *pass, Step *step, GError **error)
 /* Kernels may rely on the gradient of their first output. */
 static gboolean provide_zero(PipelineGraphPass *pass, Step *step, GError **error)
 {
-  Value *value = get_value(pass, step->outputs[0]);
+  Value *value = get_known(pass, step->outputs[0]);
   step->call.output_gradients[0] = &value->gradient;
   return provide_gradient(pass, value, error) &&
          pass->backend->memory->clear(pass->device, value->gradient.data, value->tensor.n * sizeof(float), error);
@@ -630,11 +630,11 @@ gboolean pipeline_graph_pass_backward(PipelineGraphPass *pass, const float *cons
 {
   const PipelineGradientMemory *memory = pass->backend->memory;
   for (guint i = 0; i < pass->values->len; i++) {
-    get_value(pass, i)->written = FALSE;
-    get_value(pass, i)->layouts[1] = NULL;
+    get_known(pass, i)->written = FALSE;
+    get_known(pass, i)->layouts[1] = NULL;
   }
   for (guint i = 0; i < pass->n_heads; i++) {
-    Value *value = get_value(pass, pass->heads[i]);
+    Value *value = get_known(pass, pass->heads[i]);
     if (head_gradients[i] == NULL) continue;
     if (!provide_gradient(pass, value, error) ||
         !memory->copy_in(pass->device, value->gradient.data, head_gradients[i], value->tensor.n * sizeof(float), error))
@@ -644,7 +644,7 @@ gboolean pipeline_graph_pass_backward(PipelineGraphPass *pass, const float *cons
   for (guint n = pass->n_steps; n-- > 0;)
     if (pass->steps[n].differentiated && !run_backward(pass, &pass->steps[n], error)) return FALSE;
   for (guint i = 0; i < pass->n_wanted; i++) {
-    Value *value = get_value(pass, pass->wanted[i]);
+    Value *value = get_known(pass, pass->wanted[i]);
     if (!make_plain(pass, value, 1, error)) return FALSE;
     if (value->written) continue;
     if (!provide_gradient(pass, value, error) ||

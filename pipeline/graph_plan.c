@@ -198,6 +198,20 @@ static const struct {
   const gchar *op_type, *loss;
 } links[] = {{"Softmax", "cross-entropy"}, {"LogSoftmax", "cross-entropy"}, {"Sigmoid", "binary"}};
 
+/* Concat(1 − p, p), as scikit-learn's binary models end: the value p, or NULL. */
+static const gchar *find_pair(const OnnxGraph *graph, const OnnxNode *node)
+{
+  if (node == NULL || !g_str_equal(node->op_type, "Concat") || node->inputs->len != 2) return NULL;
+  const gchar *p = onnx_node_get_input(node, 1);
+  const OnnxNode *rest = find_producer(graph, onnx_node_get_input(node, 0));
+  if (rest == NULL || !g_str_equal(rest->op_type, "Sub") || g_strcmp0(onnx_node_get_input(rest, 1), p) != 0)
+    return NULL;
+  const OnnxTensor *one = onnx_graph_find_initialiser(graph, onnx_node_get_input(rest, 0));
+  if (one == NULL || one->type != ONNX_TYPE_FLOAT || onnx_tensor_get_n_elements(one) != 1) return NULL;
+  g_autofree float *value = onnx_tensor_to_floats(one, NULL);
+  return value != NULL && value[0] == 1 ? p : NULL;
+}
+
 const gchar *pipeline_graph_find_head(const OnnxGraph *graph, const gchar *output, const gchar **loss)
 {
   const OnnxNode *node = find_producer(graph, output);
@@ -206,6 +220,7 @@ const gchar *pipeline_graph_find_head(const OnnxGraph *graph, const gchar *outpu
     output = onnx_node_get_input(node, 0);
     node = find_producer(graph, output);
   }
+  if (find_pair(graph, node) != NULL) node = find_producer(graph, output = find_pair(graph, node));
   for (guint i = 0; node != NULL && i < G_N_ELEMENTS(links); i++) {
     if (node->domain[0] != '\0' || !g_str_equal(node->op_type, links[i].op_type)) continue;
     *loss = links[i].loss;

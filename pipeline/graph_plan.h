@@ -43,7 +43,8 @@ void pipeline_graph_plan_store(const PipelineGraphPlan *plan, OnnxGraph *graph, 
 /* BatchNormalization and Dropout nodes of a model that was exported in training mode predict from now on. */
 void pipeline_graph_set_prediction(OnnxGraph *graph);
 
-/* Where the loss of graph output `output` begins: in front of a last Softmax, LogSoftmax or Sigmoid. *loss is the loss
+/* Where the loss of graph output `output` begins: in front of a last Softmax, LogSoftmax or Sigmoid (also of 1 − p and
+ * p side by side). *loss is the loss
  * that goes with it: "cross-entropy", "binary", or NULL: the output is taken as it is. Borrowed. */
 const gchar *pipeline_graph_find_head(const OnnxGraph *graph, const gchar *output, const gchar **loss);
 /* Replaces the last Gemm (or MatMul and Add) in front of `output` by a fresh one with n_outputs columns (He uniform

@@ -240,6 +240,35 @@ static gboolean prepare_head(Training *training, GError **error)
   return TRUE;
 }
 
+/* A class output without Softmax or Sigmoid is taken as logits; probabilities made in another way are refused. */
+static gboolean check_logits(Training *training, GError **error)
+{
+  enum { PROBED = 64 };
+  g_autoptr(GArray) outputs = g_array_new(FALSE, FALSE, sizeof(float));
+  guint64 n = MIN(training->data.n_train, PROBED);
+  const gchar *natural;
+  pipeline_graph_find_head(training->graph, find_output(training->graph), &natural);
+  if (natural != NULL || count_classes(training) == 0) return TRUE;
+  if (!pipeline_graph_fit_predict(training->fit, training->data.train, n, outputs, error)) return FALSE;
+  guint width = outputs->len / (guint)n;
+  gboolean probabilities = width > 1;
+  for (guint64 i = 0; i < n && probabilities; i++) {
+    double sum = 0;
+    for (guint k = 0; k < width; k++) {
+      double p = (double)g_array_index(outputs, float, i *width + k);
+      probabilities = probabilities && p >= 0;
+      sum += p;
+    }
+    probabilities = probabilities && fabs(sum - 1) < 1e-4;
+  }
+  if (!probabilities) return TRUE;
+  g_set_error(
+      error, PIPELINE_ERROR, PIPELINE_ERROR_MODEL,
+      "the model's output '%s' is probabilities that no Softmax or Sigmoid makes at its end: a loss needs logits",
+      find_output(training->graph));
+  return FALSE;
+}
+
 static gboolean prepare(Training *training, GError **error)
 {
   const PipelineGraphTrainOptions *options = training->options;
@@ -266,7 +295,7 @@ static gboolean prepare(Training *training, GError **error)
   }
   training->fit = pipeline_graph_fit_new(training->graph, training->plan, &training->head, 1, &training->data, &fit,
                                          training->backend, error);
-  return training->fit != NULL;
+  return training->fit != NULL && check_logits(training, error);
 }
 
 /* --- checkpoints -------------------------------------------------------------------------------------------------- */
@@ -351,6 +380,12 @@ static double seconds_of(const Training *training)
   return (double)(g_get_monotonic_time() - training->started) / 1e6;
 }
 
+/* Accuracy, or -rmse as elsewhere: the fit counts mean squares. */
+static double metric_of(const Training *training, double merit)
+{
+  return training->rows->schema->task == DRIFT_TASK_REGRESSION && merit <= 0 ? -sqrt(-merit) : merit;
+}
+
 static gboolean report(Training *training, PipelineTrainProgressFunc progress, gpointer user_data)
 {
   const PipelineGraphFitState *state = pipeline_graph_fit_get_state(training->fit);
@@ -360,12 +395,12 @@ static gboolean report(Training *training, PipelineTrainProgressFunc progress, g
                                      .rows_seen = (guint64)state->epoch * training->data.n_train,
                                      .loss = state->train_loss,
                                      .validation_loss = state->validation_loss,
-                                     .validation_metric = state->validation_metric,
+                                     .validation_metric = metric_of(training, state->validation_metric),
                                      .learning_rate = pipeline_graph_fit_learning_rate(training->fit),
                                      .samples_per_second = (double)training->rows_done / MAX(1e-9, seconds),
                                      .seconds = seconds,
                                      .test_loss = state->test_loss,
-                                     .test_metric = state->test_metric,
+                                     .test_metric = metric_of(training, state->test_metric),
                                      .gradient_norm = state->gradient_norm,
                                      .dead_share = state->dead_share};
   return progress == NULL || progress(&now, user_data);
@@ -419,12 +454,12 @@ static gboolean deliver(Training *training, PipelineTrainResult *result, GError 
                                   .n_skipped = training->rows->n_skipped,
                                   .train_loss = state->train_loss,
                                   .validation_loss = state->best_epoch > 0 ? state->best_loss : NAN,
-                                  .validation_metric = state->best_metric,
+                                  .validation_metric = metric_of(training, state->best_metric),
                                   .seconds = seconds,
                                   .samples_per_second = (double)training->rows_done / MAX(1e-9, seconds),
                                   .n_test = training->data.n_test,
                                   .test_loss = test_loss,
-                                  .test_metric = test_metric};
+                                  .test_metric = metric_of(training, test_metric)};
   if (training->written_in != NULL)
     result->warning = g_strdup_printf("the checkpoint was written in another environment (%s; here: %s): the model is "
                                       "sound, but not the same to the bit as that of an unbroken training",

@@ -56,8 +56,7 @@ static dnnl_primitive_desc_t plan_forward(const PipelineOnednn *onednn, Pipeline
   pipeline_onednn_query(descriptor, dnnl_query_weights_md, &plan->w);
   pipeline_onednn_query(descriptor, dnnl_query_dst_md, &plan->y);
   plan->b = ends->b;
-  if (pipeline_onednn_check(dnnl_primitive_create(&plan->forward, descriptor), "create a convolution", error))
-    return descriptor;
+  if (pipeline_onednn_create(&plan->forward, descriptor, "create a convolution", error)) return descriptor;
   dnnl_primitive_desc_destroy(descriptor);
   return NULL;
 }
@@ -85,9 +84,8 @@ static gboolean plan_backward(const PipelineOnednn *onednn, PipelineOnednnPlan *
     pipeline_onednn_query(by_weights, dnnl_query_diff_weights_md, &plan->dw);
     pipeline_onednn_query(by_weights, dnnl_query_src_md, &plan->dw_x);
     pipeline_onednn_query(by_weights, dnnl_query_diff_dst_md, &plan->dw_dy);
-    done =
-        pipeline_onednn_check(dnnl_primitive_create(&plan->backward_data, by_data), "create a gradient", error) &&
-        pipeline_onednn_check(dnnl_primitive_create(&plan->backward_weights, by_weights), "create a gradient", error);
+    done = pipeline_onednn_create(&plan->backward_data, by_data, "create a gradient", error) &&
+           pipeline_onednn_create(&plan->backward_weights, by_weights, "create a gradient", error);
   }
   if (by_data != NULL) dnnl_primitive_desc_destroy(by_data);
   if (by_weights != NULL) dnnl_primitive_desc_destroy(by_weights);
@@ -142,7 +140,7 @@ gboolean pipeline_onednn_convolution_forward(PipelineGradientCall *call, GError 
                                               {DNNL_ARG_BIAS, &plan->b, pipeline_gradient_input(call, 2)},
                                               {DNNL_ARG_DST, &plan->y, call->call.outputs[0]->data}};
   call->output_layouts[0] = pipeline_onednn_layout(call->call.outputs[0], &plan->y);
-  return pipeline_onednn_execute(onednn, plan->forward, arguments, G_N_ELEMENTS(arguments), error);
+  return pipeline_onednn_execute(onednn, &plan->forward, arguments, G_N_ELEMENTS(arguments), error);
 }
 
 static gboolean differentiate_data(PipelineGradientCall *call, PipelineOnednnPlan *plan,
@@ -158,7 +156,7 @@ static gboolean differentiate_data(PipelineGradientCall *call, PipelineOnednnPla
                                               {DNNL_ARG_WEIGHTS, &plan->dx_w, w},
                                               {DNNL_ARG_DIFF_SRC, &plan->dx, call->input_gradients[0]->data}};
   call->input_gradient_layouts[0] = pipeline_onednn_layout(call->input_gradients[0], &plan->dx);
-  return pipeline_onednn_execute(onednn, plan->backward_data, arguments, G_N_ELEMENTS(arguments), error);
+  return pipeline_onednn_execute(onednn, &plan->backward_data, arguments, G_N_ELEMENTS(arguments), error);
 }
 
 static gboolean differentiate_weights(PipelineGradientCall *call, PipelineOnednnPlan *plan,
@@ -182,7 +180,8 @@ static gboolean differentiate_weights(PipelineGradientCall *call, PipelineOnednn
                                               {DNNL_ARG_SRC, &plan->dw_x, x},
                                               {DNNL_ARG_DIFF_WEIGHTS, &plan->dw, dw},
                                               {DNNL_ARG_DIFF_BIAS, &plan->b, db}};
-  if (!pipeline_onednn_execute(onednn, plan->backward_weights, arguments, G_N_ELEMENTS(arguments), error)) return FALSE;
+  if (!pipeline_onednn_execute(onednn, &plan->backward_weights, arguments, G_N_ELEMENTS(arguments), error))
+    return FALSE;
   return plain || wanted == NULL ||
          pipeline_onednn_copy(onednn, &plan->reorders[REORDER_DW], &plan->dw, dw, &plan->plain_w, wanted, error);
 }

@@ -50,8 +50,8 @@ static gboolean make_plan(const PipelineGradientCall *call, PipelineOnednnPlan *
       (by_forward = pipeline_onednn_new_descriptor(onednn, &forward, NULL, "plan an activation", error)) != NULL &&
       (by_backward = pipeline_onednn_new_descriptor(onednn, &backward, by_forward, "plan an activation", error)) !=
           NULL &&
-      pipeline_onednn_check(dnnl_primitive_create(&plan->forward, by_forward), "create an activation", error) &&
-      pipeline_onednn_check(dnnl_primitive_create(&plan->backward_data, by_backward), "create an activation", error);
+      pipeline_onednn_create(&plan->forward, by_forward, "create an activation", error) &&
+      pipeline_onednn_create(&plan->backward_data, by_backward, "create an activation", error);
   if (by_forward != NULL) dnnl_primitive_desc_destroy(by_forward);
   if (by_backward != NULL) dnnl_primitive_desc_destroy(by_backward);
   return done;
@@ -76,7 +76,7 @@ gboolean pipeline_onednn_eltwise_forward(PipelineGradientCall *call, GError **er
   const PipelineOnednnArgument arguments[] = {{DNNL_ARG_SRC, &plan->x, call->call.inputs[0]->data},
                                               {DNNL_ARG_DST, &plan->y, call->call.outputs[0]->data}};
   call->output_layouts[0] = pipeline_onednn_layout(call->call.outputs[0], &plan->y);
-  return pipeline_onednn_execute(call->device, plan->forward, arguments, G_N_ELEMENTS(arguments), error);
+  return pipeline_onednn_execute(call->device, &plan->forward, arguments, G_N_ELEMENTS(arguments), error);
 }
 
 gboolean pipeline_onednn_eltwise_backward(PipelineGradientCall *call, GError **error)
@@ -94,7 +94,7 @@ gboolean pipeline_onednn_eltwise_backward(PipelineGradientCall *call, GError **e
                                               {DNNL_ARG_DIFF_DST, &plan->x, dy},
                                               {DNNL_ARG_DIFF_SRC, &plan->x, call->input_gradients[0]->data}};
   call->input_gradient_layouts[0] = pipeline_onednn_layout(call->input_gradients[0], &plan->x);
-  return pipeline_onednn_execute(call->device, plan->backward_data, arguments, G_N_ELEMENTS(arguments), error);
+  return pipeline_onednn_execute(call->device, &plan->backward_data, arguments, G_N_ELEMENTS(arguments), error);
 }
 
 /* --- Add of equal shapes (a skip connection): element by element in whatever common layout -------------------------

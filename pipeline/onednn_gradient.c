@@ -91,11 +91,11 @@ void pipeline_onednn_query(dnnl_primitive_desc_t descriptor, dnnl_query_t what, 
 static void plan_free(gpointer data)
 {
   PipelineOnednnPlan *plan = data;
-  const dnnl_primitive_t primitives[] = {plan->forward, plan->backward_data, plan->backward_weights};
-  for (guint i = 0; i < G_N_ELEMENTS(primitives); i++)
-    if (primitives[i] != NULL) dnnl_primitive_destroy(primitives[i]);
+  pipeline_onednn_primitive_clear(&plan->forward);
+  pipeline_onednn_primitive_clear(&plan->backward_data);
+  pipeline_onednn_primitive_clear(&plan->backward_weights);
   for (guint i = 0; i < N_REORDERS; i++) {
-    if (plan->reorders[i].primitive != NULL) dnnl_primitive_destroy(plan->reorders[i].primitive);
+    pipeline_onednn_primitive_clear(&plan->reorders[i].change);
     free(plan->reorders[i].buffer);
   }
   g_free(plan);
@@ -140,46 +140,55 @@ PipelineOnednnPlan *pipeline_onednn_add_plan(PipelineGradientCall *call, const d
 
 /* --- running ------------------------------------------------------------------------------------------------------ */
 
-#define MAX_ARGUMENTS 10
+gboolean pipeline_onednn_create(PipelineOnednnPrimitive *primitive, dnnl_primitive_desc_t descriptor, const gchar *what,
+                                GError **error)
+{
+  return pipeline_onednn_check(dnnl_primitive_create(&primitive->primitive, descriptor), what, error);
+}
 
-gboolean pipeline_onednn_execute(const PipelineOnednn *onednn, dnnl_primitive_t primitive,
+void pipeline_onednn_primitive_clear(PipelineOnednnPrimitive *primitive)
+{
+  for (guint i = 0; i < PIPELINE_ONEDNN_ARGUMENTS; i++)
+    if (primitive->memories[i] != NULL) dnnl_memory_destroy(primitive->memories[i]);
+  if (primitive->primitive != NULL) dnnl_primitive_destroy(primitive->primitive);
+  memset(primitive, 0, sizeof *primitive);
+}
+
+gboolean pipeline_onednn_execute(const PipelineOnednn *onednn, PipelineOnednnPrimitive *primitive,
                                  const PipelineOnednnArgument *arguments, guint n, GError **error)
 {
-  dnnl_exec_arg_t list[MAX_ARGUMENTS];
-  gboolean done = n <= MAX_ARGUMENTS;
-  guint made = 0;
-  for (guint i = 0; done && i < n; i++) {
-    if (arguments[i].data == NULL) continue;
-    list[made].arg = arguments[i].argument;
-    done = pipeline_onednn_check(
-        dnnl_memory_create(&list[made].memory, arguments[i].shape, onednn->engine, (void *)arguments[i].data),
-        "hold a tensor", error);
-    if (done) made++;
+  dnnl_exec_arg_t list[PIPELINE_ONEDNN_ARGUMENTS];
+  int made = 0;
+  g_return_val_if_fail(n <= PIPELINE_ONEDNN_ARGUMENTS, FALSE);
+  for (guint i = 0; i < n; i++) {
+    dnnl_memory_t *memory = &primitive->memories[i];
+    void *data = (void *)arguments[i].data;
+    if (data == NULL) continue;
+    dnnl_status_t status = *memory == NULL ? dnnl_memory_create(memory, arguments[i].shape, onednn->engine, data)
+                                           : dnnl_memory_set_data_handle_v2(*memory, data, onednn->stream);
+    if (!pipeline_onednn_check(status, "hold a tensor", error)) return FALSE;
+    list[made++] = (dnnl_exec_arg_t){arguments[i].argument, *memory};
   }
-  done = done &&
-         pipeline_onednn_check(dnnl_primitive_execute(primitive, onednn->stream, (int)made, list), "compute", error) &&
+  return pipeline_onednn_check(dnnl_primitive_execute(primitive->primitive, onednn->stream, made, list), "compute",
+                               error) &&
          pipeline_onednn_check(dnnl_stream_wait(onednn->stream), "finish", error);
-  for (guint i = 0; i < made; i++) dnnl_memory_destroy(list[i].memory);
-  return done;
 }
 
 static gboolean prepare_reorder(const PipelineOnednn *onednn, PipelineOnednnReorder *reorder,
                                 const dnnl_memory_desc_t *from, const dnnl_memory_desc_t *to, GError **error)
 {
   dnnl_primitive_desc_t descriptor = NULL;
-  if (reorder->primitive != NULL && dnnl_memory_desc_equal(&reorder->from, from) &&
+  if (reorder->change.primitive != NULL && dnnl_memory_desc_equal(&reorder->from, from) &&
       dnnl_memory_desc_equal(&reorder->to, to))
     return TRUE;
-  if (reorder->primitive != NULL) dnnl_primitive_destroy(reorder->primitive);
-  reorder->primitive = NULL;
+  pipeline_onednn_primitive_clear(&reorder->change);
   reorder->from = *from;
   reorder->to = *to;
   if (!pipeline_onednn_check(
           dnnl_reorder_primitive_desc_create(&descriptor, from, onednn->engine, to, onednn->engine, NULL),
           "plan a change of layout", error))
     return FALSE;
-  gboolean done =
-      pipeline_onednn_check(dnnl_primitive_create(&reorder->primitive, descriptor), "create a change of layout", error);
+  gboolean done = pipeline_onednn_create(&reorder->change, descriptor, "create a change of layout", error);
   dnnl_primitive_desc_destroy(descriptor);
   return done;
 }
@@ -190,7 +199,7 @@ gboolean pipeline_onednn_copy(const PipelineOnednn *onednn, PipelineOnednnReorde
 {
   const PipelineOnednnArgument arguments[] = {{DNNL_ARG_FROM, from, data}, {DNNL_ARG_TO, to, into}};
   return prepare_reorder(onednn, reorder, from, to, error) &&
-         pipeline_onednn_execute(onednn, reorder->primitive, arguments, 2, error);
+         pipeline_onednn_execute(onednn, &reorder->change, arguments, 2, error);
 }
 
 gpointer pipeline_onednn_buffer(PipelineOnednnReorder *reorder, const dnnl_memory_desc_t *shape)
@@ -254,11 +263,11 @@ static gpointer open_device(GError **error)
 static gboolean unpack(gpointer device, gconstpointer layout, const PipelineTensor *shape, gconstpointer from,
                        gpointer to, GError **error)
 {
-  PipelineOnednnReorder reorder = {.primitive = NULL};
+  PipelineOnednnReorder reorder = {.buffer = NULL};
   dnnl_memory_desc_t plain;
   gboolean done = pipeline_onednn_describe(shape, NULL, &plain, error) &&
                   pipeline_onednn_copy(device, &reorder, layout, from, &plain, to, error);
-  if (reorder.primitive != NULL) dnnl_primitive_destroy(reorder.primitive);
+  pipeline_onednn_primitive_clear(&reorder.change);
   return done;
 }
 

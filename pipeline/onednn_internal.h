@@ -18,10 +18,18 @@ typedef struct {
   dnnl_stream_t stream;
 } PipelineOnednn;
 
+#define PIPELINE_ONEDNN_ARGUMENTS 8
+
+/* A primitive and the memory objects of its arguments, whose shapes never change; handles are set at each run. */
+typedef struct {
+  dnnl_primitive_t primitive;
+  dnnl_memory_t memories[PIPELINE_ONEDNN_ARGUMENTS];
+} PipelineOnednnPrimitive;
+
 /* A change of layout, made again only when its ends change. */
 typedef struct {
   dnnl_memory_desc_t from, to;
-  dnnl_primitive_t primitive;
+  PipelineOnednnPrimitive change;
   gpointer buffer; /* for pipeline_onednn_convert */
   gsize capacity;
 } PipelineOnednnReorder;
@@ -37,7 +45,7 @@ typedef struct {
   dnnl_memory_desc_t plain_w;
   dnnl_memory_desc_t dx, dx_w, dx_dy; /* as backward by data wants them */
   dnnl_memory_desc_t dw, dw_x, dw_dy; /* as backward by weights wants them */
-  dnnl_primitive_t forward, backward_data, backward_weights;
+  PipelineOnednnPrimitive forward, backward_data, backward_weights;
   PipelineOnednnReorder reorders[N_REORDERS];
 } PipelineOnednnPlan;
 
@@ -65,7 +73,11 @@ typedef struct {
   const dnnl_memory_desc_t *shape;
   gconstpointer data; /* the API has one non-const handle; NULL with a shape: left out */
 } PipelineOnednnArgument;
-gboolean pipeline_onednn_execute(const PipelineOnednn *onednn, dnnl_primitive_t primitive,
+gboolean pipeline_onednn_create(PipelineOnednnPrimitive *primitive, dnnl_primitive_desc_t descriptor, const gchar *what,
+                                GError **error);
+void pipeline_onednn_primitive_clear(PipelineOnednnPrimitive *primitive);
+/* The same arguments in the same order in each run; at most PIPELINE_ONEDNN_ARGUMENTS. */
+gboolean pipeline_onednn_execute(const PipelineOnednn *onednn, PipelineOnednnPrimitive *primitive,
                                  const PipelineOnednnArgument *arguments, guint n, GError **error);
 /* data in layout `to`: itself, or a copy in the reorder's buffer that lives until its next use. NULL with error set. */
 gconstpointer pipeline_onednn_convert(const PipelineOnednn *onednn, PipelineOnednnReorder *reorder,

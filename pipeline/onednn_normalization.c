@@ -33,8 +33,8 @@ static gboolean make_plan(const PipelineGradientCall *call, PipelineOnednnPlan *
       (by_forward = pipeline_onednn_new_descriptor(onednn, &forward, NULL, "plan a normalisation", error)) != NULL &&
       (by_backward = pipeline_onednn_new_descriptor(onednn, &backward, by_forward, "plan a normalisation", error)) !=
           NULL &&
-      pipeline_onednn_check(dnnl_primitive_create(&plan->forward, by_forward), "create a normalisation", error) &&
-      pipeline_onednn_check(dnnl_primitive_create(&plan->backward_data, by_backward), "create a normalisation", error);
+      pipeline_onednn_create(&plan->forward, by_forward, "create a normalisation", error) &&
+      pipeline_onednn_create(&plan->backward_data, by_backward, "create a normalisation", error);
   if (by_forward != NULL) dnnl_primitive_desc_destroy(by_forward);
   if (by_backward != NULL) dnnl_primitive_desc_destroy(by_backward);
   return done;
@@ -83,7 +83,7 @@ gboolean pipeline_onednn_batch_normalization_forward(PipelineGradientCall *call,
                                               {DNNL_ARG_MEAN, &plan->b, mean},
                                               {DNNL_ARG_VARIANCE, &plan->b, variance},
                                               {DNNL_ARG_DST, &plan->x, call->call.outputs[0]->data}};
-  if (!pipeline_onednn_execute(call->device, plan->forward, arguments, G_N_ELEMENTS(arguments), error)) return FALSE;
+  if (!pipeline_onednn_execute(call->device, &plan->forward, arguments, G_N_ELEMENTS(arguments), error)) return FALSE;
   call->output_layouts[0] = pipeline_onednn_layout(call->call.outputs[0], &plan->x);
   if (plan->flags == RUNNING) return TRUE;
   float momentum = onnx_node_get_float(call->call.node, "momentum", 0.9f);
@@ -119,7 +119,7 @@ gboolean pipeline_onednn_batch_normalization_backward(PipelineGradientCall *call
                                               {DNNL_ARG_DIFF_SCALE_SHIFT, &plan->w, both}};
   if (call->input_gradients[0] != NULL)
     call->input_gradient_layouts[0] = pipeline_onednn_layout(call->input_gradients[0], &plan->x);
-  if (!pipeline_onednn_execute(call->device, plan->backward_data, arguments, G_N_ELEMENTS(arguments), error))
+  if (!pipeline_onednn_execute(call->device, &plan->backward_data, arguments, G_N_ELEMENTS(arguments), error))
     return FALSE;
   if (dscale != NULL) memcpy(dscale, both, n * sizeof(float));
   if (dbias != NULL) memcpy(dbias, both + n, n * sizeof(float));

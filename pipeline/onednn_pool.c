@@ -64,8 +64,7 @@ static gboolean plan_backward(const PipelineOnednn *onednn, PipelineOnednnPlan *
   dnnl_primitive_desc_t descriptor =
       pipeline_onednn_new_descriptor(onednn, &description, forward, "plan a gradient", error);
   if (descriptor == NULL) return FALSE;
-  gboolean done =
-      pipeline_onednn_check(dnnl_primitive_create(&plan->backward_data, descriptor), "create a gradient", error);
+  gboolean done = pipeline_onednn_create(&plan->backward_data, descriptor, "create a gradient", error);
   dnnl_primitive_desc_destroy(descriptor);
   return done;
 }
@@ -87,7 +86,7 @@ static gboolean make_plan(const PipelineGradientCall *call, PipelineOnednnPlan *
   if (descriptor == NULL) return FALSE;
   pipeline_onednn_query(descriptor, dnnl_query_dst_md, &plan->y);
   pipeline_onednn_query(descriptor, dnnl_query_workspace_md, &plan->workspace);
-  gboolean done = pipeline_onednn_check(dnnl_primitive_create(&plan->forward, descriptor), "create a pool", error) &&
+  gboolean done = pipeline_onednn_create(&plan->forward, descriptor, "create a pool", error) &&
                   plan_backward(onednn, plan, &g, descriptor, error);
   dnnl_primitive_desc_destroy(descriptor);
   return done;
@@ -121,7 +120,7 @@ gboolean pipeline_onednn_pool_forward(PipelineGradientCall *call, GError **error
   call->output_layouts[0] = pipeline_onednn_layout(call->call.outputs[0], &plan->y);
   /* The workspace is of this plan, even if the input has another layout when the gradients come. */
   *(PipelineOnednnPlan **)pipeline_gradient_memory(call, 1, sizeof plan) = plan;
-  return pipeline_onednn_execute(call->device, plan->forward, arguments, G_N_ELEMENTS(arguments), error);
+  return pipeline_onednn_execute(call->device, &plan->forward, arguments, G_N_ELEMENTS(arguments), error);
 }
 
 gboolean pipeline_onednn_pool_backward(PipelineGradientCall *call, GError **error)
@@ -138,5 +137,5 @@ gboolean pipeline_onednn_pool_backward(PipelineGradientCall *call, GError **erro
                                               {DNNL_ARG_DIFF_SRC, &plan->x, call->input_gradients[0]->data},
                                               {DNNL_ARG_WORKSPACE, &plan->workspace, workspace_of(call, plan)}};
   call->input_gradient_layouts[0] = pipeline_onednn_layout(call->input_gradients[0], &plan->x);
-  return pipeline_onednn_execute(call->device, plan->backward_data, arguments, G_N_ELEMENTS(arguments), error);
+  return pipeline_onednn_execute(call->device, &plan->backward_data, arguments, G_N_ELEMENTS(arguments), error);
 }

@@ -29,9 +29,8 @@ static gboolean plan_backward(const PipelineOnednn *onednn, PipelineOnednnPlan *
   if (done) {
     pipeline_onednn_query(by_data, dnnl_query_weights_md, &plan->dx_w);
     pipeline_onednn_query(by_weights, dnnl_query_diff_weights_md, &plan->dw);
-    done =
-        pipeline_onednn_check(dnnl_primitive_create(&plan->backward_data, by_data), "create a gradient", error) &&
-        pipeline_onednn_check(dnnl_primitive_create(&plan->backward_weights, by_weights), "create a gradient", error);
+    done = pipeline_onednn_create(&plan->backward_data, by_data, "create a gradient", error) &&
+           pipeline_onednn_create(&plan->backward_weights, by_weights, "create a gradient", error);
   }
   if (by_data != NULL) dnnl_primitive_desc_destroy(by_data);
   if (by_weights != NULL) dnnl_primitive_desc_destroy(by_weights);
@@ -62,7 +61,7 @@ static gboolean make_plan(const PipelineGradientCall *call, PipelineOnednnPlan *
       pipeline_onednn_new_descriptor(onednn, &description, NULL, "plan a product", error);
   if (descriptor == NULL) return FALSE;
   pipeline_onednn_query(descriptor, dnnl_query_weights_md, &plan->w);
-  gboolean done = pipeline_onednn_check(dnnl_primitive_create(&plan->forward, descriptor), "create a product", error) &&
+  gboolean done = pipeline_onednn_create(&plan->forward, descriptor, "create a product", error) &&
                   plan_backward(onednn, plan, &any_w, has_bias, descriptor, error);
   dnnl_primitive_desc_destroy(descriptor);
   return done;
@@ -91,7 +90,7 @@ gboolean pipeline_onednn_gemm_forward(PipelineGradientCall *call, GError **error
                                               {DNNL_ARG_WEIGHTS, &plan->w, w},
                                               {DNNL_ARG_BIAS, &plan->b, pipeline_gradient_input(call, 2)},
                                               {DNNL_ARG_DST, &plan->y, call->call.outputs[0]->data}};
-  return pipeline_onednn_execute(call->device, plan->forward, arguments, G_N_ELEMENTS(arguments), error);
+  return pipeline_onednn_execute(call->device, &plan->forward, arguments, G_N_ELEMENTS(arguments), error);
 }
 
 static gboolean differentiate_data(PipelineGradientCall *call, PipelineOnednnPlan *plan, GError **error)
@@ -102,7 +101,7 @@ static gboolean differentiate_data(PipelineGradientCall *call, PipelineOnednnPla
   const PipelineOnednnArgument arguments[] = {{DNNL_ARG_DIFF_DST, &plan->y, call->output_gradients[0]->data},
                                               {DNNL_ARG_WEIGHTS, &plan->dx_w, w},
                                               {DNNL_ARG_DIFF_SRC, &plan->x, call->input_gradients[0]->data}};
-  return pipeline_onednn_execute(call->device, plan->backward_data, arguments, G_N_ELEMENTS(arguments), error);
+  return pipeline_onednn_execute(call->device, &plan->backward_data, arguments, G_N_ELEMENTS(arguments), error);
 }
 
 static gboolean differentiate_weights(PipelineGradientCall *call, PipelineOnednnPlan *plan, GError **error)
@@ -117,7 +116,7 @@ static gboolean differentiate_weights(PipelineGradientCall *call, PipelineOnednn
                                               {DNNL_ARG_SRC, &plan->x, call->call.inputs[0]->data},
                                               {DNNL_ARG_DIFF_WEIGHTS, &plan->dw, dw},
                                               {DNNL_ARG_DIFF_BIAS, &plan->b, db}};
-  if (!pipeline_onednn_execute(call->device, plan->backward_weights, arguments, G_N_ELEMENTS(arguments), error))
+  if (!pipeline_onednn_execute(call->device, &plan->backward_weights, arguments, G_N_ELEMENTS(arguments), error))
     return FALSE;
   return plain || wanted == NULL ||
          pipeline_onednn_copy(call->device, &plan->reorders[REORDER_DW], &plan->dw, dw, &plan->plain_w, wanted, error);

@@ -60,9 +60,13 @@ function causeText(cause) {
     `(n = ${count(cause.n_reference)} reference, ${count(cause.n_window)} window)`;
 }
 
+const sliceList = slices => slices.length
+  ? element("ol", {class: "causes"}, ...slices.map(slice => element("li", {}, orUndefined(slice.text)))) : null;
+
 function incident(item) {
   const notes = (item.body && Array.isArray(item.body.notes) ? item.body.notes : []).slice(-6);
   const causes = (item.body && Array.isArray(item.body.causes) ? item.body.causes : []).slice(0, 5);
+  const slices = (item.body && Array.isArray(item.body.slices) ? item.body.slices : []).slice(0, 5);
   return element("details", {id: `incident-${item.id}`, class: `incident ${item.state}`, open: item.state === "open"},
     element("summary", {}, element("span", {class: `badge ${item.state === "open" ? "bad" : ""}`}, item.state), " ",
       element("strong", {}, `${orUndefined(item.kind)} · ${orUndefined(item.model)}`), " ",
@@ -70,6 +74,8 @@ function incident(item) {
       element("span", {class: "quiet"}, `${item.id}, since ${time(item.opened_at)} (event time)`)),
     causes.length ? element("ol", {class: "causes"}, ...causes.map(cause => element("li", {}, causeText(cause))))
       : element("p", {class: "quiet"}, "no causes are recorded"),
+    slices.length ? element("p", {class: "quiet"}, "Worst slices:") : null,
+    sliceList(slices),
     notes.length ? element("p", {class: "quiet"}, "What was done:") : null,
     notes.length ? element("ul", {class: "causes"}, ...notes.map(note => element("li", {}, String(note)))) : null);
 }
@@ -166,6 +172,12 @@ function biasTable(windows) {
   ], last.bias_verdicts.slice(0, 12));
 }
 
+function errorSlices(windows) {
+  const last = [...windows].reverse().find(w => Array.isArray(w.slices) && w.slices.length);
+  if (!last) return null;
+  return element("div", {}, element("h4", {}, `Slices with the most errors, window ${last.number}`), sliceList(last.slices));
+}
+
 const versionTable = versions => table("Versions", [
   ["Version", row => String(row.version), "number"],
   ["", row => row.champion ? element("span", {class: "badge good"}, "champion")
@@ -194,6 +206,7 @@ function model(data) {
         evidenceChart("Evidence of a rise of the error by label pane", "label pane", labels, v => v.alarm === true)),
       figure("Accuracy with its interval, by window of labelled rows", accuracyChart(performance))),
     biasTable(performance),
+    errorSlices(performance),
     versions.length ? versionTable(versions) : null,
     latest.length ? jobTable("Latest trainings", latest) : null,
     closed.length ? element("h4", {}, "Closed incidents") : null,

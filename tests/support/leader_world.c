@@ -33,7 +33,7 @@ static void make_event(DriftEvent *event, DriftValue *features, guint i, const L
   /* a low-discrepancy walk: every stretch looks like every other */
   double u = fmod((i + 1) * .6180339887498949, 1), v = fmod((i + 1) * .7548776662466927, 1);
   features[0] = drift_value_number(2 * u - 1 + traffic->shift);
-  features[1] = v < traffic->missing ? drift_value_missing() : drift_value_number(2 * v - 1);
+  features[1] = v < traffic->missing ? drift_value_missing() : drift_value_number(2 * (traffic->tied ? u : v) - 1);
   features[2] = drift_value_number(2 * fmod(u + v, 1) - 1);
   features[3] = drift_value_text(i % 3 == 0 ? "x" : "y", -1);
   *event = (DriftEvent){.request_id = drift_value_text("r", -1),

@@ -42,6 +42,7 @@ typedef struct {
   guint n;        /* events; 100 when 0 */
   double shift;   /* added to feature a, which lies in (-1, 1) */
   double missing; /* fraction of feature b */
+  gboolean tied;  /* feature b is what a is without its shift: only their dependence changes */
   gint64 version; /* 1 when 0 */
   gint64 time;    /* of the first event, seconds; the others follow in the same second */
 } LeaderWorldTraffic;

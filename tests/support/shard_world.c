@@ -25,7 +25,7 @@ DriftGrid *world_grid(void)
   for (guint row = 0; row < 200; row++) drift_column_append_text(group, row % 3 == 0 ? "x" : "y", -1);
   table->n_rows = 200;
   GError *error = NULL;
-  DriftGrid *grid = drift_grid_new(schema, table, 16, &error);
+  DriftGrid *grid = drift_grid_new_with_pairs(schema, table, 16, DRIFT_GRID_DEFAULT_PAIRS, &error);
   g_assert_no_error(error);
   return grid;
 }

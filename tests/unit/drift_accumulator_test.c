@@ -293,6 +293,33 @@ START_TEST(joint_histograms_count_pairs)
 }
 END_TEST
 
+/* A histogram that adds up to the events but not to the parts of its quantities is none. */
+START_TEST(joint_histograms_must_fit_their_margins)
+{
+  g_autoptr(DriftGrid) grid = make_grid_with_pairs(200, 16, 64);
+  g_autoptr(DriftAccumulator) accumulator = drift_accumulator_new(grid);
+  DriftValue features[4];
+  for (guint i = 0; i < 500; i++) {
+    DriftEvent event = random_event(features);
+    drift_accumulator_add(accumulator, &event);
+  }
+  guint16 *cells = accumulator->joint.cells;
+  guint from = 0, to = DRIFT_JOINT_CELLS - 1;
+  while (cells[from] == 0) from++;
+  cells[from]--;
+  cells[to]++;
+  g_autoptr(GBytes) bytes = drift_accumulator_to_bytes(accumulator);
+  g_autoptr(GError) error = NULL;
+  ck_assert_ptr_null(drift_accumulator_from_bytes(grid, bytes, &error));
+  ck_assert(g_error_matches(error, DRIFT_ERROR, DRIFT_ERROR_INVALID));
+  cells[from]++;
+  cells[to]--;
+  g_autoptr(GBytes) good = drift_accumulator_to_bytes(accumulator);
+  g_autoptr(DriftAccumulator) read = drift_accumulator_from_bytes(grid, good, NULL);
+  ck_assert_ptr_nonnull(read);
+}
+END_TEST
+
 /* Bytes that kedge wrote before grids had pairs: the grid keeps its name and is written as it was. */
 START_TEST(version_1_is_still_read)
 {
@@ -567,6 +594,7 @@ int main(void)
   tcase_add_test(tests, zeros_have_one_sign);
   tcase_add_loop_test(tests, widths_are_not_contents, 0, 2);
   tcase_add_test(tests, joint_histograms_count_pairs);
+  tcase_add_test(tests, joint_histograms_must_fit_their_margins);
   tcase_add_test(tests, version_1_is_still_read);
   tcase_add_test(tests, summaries_are_right);
   tcase_add_test(tests, different_grids_do_not_add);

@@ -376,6 +376,62 @@ START_TEST(frozen_weights_stay_and_statistics_follow)
 }
 END_TEST
 
+/* One head says which feature is largest, the other which features are positive: several labels a row. */
+START_TEST(two_heads_learn_together)
+{
+  World world;
+  world_init(&world);
+  PipelineRandom random;
+  pipeline_random_seed(&random, 7);
+  take_random(world.graph, "side.weight", 2, HIDDEN, &random);
+  take_constant(world.graph, "side.bias", 2, 0);
+  onnx_node_set_int(onnx_graph_add_node(world.graph, "", "Gemm", "d,side.weight,side.bias", "side"), "transB", 1);
+  onnx_graph_add_output(world.graph, "side", ONNX_TYPE_FLOAT, "N,2");
+  pipeline_graph_plan_free(world.plan);
+  world.plan = pipeline_graph_plan_new(world.graph, NULL, NULL);
+  ck_assert_uint_eq(world.plan->parameters->len, 8);
+  g_autofree float *targets = g_new(float, ROWS * 3);
+  for (guint i = 0; i < ROWS; i++) {
+    targets[3 * i] = world.targets[i];
+    for (guint k = 0; k < 2; k++) targets[3 * i + 1 + k] = world.x[i * WIDTH + 3 + k] > 0;
+  }
+  world.data.targets = targets;
+  world.data.n_targets = 3;
+  PipelineGraphHead heads[2] = {
+      world.head, {.value = "side", .loss = pipeline_graph_loss_find("binary", NULL), .weight = 2, .first_target = 1}};
+  pipeline_graph_loss_options_init(&heads[1].options);
+  g_autoptr(GError) error = NULL;
+  g_autoptr(PipelineGraphFit) fit = pipeline_graph_fit_new(
+      world.graph, world.plan, heads, 2, &world.data, &world.options, &pipeline_gradient_backend_reference, &error);
+  ck_assert_msg(fit != NULL, "%s", error != NULL ? error->message : "");
+  run_steps(fit, G_MAXUINT64);
+  const PipelineGraphFitState *state = pipeline_graph_fit_get_state(fit);
+  ck_assert_double_gt(state->first_loss, 2); /* about log 3 + 2 log 2 */
+  ck_assert_double_lt(state->train_loss, 0.6 * state->first_loss);
+  ck_assert_double_gt(state->best_metric, 0.75);
+  world_clear(&world);
+}
+END_TEST
+
+START_TEST(early_stopping_ends_what_does_not_improve)
+{
+  World world;
+  world_init(&world);
+  world.options.learning_rate = 1e-30;
+  world.options.patience = 3;
+  /* The statistics of a normalisation would go on moving: they are frozen with its weights. */
+  pipeline_graph_plan_free(world.plan);
+  world.plan = pipeline_graph_plan_new(world.graph, (const gchar *const[]){"norm.*", NULL}, NULL);
+  g_autoptr(PipelineGraphFit) fit = world_fit(&world);
+  run_steps(fit, G_MAXUINT64);
+  const PipelineGraphFitState *state = pipeline_graph_fit_get_state(fit);
+  ck_assert(state->finished);
+  ck_assert_uint_eq(state->epoch, 4);
+  ck_assert_uint_eq(state->best_epoch, 1);
+  world_clear(&world);
+}
+END_TEST
+
 /* Every option that draws random numbers or keeps state is on. */
 static void use_everything(World *world, PipelineAverage average)
 {
@@ -585,6 +641,8 @@ int main(void)
   tcase_add_test(loop, heads_are_found_and_replaced);
   tcase_add_loop_test(loop, a_graph_learns, 0, 6);
   tcase_add_test(loop, frozen_weights_stay_and_statistics_follow);
+  tcase_add_test(loop, two_heads_learn_together);
+  tcase_add_test(loop, early_stopping_ends_what_does_not_improve);
   tcase_add_loop_test(loop, a_resumed_training_has_the_same_bits, 0, 49);
   tcase_add_test(loop, foreign_and_damaged_checkpoints_are_refused);
   tcase_add_loop_test(loop, monitors_stop_with_a_reason, 0, 3);

@@ -343,6 +343,30 @@ END_TEST
 /* --- .npz
  * --------------------------------------------------------------------------------------------------------------- */
 
+/* A node with fewer inputs than its operator has never reaches a kernel. */
+START_TEST(a_node_without_its_inputs_is_refused)
+{
+  static const gchar *const nodes[][2] = {
+      {"Gemm", "x"}, {"Conv", "x"}, {"BatchNormalization", "x,w"}, {"LSTM", "x,w"}, {"Where", "x"}};
+  for (guint i = 0; i < G_N_ELEMENTS(nodes); i++) {
+    g_autoptr(OnnxGraph) graph = onnx_graph_new("short");
+    PipelineRandom random;
+    g_autoptr(GError) error = NULL;
+    pipeline_random_seed(&random, 1);
+    onnx_graph_set_opset(graph, "", 17);
+    onnx_graph_add_input(graph, "x", ONNX_TYPE_FLOAT, "N,4");
+    take_weights(graph, "w", 2, (gint64[]){4, 4}, &random);
+    onnx_graph_add_node(graph, "", nodes[i][0], nodes[i][1], "y");
+    onnx_graph_add_output(graph, "y", ONNX_TYPE_FLOAT, "N,4");
+    const PipelineGraphPassOptions options = {.wanted = (const gchar *const[]){"w", NULL},
+                                              .heads = (const gchar *const[]){"y", NULL},
+                                              .backend = &pipeline_gradient_backend_onednn};
+    ck_assert_ptr_null(pipeline_graph_pass_new(graph, &options, &error));
+    ck_assert_msg(strstr(error->message, nodes[i][0]) != NULL, "%s", error->message);
+  }
+}
+END_TEST
+
 /* An archive of one stored member "a" whose .npy is [2, 1, 2] of uint8 1 2 3 4. */
 static GByteArray *new_npz(void)
 {
@@ -421,6 +445,7 @@ int main(void)
   tcase_add_test(tests, backends_agree_on_a_whole_graph);
   tcase_add_test(tests, what_cannot_be_trained_is_said);
   tcase_add_test(tests, an_operator_without_gradient_is_named);
+  tcase_add_test(tests, a_node_without_its_inputs_is_refused);
   tcase_add_test(tests, archives_are_read_and_every_damage_is_seen);
   tcase_set_timeout(tests, 120);
   suite_add_tcase(suite, tests);

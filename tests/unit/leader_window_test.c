@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/replay.h"
 #include "tests/support/leader_world.h"
 
 static LeaderWorld *world;
@@ -226,6 +227,31 @@ START_TEST(sums_have_each_pane_once_and_one_version)
 }
 END_TEST
 
+START_TEST(a_changed_dependence_is_a_drift_incident)
+{
+  begin(_i, NULL);
+  for (guint i = 0; i < 2; i++) leader_world_traffic(world, 0, (LeaderWorldTraffic){.n = 200, .time = i});
+  leader_world_traffic(world, 0, (LeaderWorldTraffic){.n = 200, .tied = TRUE, .time = 2});
+  leader_world_step(world);
+  g_autoptr(RegistryIncident) open = leader_world_incident(world, "drift", 0);
+  ck_assert_ptr_nonnull(open);
+  ck_assert_str_eq(open->verdict, "m/window/2");
+  ck_assert_msg(strstr(open->summary, "dependence of a and b: effect ") != NULL, "%s", open->summary);
+  json_t *body = json_loads(open->body, 0, NULL);
+  const json_t *cause = json_array_get(json_object_get(body, "causes"), 0);
+  ck_assert_str_eq(json_string_value(json_object_get(cause, "feature")), "dependence of a and b");
+  const json_t *slice = json_array_get(json_object_get(body, "slices"), 0);
+  ck_assert_int_eq((int)json_array_size(json_object_get(slice, "conditions")), 2);
+  ck_assert_ptr_nonnull(strstr(json_string_value(json_object_get(slice, "text")), "where the changes of "));
+  json_decref(body);
+  ReplayResult result = {0};
+  ck_assert(replay(world->store, world->artifacts, NULL, open->id, &result, NULL));
+  ck_assert_msg(result.identical, "%s", result.difference);
+  replay_result_clear(&result);
+  end();
+}
+END_TEST
+
 START_TEST(missing_values_are_a_quality_incident)
 {
   begin(_i, NULL);
@@ -394,6 +420,7 @@ int main(void)
   add(tcase, a_drift_incident_opens_once_and_closes_after_three_clean_windows);
   add(tcase, a_small_lasting_shift_is_found_over_several_windows);
   add(tcase, sums_have_each_pane_once_and_one_version);
+  add(tcase, a_changed_dependence_is_a_drift_incident);
   add(tcase, missing_values_are_a_quality_incident);
   add(tcase, every_order_of_arrival_gives_the_same_verdicts);
   add(tcase, an_acquired_shard_that_is_silent_holds_back_the_others);

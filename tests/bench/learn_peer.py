@@ -1,0 +1,41 @@
+"""Samples a CPU second of PyTorch training the networks of learn_bench.c, one thread: fused Adam, CNN channels_last.
+
+usage: learn_peer.py mlp|cnn SECONDS
+"""
+import sys
+import time
+
+import torch
+from torch import nn
+
+torch.set_num_threads(1)
+cnn, seconds = sys.argv[1] == "cnn", float(sys.argv[2])
+rows, batch = 4096, 64 if cnn else 256
+torch.manual_seed(1)
+if cnn:
+    model = nn.Sequential(nn.Conv2d(1, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(32, 64, 3, padding=1), nn.ReLU(),
+                          nn.MaxPool2d(2), nn.Flatten(), nn.Linear(3136, 128), nn.ReLU(), nn.Linear(128, 10))
+    x = torch.rand(rows, 1, 28, 28).to(memory_format=torch.channels_last)
+    y = torch.randint(0, 10, (rows,))
+    model = model.to(memory_format=torch.channels_last)
+    criterion = nn.CrossEntropyLoss()
+else:
+    model = nn.Sequential(nn.Linear(20, 128), nn.ReLU(), nn.Linear(128, 64), nn.ReLU(), nn.Linear(64, 1))
+    x, y = torch.rand(rows, 20), torch.randint(0, 2, (rows, 1)).float()
+    criterion = nn.BCEWithLogitsLoss()
+optimiser = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
+start, steps, done = 0.0, 0, False
+while not done:
+    order = torch.randperm(rows)
+    for first in range(0, rows, batch):
+        chosen = order[first:first + batch]
+        optimiser.zero_grad(set_to_none=True)
+        criterion(model(x[chosen]), y[chosen]).backward()
+        optimiser.step()
+        steps += 1
+        if steps == 20 and not start:
+            start, steps = time.process_time(), 0
+        if start and time.process_time() - start >= seconds:
+            done = True
+            break
+print(f"{steps * batch / (time.process_time() - start):.0f}")

@@ -1,0 +1,15 @@
+# Training beside PyTorch, which lives in a throw-away virtual environment (5 GB).
+.DEFAULT_GOAL := all
+$(BUILD)/tests/bench/learn_bench: $(BUILD)/tests/bench/learn_bench.c.o $(BUILD)/libkedge-pipeline.a $(BUILD)/libkedge-registry.a \
+                                  $(BUILD)/libkedge-onnx.a $(BUILD)/libkedge-drift.a
+	$(call say,LINK,$@)
+	$(Q)$(CXX) $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LDLIBS)
+
+$(BUILD)/torch-venv/complete: tests/fixtures/onnx/requirements.txt
+	python3 -m venv $(@D)
+	$(@D)/bin/pip install -q -r $<
+	@touch $@
+
+.PHONY: bench-learn
+bench-learn: $(BUILD)/tests/bench/learn_bench $(BUILD)/torch-venv/complete ## training of an MLP and a CNN beside PyTorch
+	tests/bench/learn $< $(BUILD)/torch-venv/bin/python
