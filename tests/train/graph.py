@@ -97,7 +97,7 @@ def torch_fixtures(folder):
             y = random.integers(0, width, n)
             for image, label in zip(x, y):
                 image[:, label * dims[1] // width:(label * dims[1] // width) + 2, :] += 1
-        fine_tune(name, path, folder, x, y, not regression)
+        fine_tune(name, path, folder, x, y, not regression, "--batch-size", "16")
 
 
 def sklearn_models(folder):
