@@ -127,7 +127,7 @@ static gboolean begin_audit(LeaderModel *model, LeaderContext *context, const Se
   if (audit)
     json_object_set_new(model->audit, "state", state_to_json(audit));
   else
-    json_object_set_new(model->audit, "undefined", json_string(missing ? missing : reason->message));
+    json_object_set_new(model->audit, "undefined", json_string(reason ? reason->message : missing));
   return TRUE;
 }
 

@@ -1,11 +1,7 @@
-/* Windows: sums of panes judged against the champion's profile, and of label panes judged for performance and bias. */
+/* Windows: sums of panes judged against the profile of the version that served them. */
 #include "daemon/leader_window.h"
 
-#include <math.h>
-
 #include "drift/bias.h"
-
-enum { CLEAR_AFTER = 3 };
 
 void window_settings_for(const SettingsModel *settings, double events, guint scale, DriftWindowSettings *out)
 {
@@ -89,8 +85,7 @@ json_t *window_label_panes_to_json(const LeaderRows *panes, guint n)
   return list;
 }
 
-/* What entered the verdict, for replay. */
-static gchar *verdict_inputs(const LeaderModel *model, const DriftWindowSettings *settings, guint n_windows)
+gchar *window_inputs(const LeaderModel *model, const DriftWindowSettings *settings, guint n_windows)
 {
   json_t *json = json_pack("{s:i, s:s, s:I, s:s, s:o}", "windows", (int)n_windows, "grid",
                            drift_grid_get_id(model->grid), "version", (json_int_t)model->profile_version, "profile",
@@ -100,7 +95,7 @@ static gchar *verdict_inputs(const LeaderModel *model, const DriftWindowSettings
   return text;
 }
 
-static gboolean put_verdict(LeaderModel *model, LeaderContext *context, const gchar *kind, gint64 number,
+gboolean window_put_verdict(LeaderModel *model, LeaderContext *context, const gchar *kind, gint64 number,
                             gint64 event_time, gboolean drift, json_t *panes, const gchar *inputs, json_t *body,
                             gchar **id, GError **error)
 {
@@ -204,7 +199,7 @@ static gboolean follow_window(LeaderModel *model, LeaderContext *context, const 
                              .summary = summary,
                              .verdict = id,
                              .found = kinds[i].found,
-                             .clear_after = CLEAR_AFTER,
+                             .clear_after = WINDOW_CLEAR_AFTER,
                              .number = number,
                              .event_time = last_time,
                              .clear_from = judgement->scale > 0 ? -(1 << judgement->scale) : 0};
@@ -260,9 +255,9 @@ static gboolean write_judgement(LeaderModel *model, LeaderContext *context, cons
   span_of(judgement->panes, &count, &first_time, &last_time);
   json_t *body = window_body(judgement->verdict, &judgement->settings, count, first_time, n_windows, FALSE);
   json_t *panes = window_panes_to_json((const LeaderPane *)(void *)judgement->panes->data, judgement->panes->len);
-  g_autofree gchar *inputs = verdict_inputs(model, &judgement->settings, n_windows), *id = NULL;
-  gboolean good = put_verdict(model, context, horizon ? "horizon" : "window", number, last_time,
-                              judgement->verdict->drift, panes, inputs, body, &id, error) &&
+  g_autofree gchar *inputs = window_inputs(model, &judgement->settings, n_windows), *id = NULL;
+  gboolean good = window_put_verdict(model, context, horizon ? "horizon" : "window", number, last_time,
+                                     judgement->verdict->drift, panes, inputs, body, &id, error) &&
                   follow_window(model, context, judgement, body, id, window, error);
   json_decref(body);
   return good;
@@ -426,106 +421,4 @@ gboolean leader_step_windows(LeaderModel *model, LeaderContext *context, const G
   }
   *worked = *worked || panes->len > 0 || more;
   return TRUE;
-}
-
-/* --- performance and bias over label windows
- * -------------------------------------------------------------------------- */
-
-static double real_of(const json_t *json, const gchar *key)
-{
-  return json_number_value(json_object_get(json, key));
-}
-
-static void append_pair(GString *text, const json_t *bias)
-{
-  g_string_append_printf(
-      text, "%s%s of %s: %s %.3f [%.3f, %.3f] (n = %lld) against %s %.3f [%.3f, %.3f] (n = %lld): %.3f [%.3f, %.3f]",
-      text->len ? "; " : "", json_string_value(json_object_get(bias, "metric")),
-      json_string_value(json_object_get(bias, "attribute")), json_string_value(json_object_get(bias, "group")),
-      real_of(bias, "rate_group"), real_of(bias, "rate_group_low"), real_of(bias, "rate_group_high"),
-      json_integer_value(json_object_get(bias, "n_group")), json_string_value(json_object_get(bias, "reference_group")),
-      real_of(bias, "rate_reference"), real_of(bias, "rate_reference_low"), real_of(bias, "rate_reference_high"),
-      json_integer_value(json_object_get(bias, "n_reference")), real_of(bias, "value"), real_of(bias, "low"),
-      real_of(bias, "high"));
-}
-
-/* The breaches, and a summary that names for each metric and attribute the group with the most rows behind it. */
-static json_t *bias_causes(const json_t *verdict, gboolean *found, gchar **summary)
-{
-  json_t *causes = json_array(), *shown = json_object(), *bias;
-  size_t i;
-  const char *key;
-  json_array_foreach (json_object_get(verdict, "bias_verdicts"), i, bias) {
-    if (!json_is_true(json_object_get(bias, "breach"))) continue;
-    json_array_append(causes, bias);
-    g_autofree gchar *name = g_strdup_printf("%s of %s", json_string_value(json_object_get(bias, "metric")),
-                                             json_string_value(json_object_get(bias, "attribute")));
-    const json_t *other = json_object_get(shown, name);
-    if (!other ||
-        json_integer_value(json_object_get(bias, "n_group")) > json_integer_value(json_object_get(other, "n_group")))
-      json_object_set(shown, name, bias);
-  }
-  GString *text = g_string_new(NULL);
-  json_object_foreach (shown, key, bias) append_pair(text, bias);
-  json_decref(shown);
-  *summary = g_string_free(text, FALSE);
-  *found = json_array_size(causes) > 0;
-  return causes;
-}
-
-static void show_performance(const LeaderModel *model, LeaderContext *context, const DriftWindowVerdict *verdict)
-{
-  if (!context->metrics) return;
-  g_autofree gchar *labels = metrics_label("model", model->name, NULL);
-  metrics_add(context->metrics, "kedge_verdicts_total", labels, 1);
-  if (!isnan(verdict->performance.accuracy))
-    metrics_set(context->metrics, "kedge_accuracy", labels, verdict->performance.accuracy);
-  for (guint i = 0; i < verdict->bias_verdicts->len; i++) {
-    const DriftBiasVerdict *bias = g_ptr_array_index(verdict->bias_verdicts, i);
-    if (!g_str_equal(bias->metric, "disparate_impact") || isnan(bias->value)) continue;
-    g_autofree gchar *pair =
-        metrics_label("model", model->name, "attribute", bias->attribute, "group", bias->group, NULL);
-    metrics_set(context->metrics, "kedge_disparate_impact", pair, bias->value);
-  }
-}
-
-gboolean leader_judge_performance(LeaderModel *model, LeaderContext *context, const SettingsModel *settings,
-                                  GError **error)
-{
-  guint n = model->performance_panes, target = settings->window.events > 0 ? settings->window.events : 1000;
-  const LeaderRows *panes = &g_array_index(model->rows, LeaderRows, model->rows->len - n);
-  gint64 n_rows = 0;
-  for (guint i = 0; i < n; i++) n_rows += panes[i].next_row - panes[i].first_row;
-  if (n_rows < target) return TRUE;
-  const gchar *missing = NULL;
-  if (!leader_model_load_profile(model, context, &missing, error)) return FALSE;
-  model->performance_panes = 0;
-  if (missing) return TRUE;
-  DriftWindowSettings window_settings;
-  window_settings_for(settings, (double)n_rows, 0, &window_settings);
-  g_autoptr(GArray) rows = window_label_rows(context->store, model->name, panes, n, error);
-  g_autoptr(DriftAccumulator) empty = rows ? drift_accumulator_new(model->grid) : NULL;
-  g_autoptr(DriftWindowVerdict) verdict =
-      rows ? drift_window_evaluate(model->profile, empty, (const DriftLabelRow *)(void *)rows->data, rows->len,
-                                   &window_settings, error)
-           : NULL;
-  if (!verdict) return FALSE;
-  gint64 number = model->counters.performance_windows++, event_time = panes[n - 1].time;
-  json_t *body = window_body(verdict, &window_settings, rows->len,
-                             rows->len ? g_array_index(rows, DriftLabelRow, 0).label_time : 0, 1, TRUE);
-  g_autofree gchar *inputs = verdict_inputs(model, &window_settings, 1), *id = NULL, *summary = NULL;
-  gboolean found = FALSE;
-  json_t *causes = bias_causes(body, &found, &summary);
-  gboolean good = put_verdict(model, context, "performance", number, event_time, FALSE,
-                              window_label_panes_to_json(panes, n), inputs, body, &id, error);
-  LeaderFinding finding = {"bias", summary, id, found, CLEAR_AFTER, number, event_time, 0};
-  json_t *incident = json_pack("{s:o, s:{s:I, s:I}}", "causes", causes, "change_point", "window", (json_int_t)number,
-                               "time", (json_int_t)panes[0].time);
-  if (good)
-    good = leader_follow_incident(model, context, &finding, incident, error);
-  else
-    json_decref(incident);
-  json_decref(body);
-  if (good) show_performance(model, context, verdict);
-  return good;
 }

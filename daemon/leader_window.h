@@ -17,6 +17,14 @@ GArray *window_label_rows(RegistryStore *store, const gchar *model, const Leader
  * without features. */
 json_t *window_body(const DriftWindowVerdict *verdict, const DriftWindowSettings *settings, guint64 n,
                     gint64 first_time, guint n_windows, gboolean performance);
+/* Clean windows in a row that close an incident. */
+enum { WINDOW_CLEAR_AFTER = 3 };
+/* What entered the verdict, for replay; new. */
+gchar *window_inputs(const LeaderModel *model, const DriftWindowSettings *settings, guint n_windows);
+/* Inside a decision transaction. panes: taken; inputs, body: borrowed; *id: new. */
+gboolean window_put_verdict(LeaderModel *model, LeaderContext *context, const gchar *kind, gint64 number,
+                            gint64 event_time, gboolean drift, json_t *panes, const gchar *inputs, json_t *body,
+                            gchar **id, GError **error);
 json_t *window_panes_to_json(const LeaderPane *panes, guint n);       /* [[partition, number], …] */
 json_t *window_label_panes_to_json(const LeaderRows *panes, guint n); /* [[partition, label partition, number], …] */
 

@@ -291,7 +291,8 @@ static const SettingsOption model_options[] = {
     {"alarm", SETTINGS_SECTION, .section = alarm_options, .help = "How sure and how large before an incident opens."},
     {"bias_audit", SETTINGS_SECTION, .section = bias_audit_options,
      .help =
-         "The bet against fairness that is looked at with every label pane; an alarm opens an incident of kind bias."},
+         "The bet against fairness that is looked at with every label pane; an alarm opens an incident of kind bias. "
+         "For decisions between two classes."},
     {"policy", SETTINGS_SECTION, .section = policy_options, .help = "What happens at an incident."},
     {"gate", SETTINGS_SECTION, .section = gate_options, .help = "What a new version must show before it may serve."},
     {"rollout", SETTINGS_SECTION, .section = rollout_options, .help = "How it comes to serve, and how it is watched."},

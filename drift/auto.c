@@ -11,6 +11,15 @@
  * their sum over all k is R. Drift is ln R > ln(rows/budget), one more for channel 1, BINARY_BONUS less for a binary
  * series; then it starts over with the values since the change.
  *
+ * An alarm may be false, and a true change soon after it would find a new reference too short or with the change in it.
+ * So the stretch before the alarm is suspended, not dropped: it takes in what follows too. R is a ratio of marginal
+ * likelihoods, so that R falling by e^3 after the alarm says at odds of e^3 that the rows since are as the old ones:
+ * then the old stretch is resumed, all its rows in it, and the new one dropped. After a true alarm that has probability
+ * e^-3 at most (Ville's inequality, for the prior's changes), which is what suspension adds to the false alarms; after
+ * a false one the resumed R goes on where it would have been. If R is well above the threshold and most of it comes
+ * from changes since the alarm, the old stretch is resumed and alarms for them. What is not told apart: a true change
+ * of the same direction and about the same size within the few rows that the false alarm rests on.
+ *
  * Under the null each Bayes factor has mean 1 if the variance is known and the scores are normal; then false alarms
  * come at most at rate budget/rows. The variance is estimated and the scores are nearly normal only, so that the budget
  * is kept is measured, not proved (`make alarm-budget-stream`, drift/README.md). Source: A. N. Shiryaev, Theory Probab.
@@ -21,7 +30,16 @@
 
 #include "drift/auto_internal.h"
 #include "drift/distributions.h"
-#include "drift/sorted_window_internal.h"
+
+/* In units of ln R. A suspended stretch is resumed EBBED below the threshold, dropped DECIDED above it or after WATCHED
+ * references; more than GROWN above, every LOOK values, it is asked whether a change since the alarm is more likely by
+ * LATER than the one told. */
+#define EBBED 3
+#define GROWN 3
+#define LATER 3
+#define DECIDED 15
+#define LOOK 8
+#define WATCHED 5
 
 enum { BUDGET, ROWS, REFERENCE, MINIMUM_EFFECT, N_OPTIONS };
 static const DriftOptionSpec specs[N_OPTIONS] = {
@@ -31,149 +49,124 @@ static const DriftOptionSpec specs[N_OPTIONS] = {
         {.key = "reference", .default_value = 200, .minimum = 50, .maximum = AUTO_MAX_REFERENCE, .whole = TRUE},
     [MINIMUM_EFFECT] = {.key = "minimum_effect", .default_value = 0, .minimum = 0, .maximum = 1e6}};
 
-/* Counts are discrete: binary series stay below the bound by about this (`make alarm-budget-stream`). */
-#define BINARY_BONUS .8
-#define SPREAD_PENALTY 1 /* added to the threshold of channel 1, so that two channels cost 1 + 1/e of one */
-
 typedef struct {
   DriftPlain plain;
-  guint64 n_held;  /* values of the reference so far */
-  guint64 n_kept;  /* values since the start; the last `reference` of them are in `recent` */
-  guint64 n_since; /* after an alarm: values since the change, which the next reference begins with */
-  gboolean frozen; /* the reference is complete and `grids` run */
-  gboolean binary;
-  gint64 start_row; /* row of the first value since the start */
-  double median;
-  AutoGrid grids[2]; /* one a channel; binary series have the first only */
-  double *held;      /* [reference] in order of arrival until frozen, then sorted */
-  double *distances; /* [reference] sorted distances from the median */
-  double *recent;    /* [reference] ring: value i of the start at i % reference */
-  double *scores;    /* [2 reference + 1] normal score by twice the midrank; from the options */
+  guint64 n_kept;     /* values that counted; the last `reference` of them are in `recent` */
+  guint64 n_since;    /* of the alarm just told: values since the change, which the next reference begins with */
+  guint64 n_watched;  /* values since the alarm that the suspended stretch was left for */
+  gboolean suspended; /* the stretch that is not `current` is watched */
+  gboolean second;    /* stretches[1] is the current one */
+  AutoStretch stretches[2];
+  double *recent; /* [reference] ring: value i at i % reference */
+  AutoSetup setup;
   double threshold;
 } Auto;
 
-static const DriftField fields[] = {DRIFT_COUNT(Auto, n_held), DRIFT_COUNT(Auto, n_kept), DRIFT_COUNT(Auto, n_since),
-                                    DRIFT_FLAG(Auto, frozen),  DRIFT_FLAG(Auto, binary),  DRIFT_ROW(Auto, start_row),
-                                    DRIFT_FINITE(Auto, median)};
-
-static guint reference_of(const Auto *a)
-{
-  return (guint)a->plain.options[REFERENCE];
-}
+static const DriftField fields[] = {DRIFT_COUNT(Auto, n_kept), DRIFT_COUNT(Auto, n_since), DRIFT_COUNT(Auto, n_watched),
+                                    DRIFT_FLAG(Auto, suspended), DRIFT_FLAG(Auto, second)};
 
 static void prepare(DriftDetector *detector)
 {
   Auto *a = (Auto *)detector;
-  guint n = reference_of(a);
-  a->held = g_new0(double, n);
-  a->distances = g_new0(double, n);
+  guint n = (guint)a->plain.options[REFERENCE];
+  a->setup = (AutoSetup){n, a->plain.options[MINIMUM_EFFECT], g_new0(double, n), g_new(double, 2 * n + 1)};
+  for (guint i = 0; i <= 2 * n; i++) a->setup.scores[i] = drift_normal_quantile((i / 2.0 + .5) / (n + 1.0));
+  for (guint i = 0; i < 2; i++) auto_stretch_prepare(&a->stretches[i], &a->setup);
   a->recent = g_new0(double, n);
-  a->scores = g_new(double, 2 * n + 1);
-  for (guint i = 0; i <= 2 * n; i++) a->scores[i] = drift_normal_quantile((i / 2.0 + .5) / (n + 1.0));
   a->threshold = log(a->plain.options[ROWS] / a->plain.options[BUDGET]);
 }
 
 static void clear(DriftDetector *detector)
 {
   Auto *a = (Auto *)detector;
-  g_free(a->held);
-  g_free(a->distances);
+  for (guint i = 0; i < 2; i++) auto_stretch_dispose(&a->stretches[i]);
   g_free(a->recent);
-  g_free(a->scores);
+  g_free(a->setup.arrived);
+  g_free(a->setup.scores);
 }
 
 static gsize buffers(const DriftDetector *detector)
 {
-  return (5 * (gsize)reference_of((const Auto *)detector) + 1) * sizeof(double);
+  return (8 * (gsize)((const Auto *)detector)->setup.reference + 1) * sizeof(double);
 }
 
-/* Starts over with the last n_since values. */
-static void forget(Auto *a)
+static AutoStretch *current_of(Auto *a)
 {
-  guint n = reference_of(a);
-  for (guint64 i = 0; i < a->n_since; i++) a->held[i] = a->recent[(a->n_kept - a->n_since + i) % n];
-  memcpy(a->recent, a->held, a->n_since * sizeof *a->recent);
-  a->n_held = a->n_kept = a->n_since;
-  a->start_row = (gint64)(a->plain.fed - a->n_since);
-  a->n_since = 0;
-  a->frozen = a->binary = FALSE;
-  a->median = 0;
-  a->plain.alarmed = FALSE;
+  return &a->stretches[a->second ? 1 : 0];
+}
+
+static AutoStretch *other_of(Auto *a)
+{
+  return &a->stretches[a->second ? 0 : 1];
 }
 
 static void auto_reset(DriftDetector *detector)
 {
   Auto *a = (Auto *)detector;
-  for (guint i = 0; i < 2; i++) memset(&a->grids[i], 0, sizeof a->grids[i]);
   drift_plain_reset((DriftPlain *)detector);
-  a->n_since = 0;
-  forget(a);
+  a->n_kept = a->n_since = a->n_watched = 0;
+  a->suspended = a->second = FALSE;
+  for (guint i = 0; i < 2; i++) auto_stretch_start(&a->stretches[i], NULL, 0);
 }
 
-/* Normal score of the midrank of `value` among sorted[n]. */
-static double score(const Auto *a, const double *sorted, double value)
+/* Starts over with the last n_since values; the stretch so far is suspended. */
+static void start_over(Auto *a)
 {
-  guint n = reference_of(a), above = drift_sorted_place(sorted, n, value), below = above;
-  while (below > 0 && sorted[below - 1] == value) below--;
-  return a->scores[below + above];
+  guint n = a->setup.reference;
+  const AutoStretch *before = current_of(a);
+  a->second = !a->second;
+  auto_stretch_start(current_of(a), before, (gint64)(a->plain.fed - a->n_since));
+  for (guint64 i = a->n_kept - a->n_since; i < a->n_kept; i++)
+    auto_stretch_add(current_of(a), &a->setup, a->recent[i % n]);
+  a->n_since = a->n_watched = 0;
+  a->suspended = TRUE;
+  a->plain.alarmed = FALSE;
 }
 
-static gboolean feed(Auto *a, double value)
+/* Whether the suspended stretch goes on: the evidence of the alarm has ebbed, or there is more now for a change since
+ * the alarm than for the one it told. */
+static gboolean resumes(Auto *a, double value)
 {
-  if (a->binary) return auto_grid_add(&a->grids[0], value);
-  gboolean level = auto_grid_add(&a->grids[0], score(a, a->held, value));
-  gboolean spread = auto_grid_add(&a->grids[1], score(a, a->distances, fabs(value - a->median)));
-  return level || spread;
+  guint i;
+  AutoStretch *stretch = other_of(a);
+  auto_stretch_add(stretch, &a->setup, value);
+  double gain = auto_stretch_evidence(stretch, &i) - a->threshold;
+  a->n_watched++;
+  const AutoGrid *grid = &stretch->grids[i];
+  gboolean later =
+      gain > GROWN && a->n_watched % LOOK == 0 && auto_grid_log_odds_since(grid, grid->n - a->n_watched) > LATER;
+  if (gain > DECIDED)
+    for (guint j = 0; j < 2; j++) current_of(a)->grids[j].known = 0;
+  a->suspended = gain <= DECIDED && a->n_watched < WATCHED * (guint64)a->setup.reference;
+  if (gain >= -EBBED && !later) return FALSE;
+  a->suspended = FALSE;
+  a->second = !a->second;
+  return TRUE;
 }
 
-static void freeze(Auto *a)
+/* An alarm if the current stretch has the evidence. */
+static DriftSignal judge(Auto *a)
 {
-  guint n = reference_of(a);
-  const double *arrived = a->recent; /* value i at i: as many were kept as are held */
-  a->binary = TRUE;
-  for (guint i = 0; i < n; i++) a->binary = a->binary && (arrived[i] == 0 || arrived[i] == 1);
-  drift_sort_in_place(a->held, n); /* the C library's sort allocates */
-  a->median = n % 2 == 1 ? a->held[n / 2] : a->held[n / 2 - 1] / 2 + a->held[n / 2] / 2;
-  for (guint i = 0; i < n; i++) a->distances[i] = fabs(a->held[i] - a->median);
-  drift_sort_in_place(a->distances, n);
-  for (guint i = 0; i < 2; i++) auto_grid_start(&a->grids[i], a->binary, n, a->plain.options[MINIMUM_EFFECT]);
-  for (guint i = 0; i < n; i++) feed(a, arrived[i]);
-  a->frozen = TRUE;
-}
-
-/* ln R less the channel's penalty, the larger of the channels; *grid is its. */
-static double evidence_of(const Auto *a, guint *grid)
-{
-  double level = auto_grid_log_sum(&a->grids[0]);
-  *grid = 0;
-  if (a->binary) return level + BINARY_BONUS;
-  double spread = auto_grid_log_sum(&a->grids[1]) - SPREAD_PENALTY;
-  *grid = spread > level;
-  return MAX(level, spread);
+  guint i;
+  const AutoStretch *stretch = current_of(a);
+  if (auto_stretch_evidence(stretch, &i) <= a->threshold) return DRIFT_SIGNAL_NONE;
+  guint64 change = auto_grid_most_likely(&stretch->grids[i]);
+  a->plain.change_point = stretch->start_row + (gint64)change;
+  a->n_since = MIN(stretch->grids[i].n - change, a->setup.reference - 1);
+  a->plain.alarmed = TRUE;
+  return DRIFT_SIGNAL_DRIFT;
 }
 
 static DriftSignal auto_update(DriftDetector *detector, double value)
 {
   Auto *a = (Auto *)detector;
   gboolean counts = fabs(value) <= DRIFT_LARGEST_VALUE;
-  if (counts && a->plain.alarmed) forget(a);
+  if (counts && a->plain.alarmed) start_over(a);
   a->plain.fed++;
   if (!counts) return DRIFT_SIGNAL_NONE;
-  a->recent[a->n_kept++ % reference_of(a)] = value;
-  if (!a->frozen) {
-    a->held[a->n_held++] = value;
-    if (a->n_held == reference_of(a)) freeze(a);
-    return DRIFT_SIGNAL_NONE;
-  }
-  if (a->binary && value != 0 && value != 1) value = value >= .5; /* the series turned out not to be 0 or 1 */
-  if (!feed(a, value)) return DRIFT_SIGNAL_NONE;
-  guint grid;
-  if (evidence_of(a, &grid) <= a->threshold) return DRIFT_SIGNAL_NONE;
-  guint64 change = auto_grid_most_likely(&a->grids[grid]);
-  a->plain.change_point = a->start_row + (gint64)change;
-  a->n_since = MIN(a->grids[grid].n - change, reference_of(a) - 1);
-  a->plain.alarmed = TRUE;
-  return DRIFT_SIGNAL_DRIFT;
+  a->recent[a->n_kept++ % a->setup.reference] = value;
+  if (!a->suspended || !resumes(a, value)) auto_stretch_add(current_of(a), &a->setup, value);
+  return judge(a);
 }
 
 static double auto_get_evidence(const DriftDetector *detector, double *threshold)
@@ -181,45 +174,37 @@ static double auto_get_evidence(const DriftDetector *detector, double *threshold
   const Auto *a = (const Auto *)detector;
   guint grid;
   *threshold = a->threshold;
-  return a->frozen ? evidence_of(a, &grid) : 0;
+  return auto_stretch_evidence(&a->stretches[a->second ? 1 : 0], &grid);
 }
 
 static void put(const DriftDetector *detector, GByteArray *raw)
 {
-  const Auto *a = (const Auto *)detector;
-  guint n = reference_of(a);
-  for (guint64 i = 0; i < a->n_held; i++) drift_put_double(raw, a->held[i]);
-  for (guint64 i = 0; i < MIN(a->n_kept, n); i++) drift_put_double(raw, a->recent[i]);
-  for (guint i = 0; i < 2; i++) auto_grid_put(&a->grids[i], raw);
+  Auto *a = (Auto *)(gpointer)detector;
+  for (guint64 i = 0; i < MIN(a->n_kept, a->setup.reference); i++) drift_put_double(raw, a->recent[i]);
+  auto_stretch_put(current_of(a), raw);
+  if (a->suspended) auto_stretch_put(other_of(a), raw);
 }
 
 static gboolean get(DriftDetector *detector, DriftReader *reader)
 {
   Auto *a = (Auto *)detector;
-  guint n = reference_of(a);
-  if (a->n_held > n || a->frozen != (a->n_held == n) || a->start_row > (gint64)a->plain.fed) return FALSE;
-  for (guint64 i = 0; i < a->n_held; i++) {
-    a->held[i] = drift_get_double(reader);
-    if (!isfinite(a->held[i]) || (a->frozen && i > 0 && a->held[i] < a->held[i - 1])) return FALSE;
-  }
+  guint n = a->setup.reference;
+  if (a->n_kept > a->plain.fed || a->n_since > MIN(a->n_kept, n - 1)) return FALSE;
   for (guint64 i = 0; i < MIN(a->n_kept, n); i++) {
     a->recent[i] = drift_get_double(reader);
     if (!isfinite(a->recent[i])) return FALSE;
   }
-  if (a->n_kept > a->plain.fed || a->n_since > MIN(a->n_kept, n - 1) || a->n_held > a->n_kept) return FALSE;
-  for (guint i = 0; i < 2; i++)
-    if (!auto_grid_get(&a->grids[i], reader)) return FALSE;
-  if (!a->frozen) return !a->binary;
-  for (guint i = 0; i < n; i++) a->distances[i] = fabs(a->held[i] - a->median);
-  drift_sort_in_place(a->distances, n);
-  for (guint i = 0; i < (a->binary ? 1 : 2); i++) {
-    const AutoGrid *grid = &a->grids[i];
-    if (grid->held != n || grid->n < n || grid->n != a->grids[0].n || grid->binary != a->binary) return FALSE;
+  for (guint i = 0; i < (a->suspended ? 2 : 1); i++) {
+    AutoStretch *stretch = i == 0 ? current_of(a) : other_of(a);
+    if (!auto_stretch_get(stretch, &a->setup, reader) || stretch->start_row > (gint64)a->plain.fed) return FALSE;
+    guint64 n_of = stretch->frozen ? stretch->grids[0].n : stretch->n_held;
+    if (n_of > a->plain.fed - (guint64)stretch->start_row) return FALSE;
   }
-  return a->grids[0].n <= a->plain.fed - (guint64)a->start_row;
+  return !a->suspended || other_of(a)->frozen;
 }
 
 static const DriftLayout layout = {.size = sizeof(Auto),
+                                   .format = 2,
                                    .options = specs,
                                    .n_options = N_OPTIONS,
                                    .prepare = prepare,

@@ -15,11 +15,16 @@
 #define REFRESH 16        /* values between two looks at the variance */
 #define OWN_CHANCE 2      /* deviations of the newer rows' variance that are taken for chance */
 /* What was learned of autocorrelation counts after a start for CARRY times as many values as it was learned from, at
- * least CARRY_AT_LEAST. A series that alarms within EARLY references is taken to be dependent, not changed. */
+ * least CARRY_AT_LEAST. A series that alarms within EARLY references is taken to be dependent, not changed; it has seen
+ * no long blocks, so that times that grow to the longest block seen grow on for GROWTH_REACH doublings. */
 #define CARRY 1
 #define CARRY_AT_LEAST 3000
-#define EARLY 5
-#define LEAST_LEARNED 1.5 /* shorter times are chance */
+#define EARLY 7
+#define GROWTH_REACH 3
+#define LEAST_LEARNED 2  /* shorter times are chance */
+#define CHANCE 2         /* deviations of a block variance that are taken for chance, */
+#define LEARNED_CHANCE 4 /* of what is carried over, */
+#define YOUNG 2000       /* less in proportion while fewer values are known: a young series is taken for dependent */
 #define CAUTION 1 /* autocorrelation that so few values cannot show: the times are 1 + CAUTION (held/n)^2 longer */
 #define LARGEST_TIME 1000
 #define CEILING_DELAY 1.25
@@ -29,18 +34,37 @@ static const struct {
   double g, weight;
 } priors[] = {{1, .03}, {1 / 4.0, .07}, {1 / 16.0, .2}, {1 / 64.0, .4}, {1 / 256.0, .3}};
 
-void auto_grid_start(AutoGrid *grid, gboolean binary, guint64 held, double minimum_effect)
+/* Times that still grow at the longest block grow on. */
+static void extrapolate(double times[AUTO_LEVELS])
 {
-  double learned[AUTO_LEVELS], n = (double)grid->n;
-  for (guint j = 0; j < AUTO_LEVELS; j++) {
-    double precision = grid->ceilings[j] * (grid->binary ? 1 : grid->spread);
-    learned[j] = n > 0 && precision > 0 ? CLAMP(1 / precision, 1, LARGEST_TIME) : 0;
-    if (n < EARLY * (double)grid->held) learned[j] = MAX(learned[j], MIN(grid->times[j], LARGEST_TIME));
+  guint last = 0;
+  for (guint j = 1; j < AUTO_LEVELS; j++)
+    if (times[j] > times[j - 1]) last = j;
+  if (last == 0 || times[last - 1] < LEAST_LEARNED) return;
+  double growth = times[last] / times[last - 1];
+  for (guint j = last + 1; j < AUTO_LEVELS; j++)
+    times[j] = MIN(times[j - 1] * (j - last <= GROWTH_REACH ? growth : 1), LARGEST_TIME);
+}
+
+void auto_grid_clear(AutoGrid *grid, const AutoGrid *before)
+{
+  double n = (double)before->n, learned[AUTO_LEVELS] = {0};
+  if (n > 0) auto_variance_times(&before->variance, LEARNED_CHANCE * MIN(1, n / YOUNG), learned);
+  for (guint j = 0; n > 0 && j < AUTO_LEVELS; j++) {
+    double precision = before->ceilings[j] * (before->binary ? 1 : before->spread);
+    if (n >= EARLY * (double)before->held) learned[j] = MIN(learned[j], 1 / precision);
+    learned[j] = MIN(learned[j], LARGEST_TIME);
     if (learned[j] < LEAST_LEARNED) learned[j] = 0;
   }
+  if (n < EARLY * (double)before->held) extrapolate(learned);
   memset(grid, 0, sizeof *grid);
   memcpy(grid->least_times, learned, sizeof learned);
+  grid->known = before->n >= YOUNG ? before->n : 0;
   grid->least_n = (guint64)(n > 0 ? CARRY * MAX(n, CARRY_AT_LEAST) : 0);
+}
+
+void auto_grid_start(AutoGrid *grid, gboolean binary, guint64 held, double minimum_effect)
+{
   grid->binary = binary;
   grid->held = held;
   grid->minimum_effect = minimum_effect;
@@ -51,8 +75,9 @@ void auto_grid_start(AutoGrid *grid, gboolean binary, guint64 held, double minim
 /* What is known of the variance by now. A constant series has none yet: one value of size 1 is added to its squares. */
 static void look(AutoGrid *grid)
 {
-  double n = (double)grid->n, spread = auto_variance_times(&grid->variance, grid->times);
-  double youth = (double)grid->held / n, caution = 1 + CAUTION * youth * youth;
+  double n = (double)grid->n, known = n + (double)grid->known;
+  double spread = auto_variance_times(&grid->variance, CHANCE * MIN(1, known / YOUNG), grid->times);
+  double youth = (double)grid->held / known, caution = 1 + CAUTION * youth * youth;
   grid->spread = spread + 1 / n;
   for (guint j = 0; j < AUTO_LEVELS; j++) {
     grid->times[j] *= caution;
@@ -169,7 +194,7 @@ gboolean auto_grid_add(AutoGrid *grid, double value)
 
 double auto_grid_log_sum(const AutoGrid *grid)
 {
-  return log(MAX(grid->total, 1));
+  return grid->total > 1 ? log(grid->total) : 0;
 }
 
 guint64 auto_grid_most_likely(const AutoGrid *grid)
@@ -187,6 +212,21 @@ guint64 auto_grid_most_likely(const AutoGrid *grid)
     }
   }
   return best;
+}
+
+double auto_grid_log_odds_since(const AutoGrid *grid, guint64 from)
+{
+  double sums[2] = {1, 1};
+  for (guint j = 0; j < AUTO_LEVELS; j++) {
+    guint64 length = grid->n >> j;
+    for (guint64 i = j == 0 ? SHORTEST_LAG : FIRST_LAG; i < AUTO_SLOTS; i++) {
+      if (length < i || (length - i) << j < FIRST_CANDIDATE) break;
+      double n_e, ratio = log_ratio(grid, j, length - i, &n_e);
+      if (ratio > SMALL_RATIO)
+        sums[(length - i) << j >= from] += ldexp(bayes_factor(MIN(ratio, LARGEST_RATIO), n_e), (int)j);
+    }
+  }
+  return log(sums[1] / sums[0]);
 }
 
 /* Levels that hold anything. */
@@ -207,7 +247,7 @@ void auto_grid_put(const AutoGrid *grid, GByteArray *raw)
                           grid->variance.products,
                           grid->variance.first,
                           grid->variance.last};
-  const guint64 counts[] = {grid->n, grid->held, grid->ceiling_n, grid->next_ceiling_n, grid->least_n};
+  const guint64 counts[] = {grid->n, grid->held, grid->ceiling_n, grid->next_ceiling_n, grid->least_n, grid->known};
   drift_put_u8(raw, grid->binary != FALSE);
   drift_put_double(raw, grid->minimum_effect);
   for (guint i = 0; i < G_N_ELEMENTS(counts); i++) drift_put_u64(raw, counts[i]);
@@ -269,7 +309,8 @@ static gboolean get_levels(AutoGrid *grid, DriftReader *reader)
 
 gboolean auto_grid_get(AutoGrid *grid, DriftReader *reader)
 {
-  guint64 *const counts[] = {&grid->n, &grid->held, &grid->ceiling_n, &grid->next_ceiling_n, &grid->least_n};
+  guint64 *const counts[] = {&grid->n,       &grid->held, &grid->ceiling_n, &grid->next_ceiling_n,
+                             &grid->least_n, &grid->known};
   double *const reals[] = {&grid->sum,
                            &grid->spread,
                            &grid->total,

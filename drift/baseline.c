@@ -305,6 +305,7 @@ DriftBaseline *drift_baseline_new(const DriftAccumulator *profile, const DriftTa
                               .quantities = g_new0(DriftBaselineQuantity, grid->n_quantities)};
   g_autofree guint8 *cells = g_malloc(reference->n_rows + 1);
   for (guint q = 0; q < grid->n_quantities; q++) learn_column(profile, reference, q, cells, baseline);
+  drift_baseline_finish(baseline);
   return baseline;
 }
 

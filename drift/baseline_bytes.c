@@ -78,7 +78,10 @@ DriftBaseline *drift_baseline_from_bytes(const DriftGrid *grid, GBytes *bytes, G
   if (n_quantities != grid->n_quantities || n_rows > DRIFT_ACCUMULATOR_MAX_EVENTS) reader.failed = TRUE;
   for (guint q = 0; q < n_quantities && !reader.failed; q++)
     get_quantity(&reader, baseline->n_scales, &baseline->quantities[q]);
-  if (!reader.failed && drift_reader_left(&reader) == 0) return g_steal_pointer(&baseline);
+  if (!reader.failed && drift_reader_left(&reader) == 0) {
+    drift_baseline_finish(baseline);
+    return g_steal_pointer(&baseline);
+  }
   g_set_error(error, DRIFT_ERROR, DRIFT_ERROR_INVALID,
               "baseline: contents that a baseline cannot have, before offset %" G_GSIZE_FORMAT " of %" G_GSIZE_FORMAT
               " uncompressed bytes",

@@ -32,7 +32,10 @@ struct _DriftBaseline {
   guint64 n_rows;
   guint n_quantities, n_scales;
   DriftBaselineQuantity *quantities;
+  gboolean common; /* of the contents: dependence stands out in many quantities, so none is taken as independent */
 };
+/* Sets `common`; to be called when all else is set. */
+void drift_baseline_finish(DriftBaseline *baseline);
 
 static inline guint64 drift_baseline_block(guint scale)
 {

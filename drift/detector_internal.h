@@ -75,7 +75,8 @@ typedef struct {
 #define DRIFT_FINITE(type, member) DRIFT_REAL(type, member, -G_MAXDOUBLE, G_MAXDOUBLE)
 
 typedef struct _DriftLayout {
-  gsize size; /* of the struct */
+  gsize size;    /* of the struct */
+  guint8 format; /* of the state, written before it; 0: the first, which nothing is written for */
   const DriftOptionSpec *options;
   guint n_options;
   const DriftField *fields; /* what is saved beside the options, fed, change_point and alarmed */

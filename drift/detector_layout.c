@@ -74,6 +74,7 @@ GBytes *drift_plain_to_bytes(const DriftDetector *detector)
   const DriftPlain *plain = (const DriftPlain *)detector;
   const DriftLayout *layout = detector->type->layout;
   GByteArray *raw = drift_state_begin(detector->type);
+  if (layout->format != 0) drift_put_u8(raw, layout->format);
   drift_options_put(raw, plain->options, layout->n_options);
   drift_put_u64(raw, plain->fed);
   drift_put_i64(raw, plain->change_point);
@@ -107,6 +108,12 @@ DriftDetector *drift_plain_from_bytes(const DriftDetectorType *type, GBytes *byt
   g_autoptr(GBytes) raw = NULL;
   DriftReader reader;
   if (!drift_state_open(type, bytes, &raw, &reader, error)) return NULL;
+  if (layout->format != 0 && drift_get_u8(&reader) != layout->format) {
+    g_set_error(error, DRIFT_ERROR, DRIFT_ERROR_MISMATCH,
+                "detector state: of another version's \"%s\", which this one cannot go on from; start it anew",
+                type->name);
+    return NULL;
+  }
   double options[DRIFT_MAX_OPTIONS];
   drift_options_get(&reader, options, layout->n_options);
   gboolean fits = !reader.failed && drift_options_fit(layout->options, layout->n_options, options) &&

@@ -8,6 +8,10 @@
 /* An excess stands out by so many standard errors of independent rows; one that does not counts less LEAST of them. */
 #define BELIEVED 2
 #define LEAST 1
+/* From so many quantities, and such a share of them, where it stands out, dependence is taken to be in all of them:
+ * with hundreds of quantities some that have it look independent by chance. Independent ones stand out in a tenth. */
+#define COMMON_LEAST 3
+#define COMMON_SHARE (1. / 3)
 /* Squares that the mean over thresholds is worth: (sum of eigenvalues)^2 / sum of squares of the Brownian bridge. */
 #define STEPS_FREEDOM 2.5
 /* Where one direction has all the excess (a shift), the bridge's first has 6/pi^2 of the mean over thresholds, and the
@@ -53,6 +57,29 @@ static guint scales_for(const DriftBaseline *baseline, double rows)
   return n;
 }
 
+static gboolean stands_out(const DriftBaseline *baseline, const DriftBaselineQuantity *quantity, guint n_scales,
+                           gsize offset, double squares)
+{
+  for (guint scale = 0; scale < n_scales; scale++) {
+    double error = sqrt(2 / ((n_blocks(baseline, scale) - 1) * squares));
+    if (figure(quantity, scale, offset) > 1 + BELIEVED * error) return TRUE;
+  }
+  return FALSE;
+}
+
+void drift_baseline_finish(DriftBaseline *baseline)
+{
+  guint n = 0, n_out = 0, scales = baseline->n_scales;
+  for (guint q = 0; q < baseline->n_quantities; q++) {
+    const DriftBaselineQuantity *quantity = &baseline->quantities[q];
+    if (quantity->freedom == 0 || quantity->halves >= UNSTEADY) continue;
+    n++;
+    n_out += stands_out(baseline, quantity, scales, offsetof(DriftBaselineScale, cells), quantity->freedom) ||
+             stands_out(baseline, quantity, scales, offsetof(DriftBaselineScale, steps), STEPS_FREEDOM);
+  }
+  baseline->common = n_out >= COMMON_LEAST && n_out >= COMMON_SHARE * n;
+}
+
 /* The largest multiple over the block sizes. Where one of them stands out, there is dependence and every size's
  * estimate is taken in full; else what is left of it after one standard error of independent rows. `squares`: how many
  * independent squares one block is worth. */
@@ -61,11 +88,7 @@ static Multiple find_multiple(const DriftBaseline *baseline, const DriftBaseline
 {
   Multiple found = {.value = 1, .freedom = INFINITY, .scale = -1};
   guint n = scales_for(baseline, rows);
-  gboolean believed = FALSE;
-  for (guint scale = 0; scale < n; scale++) {
-    double error = sqrt(2 / ((n_blocks(baseline, scale) - 1) * squares));
-    believed = believed || figure(quantity, scale, offset) > 1 + BELIEVED * error;
-  }
+  gboolean believed = baseline->common || stands_out(baseline, quantity, n, offset, squares);
   for (guint scale = 0; scale < n; scale++) {
     double freedom = (n_blocks(baseline, scale) - 1) * squares, error = sqrt(2 / freedom);
     double value = figure(quantity, scale, offset) - (believed ? 0 : LEAST * error);

@@ -78,15 +78,25 @@ static G_NO_INLINE DriftSignal note_error(Eddm *eddm, gint64 row)
   return signal == DRIFT_SIGNAL_NONE && eddm->warned_from >= 0 ? DRIFT_SIGNAL_WARNING : signal;
 }
 
+static inline void take_value(Eddm *eddm)
+{
+  if (G_UNLIKELY(eddm->plain.alarmed)) forget(eddm);
+  eddm->n++;
+}
+
+/* Values that are no error in [0, 1] are only counted. One question for most values, two for errors. */
 static DriftSignal eddm_update(DriftDetector *detector, double value)
 {
   Eddm *eddm = (Eddm *)detector;
   gint64 row = (gint64)eddm->plain.fed++;
-  if (!(value >= 0 && value <= 1)) return DRIFT_SIGNAL_NONE; /* no error in [0, 1] */
-  if (G_UNLIKELY(eddm->plain.alarmed)) forget(eddm);
-  eddm->n++;
-  if (value >= .5) return note_error(eddm, row);
-  return eddm->warned_from >= 0 ? DRIFT_SIGNAL_WARNING : DRIFT_SIGNAL_NONE;
+  if (value < .5) {
+    if (G_UNLIKELY(value < 0)) return DRIFT_SIGNAL_NONE;
+    take_value(eddm);
+    return eddm->warned_from >= 0 ? DRIFT_SIGNAL_WARNING : DRIFT_SIGNAL_NONE;
+  }
+  if (!(value <= 1)) return DRIFT_SIGNAL_NONE;
+  take_value(eddm);
+  return note_error(eddm, row);
 }
 
 static gboolean fits(const DriftDetector *detector)

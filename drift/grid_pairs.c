@@ -11,7 +11,7 @@
 #define MOST_OF_PREDICTION 4
 #define MOST_OF_FEATURE 4
 #define SMALLEST_BLOCK 100
-#define MOST_BLOCKS 16 /* of one size */
+#define MOST_BLOCKS 64 /* of one size */
 
 typedef struct {
   guint first, second; /* indices of candidates */
@@ -197,7 +197,20 @@ static void scatter_of(const guint8 *first, const guint8 *second, guint64 n_rows
   scatter->df = df / scatter->n_blocks;
 }
 
-/* An excess counts when it is beyond what independent rows show by chance, at the upper end of its error. */
+static void take_scatter(const Scatter *scatter, gboolean upper, DriftGridPair *pair)
+{
+  double error = 2 * sqrt(2 / (scatter->df * scatter->n_blocks)),
+         spread_error = 2 * sqrt(2.0 / (scatter->n_blocks - 1));
+  double excess = fmax(1, scatter->mean) * (upper ? 1 + error : 1);
+  if (excess <= pair->inflation) return;
+  gboolean certain = scatter->mean > 1 + error;
+  double spread = scatter->variance * scatter->df / (2 * scatter->mean * scatter->mean);
+  pair->inflation = excess;
+  pair->concentration = certain ? CLAMP(spread * (1 + spread_error), 1, scatter->df) : 1;
+}
+
+/* A mean beyond what independent rows show by chance counts at the upper end of its error. So does that of the smallest
+ * blocks whatever it is: there are most of them, and a small reference has to leave room for what it cannot show. */
 void drift_pair_measure_scatter(const guint8 *first, const guint8 *second, guint64 n_rows, guint n_a, guint n_b,
                                 DriftGridPair *pair)
 {
@@ -210,12 +223,8 @@ void drift_pair_measure_scatter(const guint8 *first, const guint8 *second, guint
     Scatter scatter;
     scatter_of(first, second, n_rows, size, &all, &scatter);
     if (scatter.n_blocks < 2) continue;
-    double error = 2 * sqrt(2 / (scatter.df * scatter.n_blocks)), upper = scatter.mean * (1 + error);
-    if (scatter.mean <= 1 + error || upper <= pair->inflation) continue;
-    pair->inflation = upper;
-    double spread = scatter.variance * scatter.df / (2 * scatter.mean * scatter.mean);
-    double spread_error = 2 * sqrt(2.0 / (scatter.n_blocks - 1));
-    pair->concentration = CLAMP(spread * (1 + spread_error), 1, scatter.df);
+    double error = 2 * sqrt(2 / (scatter.df * scatter.n_blocks));
+    take_scatter(&scatter, scatter.mean > 1 + error || size / 2 < SMALLEST_BLOCK, pair);
   }
 }
 

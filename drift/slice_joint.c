@@ -108,7 +108,8 @@ void drift_joint_fit(const DriftJoint *joint, DriftJoint *expected)
 
 /* --- the test of a pair ------------------------------------------------------------------------------------------- */
 
-/* Neighbouring parts joined until each has `least` pooled rows; returns how many are left. */
+/* Neighbouring parts joined until each has `least` pooled rows; what is left over is a part from half of that, else
+ * joins the last. Returns how many there are. */
 static guint join_parts(const double *pooled, guint n, double least, guint *part)
 {
   guint used = 0;
@@ -121,7 +122,8 @@ static guint join_parts(const double *pooled, guint n, double least, guint *part
       open = 0;
     }
   }
-  for (guint i = 0; i < n; i++) part[i] = MIN(part[i], MAX(used, 1) - 1); /* what is left over joins the last */
+  if (open >= least / 2) used++;
+  for (guint i = 0; i < n; i++) part[i] = MIN(part[i], MAX(used, 1) - 1);
   return MAX(used, 1);
 }
 

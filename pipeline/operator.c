@@ -25,6 +25,24 @@ static gboolean check_arity(const PipelineOperator *operator, const OnnxNode * n
   return FALSE;
 }
 
+/* Why an operator is not in the table and will not be, where there is more to say than its name. */
+static const gchar *reason_of(const gchar *name)
+{
+  static const struct {
+    const gchar *prefix, *reason;
+  } reasons[] = {{"If", "control flow"},           {"Loop", "control flow"},
+                 {"Scan", "control flow"},         {"Sequence", "sequences"},
+                 {"SplitToSequence", "sequences"}, {"ConcatFromSequence", "sequences"},
+                 {"Optional", "optional values"},  {"Random", "random numbers"},
+                 {"Bernoulli", "random numbers"},  {"Multinomial", "random numbers"},
+                 {"ImageDecoder", "image files"}};
+  for (gsize i = 0; i < G_N_ELEMENTS(reasons); i++)
+    if (strlen(reasons[i].prefix) > 2 ? g_str_has_prefix(name, reasons[i].prefix)
+                                      : strcmp(name, reasons[i].prefix) == 0)
+      return reasons[i].reason;
+  return NULL;
+}
+
 gboolean pipeline_operator_check_graph(const OnnxGraph *graph, GError **error)
 {
   g_autoptr(GPtrArray) unknown = g_ptr_array_new_with_free_func(g_free);
@@ -33,8 +51,10 @@ gboolean pipeline_operator_check_graph(const OnnxGraph *graph, GError **error)
     const OnnxNode *node = g_ptr_array_index(graph->nodes, n);
     gint64 opset = onnx_graph_get_opset(graph, node->domain);
     if (pipeline_operator_find(node->domain, node->op_type, opset) != NULL) continue;
-    gchar *name = g_strdup_printf("%s%s%s (set %" G_GINT64_FORMAT ")", node->domain, node->domain[0] != '\0' ? "." : "",
-                                  node->op_type, opset);
+    const gchar *reason = node->domain[0] == '\0' ? reason_of(node->op_type) : NULL;
+    gchar *name =
+        g_strdup_printf("%s%s%s (set %" G_GINT64_FORMAT "%s%s)", node->domain, node->domain[0] != '\0' ? "." : "",
+                        node->op_type, opset, reason != NULL ? ": " : "", reason != NULL ? reason : "");
     if (g_hash_table_contains(seen, name)) {
       g_free(name);
       continue;

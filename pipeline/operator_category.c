@@ -89,6 +89,38 @@ static Key *read_keys(const OnnxNode *node, const gchar *name, guint *n)
   return keys;
 }
 
+static Key number_key(const PipelineTensor *tensor, gsize i)
+{
+  Key key = {0};
+  key.bits = pipeline_type_is_floating(tensor->type) ? float_bits(pipeline_element_get_double(tensor, i))
+                                                     : pipeline_element_get_integer(tensor, i);
+  return key;
+}
+
+static Key key_at(const PipelineTensor *tensor, gsize i)
+{
+  const PipelineText *text = (const PipelineText *)tensor->data + i;
+  return tensor->type == ONNX_TYPE_STRING ? text_key(text->text, text->length) : number_key(tensor, i);
+}
+
+/* The elements of the tensor in the attribute of that name; texts stay the attribute's. NULL: there is none. */
+static Key *read_tensor_keys(const OnnxNode *node, const gchar *name, OnnxType *type, guint *n)
+{
+  const OnnxAttribute *attribute = onnx_node_get_attribute(node, name);
+  PipelineTensor tensor = {0};
+  if (attribute == NULL || attribute->kind != ONNX_ATTRIBUTE_TENSOR) return NULL;
+  if (!pipeline_tensor_set_onnx(&tensor, attribute->tensor, NULL) || tensor.n == 0 || tensor.n > G_MAXINT32) {
+    pipeline_tensor_clear(&tensor);
+    return NULL;
+  }
+  *type = tensor.type;
+  *n = (guint)tensor.n;
+  Key *keys = g_new0(Key, *n);
+  for (guint i = 0; i < *n; i++) keys[i] = key_at(&tensor, i);
+  pipeline_tensor_clear(&tensor);
+  return keys;
+}
+
 /* --- OneHotEncoder
  * ----------------------------------------------------------------------------------------------------- */
 
@@ -199,18 +231,26 @@ static Key *read_side(const OnnxNode *node, const gchar *side, OnnxType *type, g
     Key *keys = read_keys(node, name, n);
     if (keys != NULL) return keys;
   }
-  return NULL;
+  g_autofree gchar *name = g_strdup_printf("%s_tensor", side); /* since set 4 */
+  return read_tensor_keys(node, name, type, n);
 }
 
 static void read_default(const OnnxNode *node, LabelState *state)
 {
   const OnnxAttribute *text = onnx_node_get_attribute(node, "default_string");
+  OnnxType type;
+  guint n;
+  g_autofree Key *given = read_tensor_keys(node, "default_tensor", &type, &n);
+  if (given != NULL && n == 1 && type == state->output) {
+    state->missing = given[0];
+    return;
+  }
   if (state->output == ONNX_TYPE_STRING) {
     gsize length = 7;
     gconstpointer data = "_Unused";
     if (text != NULL && text->kind == ONNX_ATTRIBUTE_STRING) data = g_bytes_get_data(text->text, &length);
     state->missing = text_key(data, length);
-  } else if (state->output == ONNX_TYPE_INT64) {
+  } else if (!pipeline_type_is_floating(state->output)) {
     state->missing.bits = onnx_node_get_int(node, "default_int64", -1);
   } else {
     state->missing.bits = float_bits((double)onnx_node_get_float(node, "default_float", -0.0f));
@@ -234,8 +274,7 @@ gboolean pipeline_label_encoder_prepare(PipelineCall *call, GError **error)
   state->keys = read_side(call->node, "keys", &state->input, &state->n);
   state->values = read_side(call->node, "values", &state->output, &n_values);
   if (state->keys == NULL || state->values == NULL || n_values != state->n)
-    return pipeline_operator_fail(error, "it has %u keys and %u values as lists of string, int64 or float", state->n,
-                                  n_values);
+    return pipeline_operator_fail(error, "it has %u keys and %u values", state->n, n_values);
   sort_keys(state->keys, state->n);
   read_default(call->node, state);
   return TRUE;
@@ -253,26 +292,16 @@ gboolean pipeline_label_encoder_infer(PipelineCall *call, GError **error)
   return pipeline_output_like(call, 0, in->type == ONNX_TYPE_STRING ? ONNX_TYPE_INT64 : ONNX_TYPE_STRING, in, error);
 }
 
-static Key key_at(const PipelineTensor *in, gsize i)
-{
-  Key key = {0};
-  const PipelineText *text = (const PipelineText *)in->data + i;
-  if (in->type == ONNX_TYPE_STRING) return text_key(text->text, text->length);
-  key.bits =
-      in->type == ONNX_TYPE_INT64 ? ((const gint64 *)in->data)[i] : float_bits(pipeline_element_get_double(in, i));
-  return key;
-}
-
 static void put_key(PipelineTensor *out, gsize i, const Key *key)
 {
   double number;
   memcpy(&number, &key->bits, sizeof number);
   if (out->type == ONNX_TYPE_STRING)
     ((PipelineText *)out->data)[i] = key->text;
-  else if (out->type == ONNX_TYPE_INT64)
-    ((gint64 *)out->data)[i] = key->bits;
+  else if (pipeline_type_is_floating(out->type))
+    pipeline_element_put_double(out, i, number);
   else
-    ((float *)out->data)[i] = (float)number;
+    pipeline_element_put_integer(out, i, key->bits);
 }
 
 gboolean pipeline_label_encoder_run(PipelineCall *call, GError **error)

@@ -96,7 +96,7 @@ static gboolean same_element(const PipelineTensor *actual, const PipelineTensor 
 {
   if (actual->type == ONNX_TYPE_STRING) {
     const PipelineText *x = (PipelineText *)actual->data + i, *y = (PipelineText *)expected->data + i;
-    return x->length == y->length && memcmp(x->text, y->text, x->length) == 0;
+    return x->length == y->length && (x->length == 0 || memcmp(x->text, y->text, x->length) == 0);
   }
   if (actual->type != ONNX_TYPE_FLOAT)
     return pipeline_element_get_integer(actual, i) == pipeline_element_get_integer(expected, i);

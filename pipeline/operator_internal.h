@@ -298,6 +298,25 @@ KERNEL(pipeline_swiglu_run);
 KERNEL(pipeline_tensor_scatter_infer);
 KERNEL(pipeline_tensor_scatter_run);
 
+/* operator_signal.c */
+typedef struct _PipelineWaves PipelineWaves;
+extern const PipelineWaves pipeline_waves_hann, pipeline_waves_hamming, pipeline_waves_blackman;
+KERNEL(pipeline_waves_infer);
+KERNEL(pipeline_waves_run);
+KERNEL(pipeline_dft_infer);
+KERNEL(pipeline_dft_run);
+KERNEL(pipeline_stft_infer);
+KERNEL(pipeline_stft_run);
+KERNEL(pipeline_mel_infer);
+KERNEL(pipeline_mel_run);
+KERNEL(pipeline_det_infer);
+KERNEL(pipeline_det_run);
+
+/* operator_tree_ensemble.c */
+KERNEL(pipeline_tree_ensemble_prepare);
+KERNEL(pipeline_tree_ensemble_infer);
+KERNEL(pipeline_tree_ensemble_run);
+
 /* operator_text.c */
 KERNEL(pipeline_string_concat_infer);
 KERNEL(pipeline_string_concat_run);

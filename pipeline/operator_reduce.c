@@ -195,11 +195,13 @@ gboolean pipeline_reduce_run(PipelineCall *call, GError **error)
   walk_init(&outer, in, reduced, FALSE);
   walk_init(&inner, in, reduced, TRUE);
   gboolean integer = !pipeline_type_is_floating(in->type);
-  if (integer && reduce->needs_elements && inner.count == 0 && out->n > 0)
+  if (integer && in->type != ONNX_TYPE_BOOL && reduce->needs_elements && inner.count == 0 && out->n > 0)
     return pipeline_operator_fail(error, "it looks for the extreme of no integers");
   for (gsize o = 0; o < outer.count; o++) {
     gsize base = walk_offset(&outer, o);
-    if (integer && reduce->step_integer != NULL)
+    if (integer && inner.count == 0 && reduce->needs_elements)
+      pipeline_element_put_integer(out, o, reduce->initial > 0); /* of no truth values the highest is false */
+    else if (integer && reduce->step_integer != NULL)
       pipeline_element_put_integer(out, o, reduce_integers(reduce, in, &inner, base));
     else
       pipeline_element_put_double(out, o, reduce_numbers(reduce, in, &inner, base));

@@ -346,6 +346,23 @@ const PipelineOperator pipeline_operators[] = {
    "f[1,2,3] 1 0 0 0 1 0; i[4] 1 1 1 2 { align_corners=1 } => f[1,1,2,2] -1 0 1 0", NONE},
   {"", "RoiAlign", 10, 3, 3, 1, NULL, pipeline_roi_align_infer, pipeline_roi_align_run, NULL,
    "f[1,1,1,2] 1 3; f[1,4] 0 0 1 1; i[1] 0 { sampling_ratio=1 } => f[1,1,1,1] 2", NONE},
+  /* signals */
+  {"", "HannWindow", 17, 1, 1, 1, NULL, pipeline_waves_infer, pipeline_waves_run, &pipeline_waves_hann,
+   "i[] 4 => f[4] 0 0.5 1 0.5", NONE},
+  {"", "HammingWindow", 17, 1, 1, 1, NULL, pipeline_waves_infer, pipeline_waves_run, &pipeline_waves_hamming,
+   "i[] 3 { periodic=0 } => f[3] 0.08695652 1 0.08695652", NONE},
+  {"", "BlackmanWindow", 17, 1, 1, 1, NULL, pipeline_waves_infer, pipeline_waves_run, &pipeline_waves_blackman,
+   "i[] 2 => f[2] 0 1", NONE},
+  {"", "DFT", 17, 1, 2, 1, NULL, pipeline_dft_infer, pipeline_dft_run, NULL,
+   "f[1,2,1] 1 3 => f[1,2,2] 4 0 -2 0", NONE},
+  {"", "DFT", 20, 1, 3, 1, NULL, pipeline_dft_infer, pipeline_dft_run, NULL,
+   "f[1,4,1] 0 1 0 0; i[] 4; i[] 1 { onesided=1 } => f[1,3,2] 1 0 0 -1 -1 0", NONE},
+  {"", "STFT", 17, 2, 4, 1, NULL, pipeline_stft_infer, pipeline_stft_run, NULL,
+   "f[1,3,1] 1 3 5; i[] 1; f[2] 1 1 => f[1,2,2,2] 4 0 -2 0 8 0 -2 0", NONE},
+  {"", "MelWeightMatrix", 17, 5, 5, 1, NULL, pipeline_mel_infer, pipeline_mel_run, NULL,
+   "i[] 1; i[] 4; i[] 8; f[] 0; f[] 4 => f[3,1] 1 0 0", NONE},
+  {"", "Det", 11, 1, 1, 1, NULL, pipeline_det_infer, pipeline_det_run, NULL,
+   "f[2,2] 0 2 3 4 => f[] -6", NONE},
   /* quantised tensors: 8 and 16-bit integers with a scale and a zero point */
   {"", "QuantizeLinear", 10, 2, 3, 1, NULL, pipeline_quantize_infer, pipeline_quantize_run, NULL,
    "f[3] 1 2.5 999; f[] 2.0; u[] 128 => u[3] 128 129 255", NONE},
@@ -405,6 +422,8 @@ const PipelineOperator pipeline_operators[] = {
    "nodes_modes=['BRANCH_LT','LEAF','LEAF'] nodes_truenodeids=[1,0,0] nodes_falsenodeids=[2,0,0] class_treeids=[0,0,0,0] "
    "class_nodeids=[1,1,2,2] class_ids=[0,1,0,1] class_weights=[0.9,0.1,0.3,0.7] classlabels_int64s=[7,8] } "
    "=> i[2] 7 8; f[2,2] 0.9 0.1 0.3 0.7", NONE},
+  {ML, "TreeEnsemble", 5, 1, 1, 1, pipeline_tree_ensemble_prepare, pipeline_tree_ensemble_infer, pipeline_tree_ensemble_run,
+   NULL, NULL, NONE},
   {ML, "ZipMap", 1, 1, 1, 1, NULL, pipeline_identity_infer, pipeline_copy_run, NULL,
    "f[1,2] 0.25 0.75 { classlabels_int64s=[0,1] } => f[1,2] 0.25 0.75", NONE},
   {.name = NULL},

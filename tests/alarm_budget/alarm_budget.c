@@ -247,5 +247,5 @@ int main(int argc, char **argv)
     fprintf(stderr, "alarm_budget: %s\n", error->message);
     return 2;
   }
-  return options.power ? power_measure((guint64)options.seed) : measure_budget();
+  return options.power ? power_measure((guint64)options.seed, (const gchar *const *)options.laws) : measure_budget();
 }

@@ -91,11 +91,12 @@ static void print_finding(Finding *finding, gboolean ramp)
   printf(" |");
 }
 
-int power_measure(guint64 seed)
+int power_measure(guint64 seed, const gchar *const *laws)
 {
   printf("| change | reference | windows of 200 | 2,000 | 50,000 |\n| --- | --- | --- | --- | --- |\n");
   for (guint s = 0; s < G_N_ELEMENTS(shifts); s++)
     for (guint r = 0; r < G_N_ELEMENTS(references); r++) {
+      if (laws != NULL && !g_strv_contains(laws, law_names[shifts[s].law])) continue;
       Finding findings[N_LENGTHS] = {0};
       for (guint64 i = 0; i < RUNS; i++) run(&shifts[s], references[r], seed * 7919 + i * 31 + r, findings);
       printf("| %s | %u |", shifts[s].name, references[r]);

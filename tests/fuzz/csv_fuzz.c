@@ -1,9 +1,11 @@
-/* libFuzzer over the two readers of CSV: `make fuzz-csv`. The first byte chooses: a table, or a column as a stream. */
+/* libFuzzer over the two readers of CSV: `make fuzz-csv`. The first byte chooses: a table (and its
+ * column "a" as vectors), or a column as a stream. */
 #include <math.h>
 
 #include "daemon/number_stream.h"
 #include "drift/profile.h"
 #include "pipeline/csv.h"
+#include "pipeline/embedding.h"
 #include "tests/fuzz/fuzz_file.h"
 
 int LLVMFuzzerTestOneInput(const guint8 *data, size_t size);
@@ -47,6 +49,12 @@ int LLVMFuzzerTestOneInput(const guint8 *data, size_t size)
   g_autoptr(DriftTable) table = pipeline_csv_read(path, &error);
   g_assert((table == NULL) == (error != NULL));
   g_assert(error == NULL || g_utf8_validate(error->message, -1, NULL));
-  if (table != NULL) use_table(table);
+  if (table == NULL) return 0;
+  use_table(table);
+  guint n_columns = table->columns->len;
+  gboolean expanded = pipeline_embedding_expand(table, "a", "input", &error);
+  g_assert(expanded == (error == NULL) && (expanded || table->columns->len == n_columns));
+  g_assert(error == NULL || g_utf8_validate(error->message, -1, NULL));
+  use_table(table);
   return 0;
 }

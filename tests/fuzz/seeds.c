@@ -80,10 +80,16 @@ static void write_states(void)
   }
   g_autoptr(GBytes) grid_bytes = drift_grid_to_bytes(grid), bytes = drift_accumulator_to_bytes(accumulator),
                     label_bytes = drift_label_rows_to_bytes(label_rows, G_N_ELEMENTS(label_rows));
-  const guint8 plain = 3;
+  const guint8 plain = 5;
   write_frame("state", "grid", "KDGR", 0, grid_bytes);
   write_frame("state", "accumulator", "KDAC", 1, bytes);
   write_frame("state", "label-rows", "KDLR", 2, label_bytes);
+  g_autoptr(DriftTable) reference = state_world_table(200);
+  g_autoptr(DriftAccumulator) profile = drift_accumulator_from_table(grid, reference, NULL);
+  g_autoptr(DriftBaseline) baseline = drift_baseline_new(profile, reference, NULL);
+  g_autoptr(GBytes) both = drift_reference_to_bytes(profile, baseline), swings = drift_baseline_to_bytes(baseline);
+  write_frame("state", "reference", "KDRF", 3, both);
+  write_frame("state", "baseline", "KDBL", 4, swings);
   write_seed("state", "rows", &plain, 1, rows->data, rows->len);
 }
 

@@ -104,10 +104,46 @@ static void use_rows(const guint8 *data, gsize size)
   }
 }
 
+/* A profile with its baseline: what is read is written the same, and a verdict can be made with it. */
+static void use_reference(GBytes *bytes, gboolean framed_here)
+{
+  (void)framed_here;
+  g_autoptr(GError) error = NULL;
+  g_autoptr(DriftBaseline) baseline = NULL;
+  g_autoptr(DriftAccumulator) profile = drift_reference_from_bytes(known_grid, bytes, &baseline, &error);
+  g_assert((profile == NULL) == (error != NULL));
+  if (profile == NULL) return;
+  g_autoptr(GBytes) again = drift_reference_to_bytes(profile, baseline);
+  g_autoptr(DriftBaseline) reread = NULL;
+  g_autoptr(DriftAccumulator) same = drift_reference_from_bytes(known_grid, again, &reread, &error);
+  g_assert(same != NULL);
+  DriftWindowSettings settings;
+  drift_window_settings_init(&settings);
+  g_autoptr(DriftWindowVerdict) verdict =
+      drift_window_evaluate_with(profile, baseline, profile, NULL, 0, &settings, &error);
+  g_assert(verdict != NULL);
+}
+
+static void use_baseline(GBytes *bytes, gboolean framed_here)
+{
+  (void)framed_here;
+  g_autoptr(GError) error = NULL;
+  g_autoptr(DriftBaseline) baseline = drift_baseline_from_bytes(known_grid, bytes, &error);
+  g_assert((baseline == NULL) == (error != NULL));
+  if (baseline == NULL) return;
+  g_autoptr(DriftAccumulator) counts = drift_accumulator_new(known_grid);
+  g_autoptr(GBytes) both = drift_reference_to_bytes(counts, baseline);
+  use_reference(both, TRUE);
+}
+
 static const struct {
   const gchar *magic;
   void (*use)(GBytes *bytes, gboolean framed_here);
-} readers[] = {{"KDGR", use_grid}, {"KDAC", use_accumulator}, {"KDLR", use_label_rows}};
+} readers[] = {{"KDGR", use_grid},
+               {"KDAC", use_accumulator},
+               {"KDLR", use_label_rows},
+               {"KDRF", use_reference},
+               {"KDBL", use_baseline}};
 
 int LLVMFuzzerTestOneInput(const guint8 *data, size_t size)
 {

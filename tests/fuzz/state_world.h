@@ -5,6 +5,20 @@
 
 #include "drift/accumulator.h"
 
+static inline DriftTable *state_world_table(guint n_rows)
+{
+  DriftTable *table = drift_table_new();
+  DriftColumn *x = drift_table_add_column(table, "x", DRIFT_NUMERIC);
+  DriftColumn *g = drift_table_add_column(table, "g", DRIFT_CATEGORICAL);
+  const gchar *const groups[] = {"a", "b", "c"};
+  for (guint row = 0; row < n_rows; row++) {
+    drift_column_append_number(x, sin(row));
+    drift_column_append_text(g, groups[row * row % 3], -1);
+  }
+  table->n_rows = n_rows;
+  return table;
+}
+
 static inline DriftGrid *state_world_grid(void)
 {
   g_autoptr(DriftSchema) schema = drift_schema_new(DRIFT_TASK_BINARY, "y");
@@ -13,15 +27,7 @@ static inline DriftGrid *state_world_grid(void)
   drift_schema_add_class(schema, "0");
   drift_schema_add_class(schema, "1");
   schema->positive_class = 1;
-  g_autoptr(DriftTable) table = drift_table_new();
-  DriftColumn *x = drift_table_add_column(table, "x", DRIFT_NUMERIC);
-  DriftColumn *g = drift_table_add_column(table, "g", DRIFT_CATEGORICAL);
-  const gchar *const groups[] = {"a", "b", "c"};
-  for (guint row = 0; row < 60; row++) {
-    drift_column_append_number(x, sin(row));
-    drift_column_append_text(g, groups[row * row % 3], -1);
-  }
-  table->n_rows = 60;
+  g_autoptr(DriftTable) table = state_world_table(60);
   DriftGrid *grid = drift_grid_new(schema, table, 8, NULL);
   g_assert(grid != NULL);
   return grid;

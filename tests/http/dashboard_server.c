@@ -131,17 +131,19 @@ static void add_incidents(RegistryStore *store)
                                           "[{\"feature\": \"salary\", \"test\": \"ks\", \"effect\": 0.31, "
                                           "\"p_adjusted\": 8.3e-7, \"n_reference\": 4000, \"n_window\": 1000}]}"};
   check(registry_incident_put(store, &closed, &error), error);
-  RegistryIncident open = {.id = (gchar *)"loan/bias/38",
-                           .model = (gchar *)"loan",
-                           .kind = (gchar *)"bias",
-                           .state = (gchar *)"open",
-                           .opened_at = BEGIN + 39 * WINDOW_US,
-                           .updated_at = BEGIN + 39 * WINDOW_US,
-                           .verdict = (gchar *)"loan/performance/38",
-                           .summary = (gchar *)"disparate impact .788 of group A&B against C <script>alert(1)</script>",
-                           .body =
-                               (gchar *)"{\"causes\": [{\"text\": \"disparate impact .788 [.710, .860], group = A&B "
-                                        "(n = 312) against C (n = 688)\"}]}"};
+  RegistryIncident open = {
+      .id = (gchar *)"loan/bias/38",
+      .model = (gchar *)"loan",
+      .kind = (gchar *)"bias",
+      .state = (gchar *)"open",
+      .opened_at = BEGIN + 39 * WINDOW_US,
+      .updated_at = BEGIN + 39 * WINDOW_US,
+      .verdict = (gchar *)"loan/performance/38",
+      .summary = (gchar *)"disparate impact .788 of group A&B against C <script>alert(1)</script>",
+      .body = (gchar *)"{\"slices\": [{\"kind\": \"loss\", \"text\": \"group = A&B and age > 60: mean loss 0.41 "
+                       "against 0.12 of rows that meet only one of the two\"}], "
+                       "\"causes\": [{\"text\": \"disparate impact .788 [.710, .860], group = A&B "
+                       "(n = 312) against C (n = 688)\"}]}"};
   check(registry_incident_put(store, &open, &error), error);
 }
 

@@ -61,15 +61,15 @@ def write_ratchet(results):
 def operator_lines(results, operators):
     """The table of README: rows that describe several operator sets are one line."""
     rows = collections.OrderedDict()
-    for name, since, tier, backends, widened, tolerance in operators:
-        rows.setdefault(name, []).append((since, tier, backends, widened, tolerance))
-    yield "| operator | from set | tier | own kernel in | also as | backward within | node cases right of all |"
-    yield "| --- | --- | --- | --- | --- | --- | --- |"
+    for name, *columns in operators:
+        rows.setdefault(name, []).append(columns)
+    yield ("| operator | from set | tier | own forward | own training | computed in a wider type | backward within | "
+           "node cases right of all |")
+    yield "| --- | --- | --- | --- | --- | --- | --- | --- |"
     for name, versions in sorted(rows.items(), key=lambda item: item[0].lower()):
-        _, tier, backends, widened, tolerance = versions[0]
         sets = ", ".join(version[0] for version in versions)
         count = f"{results.lowest(name)} of {results.all[name]}" if results.all[name] else "–"
-        yield f"| {name} | {sets} | {tier} | {backends} | {widened} | {tolerance} | {count} |"
+        yield "| " + " | ".join([name, sets, *versions[0][1:], count]) + " |"
     refused = [f"{name} {results.lowest(name)} of {results.all[name]}" for name in sorted(results.all)
                if not name.startswith("kind:") and name not in rows]
     yield ""

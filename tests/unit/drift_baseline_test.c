@@ -124,6 +124,33 @@ START_TEST(dependence_is_measured)
 }
 END_TEST
 
+/* Of 60 persistent columns in 500 rows some look independent by chance; the others say that they are not. */
+START_TEST(columns_share_their_evidence)
+{
+  enum { COLUMNS = 60 };
+  generator_state = 11;
+  g_autoptr(DriftSchema) schema = drift_schema_new(DRIFT_TASK_REGRESSION, "");
+  g_autoptr(DriftTable) table = drift_table_new();
+  for (guint i = 0; i < COLUMNS; i++) {
+    g_autofree gchar *name = g_strdup_printf("x%u", i);
+    drift_schema_add_feature(schema, name, DRIFT_NUMERIC, FALSE, TRUE);
+    DriftColumn *column = drift_table_add_column(table, name, DRIFT_NUMERIC);
+    double value = next_normal();
+    for (guint row = 0; row < 500; row++) {
+      value = .5 * value + sqrt(.75) * next_normal();
+      drift_column_append_number(column, value);
+    }
+  }
+  table->n_rows = 500;
+  g_autoptr(DriftGrid) grid = drift_grid_new(schema, table, 0, NULL);
+  g_autoptr(DriftAccumulator) profile = drift_accumulator_from_table(grid, table, NULL);
+  g_autoptr(DriftBaseline) baseline = drift_baseline_new(profile, table, NULL);
+  double least = INFINITY;
+  for (guint i = 0; i < COLUMNS; i++) least = fmin(least, drift_baseline_get_inflation(baseline, i, 200));
+  ck_assert_double_gt(least, 1.1);
+}
+END_TEST
+
 START_TEST(shuffled_rows_show_none)
 {
   World world;
@@ -307,7 +334,6 @@ START_TEST(sums_have_the_last_windows)
   world_init(&world, 100, 9);
   reference_init_take(&reference, make_table(&world, 200));
   g_autoptr(DriftHorizon) horizon = drift_horizon_new(reference.grid);
-  g_autoptr(DriftAccumulator) window = drift_accumulator_new(reference.grid);
   guint64 rows[64] = {0};
   for (guint round = 0; round < 2; round++) { /* after a reset as from the start */
     for (guint i = 0; i < 64; i++) {
@@ -358,6 +384,7 @@ int main(void)
   TCase *tests = tcase_create("baseline");
   tcase_set_timeout(tests, 120);
   tcase_add_test(tests, dependence_is_measured);
+  tcase_add_test(tests, columns_share_their_evidence);
   tcase_add_test(tests, shuffled_rows_show_none);
   tcase_add_test(tests, a_sorted_reference_is_no_baseline);
   tcase_add_test(tests, windows_of_dependent_rows_are_rejected_as_often_as_stated);

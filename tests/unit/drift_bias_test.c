@@ -170,6 +170,24 @@ START_TEST(where_there_is_none_the_reason_is_said)
 }
 END_TEST
 
+/* The grid's first group stays the reference in a window where another is larger; below minimum_group the next one is.
+ */
+START_TEST(the_reference_does_not_change_with_the_window)
+{
+  g_autoptr(DriftGrid) grid = make_grid(DRIFT_TASK_BINARY, TRUE);
+  DriftWindowSettings settings;
+  drift_window_settings_init(&settings);
+  for (guint n = 20; n <= 40; n += 20) {
+    g_autoptr(GArray) rows = g_array_new(FALSE, FALSE, sizeof(DriftLabelRow));
+    add_rows(rows, n, 0, 0, 1, 1);
+    add_rows(rows, 100, 1, 0, 1, 1);
+    g_autoptr(DriftWindowVerdict) verdict = evaluate(grid, rows, &settings);
+    ck_assert_str_eq(find(verdict, "selection_rate", "race", "b")->reference_group, n < 30 ? "b" : "a");
+    ck_assert((find(verdict, "selection_rate", "race", "a") == NULL) == (n < 30));
+  }
+}
+END_TEST
+
 /* Peer mistake 5: the reference group's TPR without a positive is undefined, and says whose. */
 START_TEST(an_empty_denominator_names_its_side)
 {
@@ -428,6 +446,7 @@ int main(void)
   tcase_add_test(tests, crossing_finds_what_single_attributes_hide);
   tcase_add_test(tests, every_metric_is_that_of_the_fairness_table);
   tcase_add_test(tests, where_there_is_none_the_reason_is_said);
+  tcase_add_test(tests, the_reference_does_not_change_with_the_window);
   tcase_add_test(tests, an_empty_denominator_names_its_side);
   tcase_add_test(tests, a_fair_model_is_left_alone_and_an_unfair_one_is_found);
   tcase_add_test(tests, findings_name_their_groups_and_the_alarm_is_at_alpha);

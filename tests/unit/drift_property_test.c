@@ -308,7 +308,7 @@ static void check_null(const DriftTwoSampleMethod *method, gboolean numeric)
   guint64 state = 2026;
   g_autoptr(GHashTable) options = few_permutations(method, "199");
   for (guint run = 0; run < NULL_RUNS; run++) {
-    guint n = 40 + below(&state, 80), m = 40 + below(&state, 80), k = two_cells_only ? 2 : 2 + below(&state, 9);
+    guint n = 40 + below(&state, 40), m = 40 + below(&state, 40), k = two_cells_only ? 2 : 2 + below(&state, 9);
     g_autoptr(DriftSample) a = numeric ? random_sample(&state, run % 3, n) : NULL;
     g_autoptr(DriftSample) b = numeric ? random_sample(&state, run % 3, m) : NULL;
     g_autoptr(DriftCategoryCounts) counts = numeric ? NULL : random_counts(&state, k, 4 * n, 4 * m);

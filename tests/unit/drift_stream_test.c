@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "drift/bytes_internal.h"
 #include "drift/detector.h"
 
 static guint64 generator_state;
@@ -291,6 +292,44 @@ START_TEST(auto_budget_sets_the_threshold)
 }
 END_TEST
 
+/* A fluke that alarms, the old level again, and soon a true change of the fluke's direction: the old rows are still
+ * the reference. A reference of the rows since the fluke alone finds it in fewer series. */
+START_TEST(auto_sees_a_change_soon_after_a_false_alarm)
+{
+  g_autoptr(DriftDetector) detector = make_detector("auto", NULL, NULL);
+  guint found = 0;
+  for (guint64 seed = 1; seed <= 40; seed++) {
+    drift_detector_reset(detector);
+    generator_state = seed;
+    for (guint row = 0; row < 4000; row++) drift_detector_update(detector, next_normal());
+    for (guint row = 0; row < 100; row++)
+      if (drift_detector_update(detector, next_normal() + 1) == DRIFT_SIGNAL_DRIFT) break;
+    for (guint row = 0; row < 120; row++) drift_detector_update(detector, next_normal());
+    gboolean told = FALSE;
+    for (guint row = 0; row < 300; row++)
+      told = drift_detector_update(detector, next_normal() + .6) == DRIFT_SIGNAL_DRIFT || told;
+    found += told;
+  }
+  ck_assert_msg(found >= 38, "%u of 40", found);
+}
+END_TEST
+
+START_TEST(auto_state_of_the_first_format_is_refused)
+{
+  GByteArray *raw = g_byte_array_new();
+  drift_put_string(raw, "auto");
+  const double options[] = {.1, 10000, 200, 0};
+  for (guint i = 0; i < G_N_ELEMENTS(options); i++) drift_put_double(raw, options[i]);
+  for (guint i = 0; i < 400; i++) drift_put_u8(raw, 0);
+  g_autoptr(GBytes) bytes = drift_frame_pack("KDDT", 1, raw);
+  g_byte_array_unref(raw);
+  g_autoptr(GError) error = NULL;
+  g_autoptr(DriftDetector) detector = drift_detector_from_bytes(bytes, &error);
+  ck_assert_ptr_null(detector);
+  ck_assert_ptr_nonnull(strstr(error->message, "start it anew"));
+}
+END_TEST
+
 int main(void)
 {
   Suite *suite = suite_create("drift_stream");
@@ -310,6 +349,8 @@ int main(void)
   tcase_add_test(tests, auto_keeps_trifles_silent);
   tcase_add_test(tests, auto_takes_constants_and_sees_them_end);
   tcase_add_test(tests, auto_budget_sets_the_threshold);
+  tcase_add_test(tests, auto_sees_a_change_soon_after_a_false_alarm);
+  tcase_add_test(tests, auto_state_of_the_first_format_is_refused);
   suite_add_tcase(suite, tests);
   SRunner *runner = srunner_create(suite);
   srunner_run_all(runner, CK_NORMAL);

@@ -133,6 +133,19 @@ START_TEST(without_alpha_nothing_is_audited)
 }
 END_TEST
 
+START_TEST(an_audit_that_is_not_possible_says_why)
+{
+  begin(_i, AUDIT "    alarm: {minimum_group: 5000}\n", 500);
+  feed(20, 1);
+  ck_assert_int_eq(count("SELECT count(*) FROM incident WHERE kind = 'bias'"), 0);
+  ck_assert_int_eq(
+      count("SELECT count(*) FROM verdict WHERE id LIKE 'm/label/%' AND body LIKE "
+            "'%\"undefined\":\"no bias audit: no sensitive feature has two groups of minimum_group rows%'"),
+      20);
+  end();
+}
+END_TEST
+
 /* A leader that dies after every pane decides as one that never does. */
 START_TEST(a_restart_changes_nothing)
 {
@@ -242,6 +255,7 @@ int main(void)
                                 a_forged_audit_is_noticed,
                                 a_fair_version_opens_none,
                                 without_alpha_nothing_is_audited,
+                                an_audit_that_is_not_possible_says_why,
                                 a_restart_changes_nothing,
                                 a_new_version_begins_without_evidence,
                                 other_settings_begin_another_audit,

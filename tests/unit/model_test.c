@@ -262,7 +262,8 @@ START_TEST(test_refusals)
   onnx_graph_add_node(exotic, "", "Mul", "q,z", "r");
   onnx_graph_add_output(exotic, "r", ONNX_TYPE_FLOAT, "N,3");
   ck_assert_ptr_eq(load(exotic, schema, &error), NULL);
-  assert_error(error, PIPELINE_ERROR_UNSUPPORTED, "RandomNormalLike (set 17), SequenceInsert (set 17)");
+  assert_error(error, PIPELINE_ERROR_UNSUPPORTED,
+               "RandomNormalLike (set 17: random numbers), SequenceInsert (set 17: sequences)");
   error = NULL;
   drift_schema_add_feature(schema, "extra", DRIFT_NUMERIC, FALSE, TRUE);
   ck_assert_ptr_eq(load(linear("Softmax", "y", 3), schema, &error), NULL);

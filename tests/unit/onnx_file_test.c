@@ -113,7 +113,7 @@ static const float numbers[4] = {1, 2, 3, 4};
 START_TEST(test_reads_beside)
 {
   GError *error = NULL;
-  g_autofree gchar *data = put("w.bin", numbers, sizeof numbers);
+  g_free(put("w.bin", numbers, sizeof numbers));
   g_autofree gchar *path = put_model((const gchar *[]){"location", "w.bin", "offset", "4", "length", "8", NULL});
   g_autoptr(GBytes) bytes = onnx_file_read(path, NULL, &error);
   ck_assert_msg(bytes != NULL, "%s", error != NULL ? error->message : "");
@@ -184,7 +184,7 @@ END_TEST
 START_TEST(test_limits)
 {
   OnnxLimits limits = ONNX_LIMITS_INIT;
-  g_autofree gchar *data = put("w.bin", numbers, sizeof numbers);
+  g_free(put("w.bin", numbers, sizeof numbers));
   g_autofree gchar *path = put_model((const gchar *[]){"location", "w.bin", "offset", "0", "length", "8", NULL});
   g_autoptr(GBytes) whole = onnx_file_read(path, &limits, NULL);
   ck_assert_ptr_nonnull(whole);
