@@ -238,7 +238,7 @@ def fixture_cases(folder):
         if not name.endswith(".onnx"):
             continue
         if not os.path.exists(os.path.join(folder, name[:-5] + ".json")):
-            continue  # images: no rows of a table; tests/train has them
+            continue  # images: no rows of a table
         about = json.load(open(os.path.join(folder, name[:-5] + ".json")))
         rows = np.array(about["rows"], dtype=np.float32)
         model = open(os.path.join(folder, name), "rb").read()
