@@ -24,9 +24,14 @@ DriftAccumulator *drift_accumulator_new(DriftGrid *grid)
     drift_counts_init(&accumulator->tallies[i].counts, drift_quantity_n_cells(&grid->quantities[i]));
     drift_moments_init(&accumulator->tallies[i].moments);
   }
-  accumulator->places = g_new0(DriftPlace, grid->n_quantities);
+  guint n = grid->n_quantities + grid->n_quantities % 2; /* they are taken in pairs */
+  accumulator->numbers = g_new0(double, n);
+  accumulator->steps = g_new0(double, n);
+  accumulator->cells = g_new0(gint32, n);
+#ifdef __x86_64__
+  accumulator->wide = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
+#endif
   drift_counts_init(&accumulator->joint, grid->joint.n * DRIFT_JOINT_CELLS);
-  accumulator->joint_at = g_new0(guint16, grid->joint.n);
   accumulator->versions = g_array_new(FALSE, TRUE, sizeof(DriftVersionTally));
   g_array_set_clear_func(accumulator->versions, version_clear);
   return accumulator;
@@ -37,9 +42,10 @@ void drift_accumulator_free(DriftAccumulator *accumulator)
   if (accumulator == NULL) return;
   for (guint i = 0; i < accumulator->grid->n_quantities; i++) drift_counts_clear(&accumulator->tallies[i].counts);
   g_free(accumulator->tallies);
-  g_free(accumulator->places);
+  g_free(accumulator->numbers);
+  g_free(accumulator->steps);
+  g_free(accumulator->cells);
   drift_counts_clear(&accumulator->joint);
-  g_free(accumulator->joint_at);
   g_array_unref(accumulator->versions);
   drift_grid_unref(accumulator->grid);
   g_free(accumulator);
@@ -55,43 +61,6 @@ void drift_accumulator_reset(DriftAccumulator *accumulator)
     drift_counts_reset(&accumulator->tallies[i].counts);
     drift_moments_init(&accumulator->tallies[i].moments);
   }
-}
-
-/* number is finite. */
-static void add_moments(DriftMoments *moments, const DriftBins *bins, double number)
-{
-  gint64 q = drift_bins_quantise(bins, number);
-  moments->n++;
-  moments->sum += q;
-  moments->sum_of_squares += (DriftInt128)q * q;
-  number += 0.0; /* one spelling of zero, whatever the order of events */
-  if (number < moments->minimum) moments->minimum = number;
-  if (number > moments->maximum) moments->maximum = number;
-}
-
-/* Cell of a number, NaN: missing. */
-static guint locate_number(const DriftQuantity *quantity, double number)
-{
-  return isnan(number) ? drift_quantity_missing(quantity) : drift_bins_find(quantity->bins, number);
-}
-
-static guint odd_cell(const DriftQuantity *quantity, const DriftValue *value)
-{
-  if (value->kind == DRIFT_VALUE_MISSING) return drift_quantity_missing(quantity);
-  gint code = quantity->kind == DRIFT_CATEGORICAL ? drift_categories_find(quantity->categories, value) : -1;
-  return code < 0 ? drift_quantity_unseen(quantity) : (guint)code;
-}
-
-static void locate_value(DriftPlace *place, const DriftQuantity *quantity, const DriftValue *value)
-{
-  double number = NAN;
-  gboolean is_number = FALSE;
-  if (quantity->kind == DRIFT_NUMERIC) {
-    is_number = G_LIKELY(value->kind == DRIFT_VALUE_NUMBER) || drift_value_to_number(value, &number);
-    if (value->kind == DRIFT_VALUE_NUMBER) number = value->number;
-  }
-  place->cell = is_number ? locate_number(quantity, number) : odd_cell(quantity, value);
-  place->number = is_number ? number : NAN;
 }
 
 /* Index of the first kept version >= version. */
@@ -156,68 +125,6 @@ DriftVersionTally *drift_accumulator_version_tally(DriftAccumulator *accumulator
   return insert_version(accumulator, position, wanted);
 }
 
-/* The cell of each pair from the places of its two quantities. */
-static void locate_pairs(DriftAccumulator *accumulator)
-{
-  const DriftGridPairs *joint = &accumulator->grid->joint;
-  const DriftPlace *places = accumulator->places;
-  for (guint i = 0; i < joint->n; i++) {
-    const DriftGridPair *pair = &joint->pairs[i];
-    guint first = pair->first_part[places[pair->first].cell], second = pair->second_part[places[pair->second].cell];
-    accumulator->joint_at[i] = (guint16)(i * DRIFT_JOINT_CELLS + first * DRIFT_MAX_PARTS + second);
-  }
-}
-
-static void count_pairs(DriftAccumulator *accumulator)
-{
-  DriftCounts *joint = &accumulator->joint;
-  const guint16 *at = accumulator->joint_at;
-  guint n = accumulator->grid->joint.n, done = 0;
-  if (G_LIKELY(joint->width == 2)) {
-    guint16 *narrow = joint->cells;
-    for (; done < n && G_LIKELY(narrow[at[done]] < G_MAXUINT16); done++) narrow[at[done]]++;
-  }
-  for (; done < n; done++) drift_counts_add(joint, at[done], 1);
-}
-
-void drift_accumulator_locate(DriftAccumulator *accumulator, const DriftEvent *event)
-{
-  const DriftGrid *grid = accumulator->grid;
-  DriftPlace *places = accumulator->places, *outputs = places + grid->n_features;
-  for (guint i = 0; i < grid->n_features; i++) locate_value(&places[i], &grid->quantities[i], &event->features[i]);
-
-  const DriftQuantity *quantities = grid->quantities + grid->n_features;
-  locate_value(&outputs[DRIFT_OUTPUT_PREDICTION], &quantities[DRIFT_OUTPUT_PREDICTION], &event->prediction);
-  outputs[DRIFT_OUTPUT_SCORE] =
-      (DriftPlace){locate_number(&quantities[DRIFT_OUTPUT_SCORE], event->score), event->score};
-  outputs[DRIFT_OUTPUT_LATENCY] =
-      (DriftPlace){locate_number(&quantities[DRIFT_OUTPUT_LATENCY], event->latency_ms), event->latency_ms};
-  locate_pairs(accumulator);
-  accumulator->located_version = event->version;
-}
-
-void drift_accumulator_count(DriftAccumulator *accumulator)
-{
-  const DriftGrid *grid = accumulator->grid;
-  const DriftPlace *places = accumulator->places, *outputs = places + grid->n_features;
-  DriftTally *tallies = accumulator->tallies;
-  for (guint i = 0; i < grid->n_quantities; i++) {
-    drift_counts_increment(&tallies[i].counts, places[i].cell);
-    if (isfinite(places[i].number)) add_moments(&tallies[i].moments, grid->quantities[i].bins, places[i].number);
-  }
-  count_pairs(accumulator);
-  DriftVersionTally *version = drift_accumulator_version_tally(accumulator, accumulator->located_version);
-  drift_counts_increment(&version->predictions, outputs[DRIFT_OUTPUT_PREDICTION].cell);
-  drift_counts_increment(&version->scores, outputs[DRIFT_OUTPUT_SCORE].cell);
-  accumulator->n_events++;
-}
-
-void drift_accumulator_add(DriftAccumulator *accumulator, const DriftEvent *event)
-{
-  drift_accumulator_locate(accumulator, event);
-  drift_accumulator_count(accumulator);
-}
-
 static void merge_moments(DriftMoments *into, const DriftMoments *from)
 {
   into->n += from->n;
@@ -264,10 +171,12 @@ guint64 drift_accumulator_get_count(const DriftAccumulator *accumulator)
 
 gsize drift_accumulator_get_memory(const DriftAccumulator *accumulator)
 {
-  gsize bytes = sizeof *accumulator + accumulator->grid->n_quantities * (sizeof(DriftTally) + sizeof(DriftPlace));
+  guint n = accumulator->grid->n_quantities;
+  gsize bytes = sizeof *accumulator + n * sizeof(DriftTally);
+  bytes += (n + n % 2) * (sizeof *accumulator->numbers + sizeof *accumulator->steps + sizeof *accumulator->cells);
   for (guint i = 0; i < accumulator->grid->n_quantities; i++)
     bytes += drift_counts_memory(&accumulator->tallies[i].counts);
-  bytes += drift_counts_memory(&accumulator->joint) + accumulator->grid->joint.n * sizeof *accumulator->joint_at;
+  bytes += drift_counts_memory(&accumulator->joint);
   for (guint i = 0; i < accumulator->versions->len; i++) {
     const DriftVersionTally *version = &g_array_index(accumulator->versions, DriftVersionTally, i);
     bytes += sizeof *version + drift_counts_memory(&version->predictions) + drift_counts_memory(&version->scores);

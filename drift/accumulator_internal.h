@@ -27,19 +27,16 @@ typedef struct {
   DriftCounts predictions, scores;
 } DriftVersionTally;
 
-/* Where a value belongs. */
-typedef struct {
-  guint cell;
-  double number; /* for the moments; not finite: none */
-} DriftPlace;
-
 struct _DriftAccumulator {
   DriftGrid *grid;
   guint64 n_events;
   DriftTally *tallies; /* [grid->n_quantities] */
-  DriftPlace *places;  /* [grid->n_quantities] of the event located last */
   DriftCounts joint;   /* DRIFT_JOINT_CELLS cells a pair of the grid */
-  guint16 *joint_at;   /* [grid->joint.n] cells of the event located last */
+  /* Of the event located last: of each quantity (and one more where they are odd) its number, NaN or infinite when it
+   * adds nothing to the moments; its fixed point before the fraction is cut off; the cell it is counted in. */
+  double *numbers, *steps;
+  gint32 *cells;
+  gboolean wide; /* this processor compares four numbers at once */
   gint64 located_version;
   GArray *versions;   /* of DriftVersionTally, ascending by version */
   guint last_version; /* index found last: a cache, not contents */

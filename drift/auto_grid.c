@@ -122,7 +122,7 @@ static double binary_ratio(double ones1, double n1, double ones2, double n2)
 static double log_ratio(const AutoGrid *grid, guint j, guint64 length, double *n_e)
 {
   const AutoPrefix *prefix = &grid->prefixes[j][length % AUTO_SLOTS];
-  double k = ldexp((double)length, (int)j), n = (double)grid->n, w = n - k;
+  double k = (double)(gint64)(length << j), n = (double)(gint64)grid->n, w = n - k;
   double difference = (grid->sum - prefix->sum) / w - prefix->mean, rows = k * w / n;
   double precision = k < (double)grid->ceiling_n ? grid->ceilings[j] : prefix->precision;
   double mean = grid->sum / n;
@@ -162,7 +162,7 @@ static void evaluate(AutoGrid *grid, guint j)
     double n_e, ratio = log_ratio(grid, j, length - i, &n_e);
     if (ratio > SMALL_RATIO) sum += bayes_factor(MIN(ratio, LARGEST_RATIO), n_e);
   }
-  grid->level_sums[j] = ldexp(sum, (int)j);
+  grid->level_sums[j] = sum * (double)(G_GINT64_CONSTANT(1) << j);
 }
 
 static void keep_prefix(AutoGrid *grid)

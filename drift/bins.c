@@ -5,18 +5,17 @@
 
 #define MAX_CELLS 4096
 
-/* The uniform cells span the middle 31/32 of the edges: edges are quantiles, so one outlier cannot stretch the cells.
- */
-static void place_cells(DriftBins *bins)
+/* Uniform cells that leave out the outermost edges / tail on either side, so that one outlier cannot stretch them. */
+static void place_cells(DriftBins *bins, guint n_cells, guint tail)
 {
   guint n = bins->n_edges;
-  bins->n_cells = n < 2 ? 1 : CLAMP(2 * n, 256, MAX_CELLS);
-  bins->last_cell = bins->n_cells - 1;
+  bins->n_cells = n_cells;
+  bins->last_cell = n_cells - 1;
   bins->low = 0;
   bins->scale = 0;
   if (n < 2) return;
-  double low = bins->edges[n / 64], high = bins->edges[n - 1 - n / 64];
-  double scale = bins->n_cells / (high - low);
+  double low = bins->edges[n / tail], high = bins->edges[n - 1 - n / tail];
+  double scale = n_cells / (high - low);
   bins->low = isfinite(low) ? low : 0;
   bins->scale = isfinite(scale) && isfinite(low) ? scale : 0;
 }
@@ -25,6 +24,39 @@ static guint cell_of(const DriftBins *bins, double x)
 {
   double position = (x - bins->low) * bins->scale;
   return position > 0 ? (guint)(position < bins->last_cell ? position : bins->last_cell) : 0;
+}
+
+/* Bins that the scan from their cell's hint does not reach. */
+static guint n_beyond_scan(const DriftBins *bins)
+{
+  guint beyond = 0, cell = 0, first = 0;
+  for (guint edge = 0; edge < bins->n_edges; edge++) {
+    guint own = cell_of(bins, bins->edges[edge]);
+    if (own != cell) first = edge;
+    cell = own;
+    beyond += edge - first >= DRIFT_BINS_SCAN;
+  }
+  return beyond;
+}
+
+/* Bins are about equally frequent, and a value in one beyond the scan costs several of the others: of a few spans and
+ * sizes the one with fewest such bins, larger tables only if that saves one bin in WORTH. */
+#define WORTH 128
+static void choose_cells(DriftBins *bins)
+{
+  static const guint tails[] = {64, 128, 256, 512};
+  guint n = bins->n_edges, fewest = G_MAXUINT, best_cells = 1, best_tail = tails[0];
+  for (guint factor = 2; n >= 2 && factor <= 4; factor *= 2)
+    for (guint i = 0; i < G_N_ELEMENTS(tails); i++) {
+      guint n_cells = CLAMP(factor * n, 256, MAX_CELLS);
+      place_cells(bins, n_cells, tails[i]);
+      guint beyond = n_beyond_scan(bins), worth = n_cells > best_cells ? n / WORTH : 0;
+      if (fewest != G_MAXUINT && beyond + worth >= fewest) continue;
+      fewest = beyond;
+      best_cells = n_cells;
+      best_tail = tails[i];
+    }
+  place_cells(bins, best_cells, best_tail);
 }
 
 static void fill_hints(DriftBins *bins)
@@ -64,7 +96,7 @@ DriftBins *drift_bins_new(const double *edges, guint n_edges)
   bins->n_edges = n_edges;
   bins->edges = g_new(double, n_edges + DRIFT_BINS_SCAN);
   for (guint i = 0; i < n_edges + DRIFT_BINS_SCAN; i++) bins->edges[i] = i < n_edges ? edges[i] : INFINITY;
-  place_cells(bins);
+  choose_cells(bins);
   fill_hints(bins);
   place_fixed_point(bins);
   return bins;
@@ -78,11 +110,11 @@ void drift_bins_free(DriftBins *bins)
   g_free(bins);
 }
 
-guint drift_bins_search(const DriftBins *bins, double x, guint low, guint high)
+guint drift_edges_search(const double *edges, double x, guint low, guint high)
 {
   while (low < high) {
     guint middle = low + (high - low) / 2;
-    if (bins->edges[middle] < x)
+    if (edges[middle] < x)
       low = middle + 1;
     else
       high = middle;

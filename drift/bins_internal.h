@@ -10,6 +10,9 @@
 #include <glib.h>
 #include <math.h>
 #include <string.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 G_BEGIN_DECLS
 
@@ -35,29 +38,81 @@ static inline guint drift_bins_n(const DriftBins *bins)
   return bins->n_edges + 1;
 }
 
-/* The number of edges below x, which is known to be in [low, high]. */
-guint drift_bins_search(const DriftBins *bins, double x, guint low, guint high);
-
 #define DRIFT_BINS_SCAN 4 /* edges looked at without a branch; so many +infinities follow the last edge */
 
-/* Two doubles that are compared at once. */
+/* Two doubles at once. */
 typedef double DriftPair __attribute__((vector_size(16)));
 
-/* The bin of x (not NaN). Edges of later cells are above x, so counting past the cell's own edges does no harm, and the
- * common case has no branch that depends on the data. */
+/* a > b ? a : b and a < b ? a : b of each lane, b where one is NaN: one instruction, no branch. */
+static inline DriftPair drift_pair_larger(DriftPair a, DriftPair b)
+{
+#ifdef __SSE2__
+  return _mm_max_pd(a, b);
+#else
+  return (DriftPair){a[0] > b[0] ? a[0] : b[0], a[1] > b[1] ? a[1] : b[1]};
+#endif
+}
+static inline DriftPair drift_pair_smaller(DriftPair a, DriftPair b)
+{
+#ifdef __SSE2__
+  return _mm_min_pd(a, b);
+#else
+  return (DriftPair){a[0] < b[0] ? a[0] : b[0], a[1] < b[1] ? a[1] : b[1]};
+#endif
+}
+
+/* `size` (not negative) with the sign of `sign`. */
+static inline DriftPair drift_pair_signed(DriftPair size, DriftPair sign)
+{
+#ifdef __SSE2__
+  return _mm_or_pd(_mm_and_pd(_mm_set1_pd(-0.0), sign), size);
+#else
+  return (DriftPair){copysign(size[0], sign[0]), copysign(size[1], sign[1])};
+#endif
+}
+
+/* What a look-up reads beside its constants. */
+typedef struct {
+  const double *edges;
+  const guint16 *hints;
+} DriftEdges;
+
+/* The number of edges below x, which is known to be in [low, high]. */
+guint drift_edges_search(const double *edges, double x, guint low, guint high);
+
+static inline guint drift_bins_search(const DriftBins *bins, double x, guint low, guint high)
+{
+  return drift_edges_search(bins->edges, x, low, high);
+}
+
+/* The bin of x (not NaN), which lies in hint cell `cell`. Edges of later cells are above x, so counting past the cell's
+ * own edges does no harm, and the common case has no branch that depends on the data. */
+static inline guint drift_edges_find(DriftEdges bins, double x, guint cell)
+{
+  guint low = bins.hints[cell];
+  DriftPair first, second, pair = {x, x};
+  memcpy(&first, bins.edges + low, sizeof first);
+  memcpy(&second, bins.edges + low + 2, sizeof second);
+#ifdef __SSE2__
+  /* A bit for each edge below, which are the first ones. */
+  __m128 both = _mm_shuffle_ps(_mm_castpd_ps(_mm_cmplt_pd(first, pair)), _mm_castpd_ps(_mm_cmplt_pd(second, pair)),
+                               _MM_SHUFFLE(2, 0, 2, 0));
+  guint below = (guint)__builtin_ctz(~(guint)_mm_movemask_ps(both));
+#else
+  __typeof__(first < pair) minus = (first < pair) + (second < pair); /* -1 for each edge below */
+  guint below = (guint) - (minus[0] + minus[1]);
+#endif
+  if (G_LIKELY(below < DRIFT_BINS_SCAN)) return low + below;
+  return drift_edges_search(bins.edges, x, low + below, bins.hints[cell + 1]);
+}
+
+/* The bin of x (not NaN). */
 static inline guint drift_bins_find(const DriftBins *bins, double x)
 {
   double position = (x - bins->low) * bins->scale;
   position = position > 0 ? position : 0;
   guint cell = (guint)(gint)(position < bins->last_cell ? position : bins->last_cell);
-  guint low = bins->hints[cell];
-  DriftPair first, second, pair = {x, x};
-  memcpy(&first, bins->edges + low, sizeof first);
-  memcpy(&second, bins->edges + low + 2, sizeof second);
-  __typeof__(first < pair) minus = (first < pair) + (second < pair); /* -1 for each edge below */
-  guint below = (guint) - (minus[0] + minus[1]);
-  if (G_LIKELY(below < DRIFT_BINS_SCAN)) return low + below;
-  return drift_bins_search(bins, x, low + below, bins->hints[cell + 1]);
+  return drift_edges_find((DriftEdges){bins->edges, bins->hints}, x, cell);
 }
 
 /* Fixed point of a finite x: the reference's span is about 2^31 units; clamped to +-2^47 (65,536 spans), so that sums

@@ -54,6 +54,19 @@ void drift_counts_add(DriftCounts *counts, guint cell, guint64 amount)
   set(counts, cell, after);
 }
 
+void drift_counts_increment_wide(DriftCounts *counts, guint cell)
+{
+  if (counts->width == 4) {
+    guint32 *wide = (guint32 *)counts->cells + cell;
+    if (G_LIKELY(*wide != G_MAXUINT32)) {
+      (*wide)++;
+      return;
+    }
+  }
+  if (counts->width == 2) ((guint16 *)counts->cells)[cell] = G_MAXUINT16;
+  drift_counts_add(counts, cell, 1);
+}
+
 /* The usual case without a test a cell; FALSE with nothing changed when a sum needs more bits. */
 static gboolean merge_narrow(guint16 *into, const guint16 *from, guint n_cells)
 {

@@ -28,22 +28,13 @@ void drift_counts_add(DriftCounts *counts, guint cell, guint64 amount);
 void drift_counts_merge(DriftCounts *into, const DriftCounts *from); /* same n_cells */
 gsize drift_counts_memory(const DriftCounts *counts);
 
+/* One more in a cell that is not 16 bits wide, or that overflowed to 0. */
+void drift_counts_increment_wide(DriftCounts *counts, guint cell);
 static inline void drift_counts_increment(DriftCounts *counts, guint cell)
 {
-  if (G_LIKELY(counts->width == 2)) {
-    guint16 *narrow = counts->cells;
-    if (G_LIKELY(narrow[cell] < G_MAXUINT16)) {
-      narrow[cell]++;
-      return;
-    }
-  } else if (counts->width == 4) {
-    guint32 *wide = counts->cells;
-    if (G_LIKELY(wide[cell] < G_MAXUINT32)) {
-      wide[cell]++;
-      return;
-    }
-  }
-  drift_counts_add(counts, cell, 1);
+  guint16 *narrow = counts->cells;
+  if (G_UNLIKELY(counts->width != 2) || G_UNLIKELY(__builtin_add_overflow(narrow[cell], 1, &narrow[cell])))
+    drift_counts_increment_wide(counts, cell);
 }
 
 G_END_DECLS

@@ -42,6 +42,24 @@ void drift_grid_pairs_clear(DriftGridPairs *joint, guint n_quantities)
   *joint = (DriftGridPairs){.n = 0};
 }
 
+static void place_lanes(DriftGrid *grid)
+{
+  grid->lanes = g_new0(DriftBinsPair, (grid->n_quantities + 1) / 2);
+  grid->edges = g_new0(DriftEdges, grid->n_quantities);
+  for (guint i = 0; i < grid->n_quantities; i++) {
+    const DriftBins *bins = grid->quantities[i].bins;
+    DriftBinsPair *pair = &grid->lanes[i / 2];
+    if (bins == NULL) continue;
+    pair->low[i % 2] = bins->low;
+    pair->scale[i % 2] = bins->scale;
+    pair->last_cell[i % 2] = bins->last_cell;
+    pair->centre[i % 2] = bins->centre;
+    pair->unit[i % 2] = bins->unit;
+    grid->edges[i] = (DriftEdges){bins->edges, bins->hints};
+    pair->numeric = i % 2 == 1 && grid->edges[i - 1].hints != NULL;
+  }
+}
+
 DriftGrid *drift_grid_new_take(DriftSchema *schema, DriftQuantity *quantities, DriftGridPairs *joint)
 {
   DriftGrid *grid = g_new0(DriftGrid, 1);
@@ -50,6 +68,7 @@ DriftGrid *drift_grid_new_take(DriftSchema *schema, DriftQuantity *quantities, D
   grid->n_features = drift_schema_n_features(schema);
   grid->n_quantities = grid->n_features + DRIFT_N_OUTPUTS;
   grid->quantities = quantities;
+  place_lanes(grid);
   if (joint != NULL) {
     grid->joint = *joint;
     *joint = (DriftGridPairs){.n = 0};
@@ -83,6 +102,8 @@ void drift_grid_unref(DriftGrid *grid)
   if (grid == NULL || !g_atomic_ref_count_dec(&grid->references)) return;
   drift_grid_pairs_clear(&grid->joint, grid->n_quantities);
   drift_quantities_free(grid->quantities, grid->n_quantities);
+  g_free(grid->lanes);
+  g_free(grid->edges);
   drift_schema_free(grid->schema);
   g_free(grid);
 }

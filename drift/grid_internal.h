@@ -63,11 +63,20 @@ typedef struct {
   DriftPartition *partitions; /* [n_quantities], owned; NULL with n 0 */
 } DriftGridPairs;
 
+/* What the hot path needs of the bins of two neighbouring quantities side by side; zeros for categories and
+ * behind the last quantity. */
+typedef struct {
+  DriftPair low, scale, last_cell, centre, unit;
+  gboolean numeric; /* both are */
+} DriftBinsPair;
+
 struct _DriftGrid {
   gatomicrefcount references;
   DriftSchema *schema;
   guint n_features, n_quantities;
   DriftQuantity *quantities;            /* [n_quantities] */
+  DriftBinsPair *lanes;                 /* [(n_quantities + 1) / 2] */
+  DriftEdges *edges;                    /* [n_quantities] borrowed from the bins; NULLs for categories */
   guint sensitive[DRIFT_MAX_SENSITIVE]; /* feature indices in schema order */
   guint n_sensitive;
   DriftGridPairs joint;

@@ -173,7 +173,8 @@ START_TEST(bad_references_are_refused)
 }
 END_TEST
 
-/* However events are split among accumulators and merged, the bytes are the same. */
+/* However events are split among accumulators and merged, the bytes are the same; on processors with wide registers
+ * every other part is counted without them. */
 START_TEST(order_and_splits_do_not_matter)
 {
   g_autoptr(DriftGrid) grid = make_grid_with_pairs(800, 100, _i == 0 ? 0 : DRIFT_GRID_DEFAULT_PAIRS);
@@ -183,7 +184,10 @@ START_TEST(order_and_splits_do_not_matter)
     guint64 seed = generator_state;
     g_autoptr(DriftAccumulator) whole = drift_accumulator_new(grid), sum = drift_accumulator_new(grid);
     DriftAccumulator *parts[5];
-    for (guint i = 0; i < n_parts; i++) parts[i] = drift_accumulator_new(grid);
+    for (guint i = 0; i < n_parts; i++) {
+      parts[i] = drift_accumulator_new(grid);
+      if (i % 2 == 1) parts[i]->wide = FALSE;
+    }
     DriftValue features[4];
     for (guint i = 0; i < n_events; i++) {
       DriftEvent event = random_event(features);
@@ -276,8 +280,8 @@ START_TEST(joint_histograms_count_pairs)
     drift_accumulator_add(accumulator, &event);
     for (guint pair = 0; pair < 3; pair++) {
       const DriftGridPair *of = &grid->joint.pairs[pair];
-      guint first = grid->joint.partitions[of->first].part_of[accumulator->places[of->first].cell];
-      guint second = grid->joint.partitions[of->second].part_of[accumulator->places[of->second].cell];
+      guint first = grid->joint.partitions[of->first].part_of[accumulator->cells[of->first]];
+      guint second = grid->joint.partitions[of->second].part_of[accumulator->cells[of->second]];
       expected[pair * DRIFT_JOINT_CELLS + first * DRIFT_MAX_PARTS + second]++;
     }
   }
