@@ -13,7 +13,7 @@ VERSION := 0.1.0
 MODULES := drift onnx registry pipeline deploy daemon
 
 PACKAGES := glib-2.0 gio-unix-2.0 rdkafka sqlite3 libpq jansson libcyaml libmicrohttpd libcurl libprotobuf-c \
-            libzstd libcrypto libsystemd lapacke openblas simdjson
+            libzstd libcrypto libsystemd lapacke openblas simdjson libzip
 WARNINGS := -Wall -Wextra -Wpedantic -Wshadow
 CWARNINGS := $(WARNINGS) -Wmissing-prototypes -Wstrict-prototypes
 OPTIMISE ?= -O2 -g

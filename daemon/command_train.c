@@ -184,9 +184,17 @@ static gboolean run_training(const CommandCommon *common, const TrainArguments *
   fill_options(arguments, start.onnx, &options);
   g_auto(GStrv) reweigh = command_split_names(arguments->reweigh);
   if (arguments->reweigh) options.reweigh = (const gchar *const *)reweigh;
-  gboolean done = pipeline_train(table, start.schema, &options, show_progress, shown, result, error);
+  g_autoptr(GError) cause = NULL;
+  gboolean done = pipeline_train(table, start.schema, &options, show_progress, shown, result, &cause);
   command_model_clear(&start);
-  return done;
+  if (done) return TRUE;
+  if (arguments->from && g_error_matches(cause, PIPELINE_ERROR, PIPELINE_ERROR_MODEL))
+    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_MODEL,
+                "%s; --optimiser adamw trains graphs of one float input that are no chain of dense layers",
+                cause->message);
+  else
+    g_propagate_error(error, g_steal_pointer(&cause));
+  return FALSE;
 }
 
 static json_t *train(const CommandCommon *common, const TrainArguments *arguments, GError **error)

@@ -18,6 +18,9 @@
  * middle threshold 4/3 of the mean excess. */
 #define STEPS_TO_FIRST (G_PI * G_PI / 6)
 #define STEPS_TO_LARGEST (4.0 / 3)
+/* The least share of all directions' excess that the first one has: dependence and seasons of a series are most of all of
+ * its level (AR(1) .5: .6; a swing of the mean: .8), and the eigenvalues' spread is known worse than their mean. */
+#define LEVEL_SHARE .5
 /* Eigenvalues that differ less are taken as equal; p above TAIL as by equal ones. */
 #define NEARLY_EQUAL 1.05
 #define TAIL .02
@@ -110,6 +113,7 @@ static double first_of(const DriftBaseline *baseline, const DriftBaselineQuantit
     double spread = fmax(0, scale->squares - equal - 2 * equal / (blocks - 1));
     first = scale->cells + sqrt(spread * (d - 1) / d);
     cells->freedom *= equal / (equal + spread);
+    first = fmax(first, 1 + LEVEL_SHARE * d * (cells->value - 1));
   }
   return fmax(first, 1 + (steps->value - 1) * STEPS_TO_FIRST);
 }

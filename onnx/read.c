@@ -159,6 +159,7 @@ static gboolean read_elements(Onnx__TensorProto *proto, OnnxTensor *tensor, gsiz
                   proto->n_uint64_data + proto->n_string_data;
   gboolean raw = proto->has_raw_data && proto->raw_data.len > 0;
   if (raw && n_typed > 0) return invalid(error, "it holds both raw and typed data");
+  if (n_typed > n) return invalid(error, "it holds %zu elements, its dimensions ask for %zu", n_typed, n);
   if (tensor->type == ONNX_TYPE_STRING) {
     if (raw || proto->n_string_data != n)
       return invalid(error, "it holds %zu texts, its dimensions ask for %zu", proto->n_string_data, n);

@@ -10,8 +10,8 @@ G_BEGIN_DECLS
 
 typedef struct _PipelineNpz PipelineNpz;
 
-/* A file of at most 2 GiB. DATA: no zip file, cut off, encrypted, split; names the file and the offset. Members larger
- * than 4 GiB, more than PIPELINE_NPZ_MAX_MEMBERS of them: UNSUPPORTED. */
+/* DATA: no zip file, cut off, inconsistent; names the file. Members larger than 4 GiB, encrypted or packed otherwise
+ * (seen when they are read), more than PIPELINE_NPZ_MAX_MEMBERS of them: UNSUPPORTED. */
 PipelineNpz *pipeline_npz_open(const gchar *path, GError **error);
 void pipeline_npz_free(PipelineNpz *npz);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(PipelineNpz, pipeline_npz_free)

@@ -1,8 +1,9 @@
-/* The operators: one visible table (pipeline/operator.c) of arity, versions, shape inference, reference kernel and an
+/* The operators: one visible table (operator_table.c) of arity, versions, shape inference, reference kernel and an
  * example that documents and tests each. The reference kernels are the specification of what a model computes; sums run
  * in a fixed order, so a row has the same bits in every batch.
  *
- * To add one: infer and run functions in a pipeline/operator_*.c, their prototypes in operator_internal.h, a row here.
+ * To add one: infer and run functions in a pipeline/operator_*.c, their prototypes in operator_internal.h, a row
+ * there; one page on it in onnx/README.md.
  * Source of the semantics: https://onnx.ai/onnx/operators/ ; differences are in onnx/README.md.
  */
 #pragma once

@@ -255,7 +255,7 @@ static gboolean read_rotary(const PipelineCall *call, Rotary *rotary, GError **e
     const PipelineTensor *cache = call->inputs[i];
     if (!pipeline_type_is_floating(cache->type)) return pipeline_operator_fail_type(call, i, error);
     if (cache->n_dims < 2 || (gsize)cache->dims[cache->n_dims - 1] != half || rotary->turned > rotary->x.features ||
-        (rotary->positions == NULL && cache->n != rows * half))
+        cache->n != rotary->cosines->n || (rotary->positions == NULL && cache->n != rows * half))
       return pipeline_operator_fail(error, "its cosines and sines do not fit its input");
   }
   if (rotary->positions == NULL) return TRUE;

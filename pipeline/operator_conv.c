@@ -23,9 +23,8 @@ static gboolean read_channels(const PipelineCall *call, gboolean transposed, Con
     return pipeline_operator_fail(error, "it convolves %s with %s", left, right);
   }
   gint64 channels = x->dims[1];
-  gint64 fits = transposed ? w->dims[0] : w->dims[1] * groups;
-  if (groups < 1 || groups > G_MAXINT32 || fits != channels || channels % groups != 0 ||
-      (!transposed && w->dims[0] % groups != 0))
+  if (groups < 1 || groups > G_MAXINT32 || (transposed ? w->dims[0] : w->dims[1] * groups) != channels ||
+      channels % groups != 0 || (!transposed && w->dims[0] % groups != 0))
     return pipeline_operator_fail(
         error, "%" G_GINT64_FORMAT " channels and %" G_GINT64_FORMAT " groups do not fit its weights", channels,
         groups);

@@ -14,7 +14,7 @@ typedef struct {
   PipelineAround around;
   gsize block; /* elements along the axis that share a scale */
   gsize count; /* scales along the axis */
-  gboolean one;
+  gboolean one, blocked;
 } Scales;
 
 static gboolean read_scales(const PipelineCall *call, Scales *scales, GError **error)
@@ -29,18 +29,19 @@ static gboolean read_scales(const PipelineCall *call, Scales *scales, GError **e
   gint64 block = onnx_node_get_int(call->node, "block_size", 0);
   if (!pipeline_around(x, onnx_node_get_int(call->node, "axis", 1), &scales->around, error)) return FALSE;
   gsize length = scales->around.length;
+  scales->blocked = block > 0;
   scales->block = block > 0 ? (gsize)block : 1;
   scales->count = (length + scales->block - 1) / scales->block;
   gsize wanted = block > 0 ? scales->around.outer * scales->count * scales->around.inner : length;
   return scale->n == wanted || pipeline_operator_fail(error, "it has %zu scales, not %zu", scale->n, wanted);
 }
 
-static gsize scale_index(const Scales *scales, const PipelineTensor *scale, gsize i)
+static gsize scale_index(const Scales *scales, gsize i)
 {
   const PipelineAround *around = &scales->around;
   if (scales->one) return 0;
   gsize at = i / around->inner % around->length;
-  if (scale->n_dims <= 1) return at;
+  if (!scales->blocked) return at;
   return (i / around->inner / around->length * scales->count + at / scales->block) * around->inner + i % around->inner;
 }
 
@@ -74,7 +75,7 @@ gboolean pipeline_quantize_run(PipelineCall *call, GError **error)
   Scales scales;
   if (!read_scales(call, &scales, error)) return FALSE;
   for (gsize i = 0; i < x->n; i++) {
-    gsize s = scale_index(&scales, scale, i);
+    gsize s = scale_index(&scales, i);
     double value = pipeline_element_get_double(x, i), step = pipeline_element_get_double(scale, s);
     double quotient = single ? (double)((float)value / (float)step) : value / step;
     pipeline_element_put_double(call->outputs[0], i, nearbyint(quotient) + zero_point(call, 2, s));
@@ -99,7 +100,7 @@ gboolean pipeline_dequantize_run(PipelineCall *call, GError **error)
   Scales scales;
   if (!read_scales(call, &scales, error)) return FALSE;
   for (gsize i = 0; i < x->n; i++) {
-    gsize s = scale_index(&scales, scale, i);
+    gsize s = scale_index(&scales, i);
     double value = pipeline_element_get_double(x, i) - zero_point(call, 2, s);
     pipeline_element_put_double(call->outputs[0], i, value * pipeline_element_get_double(scale, s));
   }
@@ -250,7 +251,8 @@ gboolean pipeline_quantized_run(PipelineCall *call, GError **error)
   guint axis = rows->convolution ? 1 : sums->n_dims > 0 ? sums->n_dims - 1 : 0;
   gsize channels = sums->n_dims > 0 ? (gsize)sums->dims[axis] : 1;
   gsize inner = pipeline_dims_product(sums->dims, MIN(axis + 1, sums->n_dims), sums->n_dims);
-  if ((a_scale != NULL && a_scale->n != 1) || (y_scale != NULL && y_scale->n != 1) ||
+  const PipelineTensor *zero = get(call, rows->y_zero);
+  if ((a_scale != NULL && a_scale->n != 1) || (zero != NULL && zero->n != 1) || (y_scale != NULL && y_scale->n != 1) ||
       (b_scale != NULL && b_scale->n != 1 && b_scale->n != channels) || (bias != NULL && bias->n != channels))
     return pipeline_operator_fail(error, "a scale does not fit its tensor");
   for (gsize i = 0; i < sums->n; i++) {

@@ -251,7 +251,7 @@ static gboolean resize_dimension(const PipelineCall *call, const Plan *plan, gui
     gint64 first;
     double x = coordinate(plan, d, in, y);
     gboolean beyond = cropped && (x < 0 || x > (double)(in - 1));
-    x = CLAMP(x, -0x1p40, 0x1p40);
+    x = x >= -0x1p40 ? MIN(x, 0x1p40) : -0x1p40; /* also NaN */
     gsize n = weigh(plan, d, x, weights, (gsize)reach, &first);
     if (plan->exclude_outside) exclude(in, first, weights, n);
     for (gsize o = 0; o < outer; o++)

@@ -201,7 +201,12 @@ gboolean pipeline_constant_of_shape_run(PipelineCall *call, GError **error)
   gsize size = pipeline_tensor_element_size(out->type);
   static const guint64 zero = 0;
   gconstpointer element = value != NULL ? g_bytes_get_data(value->bytes, NULL) : &zero;
-  for (gsize i = 0; i < out->n; i++) memcpy((guint8 *)out->data + i * size, element, size);
+  if (out->n == 0) return TRUE;
+  /* Hundreds of megabytes in some models: what is filled is copied behind itself. */
+  gsize bytes = out->n * size, filled = size;
+  memcpy(out->data, element, size);
+  for (; filled < bytes; filled += MIN(filled, bytes - filled))
+    memcpy((guint8 *)out->data + filled, out->data, MIN(filled, bytes - filled));
   return TRUE;
 }
 

@@ -8,6 +8,12 @@ static PipelineText keep(const PipelineCall *call, const gchar *text, gsize leng
   return (PipelineText){g_string_chunk_insert_len(call->texts, text, (gssize)length), length};
 }
 
+/* An empty text may have no address. */
+static const gchar *start_of(const PipelineText *text)
+{
+  return text->text != NULL ? text->text : "";
+}
+
 static gboolean check_texts(const PipelineCall *call, guint n, GError **error)
 {
   for (guint i = 0; i < n; i++)
@@ -67,10 +73,10 @@ gboolean pipeline_regex_run(PipelineCall *call, GError **error)
   const PipelineText *texts = call->inputs[0]->data;
   for (gsize i = 0; i < call->inputs[0]->n; i++) {
     GError *failure = NULL;
-    if (!g_utf8_validate_len(texts[i].text, texts[i].length, NULL))
+    if (!g_utf8_validate_len(start_of(&texts[i]), texts[i].length, NULL))
       return pipeline_operator_fail(error, "text %zu is not UTF-8", i);
     ((guint8 *)call->outputs[0]->data)[i] =
-        g_regex_match_full(call->state, texts[i].text, (gssize)texts[i].length, 0, 0, NULL, &failure);
+        g_regex_match_full(call->state, start_of(&texts[i]), (gssize)texts[i].length, 0, 0, NULL, &failure);
     if (failure == NULL) continue;
     g_propagate_error(error, failure);
     return FALSE;
@@ -193,10 +199,10 @@ gboolean pipeline_string_normalizer_infer(PipelineCall *call, GError **error)
   call->state_free = (GDestroyNotify)g_ptr_array_unref;
   for (gsize i = 0; i < in->n; i++) {
     const PipelineText *text = (const PipelineText *)in->data + i;
-    if (!g_utf8_validate_len(text->text, text->length, NULL))
+    if (!g_utf8_validate_len(start_of(text), text->length, NULL))
       return pipeline_operator_fail(error, "text %zu is not UTF-8", i);
-    g_autofree gchar *plain = g_strndup(text->text, text->length);
-    gchar *changed = change_case(text->text, text->length, action);
+    g_autofree gchar *plain = g_strndup(start_of(text), text->length);
+    gchar *changed = change_case(start_of(text), text->length, action);
     if (changed[0] == '\0' || is_stop_word(call, sensitive ? plain : changed, action, sensitive))
       g_free(changed);
     else

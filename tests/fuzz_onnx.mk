@@ -15,9 +15,11 @@ $(ONNX_FUZZ_BUILD)/onnx_fuzz: tests/fuzz/onnx_fuzz.c $(ONNX_FUZZ_SOURCES) $(BUIL
 
 FUZZERS += fuzz-onnx
 .PHONY: fuzz-onnx
-fuzz-onnx: $(ONNX_FUZZ_BUILD)/onnx_fuzz ## fuzz the ONNX reader for FUZZ_SECONDS (20); after check-onnx with more seeds
+fuzz-onnx: $(ONNX_FUZZ_BUILD)/onnx_fuzz ## fuzz the ONNX reader for FUZZ_SECONDS (20); after check-onnx and onnx-conformance with more seeds
 	@mkdir -p $(ONNX_FUZZ_BUILD)/onnx_corpus $(ONNX_FUZZ_BUILD)/onnx_seeds
 	@cp tests/fixtures/onnx/*.onnx $(ONNX_FUZZ_BUILD)/onnx_seeds
+	@if [ -f $(CONFORMANCE)/cases.tsv ]; then awk -F'\t' '$$1 != "light" { print $$7 }' $(CONFORMANCE)/cases.tsv | \
+	  while read -r folder; do cp $$folder/model.onnx $(ONNX_FUZZ_BUILD)/onnx_seeds/$$(basename $$folder).onnx; done; fi
 	@if [ -x $(ONNX_PYTHON) ]; then \
 	  PYTHONDONTWRITEBYTECODE=1 $(ONNX_PYTHON) tests/fuzz/onnx_corpus.py $(ONNX_FUZZ_BUILD)/onnx_seeds; fi
 	$(ONNX_FUZZ_BUILD)/onnx_fuzz -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=4096 -print_final_stats=1 \

@@ -5,9 +5,8 @@ FUZZ_SECONDS ?= 20
 READERS_BUILD := $(BUILD)/fuzz
 READERS_LIBRARY := $(READERS_BUILD)/libreaders.a
 READERS_SOURCES := $(wildcard drift/*.c drift/*.cpp) pipeline/csv.c pipeline/embedding.c pipeline/error.c \
-                   pipeline/json_lines.c pipeline/model_spec.c pipeline/npy.c daemon/error.c daemon/number_stream.c daemon/profile_json.c
-READERS_SOURCES := $(wildcard drift/*.c drift/*.cpp) pipeline/csv.c pipeline/error.c pipeline/json_lines.c \
-                   pipeline/model_spec.c pipeline/npy.c pipeline/npz.c daemon/error.c daemon/number_stream.c daemon/profile_json.c
+                   pipeline/json_lines.c pipeline/model_spec.c pipeline/npy.c pipeline/npz.c daemon/error.c \
+                   daemon/number_stream.c daemon/profile_json.c
 $(READERS_LIBRARY): $(patsubst %,$(READERS_BUILD)/%.o,$(READERS_SOURCES))
 	@rm -f $@
 	ar rcs $@ $^

@@ -9,7 +9,7 @@ void watch_init(Watch *watch, Traffic *traffic, guint64 n_reference, gboolean wi
   g_autoptr(GError) error = NULL;
   g_autoptr(DriftSchema) schema = traffic_schema(traffic);
   g_autoptr(DriftTable) reference = traffic_table(traffic, n_reference);
-  g_autoptr(DriftGrid) grid = drift_grid_new(schema, reference, 0, &error);
+  g_autoptr(DriftGrid) grid = drift_grid_new_with_pairs(schema, reference, 0, DRIFT_GRID_DEFAULT_PAIRS, &error);
   if (grid == NULL) g_error("alarm budget: %s", error->message);
   *watch = (Watch){.profile = drift_accumulator_from_table(grid, reference, NULL), .pane = drift_accumulator_new(grid)};
   if (with_baseline) watch->baseline = drift_baseline_new(watch->profile, reference, NULL);

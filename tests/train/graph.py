@@ -88,13 +88,16 @@ def torch_fixtures(folder):
         dims = [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim][1:]
         n = 1000 if len(dims) == 1 else 400
         x = 0.4 * random.normal(size=(n, *dims))  # no output so sure that float32 probabilities have no logarithm
-        flat = x.reshape(n, -1)
-        score = flat[:, 0] + (flat[:, 1] if len(dims) == 1 else 20 * flat.mean(1))
         output = run_onnx(path, x[:2])
-        regression = "regression" in name
-        width = output.reshape(2, -1).shape[1]
-        y = score if regression else np.digitize(score, np.quantile(score, np.arange(1, max(width, 2)) / max(width, 2))).astype(np.int64)
-        fine_tune(name, path, folder, x, y, not regression)
+        regression, width = "regression" in name, output.reshape(2, -1).shape[1]
+        if len(dims) == 1:
+            score = x[:, 0] + x[:, 1]
+            y = score if regression else np.digitize(score, np.quantile(score, np.arange(1, max(width, 2)) / max(width, 2)))
+        else:  # a bright stripe, whose place is the class
+            y = random.integers(0, width, n)
+            for image, label in zip(x, y):
+                image[:, label * dims[1] // width:(label * dims[1] // width) + 2, :] += 1
+        fine_tune(name, path, folder, x, y, not regression, "--batch-size", "16")
 
 
 def sklearn_models(folder):

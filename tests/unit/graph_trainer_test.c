@@ -340,9 +340,6 @@ START_TEST(an_operator_without_gradient_is_named)
 }
 END_TEST
 
-/* --- .npz
- * --------------------------------------------------------------------------------------------------------------- */
-
 /* A node with fewer inputs than its operator has never reaches a kernel. */
 START_TEST(a_node_without_its_inputs_is_refused)
 {
@@ -367,6 +364,9 @@ START_TEST(a_node_without_its_inputs_is_refused)
 }
 END_TEST
 
+/* --- .npz
+ * --------------------------------------------------------------------------------------------------------------- */
+
 /* An archive of one stored member "a" whose .npy is [2, 1, 2] of uint8 1 2 3 4. */
 static GByteArray *new_npz(void)
 {
@@ -384,8 +384,8 @@ static GByteArray *new_npz(void)
   guint8 local[30 + 5] = "PK\3\4", entry[46 + 5] = "PK\1\2", end[22] = "PK\5\6";
   local[26] = 5;
   memcpy(local + 30, "a.npy", 5);
-  for (guint i = 0; i < 4; i++) entry[16 + i] = (guint8)(checksum >> (8 * i));
-  entry[20] = entry[24] = sizeof npy;
+  for (guint i = 0; i < 4; i++) local[14 + i] = entry[16 + i] = (guint8)(checksum >> (8 * i));
+  local[18] = local[22] = entry[20] = entry[24] = sizeof npy;
   entry[28] = 5;
   memcpy(entry + 46, "a.npy", 5);
   end[8] = end[10] = 1;

@@ -132,6 +132,16 @@ static GByteArray *tensor(const gint64 *dims, guint n_dims, guint type, guint n)
   return wrap(5, out);
 }
 
+/* The texts would have been kept beside the numbers, and the file that we wrote have been refused. */
+START_TEST(test_tensor_with_elements_of_two_types)
+{
+  static const guint8 body[] = {0x08, 1, 0x10, 1, 0x22, 4, 0, 0, 0x80, 0x3f, 0x32, 1, 't', 0x42, 1, 'w'};
+  GByteArray *initialiser = g_byte_array_new();
+  g_byte_array_append(initialiser, body, sizeof body);
+  assert_refused(relu_model(wrap(5, initialiser)), "2 elements, its dimensions ask for 1");
+}
+END_TEST
+
 START_TEST(test_tensors)
 {
   static const struct {
@@ -296,6 +306,7 @@ int main(void)
   tcase_add_test(cases, test_repeated_singular_field);
   tcase_add_loop_test(cases, test_tensors, 0, 10);
   tcase_add_test(cases, test_duplicate_initialiser);
+  tcase_add_test(cases, test_tensor_with_elements_of_two_types);
   tcase_add_loop_test(cases, test_no_model, 0, 5);
   tcase_add_test(cases, test_truncated);
   tcase_add_test(cases, test_flipped_bytes);
