@@ -49,7 +49,7 @@ guint drift_baseline_n_scales(guint64 n_rows);
  * squares; infinite: it is known. */
 typedef struct {
   double cells, cells_freedom; /* mean over the directions of a chi-squared */
-  double first;                /* largest over directions */
+  double first, first_freedom; /* largest over directions */
   double steps, steps_freedom; /* largest over thresholds: of Kolmogorov and Smirnov's distance squared */
   double missing;              /* of a rate; with its own error allowed for */
 } DriftDispersion;

@@ -18,8 +18,8 @@
  * middle threshold 4/3 of the mean excess. */
 #define STEPS_TO_FIRST (G_PI * G_PI / 6)
 #define STEPS_TO_LARGEST (4.0 / 3)
-/* The least share of all directions' excess that the first one has: dependence and seasons of a series are most of all of
- * its level (AR(1) .5: .6; a swing of the mean: .8), and the eigenvalues' spread is known worse than their mean. */
+/* The least share of all directions' excess that the first one has: dependence and seasons of a series are most of all
+ * of its level (AR(1) .5: .6; a swing of the mean: .8), and the eigenvalues' spread is known worse than their mean. */
 #define LEVEL_SHARE .5
 /* Eigenvalues that differ less are taken as equal; p above TAIL as by equal ones. */
 #define NEARLY_EQUAL 1.05
@@ -27,8 +27,13 @@
 /* Cramer's V squared of the reference's halves from which it is no stretch of one law. */
 #define UNSTEADY .1
 
-const DriftDispersion drift_dispersion_independent = {
-    .cells = 1, .cells_freedom = INFINITY, .first = 1, .steps = 1, .steps_freedom = INFINITY, .missing = 1};
+const DriftDispersion drift_dispersion_independent = {.cells = 1,
+                                                      .cells_freedom = INFINITY,
+                                                      .first = 1,
+                                                      .first_freedom = INFINITY,
+                                                      .steps = 1,
+                                                      .steps_freedom = INFINITY,
+                                                      .missing = 1};
 
 gboolean drift_baseline_is_unsteady(const DriftBaseline *baseline, guint quantity)
 {
@@ -119,8 +124,7 @@ static double first_of(const DriftBaseline *baseline, const DriftBaselineQuantit
 }
 
 typedef struct {
-  Multiple cells, steps, missing;
-  double first;
+  Multiple cells, steps, missing, first;
 } Side;
 
 static Side side_of(const DriftBaseline *baseline, const DriftBaselineQuantity *quantity, double rows)
@@ -128,7 +132,10 @@ static Side side_of(const DriftBaseline *baseline, const DriftBaselineQuantity *
   Side side = {.cells = find_multiple(baseline, quantity, rows, offsetof(DriftBaselineScale, cells), quantity->freedom),
                .steps = find_multiple(baseline, quantity, rows, offsetof(DriftBaselineScale, steps), STEPS_FREEDOM),
                .missing = find_multiple(baseline, quantity, rows, offsetof(DriftBaselineScale, missing), 1)};
-  side.first = first_of(baseline, quantity, &side.cells, &side.steps);
+  side.first = side.cells;
+  side.first.value = first_of(baseline, quantity, &side.cells, &side.steps);
+  /* One direction of as many blocks. */
+  if (isfinite(side.cells.freedom)) side.first.freedom = n_blocks(baseline, (guint)side.cells.scale) - 1;
   /* The same for the bridge: its first direction has all the excess. */
   double other = side.steps.value - .392;
   side.steps.freedom *= side.steps.value * side.steps.value / (other * other + .0305) / STEPS_FREEDOM;
@@ -155,7 +162,7 @@ void drift_baseline_disperse(const DriftBaseline *baseline, guint quantity, doub
   Side reference = side_of(baseline, of, (double)baseline->n_rows), window = side_of(baseline, of, m);
   if (of->freedom > 0) {
     dispersion->cells = join(&reference.cells, &window.cells, n, m, &dispersion->cells_freedom);
-    dispersion->first = (reference.first / n + window.first / m) / (1 / n + 1 / m);
+    dispersion->first = join(&reference.first, &window.first, n, m, &dispersion->first_freedom);
     double steps = join(&reference.steps, &window.steps, n, m, &dispersion->steps_freedom);
     dispersion->steps = 1 + (steps - 1) * STEPS_TO_LARGEST;
   }
@@ -197,9 +204,10 @@ double drift_dispersed_chi_squared_sf(double x, double df, const DriftDispersion
   if (mean == 1 && first == 1) return drift_chi_squared_sf(x, df);
   double allowed = mean * allow_for_estimate(x / mean, dispersion->cells_freedom);
   double rest = df > 1 ? fmax((df * mean - first) / (df - 1), .5) : first;
-  /* Unequal eigenvalues matter in the tail only. */
+  /* Unequal eigenvalues matter in the tail only. There the first one decides, and its own error counts. */
   double by_mean = drift_chi_squared_sf(allowed / mean, df);
-  return first < NEARLY_EQUAL * rest || by_mean > TAIL ? by_mean : weighted_sf(allowed, df, first, rest);
+  if (first < NEARLY_EQUAL * rest || by_mean > TAIL) return by_mean;
+  return weighted_sf(fmin(allowed, first * allow_for_estimate(x / first, dispersion->first_freedom)), df, first, rest);
 }
 
 double drift_dispersed_ks_p(double distance, double n, double m, const DriftDispersion *dispersion)
