@@ -180,7 +180,7 @@ START_TEST(a_small_lasting_shift_is_found_over_several_windows)
       if (crash) leader_world_crash(world);
     }
     leader_world_step(world);
-    ck_assert_int_eq(leader_world_count(world, "SELECT count(*) FROM verdict WHERE kind = 'window' AND drift"), 0);
+    ck_assert_int_eq(leader_world_count(world, "SELECT count(*) FROM verdict WHERE kind = 'window' AND drift = 1"), 0);
     ck_assert_int_eq(leader_world_count(world, "SELECT count(*) FROM verdict WHERE kind = 'horizon'"), 2 + 1);
     g_autoptr(RegistryIncident) incident = leader_world_incident(world, "drift", 0);
     ck_assert_ptr_nonnull(incident);
