@@ -40,31 +40,42 @@ typedef struct {
   SeriesShape *shape;                            /* for the page; NULL: none is asked for */
 } Findings;
 
-/* FALSE with error when the stream breaks off. */
+static void note(const DriftDetector *detector, double value, DriftSignal signal, Findings *findings)
+{
+  if (signal == DRIFT_SIGNAL_DRIFT) {
+    json_array_append_new(findings->detections, json_integer(findings->rows));
+    gint64 change = drift_detector_get_change_point(detector);
+    json_array_append_new(findings->change_points, change >= 0 ? json_integer(change) : json_null());
+    if (findings->prints) {
+      printf("%" JSON_INTEGER_FORMAT "\n", findings->rows);
+      fflush(stdout); /* the stream may be a pipe that goes on for days */
+    }
+  }
+  if (signal == DRIFT_SIGNAL_WARNING && !findings->prints)
+    json_array_append_new(findings->warnings, json_integer(findings->rows));
+  double evidence = NAN, threshold;
+  if (findings->shape != NULL) {
+    drift_detector_get_evidence(detector, &evidence, &threshold);
+    series_shape_add(findings->shape, value, evidence);
+  }
+  findings->missing += isnan(value) != 0;
+  findings->rows++;
+}
+
+/* FALSE with error when the stream breaks off. A page wants the evidence of every row, so that one is taken at a time.
+ */
 static gboolean watch(NumberStream *stream, DriftDetector *detector, Findings *findings, GError **error)
 {
-  double value;
+  enum { MOST = 1024 };
+  double values[MOST];
+  guint8 signals[MOST];
+  guint n, most = findings->shape != NULL ? 1 : MOST;
   GError *broken = NULL;
-  while (number_stream_next(stream, &value, &broken)) {
-    DriftSignal signal = drift_detector_update(detector, value);
-    if (signal == DRIFT_SIGNAL_DRIFT) {
-      json_array_append_new(findings->detections, json_integer(findings->rows));
-      gint64 change = drift_detector_get_change_point(detector);
-      json_array_append_new(findings->change_points, change >= 0 ? json_integer(change) : json_null());
-      if (findings->prints) {
-        printf("%" JSON_INTEGER_FORMAT "\n", findings->rows);
-        fflush(stdout); /* the stream may be a pipe that goes on for days */
-      }
+  while ((n = number_stream_next_many(stream, values, most, &broken)) > 0) {
+    for (gsize from = 0, to; from < n; from = to) {
+      to = from + drift_detector_update_many(detector, values + from, n - from, signals + from);
+      for (gsize i = from; i < to; i++) note(detector, values[i], (DriftSignal)signals[i], findings);
     }
-    if (signal == DRIFT_SIGNAL_WARNING && !findings->prints)
-      json_array_append_new(findings->warnings, json_integer(findings->rows));
-    double evidence = NAN, threshold;
-    if (findings->shape != NULL) {
-      drift_detector_get_evidence(detector, &evidence, &threshold);
-      series_shape_add(findings->shape, value, evidence);
-    }
-    findings->missing += isnan(value) != 0;
-    findings->rows++;
   }
   if (broken == NULL) return TRUE;
   g_propagate_error(error, broken);

@@ -226,6 +226,14 @@ gboolean number_stream_next(NumberStream *stream, double *number, GError **error
   return fail(stream, error, "column \"%s\": \"%s\" is not a number", name, shown);
 }
 
+guint number_stream_next_many(NumberStream *stream, double *numbers, guint most, GError **error)
+{
+  if (stream->array == NULL) return most > 0 && number_stream_next(stream, numbers, error);
+  guint n = 0;
+  while (n < most && next_of_array(stream, &numbers[n])) n++;
+  return n;
+}
+
 const gchar *number_stream_get_column(const NumberStream *stream)
 {
   return stream->column;

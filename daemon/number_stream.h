@@ -15,6 +15,8 @@ NumberStream *number_stream_open(const gchar *path, const gchar *column, GError 
 /* The next row's number; an empty cell is NaN. FALSE at the end, and with error set when the row is wrong:
  * FILE:LINE: column "X": "x7" is not a number. */
 gboolean number_stream_next(NumberStream *stream, double *number, GError **error);
+/* The next 1 to `most` numbers that are there without waiting; how many, 0 as FALSE of number_stream_next. */
+guint number_stream_next_many(NumberStream *stream, double *numbers, guint most, GError **error);
 const gchar *number_stream_get_column(const NumberStream *stream);
 void number_stream_close(NumberStream *stream);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(NumberStream, number_stream_close)

@@ -76,6 +76,17 @@ DriftSignal drift_detector_update(DriftDetector *detector, double value)
   return detector->type->update(detector, value);
 }
 
+gsize drift_detector_update_many(DriftDetector *detector, const double *values, gsize n, guint8 *signals)
+{
+  const DriftDetectorType *type = detector->type;
+  if (type->update_many != NULL) return type->update_many(detector, values, n, signals);
+  for (gsize i = 0; i < n; i++) {
+    signals[i] = (guint8)type->update(detector, values[i]);
+    if (signals[i] == DRIFT_SIGNAL_DRIFT) return i + 1;
+  }
+  return n;
+}
+
 gint64 drift_detector_get_change_point(const DriftDetector *detector)
 {
   return detector->type->get_change_point(detector);

@@ -22,6 +22,8 @@ typedef struct {
   const gchar *const *option_help; /* "key=default  meaning", NULL-terminated */
   DriftDetector *(*create)(GHashTable *options, GError **error); /* options: text -> text; unknown keys refused */
   DriftSignal (*update)(DriftDetector *detector, double value);
+  /* As drift_detector_update_many; NULL: value by value. */
+  gsize (*update_many)(DriftDetector *detector, const double *values, gsize n, guint8 *signals);
   /* Index (0-based, of values fed so far) at which the change is estimated to have begun; -1 if the type has none. */
   gint64 (*get_change_point)(const DriftDetector *detector);
   /* Evidence for a change, on the natural log scale, and the level at which it is a drift; NULL if the type has none.
@@ -49,6 +51,9 @@ extern const DriftDetectorType *const drift_detector_types[];
 const DriftDetectorType *drift_detector_find(const gchar *name);
 DriftDetector *drift_detector_new(const gchar *name, GHashTable *options, GError **error);
 DriftSignal drift_detector_update(DriftDetector *detector, double value);
+/* The same for values [n] at hand: signals [n] get each one's DriftSignal. Stops after the first drift; returns how
+ * many values were taken. */
+gsize drift_detector_update_many(DriftDetector *detector, const double *values, gsize n, guint8 *signals);
 gint64 drift_detector_get_change_point(const DriftDetector *detector);
 /* FALSE (outputs untouched) when the type has no evidence. */
 gboolean drift_detector_get_evidence(const DriftDetector *detector, double *evidence, double *threshold);

@@ -489,6 +489,35 @@ START_TEST(detectors_restored_or_reset_at_random_rows)
 }
 END_TEST
 
+/* Values in blocks of any length signal what they do one by one, odd values included. */
+START_TEST(blocks_of_values_are_as_one_by_one)
+{
+  enum { ROWS = 6000 };
+  static const double odd[] = {NAN, -1, 2, .5, -0., INFINITY};
+  const DriftDetectorType *type = drift_detector_types[_i];
+  for (guint binary = 0; binary < 2; binary++) {
+    guint64 state = 77 + binary;
+    g_autoptr(DriftDetector) single = drift_detector_new(type->name, NULL, NULL);
+    g_autoptr(DriftDetector) blocks = drift_detector_new(type->name, NULL, NULL);
+    g_autofree double *values = g_new(double, ROWS);
+    g_autofree guint8 *signals = g_new(guint8, ROWS);
+    for (guint row = 0; row < ROWS; row++)
+      values[row] = row % 97 == 13 ? odd[row / 97 % G_N_ELEMENTS(odd)] : series_value(&state, row % 800, binary != 0);
+    for (gsize from = 0; from < ROWS;) {
+      gsize length = MIN(ROWS - from, 1 + from % 700);
+      gsize taken = drift_detector_update_many(blocks, values + from, length, signals);
+      ck_assert_uint_gt(taken, 0);
+      for (gsize i = 0; i < taken; i++)
+        ck_assert_msg(drift_detector_update(single, values[from + i]) == signals[i], "%s: row %zu", type->name,
+                      from + i);
+      ck_assert(taken == length || signals[taken - 1] == DRIFT_SIGNAL_DRIFT);
+      from += taken;
+    }
+    assert_same_state(single, blocks, ROWS);
+  }
+}
+END_TEST
+
 /* An ADWIN never has an emptied row between full ones: such bytes were restored once, and then could not be saved. */
 START_TEST(adwin_refuses_a_window_with_a_hole)
 {
@@ -535,6 +564,7 @@ int main(void)
   tcase_add_loop_test(all, rows_p_is_valid_under_the_null, 0, n_rows_methods);
   tcase_add_test(all, exchanging_the_sides_changes_no_bit);
   tcase_add_loop_test(all, detectors_restored_at_every_row_continue, 0, n_detectors);
+  tcase_add_loop_test(all, blocks_of_values_are_as_one_by_one, 0, n_detectors);
   tcase_add_loop_test(all, detectors_restored_or_reset_at_random_rows, 0, n_detectors);
   tcase_add_test(all, adwin_refuses_a_window_with_a_hole);
   suite_add_tcase(suite, all);
