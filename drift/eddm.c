@@ -100,13 +100,13 @@ static DriftSignal eddm_update(DriftDetector *detector, double value)
   return note_error(eddm, row);
 }
 
-/* n > 0 values that are no errors. */
-static DriftSignal pass_by(Eddm *eddm, gsize n)
+/* Values that are no errors; their signals are NONE so far. */
+static inline void pass_by(Eddm *eddm, gsize n, guint8 *signals)
 {
-  if (G_UNLIKELY(eddm->plain.alarmed)) forget(eddm);
+  if (G_UNLIKELY(eddm->plain.alarmed && n > 0)) forget(eddm);
   eddm->plain.fed += n;
   eddm->n += n;
-  return eddm->warned_from >= 0 ? DRIFT_SIGNAL_WARNING : DRIFT_SIGNAL_NONE;
+  if (G_UNLIKELY(eddm->warned_from >= 0)) memset(signals, DRIFT_SIGNAL_WARNING, n);
 }
 
 /* Errors come at random, so that asking each value whether it is one is mostly waiting for the answer: what is no plain
@@ -122,14 +122,20 @@ static gsize eddm_update_many(DriftDetector *detector, const double *values, gsi
       others[n_others] = i;
       n_others += !((values[start + i] >= 0) & (values[start + i] < .5));
     }
-    for (guint k = 0; k <= n_others; k++) {
-      guint at = k < n_others ? others[k] : length;
-      if (at > next) memset(signals + start + next, pass_by(eddm, at - next), at - next);
-      if (k == n_others) break;
-      signals[start + at] = (guint8)eddm_update(detector, values[start + at]);
-      if (signals[start + at] == DRIFT_SIGNAL_DRIFT) return start + at + 1;
-      next = at + 1;
+    memset(signals + start, DRIFT_SIGNAL_NONE, length);
+    for (guint k = 0; k < n_others; k++) {
+      gsize at = start + others[k];
+      pass_by(eddm, others[k] - next, signals + start + next);
+      if (G_LIKELY(values[at] >= .5 && values[at] <= 1)) {
+        take_value(eddm);
+        signals[at] = (guint8)note_error(eddm, (gint64)eddm->plain.fed++);
+      } else {
+        signals[at] = (guint8)eddm_update(detector, values[at]);
+      }
+      if (signals[at] == DRIFT_SIGNAL_DRIFT) return at + 1;
+      next = others[k] + 1;
     }
+    pass_by(eddm, length - next, signals + start + next);
   }
   return n;
 }
