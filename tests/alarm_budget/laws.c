@@ -65,7 +65,7 @@ static void fill_tables(void)
   for (guint i = 0; i < MAX_CATEGORIES; i++) g_snprintf(category_names[i], sizeof category_names[i], "c%u", i);
 }
 
-/* SplitMix64's finaliser: seeds that differ by a multiple of its step would otherwise give the same stream, shifted. */
+/* SplitMix64's finaliser. */
 static guint64 mix(guint64 z)
 {
   z = (z ^ (z >> 30)) * G_GUINT64_CONSTANT(0xbf58476d1ce4e5b9);
@@ -75,10 +75,7 @@ static guint64 mix(guint64 z)
 
 static guint64 next_random(Traffic *traffic)
 {
-  guint64 z = traffic->state += G_GUINT64_CONSTANT(0x9e3779b97f4a7c15);
-  z = (z ^ z >> 30) * G_GUINT64_CONSTANT(0xbf58476d1ce4e5b9);
-  z = (z ^ z >> 27) * G_GUINT64_CONSTANT(0x94d049bb133111eb);
-  return z ^ z >> 31;
+  return mix(traffic->state += G_GUINT64_CONSTANT(0x9e3779b97f4a7c15));
 }
 
 double traffic_uniform(Traffic *traffic)
@@ -91,7 +88,7 @@ void traffic_init(Traffic *traffic, Law law, guint n_columns, guint64 period, gu
   fill_tables();
   *traffic = (Traffic){.law = law,
                        .n_columns = n_columns,
-                       .state = mix(seed),
+                       .state = mix(seed), /* else seeds that differ by multiples of the step share a stream, shifted */
                        .period = period,
                        .previous = g_new0(double, n_columns),
                        .season = g_new0(float, period),
