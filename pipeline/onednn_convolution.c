@@ -112,25 +112,13 @@ static gboolean make_plan(const PipelineGradientCall *call, PipelineOnednnPlan *
   return done;
 }
 
-static PipelineOnednnPlan *get_plan(PipelineGradientCall *call, dnnl_memory_desc_t *given, GError **error)
-{
-  if (!pipeline_onednn_describe(call->call.inputs[0], call->input_layouts[0], given, error)) return NULL;
-  PipelineOnednnPlan *plan = pipeline_onednn_find_plan(call, given, 0);
-  if (plan != NULL) return plan;
-  plan = pipeline_onednn_add_plan(call, given, 0);
-  if (make_plan(call, plan, error)) return plan;
-  g_ptr_array_remove(call->cached, plan);
-  return NULL;
-}
-
 gboolean pipeline_onednn_convolution_forward(PipelineGradientCall *call, GError **error)
 {
   const PipelineOnednn *onednn = call->device;
-  dnnl_memory_desc_t given;
-  PipelineOnednnPlan *plan = get_plan(call, &given, error);
+  PipelineOnednnPlan *plan = pipeline_onednn_plan_of_input(call, 0, make_plan, error);
   if (plan == NULL) return FALSE;
-  gconstpointer x =
-      pipeline_onednn_convert(onednn, &plan->reorders[REORDER_X], &given, call->call.inputs[0]->data, &plan->x, error);
+  gconstpointer x = pipeline_onednn_convert(onednn, &plan->reorders[REORDER_X], &plan->given,
+                                            call->call.inputs[0]->data, &plan->x, error);
   gconstpointer w = x == NULL ? NULL
                               : pipeline_onednn_convert(onednn, &plan->reorders[REORDER_W], &plan->plain_w,
                                                         call->call.inputs[1]->data, &plan->w, error);
@@ -188,13 +176,13 @@ static gboolean differentiate_weights(PipelineGradientCall *call, PipelineOnednn
 
 gboolean pipeline_onednn_convolution_backward(PipelineGradientCall *call, GError **error)
 {
-  dnnl_memory_desc_t given, dy_at;
-  PipelineOnednnPlan *plan = get_plan(call, &given, error);
+  dnnl_memory_desc_t dy_at;
+  PipelineOnednnPlan *plan = pipeline_onednn_plan_of_input(call, 0, make_plan, error);
   if (plan == NULL ||
       !pipeline_onednn_describe(call->output_gradients[0], call->output_gradient_layouts[0], &dy_at, error))
     return FALSE;
   gconstpointer dy = call->output_gradients[0]->data;
   gboolean weights = pipeline_gradient_of_input(call, 1) != NULL || pipeline_gradient_of_input(call, 2) != NULL;
   return (call->input_gradients[0] == NULL || differentiate_data(call, plan, &dy_at, dy, error)) &&
-         (!weights || differentiate_weights(call, plan, &given, &dy_at, dy, error));
+         (!weights || differentiate_weights(call, plan, &plan->given, &dy_at, dy, error));
 }

@@ -57,21 +57,9 @@ static gboolean make_plan(const PipelineGradientCall *call, PipelineOnednnPlan *
   return done;
 }
 
-static PipelineOnednnPlan *get_plan(PipelineGradientCall *call, GError **error)
-{
-  dnnl_memory_desc_t given;
-  if (!pipeline_onednn_describe(call->call.inputs[0], call->input_layouts[0], &given, error)) return NULL;
-  PipelineOnednnPlan *plan = pipeline_onednn_find_plan(call, &given, 0);
-  if (plan != NULL) return plan;
-  plan = pipeline_onednn_add_plan(call, &given, 0);
-  if (make_plan(call, plan, error)) return plan;
-  g_ptr_array_remove(call->cached, plan);
-  return NULL;
-}
-
 gboolean pipeline_onednn_eltwise_forward(PipelineGradientCall *call, GError **error)
 {
-  PipelineOnednnPlan *plan = get_plan(call, error);
+  PipelineOnednnPlan *plan = pipeline_onednn_plan_of_input(call, 0, make_plan, error);
   if (plan == NULL) return FALSE;
   const PipelineOnednnArgument arguments[] = {{DNNL_ARG_SRC, &plan->x, call->call.inputs[0]->data},
                                               {DNNL_ARG_DST, &plan->y, call->call.outputs[0]->data}};
@@ -83,7 +71,7 @@ gboolean pipeline_onednn_eltwise_backward(PipelineGradientCall *call, GError **e
 {
   dnnl_memory_desc_t dy_at;
   if (call->input_gradients[0] == NULL) return TRUE;
-  PipelineOnednnPlan *plan = get_plan(call, error);
+  PipelineOnednnPlan *plan = pipeline_onednn_plan_of_input(call, 0, make_plan, error);
   if (plan == NULL ||
       !pipeline_onednn_describe(call->output_gradients[0], call->output_gradient_layouts[0], &dy_at, error))
     return FALSE;

@@ -112,7 +112,7 @@ static const gint64 *weights_of(const PipelineGradientCall *call)
   return call->call.n_inputs > 1 && call->call.inputs[1] != NULL ? call->call.inputs[1]->dims : none;
 }
 
-PipelineOnednnPlan *pipeline_onednn_find_plan(PipelineGradientCall *call, const dnnl_memory_desc_t *given, guint flags)
+static PipelineOnednnPlan *find_plan(PipelineGradientCall *call, const dnnl_memory_desc_t *given, guint flags)
 {
   GPtrArray *plans = call->cached;
   for (guint i = 0; plans != NULL && i < plans->len; i++) {
@@ -124,7 +124,7 @@ PipelineOnednnPlan *pipeline_onednn_find_plan(PipelineGradientCall *call, const 
   return NULL;
 }
 
-PipelineOnednnPlan *pipeline_onednn_add_plan(PipelineGradientCall *call, const dnnl_memory_desc_t *given, guint flags)
+static PipelineOnednnPlan *add_plan(PipelineGradientCall *call, const dnnl_memory_desc_t *given, guint flags)
 {
   if (call->cached == NULL) {
     call->cached = g_ptr_array_new_with_free_func(plan_free);
@@ -136,6 +136,25 @@ PipelineOnednnPlan *pipeline_onednn_add_plan(PipelineGradientCall *call, const d
   memcpy(plan->weights, weights_of(call), sizeof plan->weights);
   g_ptr_array_add(call->cached, plan);
   return plan;
+}
+
+PipelineOnednnPlan *pipeline_onednn_plan_for(PipelineGradientCall *call, const dnnl_memory_desc_t *given, guint flags,
+                                             PipelineOnednnMake make, GError **error)
+{
+  PipelineOnednnPlan *plan = find_plan(call, given, flags);
+  if (plan != NULL) return plan;
+  plan = add_plan(call, given, flags);
+  if (make(call, plan, error)) return plan;
+  g_ptr_array_remove(call->cached, plan);
+  return NULL;
+}
+
+PipelineOnednnPlan *pipeline_onednn_plan_of_input(PipelineGradientCall *call, guint flags, PipelineOnednnMake make,
+                                                  GError **error)
+{
+  dnnl_memory_desc_t given;
+  if (!pipeline_onednn_describe(call->call.inputs[0], call->input_layouts[0], &given, error)) return NULL;
+  return pipeline_onednn_plan_for(call, &given, flags, make, error);
 }
 
 /* --- running ------------------------------------------------------------------------------------------------------ */

@@ -58,9 +58,13 @@ gboolean pipeline_onednn_describe_dims(guint n, const gint64 *dims, gboolean any
 /* NULL when the tensor's layout is row by row already: what output_layouts take. */
 gconstpointer pipeline_onednn_layout(const PipelineTensor *tensor, const dnnl_memory_desc_t *shape);
 
-/* The node's plan for this input, or NULL: then the kernel makes one and adds it. */
-PipelineOnednnPlan *pipeline_onednn_find_plan(PipelineGradientCall *call, const dnnl_memory_desc_t *given, guint flags);
-PipelineOnednnPlan *pipeline_onednn_add_plan(PipelineGradientCall *call, const dnnl_memory_desc_t *given, guint flags);
+typedef gboolean (*PipelineOnednnMake)(const PipelineGradientCall *call, PipelineOnednnPlan *plan, GError **error);
+/* The node's plan for an input of that layout, made by `make` where there is none yet; NULL with error. */
+PipelineOnednnPlan *pipeline_onednn_plan_for(PipelineGradientCall *call, const dnnl_memory_desc_t *given, guint flags,
+                                             PipelineOnednnMake make, GError **error);
+/* For the layout that the first input has. */
+PipelineOnednnPlan *pipeline_onednn_plan_of_input(PipelineGradientCall *call, guint flags, PipelineOnednnMake make,
+                                                  GError **error);
 
 /* `description` is an operation descriptor; hint is the forward one or NULL. New; NULL with error set. */
 dnnl_primitive_desc_t pipeline_onednn_new_descriptor(const PipelineOnednn *onednn, gconstpointer description,

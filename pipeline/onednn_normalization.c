@@ -42,15 +42,7 @@ static gboolean make_plan(const PipelineGradientCall *call, PipelineOnednnPlan *
 
 static PipelineOnednnPlan *get_plan(PipelineGradientCall *call, GError **error)
 {
-  dnnl_memory_desc_t given;
-  guint flags = call->training && !call->frozen ? 0 : RUNNING;
-  if (!pipeline_onednn_describe(call->call.inputs[0], call->input_layouts[0], &given, error)) return NULL;
-  PipelineOnednnPlan *plan = pipeline_onednn_find_plan(call, &given, flags);
-  if (plan != NULL) return plan;
-  plan = pipeline_onednn_add_plan(call, &given, flags);
-  if (make_plan(call, plan, error)) return plan;
-  g_ptr_array_remove(call->cached, plan);
-  return NULL;
+  return pipeline_onednn_plan_of_input(call, call->training && !call->frozen ? 0 : RUNNING, make_plan, error);
 }
 
 /* Mean and variance: the running ones, or of the batch (kept from forward to backward). */

@@ -92,18 +92,6 @@ static gboolean make_plan(const PipelineGradientCall *call, PipelineOnednnPlan *
   return done;
 }
 
-static PipelineOnednnPlan *get_plan(PipelineGradientCall *call, GError **error)
-{
-  dnnl_memory_desc_t given;
-  if (!pipeline_onednn_describe(call->call.inputs[0], call->input_layouts[0], &given, error)) return NULL;
-  PipelineOnednnPlan *plan = pipeline_onednn_find_plan(call, &given, 0);
-  if (plan != NULL) return plan;
-  plan = pipeline_onednn_add_plan(call, &given, 0);
-  if (make_plan(call, plan, error)) return plan;
-  g_ptr_array_remove(call->cached, plan);
-  return NULL;
-}
-
 static gpointer workspace_of(PipelineGradientCall *call, const PipelineOnednnPlan *plan)
 {
   gsize bytes = plan->workspace.ndims > 0 ? dnnl_memory_desc_get_size(&plan->workspace) : 0;
@@ -112,7 +100,7 @@ static gpointer workspace_of(PipelineGradientCall *call, const PipelineOnednnPla
 
 gboolean pipeline_onednn_pool_forward(PipelineGradientCall *call, GError **error)
 {
-  PipelineOnednnPlan *plan = get_plan(call, error);
+  PipelineOnednnPlan *plan = pipeline_onednn_plan_of_input(call, 0, make_plan, error);
   if (plan == NULL) return FALSE;
   const PipelineOnednnArgument arguments[] = {{DNNL_ARG_SRC, &plan->x, call->call.inputs[0]->data},
                                               {DNNL_ARG_DST, &plan->y, call->call.outputs[0]->data},

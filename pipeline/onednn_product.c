@@ -67,16 +67,12 @@ static gboolean make_plan(const PipelineGradientCall *call, PipelineOnednnPlan *
   return done;
 }
 
+/* Rows are plain whoever made them. */
 static PipelineOnednnPlan *get_plan(PipelineGradientCall *call, GError **error)
 {
   dnnl_memory_desc_t given;
   if (!pipeline_onednn_describe(call->call.inputs[0], NULL, &given, error)) return NULL;
-  PipelineOnednnPlan *plan = pipeline_onednn_find_plan(call, &given, 0);
-  if (plan != NULL) return plan;
-  plan = pipeline_onednn_add_plan(call, &given, 0);
-  if (make_plan(call, plan, error)) return plan;
-  g_ptr_array_remove(call->cached, plan);
-  return NULL;
+  return pipeline_onednn_plan_for(call, &given, 0, make_plan, error);
 }
 
 gboolean pipeline_onednn_gemm_forward(PipelineGradientCall *call, GError **error)
