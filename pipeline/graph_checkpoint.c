@@ -1,10 +1,10 @@
 #include "pipeline/graph_checkpoint.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 #include <gnu/libc-version.h>
-#include <jansson.h>
+
+#include "pipeline/safetensors.h"
 
 #define FORMAT "kedge graph training 1"
 #define MAX_HEADER_BYTES (16u << 20)
@@ -19,21 +19,10 @@ gchar *pipeline_checkpoint_environment(const PipelineGradientBackend *backend)
 /* --- the parts in file order: one list for writing and reading ------------------------------------------------------
  */
 
-typedef struct {
-  gchar *name; /* owned */
-  const gchar *type;
-  gsize element, count;
-  gpointer data;
-} Part;
-
-static void part_clear(gpointer data)
-{
-  g_free(((Part *)data)->name);
-}
-
 static void add_part(GArray *parts, const gchar *name, const gchar *type, gsize element, gsize count, gpointer data)
 {
-  Part part = {g_strdup(name), type, element, count, data};
+  PipelineSafetensorsPart part = {
+      .name = g_strdup(name), .type = type, .element = element, .count = count, .data = data};
   if (data != NULL)
     g_array_append_val(parts, part);
   else
@@ -42,8 +31,7 @@ static void add_part(GArray *parts, const gchar *name, const gchar *type, gsize 
 
 static GArray *list_parts(PipelineGraphFitState *state, const PipelineGraphPlan *plan)
 {
-  GArray *parts = g_array_new(FALSE, FALSE, sizeof(Part));
-  g_array_set_clear_func(parts, part_clear);
+  GArray *parts = pipeline_safetensors_parts_new();
   for (guint i = 0; i < plan->parameters->len; i++) {
     const PipelineGraphParameter *p = &g_array_index(plan->parameters, PipelineGraphParameter, i);
     g_autofree gchar *name = g_strdup_printf("parameters/%s", p->name);
@@ -92,13 +80,6 @@ static const struct {
                 {"plateau_epochs", G_STRUCT_OFFSET(PipelineGraphFitState, plateau_epochs), FALSE},
                 {"finished", G_STRUCT_OFFSET(PipelineGraphFitState, finished), FALSE}};
 
-static gboolean damaged(const gchar *path, const gchar *why, GError **error)
-{
-  g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID, "checkpoint %s: %s; remove it to train from the beginning",
-              path, why);
-  return FALSE;
-}
-
 /* --- writing ------------------------------------------------------------------------------------------------------ */
 
 static json_t *metadata_of(const PipelineGraphFitState *state, const gchar *fingerprint, const gchar *environment)
@@ -118,45 +99,18 @@ static json_t *metadata_of(const PipelineGraphFitState *state, const gchar *fing
   return metadata;
 }
 
-/* [n], or the dimensions of the initialiser that the part is. */
-static json_t *shape_of(const Part *part, const OnnxGraph *graph)
+/* A parameter has the dimensions of its initialiser. */
+static void set_shapes(GArray *parts, const OnnxGraph *graph)
 {
-  json_t *shape = json_array();
-  const OnnxTensor *tensor = g_str_has_prefix(part->name, "parameters/")
-                                 ? onnx_graph_find_initialiser(graph, part->name + strlen("parameters/"))
-                                 : NULL;
-  for (guint d = 0; tensor != NULL && d < tensor->n_dims; d++)
-    json_array_append_new(shape, json_integer((json_int_t)tensor->dims[d]));
-  if (tensor == NULL) json_array_append_new(shape, json_integer((json_int_t)part->count));
-  return shape;
-}
-
-static GByteArray *encode(const GArray *parts, const OnnxGraph *graph, json_t *metadata)
-{
-  json_t *root = json_object();
-  gsize offset = 0;
-  json_object_set_new(root, "__metadata__", metadata);
   for (guint i = 0; i < parts->len; i++) {
-    const Part *part = &g_array_index(parts, Part, i);
-    gsize end = offset + part->count * part->element;
-    json_object_set_new(root, part->name,
-                        json_pack("{s:s, s:o, s:[I,I]}", "dtype", part->type, "shape", shape_of(part, graph),
-                                  "data_offsets", (json_int_t)offset, (json_int_t)end));
-    offset = end;
+    PipelineSafetensorsPart *part = &g_array_index(parts, PipelineSafetensorsPart, i);
+    const OnnxTensor *tensor = g_str_has_prefix(part->name, "parameters/")
+                                   ? onnx_graph_find_initialiser(graph, part->name + strlen("parameters/"))
+                                   : NULL;
+    if (tensor == NULL) continue;
+    part->n_dims = tensor->n_dims;
+    part->dims = tensor->dims;
   }
-  char *header = json_dumps(root, JSON_COMPACT);
-  json_decref(root);
-  g_autofree gchar *padded = g_strdup_printf("%s%*s", header, (int)((8 - strlen(header) % 8) % 8), "");
-  free(header);
-  guint64 length = GUINT64_TO_LE(strlen(padded));
-  GByteArray *bytes = g_byte_array_sized_new((guint)(8 + strlen(padded) + offset));
-  g_byte_array_append(bytes, (const guint8 *)&length, 8);
-  g_byte_array_append(bytes, (const guint8 *)padded, (guint)strlen(padded));
-  for (guint i = 0; i < parts->len; i++) {
-    const Part *part = &g_array_index(parts, Part, i);
-    if (part->count > 0) g_byte_array_append(bytes, part->data, (guint)(part->count * part->element));
-  }
-  return bytes;
 }
 
 gboolean pipeline_graph_checkpoint_write(const gchar *path, const PipelineGraphFitState *state,
@@ -165,13 +119,8 @@ gboolean pipeline_graph_checkpoint_write(const gchar *path, const PipelineGraphF
 {
   PipelineGraphFitState copy = *state; /* only its arrays are pointed into */
   g_autoptr(GArray) parts = list_parts(&copy, plan);
-  g_autoptr(GByteArray) bytes = encode(parts, graph, metadata_of(state, fingerprint, environment));
-  g_autoptr(GError) cause = NULL;
-  if (g_file_set_contents_full(path, (const gchar *)bytes->data, bytes->len,
-                               G_FILE_SET_CONTENTS_CONSISTENT | G_FILE_SET_CONTENTS_DURABLE, 0600, &cause))
-    return TRUE;
-  g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_DATA, "cannot write the checkpoint %s: %s", path, cause->message);
-  return FALSE;
+  set_shapes(parts, graph);
+  return pipeline_safetensors_write(path, parts, metadata_of(state, fingerprint, environment), error);
 }
 
 /* --- reading ------------------------------------------------------------------------------------------------------ */
@@ -199,39 +148,22 @@ static gboolean read_metadata(json_t *metadata, PipelineGraphFitState *state)
   return TRUE;
 }
 
-/* The bytes of a part, or NULL when the header does not give it the type and size wanted. */
-static const gchar *find_part(json_t *root, const Part *part, const gchar *data, gsize length)
-{
-  json_t *entry = json_object_get(root, part->name), *offsets = json_object_get(entry, "data_offsets");
-  const gchar *type = json_string_value(json_object_get(entry, "dtype"));
-  if (type == NULL || !g_str_equal(type, part->type) || json_array_size(offsets) != 2) return NULL;
-  json_int_t start = json_integer_value(json_array_get(offsets, 0)),
-             end = json_integer_value(json_array_get(offsets, 1));
-  if (start < 0 || end < start || (gsize)end > length || (gsize)(end - start) != part->count * part->element)
-    return NULL;
-  return data + start;
-}
-
-static gboolean decode(const gchar *path, json_t *root, const gchar *data, gsize length, const gchar *fingerprint,
+static gboolean decode(const gchar *path, const PipelineSafetensors *file, const gchar *fingerprint,
                        const PipelineGraphPlan *plan, PipelineGraphFitState *state, GError **error)
 {
-  json_t *metadata = json_object_get(root, "__metadata__");
-  const gchar *written = json_string_value(json_object_get(metadata, "fingerprint"));
+  const gchar *written = json_string_value(json_object_get(file->metadata, "fingerprint"));
   if (written == NULL || !g_str_equal(written, fingerprint))
-    return damaged(path, "it belongs to another training (data, options or model differ)", error);
+    return pipeline_safetensors_damaged(path, "it belongs to another training (data, options or model differ)", error);
   PipelineGraphFitState read = *state;
-  if (!read_metadata(metadata, &read)) return damaged(path, "its metadata is damaged", error);
+  if (!read_metadata(file->metadata, &read))
+    return pipeline_safetensors_damaged(path, "its metadata is damaged", error);
   g_autoptr(GArray) parts = list_parts(state, plan);
   g_autofree const gchar **sources = g_new0(const gchar *, parts->len);
-  for (guint i = 0; i < parts->len; i++) {
-    sources[i] = find_part(root, &g_array_index(parts, Part, i), data, length);
-    if (sources[i] == NULL) return damaged(path, "a tensor is missing or has another size", error);
-  }
+  const PipelineSafetensorsPart *list = (const PipelineSafetensorsPart *)(gpointer)parts->data;
+  if (!pipeline_safetensors_find(file, list, parts->len, sources))
+    return pipeline_safetensors_damaged(path, "a tensor is missing or has another size", error);
   *state = read;
-  for (guint i = 0; i < parts->len; i++) {
-    const Part *part = &g_array_index(parts, Part, i);
-    if (part->count > 0) memcpy(part->data, sources[i], part->count * part->element);
-  }
+  pipeline_safetensors_copy(list, parts->len, sources);
   return TRUE;
 }
 
@@ -239,26 +171,14 @@ gboolean pipeline_graph_checkpoint_read(const gchar *path, PipelineGraphFitState
                                         const gchar *fingerprint, const gchar *environment, gboolean *found,
                                         gchar **written_in, GError **error)
 {
-  g_autofree gchar *contents = NULL;
-  gsize length = 0;
-  g_autoptr(GError) cause = NULL;
+  g_auto(PipelineSafetensors) file = {.contents = NULL};
+  gboolean there;
   *found = FALSE;
   *written_in = NULL;
-  if (!g_file_get_contents(path, &contents, &length, &cause)) {
-    if (g_error_matches(cause, G_FILE_ERROR, G_FILE_ERROR_NOENT)) return TRUE;
-    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_DATA, "cannot read the checkpoint %s: %s", path, cause->message);
-    return FALSE;
-  }
-  guint64 header = 0;
-  if (length >= 8) memcpy(&header, contents, 8);
-  header = GUINT64_FROM_LE(header);
-  if (length < 8 || length > MAX_FILE_BYTES || header > MAX_HEADER_BYTES || header > length - 8)
-    return damaged(path, "it is no safetensors file", error);
-  json_t *root = json_loadb(contents + 8, header, JSON_REJECT_DUPLICATES, NULL);
-  if (root == NULL) return damaged(path, "its header is no JSON", error);
-  *found = decode(path, root, contents + 8 + header, length - 8 - header, fingerprint, plan, state, error);
-  const gchar *written = json_string_value(json_object_get(json_object_get(root, "__metadata__"), "environment"));
+  if (!pipeline_safetensors_read(path, MAX_HEADER_BYTES, MAX_FILE_BYTES, &file, &there, error)) return FALSE;
+  if (!there) return TRUE;
+  *found = decode(path, &file, fingerprint, plan, state, error);
+  const gchar *written = json_string_value(json_object_get(file.metadata, "environment"));
   if (*found && g_strcmp0(written, environment) != 0) *written_in = g_strdup(written != NULL ? written : "unknown");
-  json_decref(root);
   return *found;
 }
