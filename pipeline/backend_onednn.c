@@ -1,25 +1,14 @@
 /* Matrix products by oneDNN's sgemm, the one call that is the same in its C APIs 1 to 3. Its kernels depend on the
  * shape: a row has other low bits in another batch, so this backend is never the default for prediction. */
-#include <dlfcn.h>
 #include <dnnl.h>
 #include <string.h>
 
 #include "pipeline/backend.h"
-
-/* The library brings its OpenMP runtime along; two of its threads collapse on a loaded machine. Holds for this thread.
- */
-static void use_one_thread(void)
-{
-  union {
-    void *object;
-    void (*function)(int);
-  } symbol = {.object = dlsym(RTLD_DEFAULT, "omp_set_num_threads")};
-  if (symbol.object != NULL) symbol.function(1);
-}
+#include "pipeline/onednn_internal.h"
 
 static gboolean multiply(const PipelineGemm *gemm, GError **error)
 {
-  use_one_thread();
+  pipeline_onednn_use_one_thread();
   dnnl_status_t status =
       dnnl_sgemm(gemm->transpose_a ? 'T' : 'N', gemm->transpose_b ? 'T' : 'N', (dnnl_dim_t)gemm->m, (dnnl_dim_t)gemm->n,
                  (dnnl_dim_t)gemm->k, gemm->alpha, gemm->a, (dnnl_dim_t)gemm->lda, gemm->b, (dnnl_dim_t)gemm->ldb,

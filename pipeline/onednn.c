@@ -1,7 +1,8 @@
 #include "pipeline/onednn.h"
 
-#include <dlfcn.h>
 #include <dnnl.h>
+
+#include "pipeline/onednn_internal.h"
 
 typedef struct {
   dnnl_engine_t engine;
@@ -346,16 +347,6 @@ static gboolean activation_backward(gpointer state, const PipelineLayer *layer, 
 
 /* --- the instance ------------------------------------------------------------------------------------------------- */
 
-/* The library brings its OpenMP runtime along; the setting holds for the calling thread. */
-static void use_one_thread(void)
-{
-  union {
-    void *object;
-    void (*function)(int);
-  } symbol = {.object = dlsym(RTLD_DEFAULT, "omp_set_num_threads")};
-  if (symbol.object) symbol.function(1);
-}
-
 static void onednn_close(gpointer state)
 {
   Onednn *onednn = state;
@@ -371,7 +362,7 @@ static gpointer onednn_open(GError **error)
   Onednn *onednn = g_new0(Onednn, 1);
   onednn->products = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, product_free);
   onednn->eltwises = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, eltwise_free);
-  use_one_thread();
+  pipeline_onednn_use_one_thread();
   if (check(dnnl_engine_create(&onednn->engine, dnnl_cpu, 0), "start", error) &&
       check(dnnl_stream_create(&onednn->stream, onednn->engine, dnnl_stream_in_order), "start", error))
     return onednn;

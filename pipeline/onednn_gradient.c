@@ -247,8 +247,7 @@ gconstpointer pipeline_onednn_convert(const PipelineOnednn *onednn, PipelineOned
 
 /* --- the device --------------------------------------------------------------------------------------------------- */
 
-/* The library brings its OpenMP runtime along; the setting holds for the calling thread. */
-static void use_one_thread(void)
+void pipeline_onednn_use_one_thread(void)
 {
   union {
     void *object;
@@ -269,7 +268,7 @@ static void close_device(gpointer device)
 static gpointer open_device(GError **error)
 {
   PipelineOnednn *onednn = g_new0(PipelineOnednn, 1);
-  use_one_thread();
+  pipeline_onednn_use_one_thread();
   if (pipeline_onednn_check(dnnl_engine_create(&onednn->engine, dnnl_cpu, 0), "start", error) &&
       pipeline_onednn_check(dnnl_stream_create(&onednn->stream, onednn->engine, dnnl_stream_in_order), "start",
                             error) &&

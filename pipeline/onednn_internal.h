@@ -58,6 +58,10 @@ gboolean pipeline_onednn_describe_dims(guint n, const gint64 *dims, gboolean any
 /* NULL when the tensor's layout is row by row already: what output_layouts take. */
 gconstpointer pipeline_onednn_layout(const PipelineTensor *tensor, const dnnl_memory_desc_t *shape);
 
+/* The library brings its OpenMP runtime along, and two of its threads collapse on a loaded machine. Holds for the
+ * calling thread. */
+void pipeline_onednn_use_one_thread(void);
+
 typedef gboolean (*PipelineOnednnMake)(const PipelineGradientCall *call, PipelineOnednnPlan *plan, GError **error);
 /* The node's plan for an input of that layout, made by `make` where there is none yet; NULL with error. */
 PipelineOnednnPlan *pipeline_onednn_plan_for(PipelineGradientCall *call, const dnnl_memory_desc_t *given, guint flags,
