@@ -39,6 +39,7 @@ typedef struct {
   double checkpoint_seconds;
 } PipelineTrainOptions;
 #define PIPELINE_MIN_VALIDATION 50
+#define PIPELINE_ARCHITECTURE_AUTO "auto" /* of a retraining: as the champion */
 void pipeline_train_options_init(PipelineTrainOptions *options);
 
 typedef struct {
