@@ -1,6 +1,6 @@
 # Training beside PyTorch, which lives in a throw-away virtual environment (5 GB).
 .DEFAULT_GOAL := all
-$(BUILD)/tests/bench/learn_bench: $(BUILD)/tests/bench/learn_bench.c.o $(BUILD)/libkedge-pipeline.a $(BUILD)/libkedge-registry.a \
+$(BUILD)/tests/bench/learn_bench $(BUILD)/tests/bench/tree_bench: $(BUILD)/%: $(BUILD)/%.c.o $(BUILD)/libkedge-pipeline.a $(BUILD)/libkedge-registry.a \
                                   $(BUILD)/libkedge-onnx.a $(BUILD)/libkedge-drift.a
 	$(call say,LINK,$@)
 	$(Q)$(CXX) $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LDLIBS)
@@ -10,6 +10,8 @@ $(BUILD)/torch-venv/complete: tests/fixtures/onnx/requirements.txt
 	$(@D)/bin/pip install -q -r $<
 	@touch $@
 
-.PHONY: bench-learn
-bench-learn: $(BUILD)/tests/bench/learn_bench $(BUILD)/torch-venv/complete ## training of an MLP and a CNN beside PyTorch
-	tests/bench/learn $< $(BUILD)/torch-venv/bin/python
+.PHONY: bench-learn bench-trees
+bench-learn: $(BUILD)/tests/bench/learn_bench $(BUILD)/tests/bench/tree_bench $(BUILD)/torch-venv/complete ## trees beside XGBoost's C API, an MLP and a CNN beside PyTorch
+	tests/bench/learn $< $(BUILD)/tests/bench/tree_bench $(BUILD)/torch-venv/bin/python
+bench-trees: $(BUILD)/tests/bench/learn_bench $(BUILD)/tests/bench/tree_bench ## of these the trees alone
+	tests/bench/learn $< $(BUILD)/tests/bench/tree_bench ""
