@@ -227,6 +227,10 @@ static gboolean fill_options(const TrainArguments *arguments, gchar **freeze, GB
   options->checkpoint = arguments->checkpoint;
   options->checkpoint_seconds = arguments->checkpoint_seconds;
   if (a->class_weights != NULL && !options->balanced) return invalid(error, "--class-weights: balanced");
+  if (arguments->reweigh != NULL)
+    return invalid(error,
+                   "--reweigh works with trees, and with dense models without the options of a graph (see --help)");
+  if (arguments->monotone != NULL) return invalid(error, "--monotone is for trees (--arch trees)");
   if (arguments->adversarial_epsilon > 0)
     return invalid(error, "--adversarial-epsilon is for tables of --arch mlp without options of a graph");
   return fill_image(a, options, error) && fill_fit(arguments, &options->fit, error);

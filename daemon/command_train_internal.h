@@ -1,5 +1,5 @@
-/* What command_train.c (the command), command_train_graph.c (its options for training on a graph) and
- * command_train_log.c share. */
+/* What command_train.c (the command), command_train_graph.c (its options for training on a graph),
+ * command_train_log.c, command_train_tree.c share. */
 #pragma once
 
 #include "daemon/command_data.h"
@@ -15,7 +15,8 @@ typedef struct {
 } TrainGraphArguments;
 
 typedef struct {
-  gchar *data, *label, *from, *architecture, *backend, *sensitive, *exclude, *positive, *checkpoint, *output, *reweigh;
+  gchar *data, *label, *from, *architecture, *backend, *sensitive, *exclude, *positive, *checkpoint, *output, *reweigh,
+      *monotone;
   gint epochs, batch_size, patience, adversarial_steps;
   gint64 seed;
   double learning_rate, weight_decay, validation, adversarial_epsilon, checkpoint_seconds; /* NaN: not given */
@@ -32,6 +33,14 @@ gboolean command_train_graph_is_asked(const TrainArguments *arguments);
 gboolean command_train_graph_run(const CommandCommon *common, const TrainArguments *arguments,
                                  PipelineTrainProgressFunc progress, gpointer user_data, PipelineTrainResult *result,
                                  GError **error);
+
+/* Trees: command_train_tree.c. The architecture says so, or the model to start from is an ensemble of trees. */
+gboolean command_train_tree_is_asked(const CommandCommon *common, const TrainArguments *arguments);
+/* What trees take of the other options; INVALID names one that they do not take. */
+gboolean command_train_tree_fill(const TrainArguments *arguments, PipelineTrainOptions *options, GError **error);
+/* Adds "importance" to the report when the model carries it, and prints it. */
+void command_train_tree_describe(const PipelineTrainResult *result, json_t *report);
+void command_train_tree_print(const json_t *report);
 
 /* JSON lines; every function takes NULL for "no log". Lines are appended. */
 typedef struct _CommandTrainLog CommandTrainLog;

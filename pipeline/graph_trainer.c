@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "pipeline/checksum.h"
 #include "pipeline/graph_build.h"
 #include "pipeline/graph_checkpoint.h"
 #include "pipeline/model_spec.h"
@@ -300,16 +301,6 @@ static gboolean prepare(Training *training, GError **error)
 
 /* --- checkpoints -------------------------------------------------------------------------------------------------- */
 
-static void digest(GChecksum *checksum, gconstpointer data, gsize size)
-{
-  const guchar *bytes = data;
-  for (gsize done = 0; done < size;) {
-    gsize part = MIN(size - done, (gsize)1 << 30);
-    g_checksum_update(checksum, bytes + done, (gssize)part);
-    done += part;
-  }
-}
-
 static gchar *describe_options(const Training *training)
 {
   const PipelineGraphTrainOptions *o = training->options;
@@ -335,17 +326,18 @@ static gchar *make_fingerprint(Training *training)
   g_autofree gchar *text = describe_options(training);
   const PipelineGraphFitState *state = pipeline_graph_fit_get_state(training->fit);
   const PipelineGraphRows *rows = training->rows;
-  digest(checksum, text, strlen(text));
+  pipeline_checksum_update(checksum, text, strlen(text));
   for (guint i = 0; i < training->plan->parameters->len; i++) {
     const gchar *name = g_array_index(training->plan->parameters, PipelineGraphParameter, i).name;
-    digest(checksum, name, strlen(name) + 1);
+    pipeline_checksum_update(checksum, name, strlen(name) + 1);
   }
-  digest(checksum, state->parameters, state->n_parameters * sizeof(float));
+  pipeline_checksum_update(checksum, state->parameters, state->n_parameters * sizeof(float));
   if (training->options->from != NULL)
-    digest(checksum, g_bytes_get_data(training->options->from, NULL), g_bytes_get_size(training->options->from));
-  digest(checksum, rows->x, rows->n_rows * rows->n_features * sizeof(float));
-  digest(checksum, rows->targets, rows->n_rows * sizeof(float));
-  digest(checksum, training->order, rows->n_rows * sizeof(guint64));
+    pipeline_checksum_update(checksum, g_bytes_get_data(training->options->from, NULL),
+                             g_bytes_get_size(training->options->from));
+  pipeline_checksum_update(checksum, rows->x, rows->n_rows * rows->n_features * sizeof(float));
+  pipeline_checksum_update(checksum, rows->targets, rows->n_rows * sizeof(float));
+  pipeline_checksum_update(checksum, training->order, rows->n_rows * sizeof(guint64));
   return g_strdup(g_checksum_get_string(checksum));
 }
 

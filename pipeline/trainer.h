@@ -9,7 +9,7 @@
 G_BEGIN_DECLS
 
 typedef struct {
-  const gchar *architecture; /* "mlp:64,64", …; ignored when from is set */
+  const gchar *architecture; /* "mlp:64,64", "trees", …; ignored when from is set, but for the options of trees */
   GBytes *from;              /* ONNX to fine-tune; NULL: from scratch */
   const gchar *backend;      /* "onednn", "reference"; NULL: best */
   guint epochs, batch_size;  /* 0: chosen from the number of rows (pipeline/README.md) */
@@ -24,6 +24,10 @@ typedef struct {
   /* NULL, or NULL-terminated columns: row weights are multiplied by those that make label and group independent over
    * the training rows (pipeline/reweigh.h) */
   const gchar *const *reweigh;
+  /* Of trees (pipeline/tree_trainer.h); others refuse them. */
+  const gchar *const *monotone; /* "COLUMN=+1" or "COLUMN=-1", NULL-terminated; NULL: none */
+  double test_fraction;         /* the very last rows only measure */
+  gboolean balanced;            /* classes count by the inverse of their frequency */
   /* adversarial training: 0 = none. PGD, L-infinity on the numeric features in units of their standard deviations in
    * the table */
   double adversarial_epsilon;
@@ -35,6 +39,7 @@ typedef struct {
   double checkpoint_seconds;
 } PipelineTrainOptions;
 #define PIPELINE_MIN_VALIDATION 50
+#define PIPELINE_ARCHITECTURE_AUTO "auto" /* of a retraining: as the champion */
 void pipeline_train_options_init(PipelineTrainOptions *options);
 
 typedef struct {
@@ -54,7 +59,7 @@ typedef struct {
   double train_loss, validation_loss, validation_metric; /* accuracy, or -rmse */
   double seconds, samples_per_second;
   PipelineReweighing reweighing; /* n_groups 0: none */
-  /* Of training on a graph; else 0, NaN, NULL. */
+  /* Of training on a graph or of trees; else 0, NaN, NULL. */
   guint64 n_test;
   double test_loss, test_metric;
   gchar *warning; /* what the user should know about the result, or NULL */
