@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "pipeline/memory.h"
 #include "pipeline/model_spec.h"
 #include "pipeline/network_build.h"
 #include "pipeline/network_features.h"
@@ -333,7 +334,7 @@ gboolean pipeline_train(const DriftTable *table, const DriftSchema *schema, cons
                         GError **error)
 {
   g_return_val_if_fail(table && schema && options && result, FALSE);
-  if (!check_options(options, error)) return FALSE;
+  if (!check_options(options, error) || !pipeline_memory_require(PIPELINE_TRAINING_BYTES, error)) return FALSE;
   Training training = {.table = table, .schema = schema, .options = options};
   gboolean done = prepare(&training, error) && resume(&training, error) &&
                   run_epochs(&training, progress, user_data, error) && deliver(&training, result, error);
