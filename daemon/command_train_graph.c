@@ -126,12 +126,8 @@ static PipelineGraphRows *read_rows(const CommandCommon *common, const TrainArgu
   if (g_str_has_suffix(arguments->data, ".npz")) {
     rows = read_arrays(arguments, error);
     if (rows == NULL || arguments->from == NULL) return rows;
-    gchar *contents = NULL;
-    gsize length;
-    if (g_file_get_contents(arguments->from, &contents, &length, error)) {
-      *model = g_bytes_new_take(contents, length);
-      return rows;
-    }
+    *model = command_read_onnx(common, arguments->from, error);
+    if (*model != NULL) return rows;
     pipeline_graph_rows_free(rows);
     return NULL;
   }

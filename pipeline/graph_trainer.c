@@ -7,6 +7,7 @@
 #include "pipeline/checksum.h"
 #include "pipeline/graph_build.h"
 #include "pipeline/graph_checkpoint.h"
+#include "pipeline/memory.h"
 #include "pipeline/model_spec.h"
 #include "pipeline/network_build.h"
 
@@ -464,7 +465,7 @@ gboolean pipeline_graph_train(const PipelineGraphRows *rows, const PipelineGraph
                               GError **error)
 {
   g_return_val_if_fail(rows != NULL && options != NULL && result != NULL, FALSE);
-  if (!check_options(options, error)) return FALSE;
+  if (!check_options(options, error) || !pipeline_memory_require(PIPELINE_TRAINING_BYTES, error)) return FALSE;
   Training training = {.rows = rows, .options = options};
   gboolean done = prepare(&training, error) && resume(&training, error) && run(&training, progress, user_data, error) &&
                   deliver(&training, result, error);
