@@ -2,10 +2,10 @@
 #include <math.h>
 #include <string.h>
 
+#include "daemon/command_arrays.h"
 #include "daemon/command_train_internal.h"
 #include "pipeline/graph_build.h"
 #include "pipeline/graph_trainer.h"
-#include "pipeline/npz.h"
 
 void command_train_graph_init(TrainGraphArguments *arguments)
 {
@@ -85,38 +85,6 @@ static gboolean invalid(GError **error, const gchar *message)
 
 /* --- data --------------------------------------------------------------------------------------------------------- */
 
-/* The array of rows: named, or the only one besides the label. */
-static const gchar *find_features(const PipelineNpz *npz, const TrainArguments *arguments, GError **error)
-{
-  const gchar *found = arguments->graph.features;
-  guint others = 0;
-  gboolean labelled = FALSE;
-  for (guint i = 0; i < pipeline_npz_get_n_arrays(npz); i++)
-    labelled = labelled || strcmp(pipeline_npz_get_name(npz, i), arguments->label) == 0;
-  if (!labelled) { /* reading it lists what there is */
-    pipeline_array_free(pipeline_npz_read(npz, arguments->label, error));
-    return NULL;
-  }
-  for (guint i = 0; found == NULL && i < pipeline_npz_get_n_arrays(npz); i++)
-    others += strcmp(pipeline_npz_get_name(npz, i), arguments->label) != 0;
-  for (guint i = 0; found == NULL && others == 1 && i < pipeline_npz_get_n_arrays(npz); i++)
-    if (strcmp(pipeline_npz_get_name(npz, i), arguments->label) != 0) found = pipeline_npz_get_name(npz, i);
-  if (found == NULL)
-    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_DATA, "%s: %u arrays besides '%s'; name the rows by --features",
-                arguments->data, others, arguments->label);
-  return found;
-}
-
-static PipelineGraphRows *read_arrays(const TrainArguments *arguments, GError **error)
-{
-  g_autoptr(PipelineNpz) npz = pipeline_npz_open(arguments->data, error);
-  const gchar *features = npz != NULL ? find_features(npz, arguments, error) : NULL;
-  if (features == NULL) return NULL;
-  g_autoptr(PipelineArray) labels = pipeline_npz_read(npz, arguments->label, error);
-  g_autoptr(PipelineArray) x = labels != NULL ? pipeline_npz_read(npz, features, error) : NULL;
-  return x != NULL ? pipeline_graph_rows_from_arrays(x, labels, arguments->label, error) : NULL;
-}
-
 /* *model: the bytes of --from, or NULL. */
 static PipelineGraphRows *read_rows(const CommandCommon *common, const TrainArguments *arguments, GBytes **model,
                                     GError **error)
@@ -124,7 +92,7 @@ static PipelineGraphRows *read_rows(const CommandCommon *common, const TrainArgu
   CommandModel start = {0};
   PipelineGraphRows *rows = NULL;
   if (g_str_has_suffix(arguments->data, ".npz")) {
-    rows = read_arrays(arguments, error);
+    rows = command_read_arrays(arguments->data, arguments->label, arguments->graph.features, error);
     if (rows == NULL || arguments->from == NULL) return rows;
     gchar *contents = NULL;
     gsize length;

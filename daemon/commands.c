@@ -17,6 +17,7 @@
   X(verify)                                                                                                            \
   X(train)                                                                                                             \
   X(evaluate)                                                                                                          \
+  X(attack)                                                                                                            \
   X(drift_estimate)                                                                                                    \
   X(bias)                                                                                                              \
   X(predict)                                                                                                           \
