@@ -5,7 +5,7 @@
 
 #include "daemon/command_arrays.h"
 #include "daemon/command_attack_internal.h"
-#include "daemon/command_data.h"
+#include "daemon/command_train_internal.h"
 #include "pipeline/csv.h"
 
 extern const Command command_attack;
@@ -34,13 +34,6 @@ static gboolean invalid(GError **error, const gchar *message)
 
 /* --- options ------------------------------------------------------------------------------------------------------ */
 
-/* The index of a text in a list of two; NULL is the first; -1: another text. */
-static gint choose(const gchar *text, const gchar *first, const gchar *second)
-{
-  if (text == NULL || strcmp(text, first) == 0) return 0;
-  return strcmp(text, second) == 0 ? 1 : -1;
-}
-
 static gboolean parse_epsilons(const gchar *text, GArray *epsilons, GError **error)
 {
   g_auto(GStrv) parts = g_strsplit(text, ",", -1);
@@ -65,45 +58,25 @@ static gboolean parse_types(const gchar *text, GPtrArray *types, GError **error)
   return types->len > 0 || invalid(error, "--attack: name at least one attack");
 }
 
-static gboolean fill_range(const gchar *text, PipelineRobustnessOptions *options, GError **error)
-{
-  if (text == NULL || strcmp(text, "data") == 0) return TRUE;
-  options->range = strcmp(text, "none") == 0 ? PIPELINE_RANGE_NONE : PIPELINE_RANGE_GIVEN;
-  if (options->range == PIPELINE_RANGE_NONE) return TRUE;
-  g_auto(GStrv) parts = g_strsplit(text, ",", -1);
-  gchar *ends[2] = {NULL, NULL};
-  if (g_strv_length(parts) == 2) {
-    options->low = g_ascii_strtod(parts[0], &ends[0]);
-    options->high = g_ascii_strtod(parts[1], &ends[1]);
-    if (ends[0] != parts[0] && ends[1] != parts[1] && *ends[0] == '\0' && *ends[1] == '\0' && isfinite(options->low) &&
-        isfinite(options->high) && options->low < options->high)
-      return TRUE;
-  }
-  return invalid(error, "--range: write data, none or LOW,HIGH, e.g. 0,1");
-}
-
 /* Lists are borrowed by the options. */
 static gboolean fill_options(const AttackArguments *a, PipelineRobustnessOptions *options, GError **error)
 {
-  gint norm = choose(a->norm, "inf", "2"), unit = choose(a->unit, "sd", "absolute"),
-       loss = choose(a->loss, "cross-entropy", "margin");
+  gboolean margin = g_strcmp0(a->loss, "margin") == 0;
   pipeline_robustness_options_init(options);
-  if (norm < 0) return invalid(error, "--norm: inf or 2");
-  if (unit < 0) return invalid(error, "--unit: sd or absolute");
-  if (loss < 0) return invalid(error, "--loss: cross-entropy or margin");
+  if (a->loss != NULL && !margin && strcmp(a->loss, "cross-entropy") != 0)
+    return invalid(error, "--loss: cross-entropy or margin");
   if (a->steps < 1 || a->restarts < 1 || a->queries < 1)
     return invalid(error, "--steps, --restarts and --queries must be at least 1");
   if (!(a->step_size >= 0)) return invalid(error, "--step-size cannot be negative");
-  options->norm = norm == 1 ? PIPELINE_NORM_2 : PIPELINE_NORM_INFINITY;
-  options->absolute = unit == 1;
-  options->loss = loss == 1 ? PIPELINE_ATTACK_MARGIN : PIPELINE_ATTACK_CROSS_ENTROPY;
+  options->loss = margin ? PIPELINE_ATTACK_MARGIN : PIPELINE_ATTACK_CROSS_ENTROPY;
   options->attack.steps = (guint)a->steps;
   options->attack.restarts = (guint)a->restarts;
   options->attack.queries = (guint)a->queries;
   options->attack.step_size = a->step_size;
   options->attack.early_exit = !a->whole;
   options->seed = (guint64)a->seed;
-  return fill_range(a->range, options, error);
+  return command_parse_norm(a->norm, &options->norm, error) && command_parse_unit(a->unit, &options->absolute, error) &&
+         command_parse_range(a->range, &options->range, &options->low, &options->high, error);
 }
 
 /* --- data --------------------------------------------------------------------------------------------------------- */
@@ -208,8 +181,7 @@ static json_t *attack(const CommandCommon *common, const AttackArguments *a, con
   CommandModel loaded = {0};
   json_t *described = NULL;
   g_autoptr(DriftTable) table = NULL;
-  AttackReport report = {.unit = choose(a->unit, "sd", "absolute") == 1 ? "absolute" : "sd",
-                         .epsilons = g_array_new(FALSE, FALSE, sizeof(double)),
+  AttackReport report = {.epsilons = g_array_new(FALSE, FALSE, sizeof(double)),
                          .types = g_ptr_array_new(),
                          .measured = g_ptr_array_new_with_free_func(robustness_free)};
   if (fill_options(a, &options, error) && parse_epsilons(a->epsilons, report.epsilons, error) &&
@@ -217,6 +189,7 @@ static json_t *attack(const CommandCommon *common, const AttackArguments *a, con
       (table = read_data(common, a, reference, &loaded, error)) != NULL) {
     table = first_rows(table, a->rows);
     report.norm = options.norm;
+    report.unit = options.absolute ? "absolute" : "sd";
     if (a->output != NULL && report.epsilons->len * report.types->len > 1)
       invalid(error, "-o writes the points of one attack at one epsilon");
     else if (run_on_data(common, a, &loaded, table, &options, &report, error))

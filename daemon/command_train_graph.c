@@ -68,7 +68,7 @@ gboolean command_train_graph_is_asked(const TrainArguments *arguments)
   const TrainGraphArguments *a = &arguments->graph;
   const gchar *texts[] = {a->features, a->image,  a->loss, a->class_weights, a->optimiser, a->schedule,
                           a->average,  a->freeze, a->log};
-  gboolean asked = g_str_has_suffix(arguments->data, ".npz") ||
+  gboolean asked = g_str_has_suffix(arguments->data, ".npz") || arguments->harden.method != NULL ||
                    (arguments->architecture != NULL && pipeline_graph_is_architecture(arguments->architecture)) ||
                    a->new_head || a->warm_up != 0 || a->shift != 0 || a->cutout != 0 || a->label_smoothing != 0 ||
                    a->clip_norm != 0 || a->clip_value != 0 || a->l1 != 0 || a->l2 != 0 || !isnan(a->dropout) ||
@@ -195,9 +195,11 @@ static gboolean fill_options(const TrainArguments *arguments, gchar **freeze, GB
   options->checkpoint = arguments->checkpoint;
   options->checkpoint_seconds = arguments->checkpoint_seconds;
   if (a->class_weights != NULL && !options->balanced) return invalid(error, "--class-weights: balanced");
-  if (arguments->adversarial_epsilon > 0)
-    return invalid(error, "--adversarial-epsilon is for tables of --arch mlp without options of a graph");
-  return fill_image(a, options, error) && fill_fit(arguments, &options->fit, error);
+  if (arguments->adversarial_epsilon > 0 && arguments->harden.method == NULL)
+    return invalid(error, "--adversarial-epsilon without --adversarial METHOD is for tables of --arch mlp without "
+                          "options of a graph");
+  return fill_image(a, options, error) && fill_fit(arguments, &options->fit, error) &&
+         command_train_harden_fill(arguments, options, error);
 }
 
 gboolean command_train_graph_run(const CommandCommon *common, const TrainArguments *arguments,

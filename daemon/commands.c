@@ -18,6 +18,7 @@
   X(train)                                                                                                             \
   X(evaluate)                                                                                                          \
   X(attack)                                                                                                            \
+  X(harden)                                                                                                            \
   X(drift_estimate)                                                                                                    \
   X(bias)                                                                                                              \
   X(predict)                                                                                                           \

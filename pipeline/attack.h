@@ -17,6 +17,13 @@ G_BEGIN_DECLS
 
 typedef enum { PIPELINE_NORM_INFINITY, PIPELINE_NORM_2 } PipelineNorm;
 
+/* Which numbers a feature may take at all. */
+typedef enum {
+  PIPELINE_RANGE_NONE,
+  PIPELINE_RANGE_DATA, /* lowest to highest number of each feature in the data */
+  PIPELINE_RANGE_GIVEN /* the same for every feature */
+} PipelineRangeKind;
+
 /* --- where a point may go ----------------------------------------------------------------------------------------- */
 
 /* Borrowed arrays [n_features]. */

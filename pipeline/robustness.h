@@ -8,20 +8,14 @@
 
 G_BEGIN_DECLS
 
-typedef enum {
-  PIPELINE_RANGE_NONE,
-  PIPELINE_RANGE_DATA, /* lowest to highest number of each feature in the reference */
-  PIPELINE_RANGE_GIVEN /* low to high for every feature */
-} PipelineRangeKind;
-
 typedef struct {
   PipelineAttackOptions attack;
   PipelineAttackLoss loss; /* that the attack raises; cross-entropy */
   PipelineNorm norm;
   double epsilon;
-  gboolean absolute; /* epsilon in units of the features; else in standard deviations of each in the reference */
-  PipelineRangeKind range;
-  double low, high;
+  gboolean absolute;       /* epsilon in units of the features; else in standard deviations of each in the reference */
+  PipelineRangeKind range; /* of the reference; PIPELINE_RANGE_DATA */
+  double low, high;        /* of PIPELINE_RANGE_GIVEN */
   const gchar *const *immutable; /* features that stay; NULL: none */
   const gchar *const *integer;   /* numbers that move by whole numbers; NULL: none */
   const gchar *const *one_hot;   /* groups "a+b+c" of numbers of which one is 1 and the others 0: they stay; NULL */
