@@ -2,10 +2,10 @@
 #include <math.h>
 #include <string.h>
 
+#include "daemon/command_arrays.h"
 #include "daemon/command_train_internal.h"
 #include "pipeline/graph_build.h"
 #include "pipeline/graph_trainer.h"
-#include "pipeline/npz.h"
 
 void command_train_graph_init(TrainGraphArguments *arguments)
 {
@@ -68,7 +68,7 @@ gboolean command_train_graph_is_asked(const TrainArguments *arguments)
   const TrainGraphArguments *a = &arguments->graph;
   const gchar *texts[] = {a->features, a->image,  a->loss, a->class_weights, a->optimiser, a->schedule,
                           a->average,  a->freeze, a->log};
-  gboolean asked = g_str_has_suffix(arguments->data, ".npz") ||
+  gboolean asked = g_str_has_suffix(arguments->data, ".npz") || arguments->harden.method != NULL ||
                    (arguments->architecture != NULL && pipeline_graph_is_architecture(arguments->architecture)) ||
                    a->new_head || a->warm_up != 0 || a->shift != 0 || a->cutout != 0 || a->label_smoothing != 0 ||
                    a->clip_norm != 0 || a->clip_value != 0 || a->l1 != 0 || a->l2 != 0 || !isnan(a->dropout) ||
@@ -85,38 +85,6 @@ static gboolean invalid(GError **error, const gchar *message)
 
 /* --- data --------------------------------------------------------------------------------------------------------- */
 
-/* The array of rows: named, or the only one besides the label. */
-static const gchar *find_features(const PipelineNpz *npz, const TrainArguments *arguments, GError **error)
-{
-  const gchar *found = arguments->graph.features;
-  guint others = 0;
-  gboolean labelled = FALSE;
-  for (guint i = 0; i < pipeline_npz_get_n_arrays(npz); i++)
-    labelled = labelled || strcmp(pipeline_npz_get_name(npz, i), arguments->label) == 0;
-  if (!labelled) { /* reading it lists what there is */
-    pipeline_array_free(pipeline_npz_read(npz, arguments->label, error));
-    return NULL;
-  }
-  for (guint i = 0; found == NULL && i < pipeline_npz_get_n_arrays(npz); i++)
-    others += strcmp(pipeline_npz_get_name(npz, i), arguments->label) != 0;
-  for (guint i = 0; found == NULL && others == 1 && i < pipeline_npz_get_n_arrays(npz); i++)
-    if (strcmp(pipeline_npz_get_name(npz, i), arguments->label) != 0) found = pipeline_npz_get_name(npz, i);
-  if (found == NULL)
-    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_DATA, "%s: %u arrays besides '%s'; name the rows by --features",
-                arguments->data, others, arguments->label);
-  return found;
-}
-
-static PipelineGraphRows *read_arrays(const TrainArguments *arguments, GError **error)
-{
-  g_autoptr(PipelineNpz) npz = pipeline_npz_open(arguments->data, error);
-  const gchar *features = npz != NULL ? find_features(npz, arguments, error) : NULL;
-  if (features == NULL) return NULL;
-  g_autoptr(PipelineArray) labels = pipeline_npz_read(npz, arguments->label, error);
-  g_autoptr(PipelineArray) x = labels != NULL ? pipeline_npz_read(npz, features, error) : NULL;
-  return x != NULL ? pipeline_graph_rows_from_arrays(x, labels, arguments->label, error) : NULL;
-}
-
 /* *model: the bytes of --from, or NULL. */
 static PipelineGraphRows *read_rows(const CommandCommon *common, const TrainArguments *arguments, GBytes **model,
                                     GError **error)
@@ -124,7 +92,7 @@ static PipelineGraphRows *read_rows(const CommandCommon *common, const TrainArgu
   CommandModel start = {0};
   PipelineGraphRows *rows = NULL;
   if (g_str_has_suffix(arguments->data, ".npz")) {
-    rows = read_arrays(arguments, error);
+    rows = command_read_arrays(arguments->data, arguments->label, arguments->graph.features, error);
     if (rows == NULL || arguments->from == NULL) return rows;
     *model = command_read_onnx(common, arguments->from, error);
     if (*model != NULL) return rows;
@@ -227,9 +195,11 @@ static gboolean fill_options(const TrainArguments *arguments, gchar **freeze, GB
     return invalid(error,
                    "--reweigh works with trees, and with dense models without the options of a graph (see --help)");
   if (arguments->monotone != NULL) return invalid(error, "--monotone is for trees (--arch trees)");
-  if (arguments->adversarial_epsilon > 0)
-    return invalid(error, "--adversarial-epsilon is for tables of --arch mlp without options of a graph");
-  return fill_image(a, options, error) && fill_fit(arguments, &options->fit, error);
+  if (arguments->adversarial_epsilon > 0 && arguments->harden.method == NULL)
+    return invalid(error, "--adversarial-epsilon without --adversarial METHOD is for tables of --arch mlp without "
+                          "options of a graph");
+  return fill_image(a, options, error) && fill_fit(arguments, &options->fit, error) &&
+         command_train_harden_fill(arguments, options, error);
 }
 
 gboolean command_train_graph_run(const CommandCommon *common, const TrainArguments *arguments,

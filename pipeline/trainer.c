@@ -258,7 +258,8 @@ static gboolean report(const Training *training, PipelineTrainProgressFunc progr
                                      .test_loss = NAN,
                                      .test_metric = NAN,
                                      .gradient_norm = NAN,
-                                     .dead_share = NAN};
+                                     .dead_share = NAN,
+                                     .robust_metric = NAN};
   return !progress || progress(&now, user_data);
 }
 
@@ -297,7 +298,8 @@ static gboolean deliver(const Training *training, PipelineTrainResult *result, G
                                   .samples_per_second = samples_per_second(training),
                                   .reweighing = training->reweighing,
                                   .test_loss = NAN,
-                                  .test_metric = NAN};
+                                  .test_metric = NAN,
+                                  .robust_metric = NAN};
   return TRUE;
 }
 
