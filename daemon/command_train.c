@@ -40,6 +40,8 @@ static const gchar *check_arguments(const TrainArguments *arguments, int argc)
   if (arguments->from && arguments->architecture) return "--from and --arch exclude each other";
   if (arguments->reweigh && command_train_graph_is_asked(arguments))
     return "--reweigh works with dense models without the options of a graph (see --help)";
+  if (arguments->graph.rehearse && !arguments->from)
+    return "--rehearse goes with --from: the model that knows the old rows";
   if (arguments->epochs < 0 || arguments->batch_size < 0 || arguments->patience < 0 || arguments->adversarial_steps < 0)
     return "--epochs, --batch-size, --patience and --adversarial-steps cannot be negative";
   return NULL;
@@ -82,6 +84,12 @@ static json_t *describe_result(const TrainArguments *arguments, const PipelineTr
     json_object_set_new(report, "test_loss", real_or_null(result->test_loss));
     json_object_set_new(report, "test_metric", real_or_null(result->test_metric));
   }
+  if (result->row_visits > 0) json_object_set_new(report, "row_visits", json_integer((json_int_t)result->row_visits));
+  if (result->n_old > 0) {
+    json_object_set_new(report, "rows_rehearsed", json_integer((json_int_t)result->n_old));
+    json_object_set_new(report, "rows_old_validation", json_integer((json_int_t)result->n_old_validation));
+    json_object_set_new(report, "old_validation_metric", real_or_null(result->old_validation_metric));
+  }
   json_object_set_new(report, "seconds", real_or_null(result->seconds));
   json_object_set_new(report, "samples_per_second", real_or_null(result->samples_per_second));
   if (arguments->reweigh)
@@ -109,6 +117,14 @@ static void print_result(json_t *report)
     g_autofree gchar *test = command_text_count(json_object_get(report, "rows_test"));
     g_autofree gchar *reached = command_text_real(json_object_get(report, "test_metric"), 4);
     printf("%s test rows: accuracy (or -rmse) %s\n", test, reached);
+  }
+  if (json_object_get(report, "rows_rehearsed")) {
+    g_autofree gchar *old = command_text_count(json_object_get(report, "rows_rehearsed"));
+    g_autofree gchar *watched = command_text_count(json_object_get(report, "rows_old_validation"));
+    g_autofree gchar *kept = command_text_real(json_object_get(report, "old_validation_metric"), 4);
+    g_autofree gchar *visits = command_text_count(json_object_get(report, "row_visits"));
+    printf("rehearsed %s old rows (%s row visits in all); %s old validation rows: accuracy (or -rmse) %s\n", old,
+           visits, watched, kept);
   }
   json_int_t skipped = json_integer_value(json_object_get(report, "rows_skipped"));
   const json_t *reweighing = json_object_get(report, "reweighing");
@@ -285,13 +301,19 @@ const Command command_train = {
         "augmentation, a log or test rows, are trained on the ONNX graph itself: any model of one float input whose\n"
         "operators have gradients (pipeline/README.md, \"Training on the graph\"). Numbers only, none missing.\n"
         "\n"
+        "--rehearse mixes rows of an older world into every batch, so that a model that learns new rows keeps what it\n"
+        "knew; the share of --validation of them is held back. The weights of the epoch with the best mean of both\n"
+        "validation losses are delivered, and --patience counts epochs in which neither of them fell.\n"
+        "\n"
         "--json prints {\"output\", \"rows_train\", \"rows_validation\", \"rows_skipped\", \"epochs\", \"best_epoch\", "
         "\"bytes\",\n"
         "\"train_loss\", \"validation_loss\", \"validation_metric\", \"seconds\", \"samples_per_second\"}, with "
         "--reweigh\n"
         "\"reweighing\" {\"attributes\", \"groups\", \"rows_without_group\", \"smallest_weight\", "
         "\"largest_weight\"},\n"
-        "with --test also \"rows_test\", \"test_loss\", \"test_metric\", and \"warning\" where there is one.\n"
+        "with --test also \"rows_test\", \"test_loss\", \"test_metric\", and \"warning\" where there is one. On a "
+        "graph\n"
+        "\"row_visits\"; with --rehearse \"rows_rehearsed\", \"rows_old_validation\", \"old_validation_metric\".\n"
         "\n"
         "--log writes a JSON object a line: {\"event\": \"epoch\", \"epoch\", \"loss\", \"validation_loss\",\n"
         "\"validation_metric\", \"test_loss\", \"test_metric\", \"learning_rate\", \"gradient_norm\", \"dead_share\",\n"
