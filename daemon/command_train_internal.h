@@ -8,10 +8,12 @@
 G_BEGIN_DECLS
 
 typedef struct {
-  gchar *features, *image, *loss, *class_weights, *optimiser, *schedule, *average, *freeze, *log;
+  gchar *features, *image, *loss, *class_weights, *optimiser, *schedule, *average, *freeze, *log, *rehearse;
   gboolean new_head;
   gint warm_up, shift, cutout;
-  double label_smoothing, momentum, clip_norm, clip_value, l1, l2, dropout, noise, mixup, flip, test;
+  gint64 row_visits;
+  double label_smoothing, momentum, clip_norm, clip_value, l1, l2, dropout, noise, mixup, flip, test, rehearse_share,
+      layer_decay;
 } TrainGraphArguments;
 
 /* Adversarial training on a graph. */

@@ -29,6 +29,9 @@ GBytes *pipeline_network_build(const gchar *architecture, const DriftTable *tabl
 /* What follows "probabilities": the label of the most probable class; declares both as outputs. */
 void pipeline_network_add_label(OnnxGraph *graph, const DriftSchema *schema);
 void pipeline_network_add_classifier_head(OnnxGraph *graph, const DriftSchema *schema);
+/* The part of it behind the value "probabilities": ArgMax and the class of that number; the graph imports ai.onnx.ml.
+ */
+void pipeline_network_add_label_output(OnnxGraph *graph, const DriftSchema *schema);
 void pipeline_network_add_regression_head(OnnxGraph *graph, const float *targets, const guint64 *rows, guint64 n_rows);
 
 G_END_DECLS
