@@ -298,7 +298,8 @@ static cudaError_t device_memory(const Call &call, void **pointer, size_t bytes)
 {
   if (pointer == nullptr) return refuse(cudaErrorInvalidValue, call, "no place for the pointer");
   *pointer = nullptr;
-  if (bytes == 0) return cudaSuccess;
+  cudaError_t error = check_device(call, 0);
+  if (error != cudaSuccess || bytes == 0) return error;
   void *made = allocate(bytes);
   if (made == nullptr)
     return refuse(cudaErrorMemoryAllocation, call, "%zu bytes: %zu of %zu are in use", bytes, arena.used, arena.size);
