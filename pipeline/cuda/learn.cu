@@ -1,7 +1,8 @@
 /* Losses (pipeline/graph_loss.c) and optimisers (pipeline/graph_optimiser.c). Losses run in double. */
 #include "device_internal.h"
 
-/* --- losses: a warp a row ------------------------------------------------------------------------------------------- */
+/* --- losses: a warp a row -------------------------------------------------------------------------------------------
+ */
 
 #define LOSS_WARPS 8u
 
@@ -156,11 +157,13 @@ int pipeline_cuda_loss(PipelineCudaDevice *device, const PipelineCudaLoss *loss,
   LossKernel kernel = loss_kernels[loss->kind];
   LAUNCH(kernel, pipeline_cuda_blocks(loss->n, LOSS_WARPS), 32 * LOSS_WARPS, 0, device->stream, *loss, outputs, targets,
          gradient, losses);
-  LAUNCH(loss_total_kernel, 1, 256, 0, device->stream, (unsigned)loss->n, loss->add, losses, device->results + 2 * slot);
+  LAUNCH(loss_total_kernel, 1, 256, 0, device->stream, (unsigned)loss->n, loss->add, losses,
+         device->results + 2 * slot);
   return pipeline_cuda_check_launch(device, "compute a loss");
 }
 
-/* --- optimisers ----------------------------------------------------------------------------------------------------- */
+/* --- optimisers -----------------------------------------------------------------------------------------------------
+ */
 
 __global__ void norm_kernel(const float *g, unsigned n, double *parts)
 {
