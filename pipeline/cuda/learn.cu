@@ -218,6 +218,11 @@ STEP(adamw)
   adam_step::apply(u, i, slope);
 }
 
+static __device__ __forceinline__ bool is_finite(double x)
+{
+  return x - x == 0;
+}
+
 /* Every block adds up the same partial sums of the norm. What is not finite changes nothing: the host stops then. */
 template <class Step>
 __global__ void update_kernel(PipelineCudaUpdate u, const double *parts, unsigned n_parts, double *result)
@@ -228,7 +233,7 @@ __global__ void update_kernel(PipelineCudaUpdate u, const double *parts, unsigne
   double norm = sqrt(pipeline_cuda_block_sum(sum, shared));
   unsigned i = pipeline_cuda_index();
   if (i == 0) result[1] = norm;
-  if (i >= u.n || !isfinite(norm) || !isfinite(result[0])) return;
+  if (i >= u.n || !is_finite(norm) || !is_finite(result[0])) return;
   float g = u.g[i], w = u.w[i];
   if (u.clip_norm > 0 && norm > (double)u.clip_norm) g *= (float)((double)u.clip_norm / norm);
   if (u.clip_value > 0) g = fminf(fmaxf(g, -u.clip_value), u.clip_value);
