@@ -113,7 +113,8 @@ struct _PipelineGradientBackend {
 };
 
 extern const PipelineGradientBackend *const pipeline_gradient_backends[]; /* NULL-terminated */
-extern const PipelineGradientBackend pipeline_gradient_backend_reference, pipeline_gradient_backend_onednn;
+extern const PipelineGradientBackend pipeline_gradient_backend_reference, pipeline_gradient_backend_onednn,
+    pipeline_gradient_backend_cuda;
 /* By name; NULL name: the highest rank that opens here and supports every node of the graph (NULL graph: any). NULL
  * with INVALID (unknown: the error lists the known ones) or UNSUPPORTED (why). */
 const PipelineGradientBackend *pipeline_gradient_backend_find(const gchar *name, const OnnxGraph *graph,

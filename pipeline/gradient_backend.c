@@ -3,6 +3,7 @@
 #include "pipeline/gradient.h"
 
 const PipelineGradientBackend *const pipeline_gradient_backends[] = {
+    &pipeline_gradient_backend_cuda,
     &pipeline_gradient_backend_onednn,
     &pipeline_gradient_backend_reference,
     NULL,

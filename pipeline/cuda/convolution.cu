@@ -3,7 +3,8 @@
 
 #include "device_internal.h"
 
-/* --- products ------------------------------------------------------------------------------------------------------- */
+/* --- products -------------------------------------------------------------------------------------------------------
+ */
 
 /* Row-major c = op(a) op(b) is column-major cᵀ = op(b)ᵀ op(a)ᵀ. */
 int pipeline_cuda_gemm(PipelineCudaDevice *device, const PipelineCudaGemm *g, const float *a, const float *b, float *c)
@@ -16,15 +17,16 @@ int pipeline_cuda_gemm(PipelineCudaDevice *device, const PipelineCudaGemm *g, co
                                     cublasSgemm(device->cublas, of_b, of_a, (int)g->n, (int)g->m, (int)g->k, &g->alpha,
                                                 b, (int)g->ldb, a, (int)g->lda, &g->beta, c, (int)g->ldc),
                                     "multiply matrices");
-  return pipeline_cuda_check_blas(
-      device,
-      cublasSgemmStridedBatched(device->cublas, of_b, of_a, (int)g->n, (int)g->m, (int)g->k, &g->alpha, b, (int)g->ldb,
-                                (long long)g->stride_b, a, (int)g->lda, (long long)g->stride_a, &g->beta, c,
-                                (int)g->ldc, (long long)g->stride_c, (int)g->count),
-      "multiply matrices");
+  return pipeline_cuda_check_blas(device,
+                                  cublasSgemmStridedBatched(device->cublas, of_b, of_a, (int)g->n, (int)g->m, (int)g->k,
+                                                            &g->alpha, b, (int)g->ldb, (long long)g->stride_b, a,
+                                                            (int)g->lda, (long long)g->stride_a, &g->beta, c,
+                                                            (int)g->ldc, (long long)g->stride_c, (int)g->count),
+                                  "multiply matrices");
 }
 
-/* --- convolutions ----------------------------------------------------------------------------------------------------- */
+/* --- convolutions
+ * ----------------------------------------------------------------------------------------------------- */
 
 struct _PipelineCudaConvolutionPlan {
   PipelineCudaConvolution shape;
@@ -72,8 +74,7 @@ static int describe(PipelineCudaDevice *device, PipelineCudaConvolutionPlan *pla
 #define MAX_WORKSPACE ((size_t)1 << 30)
 
 /* cuDNN's own order of merit; the first that gives the same bits each time, in float32, within the workspace. */
-template <class Result>
-static const Result *choose_algorithm(const Result *results, int n)
+template <class Result> static const Result *choose_algorithm(const Result *results, int n)
 {
   for (int i = 0; i < n; i++)
     if (results[i].status == CUDNN_STATUS_SUCCESS && results[i].determinism == CUDNN_DETERMINISTIC &&
@@ -122,11 +123,11 @@ static int find_workspaces(PipelineCudaDevice *device, PipelineCudaConvolutionPl
                                  cudnnGetConvolutionBackwardDataWorkspaceSize(device->cudnn, p->w, p->y, p->convolution,
                                                                               p->x, p->backward_data, &p->data_bytes),
                                  what) ||
-         pipeline_cuda_check_dnn(
-             device,
-             cudnnGetConvolutionBackwardFilterWorkspaceSize(device->cudnn, p->x, p->y, p->convolution, p->w,
-                                                            p->backward_filter, &p->filter_bytes),
-             what);
+         pipeline_cuda_check_dnn(device,
+                                 cudnnGetConvolutionBackwardFilterWorkspaceSize(device->cudnn, p->x, p->y,
+                                                                                p->convolution, p->w,
+                                                                                p->backward_filter, &p->filter_bytes),
+                                 what);
 }
 
 void pipeline_cuda_convolution_free(PipelineCudaDevice *device, PipelineCudaConvolutionPlan *plan)
@@ -194,9 +195,9 @@ int pipeline_cuda_convolution_backward(PipelineCudaDevice *device, PipelineCudaC
                               "differentiate a convolution by its weights"))
     return 1;
   if (dx == nullptr) return 0;
-  return pipeline_cuda_check_dnn(
-      device,
-      cudnnConvolutionBackwardData(device->cudnn, &one, plan->w, w, plan->y, dy, plan->convolution, plan->backward_data,
-                                   device->workspace, plan->data_bytes, &zero, plan->x, dx),
-      "differentiate a convolution by its input");
+  return pipeline_cuda_check_dnn(device,
+                                 cudnnConvolutionBackwardData(device->cudnn, &one, plan->w, w, plan->y, dy,
+                                                              plan->convolution, plan->backward_data, device->workspace,
+                                                              plan->data_bytes, &zero, plan->x, dx),
+                                 "differentiate a convolution by its input");
 }

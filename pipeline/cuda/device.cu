@@ -8,7 +8,8 @@
 #define BLAS_WORKSPACE_BYTES ((size_t)32 << 20) /* NVIDIA's advice for the newest architectures */
 #define OLDEST_DRIVER 13000
 
-/* --- errors --------------------------------------------------------------------------------------------------------- */
+/* --- errors ---------------------------------------------------------------------------------------------------------
+ */
 
 int pipeline_cuda_fail(PipelineCudaDevice *device, const char *what, const char *name)
 {
@@ -39,7 +40,8 @@ int pipeline_cuda_check_dnn(PipelineCudaDevice *device, cudnnStatus_t status, co
   return status == CUDNN_STATUS_SUCCESS ? 0 : pipeline_cuda_fail(device, what, cudnnGetErrorString(status));
 }
 
-/* --- memory: released blocks are kept and given out again, so that a step asks the driver for nothing ---------------- */
+/* --- memory: released blocks are kept and given out again, so that a step asks the driver for nothing ----------------
+ */
 
 struct Block {
   void *data;
@@ -146,7 +148,8 @@ static void memory_info(PipelineCudaDevice *device, size_t *free_bytes, size_t *
   *used_bytes = device->used_bytes;
 }
 
-/* --- copies --------------------------------------------------------------------------------------------------------- */
+/* --- copies ---------------------------------------------------------------------------------------------------------
+ */
 
 static int finish(PipelineCudaDevice *device)
 {
@@ -197,7 +200,8 @@ static int clear(PipelineCudaDevice *device, void *buffer, size_t bytes)
   return pipeline_cuda_check(device, cudaMemsetAsync(buffer, 0, bytes, device->stream), "clear memory");
 }
 
-/* --- results of steps ------------------------------------------------------------------------------------------------- */
+/* --- results of steps
+ * ------------------------------------------------------------------------------------------------- */
 
 static int results_send(PipelineCudaDevice *device, unsigned group)
 {
@@ -217,7 +221,8 @@ static int results_get(PipelineCudaDevice *device, unsigned group, double (*resu
   return 0;
 }
 
-/* --- recordings ------------------------------------------------------------------------------------------------------- */
+/* --- recordings
+ * ------------------------------------------------------------------------------------------------------- */
 
 static int record_begin(PipelineCudaDevice *device)
 {
@@ -254,7 +259,8 @@ static void recording_free(PipelineCudaDevice *device, void *recording)
   cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(recording));
 }
 
-/* --- opening ------------------------------------------------------------------------------------------------------- */
+/* --- opening -------------------------------------------------------------------------------------------------------
+ */
 
 static void close_device(PipelineCudaDevice *device)
 {
@@ -303,9 +309,9 @@ static int open_libraries(PipelineCudaDevice *device)
   if (open_memory(device)) return 1;
   return pipeline_cuda_check_blas(device, cublasCreate(&device->cublas), "start cuBLAS") ||
          pipeline_cuda_check_blas(device, cublasSetStream(device->cublas, device->stream), "start cuBLAS") ||
-         pipeline_cuda_check_blas(
-             device, cublasSetWorkspace(device->cublas, device->blas_workspace, BLAS_WORKSPACE_BYTES),
-             "start cuBLAS") ||
+         pipeline_cuda_check_blas(device,
+                                  cublasSetWorkspace(device->cublas, device->blas_workspace, BLAS_WORKSPACE_BYTES),
+                                  "start cuBLAS") ||
          pipeline_cuda_check_blas(device, cublasSetMathMode(device->cublas, CUBLAS_PEDANTIC_MATH), "start cuBLAS") ||
          pipeline_cuda_check_dnn(device, cudnnCreate(&device->cudnn), "start cuDNN") ||
          pipeline_cuda_check_dnn(device, cudnnSetStream(device->cudnn, device->stream), "start cuDNN");
@@ -367,7 +373,8 @@ static const char *get_description(const PipelineCudaDevice *device)
   return device->description;
 }
 
-/* --- the table ------------------------------------------------------------------------------------------------------- */
+/* --- the table -------------------------------------------------------------------------------------------------------
+ */
 
 static const PipelineCudaTable table = {PIPELINE_CUDA_ABI,
                                         sizeof(PipelineCudaTable),

@@ -22,7 +22,8 @@ extern "C" {
 
 typedef struct _PipelineCudaDevice PipelineCudaDevice;
 
-/* --- walks: how element i of a result finds its operands ----------------------------------------------------------- */
+/* --- walks: how element i of a result finds its operands -----------------------------------------------------------
+ */
 
 #define PIPELINE_CUDA_DIMS 9
 #define PIPELINE_CUDA_OPERANDS 4
@@ -36,12 +37,14 @@ typedef struct {
   int64_t strides[PIPELINE_CUDA_OPERANDS][PIPELINE_CUDA_DIMS];
 } PipelineCudaWalk;
 
-/* --- what element-wise kernels compute (elementwise.cu) ------------------------------------------------------------- */
+/* --- what element-wise kernels compute (elementwise.cu) -------------------------------------------------------------
+ */
 
 #define PIPELINE_CUDA_UNARIES(X)                                                                                       \
   X(relu)                                                                                                              \
-  X(leaky_relu) X(elu) X(selu) X(gelu) X(gelu_tanh) X(sigmoid) X(hard_sigmoid) X(tanh) X(erf) X(softplus) X(sqrt)      \
-      X(reciprocal) X(exp) X(log) X(neg) X(abs)
+  X(leaky_relu)                                                                                                        \
+  X(elu) X(selu) X(gelu) X(gelu_tanh) X(sigmoid) X(hard_sigmoid) X(tanh) X(erf) X(softplus) X(sqrt) X(reciprocal)      \
+      X(exp) X(log) X(neg) X(abs)
 #define PIPELINE_CUDA_BINARIES(X) X(add) X(sub) X(mul) X(div) X(pow) X(min) X(max)
 
 #define PIPELINE_CUDA_GROUP 8u /* slots of results that are sent together */
@@ -54,7 +57,8 @@ typedef enum { PIPELINE_CUDA_UNARIES(PIPELINE_CUDA_NAME) PIPELINE_CUDA_N_UNARIES
 typedef enum { PIPELINE_CUDA_BINARIES(PIPELINE_CUDA_NAME) PIPELINE_CUDA_N_BINARIES } PipelineCudaBinary;
 #undef PIPELINE_CUDA_NAME
 
-/* --- arguments ------------------------------------------------------------------------------------------------------ */
+/* --- arguments ------------------------------------------------------------------------------------------------------
+ */
 
 /* c = alpha · op(a) op(b) + beta · c, row-major as PipelineGemm; `count` of them, the operands `stride_…` apart. */
 typedef struct {
@@ -102,10 +106,10 @@ typedef enum {
 typedef struct {
   PipelineCudaLossKind kind;
   double label_smoothing, focal_gamma, huber_delta, target_scale;
-  const float *class_weights; /* [width] */
-  const float *quantiles;     /* [width] */
-  const float *row_weights;   /* [n] */
-  double weight;              /* of this head: the loss and its gradient are times this */
+  const float *class_weights;               /* [width] */
+  const float *quantiles;                   /* [width] */
+  const float *row_weights;                 /* [n] */
+  double weight;                            /* of this head: the loss and its gradient are times this */
   size_t n, width, n_targets, first_target; /* targets [n, n_targets], this head's from first_target on */
   int add;                                  /* the loss is added to the one of the heads before */
 } PipelineCudaLoss;
@@ -123,11 +127,11 @@ typedef enum {
 typedef struct {
   PipelineCudaOptimiserKind kind;
   size_t n;
-  float *w, *m, *v;      /* [n]; m, v: those that it has */
-  const float *g;        /* [n] */
-  const uint8_t *decays; /* [n]: regularised */
+  float *w, *m, *v;                                            /* [n]; m, v: those that it has */
+  const float *g;                                              /* [n] */
+  const uint8_t *decays;                                       /* [n]: regularised */
   float rate, momentum, beta_1, beta_2, epsilon, kept, l1, l2; /* kept: of adamw, 1 − rate · decay */
-  float size, root;      /* of adam: rate / (1 − β₁ᵗ), 1 / √(1 − β₂ᵗ) */
+  float size, root;            /* of adam: rate / (1 − β₁ᵗ), 1 / √(1 − β₂ᵗ) */
   float clip_norm, clip_value; /* 0: none */
 } PipelineCudaUpdate;
 
@@ -136,7 +140,8 @@ typedef struct {
   int linear; /* GRU: linear_before_reset */
 } PipelineCudaCell;
 
-/* --- the table ------------------------------------------------------------------------------------------------------ */
+/* --- the table ------------------------------------------------------------------------------------------------------
+ */
 
 typedef struct {
   uint32_t abi, size; /* PIPELINE_CUDA_ABI, sizeof(PipelineCudaTable) */
@@ -225,13 +230,15 @@ typedef struct {
   int (*pick)(PipelineCudaDevice *device, const int32_t *origin, const float *value, const float *x, float *y,
               size_t n);
 
-  /* recurrent cells of one step: gates [batch, gates · hidden] hold the sums on entry (ONNX's order), activated after */
+  /* recurrent cells of one step: gates [batch, gates · hidden] hold the sums on entry (ONNX's order), activated after
+   */
   int (*lstm)(PipelineCudaDevice *device, const PipelineCudaCell *cell, float *gates, const float *c_before, float *c,
               float *h);
   /* dh, dc: of this step's h and c; dc becomes that of c_before. out [batch, 4 · hidden]. */
   int (*lstm_backward)(PipelineCudaDevice *device, const PipelineCudaCell *cell, const float *gates,
                        const float *c_before, const float *c, const float *dh, float *dc, float *out);
-  /* GRU in two parts around the product with R_h. recurrent [batch, 2 · hidden] = h R_zr; bias_r [3 · hidden] or NULL */
+  /* GRU in two parts around the product with R_h. recurrent [batch, 2 · hidden] = h R_zr; bias_r [3 · hidden] or NULL
+   */
   int (*gru_gates)(PipelineCudaDevice *device, const PipelineCudaCell *cell, float *gates, const float *recurrent,
                    const float *bias_r, const float *h_before, float *reset);
   int (*gru_state)(PipelineCudaDevice *device, const PipelineCudaCell *cell, float *gates, float *inner,
@@ -246,7 +253,8 @@ typedef struct {
   /* losses, optimisers: results go into slot `slot` (double loss, double norm) of a ring that results_get reads */
   int (*loss)(PipelineCudaDevice *device, const PipelineCudaLoss *loss, const float *outputs, const float *targets,
               float *gradient, unsigned slot);
-  /* The norm of g into the slot; unless loss and norm are finite, w, m and v stay as they are. g is clipped in place. */
+  /* The norm of g into the slot; unless loss and norm are finite, w, m and v stay as they are. g is clipped in place.
+   */
   int (*update)(PipelineCudaDevice *device, const PipelineCudaUpdate *update, unsigned slot);
   int (*results_send)(PipelineCudaDevice *device, unsigned group); /* queues the copy of a group's slots to the host */
   /* Waits for that copy; results [PIPELINE_CUDA_GROUP][2]. */

@@ -27,7 +27,7 @@ struct _PipelineCudaDevice {
   size_t n_blocks, block_capacity, used_bytes;
   unsigned char *staging; /* pinned: a ring of what is copied in */
   size_t staged;
-  unsigned char *landing; /* pinned: for copies out */
+  unsigned char *landing;                     /* pinned: for copies out */
   void *scratch, *blas_workspace, *workspace; /* workspace: of cuDNN, grows */
   size_t workspace_bytes;
   double *results, *host_results; /* [slots][2] on the device, and pinned */
@@ -48,7 +48,8 @@ static inline unsigned pipeline_cuda_blocks(size_t n, unsigned threads)
   return (unsigned)((n + threads - 1) / threads);
 }
 
-/* --- in kernels ----------------------------------------------------------------------------------------------------- */
+/* --- in kernels -----------------------------------------------------------------------------------------------------
+ */
 
 static __device__ __forceinline__ unsigned pipeline_cuda_index()
 {
@@ -93,7 +94,8 @@ static __device__ __forceinline__ double pipeline_cuda_block_sum(double value, d
   return sum;
 }
 
-/* --- the functions of the table, by file ----------------------------------------------------------------------------- */
+/* --- the functions of the table, by file -----------------------------------------------------------------------------
+ */
 
 /* elementwise.cu */
 int pipeline_cuda_unary(PipelineCudaDevice *, PipelineCudaUnary, const float *, float *, size_t, float, float);

@@ -2,7 +2,8 @@
  * gradient_binary.c. NaN goes in, NaN comes out. */
 #include "device_internal.h"
 
-/* --- one operand ---------------------------------------------------------------------------------------------------- */
+/* --- one operand ----------------------------------------------------------------------------------------------------
+ */
 
 /* y = f(x); dx = dy · f'(x), where y = f(x). */
 #define UNARY(name, forward, derivative)                                                                               \
@@ -31,27 +32,26 @@ static __device__ __forceinline__ float gelu_tanh_slope(float x)
   return 0.5f * (1 + t) + 0.5f * x * (1 - t * t) * 0.7978845608f * (1 + 3 * 0.044715f * x * x);
 }
 
-UNARY(relu, x < 0 ? 0.0f : x, x > 0 ? 1.0f : 0.0f)
+UNARY(relu, x<0 ? 0.0f : x, x> 0 ? 1.0f : 0.0f)
 UNARY(leaky_relu, x < 0 ? a * x : x, x < 0 ? a : 1.0f)
 UNARY(elu, x < 0 ? a * expm1f(x) : x, x < 0 ? y + a : 1.0f)
-UNARY(selu, b * (x <= 0 ? a * expm1f(x) : x), x <= 0 ? y + a * b : b)
+UNARY(selu, b *(x <= 0 ? a * expm1f(x) : x), x <= 0 ? y + a * b : b)
 UNARY(gelu, 0.5f * x * (1 + erff(x * HALF_ROOT)),
       0.5f * (1 + erff(x * HALF_ROOT)) + x * (0.3989422804f * expf(-0.5f * x * x)))
 UNARY(gelu_tanh, 0.5f * x * (1 + tanhf(0.7978845608f * (x + 0.044715f * x * x * x))), gelu_tanh_slope(x))
-UNARY(sigmoid, 1 / (1 + expf(-x)), y * (1 - y))
-UNARY(hard_sigmoid, a * x + b < 0 ? 0.0f : (a * x + b > 1 ? 1.0f : a * x + b), y > 0 && y < 1 ? a : 0.0f)
+UNARY(sigmoid, 1 / (1 + expf(-x)), y *(1 - y))
+UNARY(hard_sigmoid, a *x + b < 0 ? 0.0f : (a * x + b > 1 ? 1.0f : a * x + b), y > 0 && y < 1 ? a : 0.0f)
 UNARY(tanh, tanhf(x), 1 - y * y)
 UNARY(erf, erff(x), 1.1283791671f * expf(-x * x))
 UNARY(softplus, (x < 0 ? 0.0f : x) + log1pf(expf(-fabsf(x))), 1 / (1 + expf(-x)))
 UNARY(sqrt, sqrtf(x), 0.5f / y)
-UNARY(reciprocal, 1 / x, -y * y)
+UNARY(reciprocal, 1 / x, -y *y)
 UNARY(exp, expf(x), y)
 UNARY(log, logf(x), 1 / x)
 UNARY(neg, -x, -1.0f)
 UNARY(abs, fabsf(x), x > 0 ? 1.0f : (x < 0 ? -1.0f : 0.0f))
 
-template <class Function>
-__global__ void unary_kernel(const float *x, float *y, unsigned n, float a, float b)
+template <class Function> __global__ void unary_kernel(const float *x, float *y, unsigned n, float a, float b)
 {
   unsigned i = pipeline_cuda_index();
   if (i < n) y[i] = Function::value(x[i], a, b);
@@ -92,7 +92,8 @@ int pipeline_cuda_unary_backward(PipelineCudaDevice *device, PipelineCudaUnary f
   return pipeline_cuda_check_launch(device, "differentiate element by element");
 }
 
-/* --- two operands --------------------------------------------------------------------------------------------------- */
+/* --- two operands ---------------------------------------------------------------------------------------------------
+ */
 
 #define BINARY(name, forward, first, second)                                                                           \
   struct name##_function_of {                                                                                          \
@@ -118,8 +119,7 @@ BINARY(pow, powf(a, b), b == 0 ? 0.0f : b * powf(a, b - 1), a == 0 && b > 0 ? 0.
 BINARY(min, a != a || a <= b ? a : b, a <= b ? 1.0f : 0.0f, a <= b ? 0.0f : 1.0f)
 BINARY(max, a != a || a >= b ? a : b, a >= b ? 1.0f : 0.0f, a >= b ? 0.0f : 1.0f)
 
-template <class Function>
-__global__ void binary_kernel(PipelineCudaWalk walk, const float *a, const float *b, float *y)
+template <class Function> __global__ void binary_kernel(PipelineCudaWalk walk, const float *a, const float *b, float *y)
 {
   unsigned i = pipeline_cuda_index();
   if (i >= walk.n) return;
@@ -167,7 +167,8 @@ int pipeline_cuda_binary_backward(PipelineCudaDevice *device, PipelineCudaBinary
   return pipeline_cuda_check_launch(device, "differentiate element by element");
 }
 
-/* --- Where, Clip and small helpers ------------------------------------------------------------------------------------ */
+/* --- Where, Clip and small helpers
+ * ------------------------------------------------------------------------------------ */
 
 __global__ void choose_kernel(PipelineCudaWalk walk, const uint8_t *condition, const float *a, const float *b, float *y)
 {

@@ -1,7 +1,8 @@
 /* Losses (pipeline/graph_loss.c) and optimisers (pipeline/graph_optimiser.c). Losses run in double. */
 #include "device_internal.h"
 
-/* --- losses: a warp a row ------------------------------------------------------------------------------------------- */
+/* --- losses: a warp a row -------------------------------------------------------------------------------------------
+ */
 
 #define LOSS_WARPS 8u
 
@@ -156,11 +157,13 @@ int pipeline_cuda_loss(PipelineCudaDevice *device, const PipelineCudaLoss *loss,
   LossKernel kernel = loss_kernels[loss->kind];
   LAUNCH(kernel, pipeline_cuda_blocks(loss->n, LOSS_WARPS), 32 * LOSS_WARPS, 0, device->stream, *loss, outputs, targets,
          gradient, losses);
-  LAUNCH(loss_total_kernel, 1, 256, 0, device->stream, (unsigned)loss->n, loss->add, losses, device->results + 2 * slot);
+  LAUNCH(loss_total_kernel, 1, 256, 0, device->stream, (unsigned)loss->n, loss->add, losses,
+         device->results + 2 * slot);
   return pipeline_cuda_check_launch(device, "compute a loss");
 }
 
-/* --- optimisers ----------------------------------------------------------------------------------------------------- */
+/* --- optimisers -----------------------------------------------------------------------------------------------------
+ */
 
 __global__ void norm_kernel(const float *g, unsigned n, double *parts)
 {
@@ -215,6 +218,11 @@ STEP(adamw)
   adam_step::apply(u, i, slope);
 }
 
+static __device__ __forceinline__ bool is_finite(double x)
+{
+  return x - x == 0;
+}
+
 /* Every block adds up the same partial sums of the norm. What is not finite changes nothing: the host stops then. */
 template <class Step>
 __global__ void update_kernel(PipelineCudaUpdate u, const double *parts, unsigned n_parts, double *result)
@@ -225,7 +233,7 @@ __global__ void update_kernel(PipelineCudaUpdate u, const double *parts, unsigne
   double norm = sqrt(pipeline_cuda_block_sum(sum, shared));
   unsigned i = pipeline_cuda_index();
   if (i == 0) result[1] = norm;
-  if (i >= u.n || !isfinite(norm) || !isfinite(result[0])) return;
+  if (i >= u.n || !is_finite(norm) || !is_finite(result[0])) return;
   float g = u.g[i], w = u.w[i];
   if (u.clip_norm > 0 && norm > (double)u.clip_norm) g *= (float)((double)u.clip_norm / norm);
   if (u.clip_value > 0) g = fminf(fmaxf(g, -u.clip_value), u.clip_value);

@@ -4,7 +4,8 @@
 
 #define STATISTICS_THREADS 256u
 
-/* --- BatchNormalization ------------------------------------------------------------------------------------------------ */
+/* --- BatchNormalization
+ * ------------------------------------------------------------------------------------------------ */
 
 /* Two sums over the elements of a channel, in `parts` pieces: sums [channels, parts, 2]. Of x and x² (dy NULL), or of
  * dy and dy x̂. */
@@ -13,7 +14,8 @@ __global__ void channel_sums_kernel(PipelineCudaBatchNorm shape, const float *x,
 {
   __shared__ double shared[32];
   unsigned channel = blockIdx.x, n = (unsigned)(shape.batch * shape.inner), inner = (unsigned)shape.inner;
-  float mean = kept != nullptr ? kept[channel] : 0.0f, inverse = kept != nullptr ? kept[shape.channels + channel] : 0.0f;
+  float mean = kept != nullptr ? kept[channel] : 0.0f,
+        inverse = kept != nullptr ? kept[shape.channels + channel] : 0.0f;
   double first = 0, second = 0;
   for (unsigned i = blockIdx.y * blockDim.x + threadIdx.x; i < n; i += gridDim.y * blockDim.x) {
     unsigned sample = i / inner;
@@ -118,8 +120,8 @@ __global__ void channel_gradients_kernel(PipelineCudaBatchNorm shape, unsigned p
 }
 
 __global__ void differentiate_channels_kernel(PipelineCudaBatchNorm shape, unsigned n, const float *x,
-                                              const float *scale, const float *kept, const float *sums,
-                                              const float *dy, float *dx)
+                                              const float *scale, const float *kept, const float *sums, const float *dy,
+                                              float *dx)
 {
   unsigned i = pipeline_cuda_index();
   if (i >= n) return;
@@ -148,7 +150,8 @@ int pipeline_cuda_batch_norm_backward(PipelineCudaDevice *device, const Pipeline
   return pipeline_cuda_check_launch(device, "differentiate a batch normalisation");
 }
 
-/* --- LayerNormalization: a block a row --------------------------------------------------------------------------------- */
+/* --- LayerNormalization: a block a row
+ * --------------------------------------------------------------------------------- */
 
 #define ROW_THREADS 128u
 
@@ -167,8 +170,7 @@ __global__ void layer_norm_kernel(unsigned rows, unsigned width, float epsilon, 
   }
   double inverse = 1 / sqrt(pipeline_cuda_block_sum(squares, shared) / width + (double)epsilon);
   for (unsigned i = threadIdx.x; i < width; i += blockDim.x)
-    y[start + i] =
-        (float)(((double)x[start + i] - mean) * inverse) * scale[i] + (bias != nullptr ? bias[i] : 0.0f);
+    y[start + i] = (float)(((double)x[start + i] - mean) * inverse) * scale[i] + (bias != nullptr ? bias[i] : 0.0f);
   if (threadIdx.x > 0) return;
   kept[row] = (float)mean;
   kept[rows + row] = (float)inverse;

@@ -3,7 +3,8 @@
 
 #define COLUMNS 32u
 
-/* --- sums ----------------------------------------------------------------------------------------------------------- */
+/* --- sums -----------------------------------------------------------------------------------------------------------
+ */
 
 /* A block a result: the reduced dimensions lie close together. */
 __global__ void sum_block_kernel(PipelineCudaSum sum, float factor, const float *from, float *to)
@@ -59,7 +60,8 @@ int pipeline_cuda_sum(PipelineCudaDevice *device, const PipelineCudaSum *sum, fl
   return pipeline_cuda_check_launch(device, "sum");
 }
 
-/* --- softmax: a warp a line --------------------------------------------------------------------------------------------
+/* --- softmax: a warp a line
+ * --------------------------------------------------------------------------------------------
  */
 
 #define WARPS 4u
