@@ -31,7 +31,14 @@ $(CUDA_SHIM)/libkedge-cuda-shim.so: $(CUDA_SHIM_KERNELS) $(CUDA_SHIM_OBJECTS)
 	$(call say,LINK,$@)
 	$(Q)$(CUDA_SHIM_CXX) $(CUDA_SHIM_SANITIZE) -pthread -shared -Wl,-z,defs -o $@ $^ $(CUDA_SHIM_LIBS)
 
-.PHONY: cuda-shim check-cuda-shim
+.PHONY: cuda-shim check-cuda-shim check-cuda
 cuda-shim: $(CUDA_SHIM)/libkedge-cuda-shim.so ## the CUDA plugin for a machine without a device (tests/cuda_shim)
 check-cuda-shim: $(CUDA_SHIM_TESTS) ## the shim's own tests
 	@tests/support/run-unit $(CUDA_SHIM_TESTS)
+
+# check_gpu on the shim: as it is, then with threads and blocks in shuffled orders.
+SUITES += check-cuda
+CUDA_SHIM_SEEDS ?= 1 2
+check-cuda: check-cuda-shim $(CUDA_SHIM)/libkedge-cuda-shim.so $(BUILD)/tests/gpu/check_gpu ## the CUDA plugin's kernels on the processor, against the reference
+	@status=0; for seed in 0 $(CUDA_SHIM_SEEDS); do echo "CUDA_SHIM_SEED=$$seed"; \
+	  CUDA_SHIM_SEED=$$seed KEDGE_CUDA_PLUGIN=$(CUDA_SHIM)/libkedge-cuda-shim.so timeout 300 $(BUILD)/tests/gpu/check_gpu || status=1; done; exit $$status
