@@ -88,12 +88,6 @@ static gint64 *integer_classes(const DriftSchema *schema)
 
 void pipeline_network_add_label(OnnxGraph *graph, const DriftSchema *schema)
 {
-  onnx_node_set_int(onnx_graph_add_node(graph, "", "Softmax", "kedge.logits", "probabilities"), "axis", 1);
-  pipeline_network_add_label_output(graph, schema);
-}
-
-void pipeline_network_add_label_output(OnnxGraph *graph, const DriftSchema *schema)
-{
   const gint64 n = schema->classes->len, all = -1;
   g_autofree gint64 *numbers = integer_classes(schema);
   g_autofree gchar *shape = g_strdup_printf("N,%" G_GINT64_FORMAT, n);
