@@ -9,7 +9,7 @@
 
 extern const Command command_train;
 
-static void arguments_init(TrainArguments *arguments)
+void command_train_init(TrainArguments *arguments)
 {
   PipelineTrainOptions options;
   pipeline_train_options_init(&options);
@@ -25,11 +25,12 @@ static void arguments_init(TrainArguments *arguments)
   command_train_graph_init(&arguments->graph);
 }
 
-static void arguments_clear(TrainArguments *arguments)
+void command_train_clear(TrainArguments *arguments)
 {
-  gchar *texts[] = {arguments->data,       arguments->label,     arguments->from,    arguments->architecture,
-                    arguments->backend,    arguments->sensitive, arguments->exclude, arguments->positive,
-                    arguments->checkpoint, arguments->output,    arguments->reweigh, arguments->monotone};
+  gchar *texts[] = {arguments->data,          arguments->label,       arguments->from,        arguments->architecture,
+                    arguments->backend,       arguments->sensitive,   arguments->exclude,     arguments->positive,
+                    arguments->checkpoint,    arguments->output,      arguments->reweigh,     arguments->monotone,
+                    arguments->harden.method, arguments->harden.norm, arguments->harden.unit, arguments->harden.range};
   for (guint i = 0; i < G_N_ELEMENTS(texts); i++) g_free(texts[i]);
   command_train_graph_clear(&arguments->graph);
 }
@@ -40,6 +41,8 @@ static const gchar *check_arguments(const TrainArguments *arguments, int argc)
   if (!arguments->data || !arguments->label || !arguments->output) return "--data, --label and -o are needed";
   if (arguments->from && arguments->architecture && !pipeline_tree_is_architecture(arguments->architecture))
     return "--from and --arch exclude each other, but for --arch trees";
+  if (arguments->graph.rehearse && !arguments->from)
+    return "--rehearse goes with --from: the model that knows the old rows";
   if (arguments->epochs < 0 || arguments->batch_size < 0 || arguments->patience < 0 || arguments->adversarial_steps < 0)
     return "--epochs, --batch-size, --patience and --adversarial-steps cannot be negative";
   return NULL;
@@ -84,6 +87,17 @@ static json_t *describe_result(const TrainArguments *arguments, const PipelineTr
     json_object_set_new(report, "test_loss", real_or_null(result->test_loss));
     json_object_set_new(report, "test_metric", real_or_null(result->test_metric));
   }
+  if (arguments->harden.method) {
+    json_object_set_new(report, "adversarial", json_string(arguments->harden.method));
+    json_object_set_new(report, "adversarial_epsilon", json_real(arguments->adversarial_epsilon));
+    json_object_set_new(report, "robust_metric", real_or_null(result->robust_metric));
+  }
+  if (result->row_visits > 0) json_object_set_new(report, "row_visits", json_integer((json_int_t)result->row_visits));
+  if (result->n_old > 0) {
+    json_object_set_new(report, "rows_rehearsed", json_integer((json_int_t)result->n_old));
+    json_object_set_new(report, "rows_old_validation", json_integer((json_int_t)result->n_old_validation));
+    json_object_set_new(report, "old_validation_metric", real_or_null(result->old_validation_metric));
+  }
   json_object_set_new(report, "seconds", real_or_null(result->seconds));
   json_object_set_new(report, "samples_per_second", real_or_null(result->samples_per_second));
   if (arguments->reweigh)
@@ -95,7 +109,7 @@ static json_t *describe_result(const TrainArguments *arguments, const PipelineTr
   return report;
 }
 
-static void print_result(json_t *report)
+void command_train_print(json_t *report)
 {
   g_autofree gchar *train = command_text_count(json_object_get(report, "rows_train"));
   g_autofree gchar *validation = command_text_count(json_object_get(report, "rows_validation"));
@@ -113,6 +127,19 @@ static void print_result(json_t *report)
     printf("%s test rows: accuracy (or -rmse) %s\n", test, reached);
   }
   command_train_tree_print(report);
+  if (json_object_get(report, "robust_metric")) {
+    g_autofree gchar *robust = command_text_real(json_object_get(report, "robust_metric"), 4);
+    printf("under PGD of epsilon %g, on up to 512 validation rows: accuracy (or -rmse) %s\n",
+           json_real_value(json_object_get(report, "adversarial_epsilon")), robust);
+  }
+  if (json_object_get(report, "rows_rehearsed")) {
+    g_autofree gchar *old = command_text_count(json_object_get(report, "rows_rehearsed"));
+    g_autofree gchar *watched = command_text_count(json_object_get(report, "rows_old_validation"));
+    g_autofree gchar *kept = command_text_real(json_object_get(report, "old_validation_metric"), 4);
+    g_autofree gchar *visits = command_text_count(json_object_get(report, "row_visits"));
+    printf("rehearsed %s old rows (%s row visits in all); %s old validation rows: accuracy (or -rmse) %s\n", old,
+           visits, watched, kept);
+  }
   json_int_t skipped = json_integer_value(json_object_get(report, "rows_skipped"));
   const json_t *reweighing = json_object_get(report, "reweighing");
   if (reweighing)
@@ -204,7 +231,8 @@ static gboolean run_training(const CommandCommon *common, const TrainArguments *
   return FALSE;
 }
 
-static json_t *train(const CommandCommon *common, const TrainArguments *arguments, GError **error)
+json_t *command_train_execute(const CommandCommon *common, const TrainArguments *arguments, const gchar *name,
+                              GError **error)
 {
   PipelineTrainResult result = {0};
   json_t *report = NULL;
@@ -218,7 +246,7 @@ static json_t *train(const CommandCommon *common, const TrainArguments *argument
   if (report) command_train_tree_describe(&result, report);
   if (report && result.warning) {
     json_object_set_new(report, "warning", json_string(result.warning));
-    if (!common->json) fprintf(stderr, "kedge train: %s\n", result.warning);
+    if (!common->json) fprintf(stderr, "kedge %s: %s\n", name, result.warning);
   }
   pipeline_train_result_clear(&result);
   return report;
@@ -227,7 +255,7 @@ static json_t *train(const CommandCommon *common, const TrainArguments *argument
 static int run_train(int argc, char **argv)
 {
   TrainArguments a;
-  arguments_init(&a);
+  command_train_init(&a);
   const GOptionEntry entries[] = {
       {"data", 0, 0, G_OPTION_ARG_FILENAME, &a.data, "CSV with a header (\"-\": standard input), or an .npz of arrays",
        "D.csv"},
@@ -255,6 +283,16 @@ static int run_train(int argc, char **argv)
       {"adversarial-epsilon", 0, 0, G_OPTION_ARG_DOUBLE, &a.adversarial_epsilon,
        "train against PGD within this many standard deviations of the numeric features; 0: off", "E"},
       {"adversarial-steps", 0, 0, G_OPTION_ARG_INT, &a.adversarial_steps, "of PGD (default 7)", "N"},
+      {"adversarial", 0, 0, G_OPTION_ARG_STRING, &a.harden.method,
+       "adversarial training on the graph: pgd, free, fast or trades", "METHOD"},
+      {"adversarial-norm", 0, 0, G_OPTION_ARG_STRING, &a.harden.norm, "of the radius: inf (default) or 2", "N"},
+      {"adversarial-unit", 0, 0, G_OPTION_ARG_STRING, &a.harden.unit, "of the radius: sd (default) or absolute", "U"},
+      {"adversarial-range", 0, 0, G_OPTION_ARG_STRING, &a.harden.range,
+       "of moved numbers: data (default), none or LOW,HIGH", "R"},
+      {"adversarial-step-size", 0, 0, G_OPTION_ARG_DOUBLE, &a.harden.step_size, "in the unit (default: by method)",
+       "S"},
+      {"replays", 0, 0, G_OPTION_ARG_INT, &a.harden.replays, "of each batch by free (default 4)", "M"},
+      {"beta", 0, 0, G_OPTION_ARG_DOUBLE, &a.harden.beta, "of trades, weight of the divergence (default 6)", "B"},
       {"sensitive", 0, 0, G_OPTION_ARG_STRING, &a.sensitive, "columns whose groups are compared later", "A,B"},
       {"reweigh", 0, 0, G_OPTION_ARG_STRING, &a.reweigh,
        "weigh the rows so that label and group of these columns (crossed) are independent; two classes only", "A,B"},
@@ -270,7 +308,7 @@ static int run_train(int argc, char **argv)
   CommandCommon common;
   g_autoptr(GArray) all = command_train_graph_entries(&a.graph, entries);
   if (!command_parse(&command_train, &argc, &argv, (const GOptionEntry *)(gpointer)all->data, &common)) {
-    arguments_clear(&a);
+    command_train_clear(&a);
     return COMMAND_USAGE;
   }
   int status;
@@ -279,10 +317,10 @@ static int run_train(int argc, char **argv)
     status = command_usage(&common, "%s", usage);
   } else {
     g_autoptr(GError) error = NULL;
-    json_t *report = train(&common, &a, &error);
-    status = command_report(&common, report, error, print_result);
+    json_t *report = command_train_execute(&common, &a, "train", &error);
+    status = command_report(&common, report, error, command_train_print);
   }
-  arguments_clear(&a);
+  command_train_clear(&a);
   return status;
 }
 
@@ -308,6 +346,9 @@ const Command command_train = {
         "(with --arch trees:…, for their options). --test, --log, --class-weights, --reweigh, --monotone and "
         "--checkpoint\n"
         "work; what is of networks is refused.\n"
+        "--rehearse mixes rows of an older world into every batch, so that a model that learns new rows keeps what it\n"
+        "knew; the share of --validation of them is held back. The weights of the epoch with the best mean of both\n"
+        "validation losses are delivered, and --patience counts epochs in which neither of them fell.\n"
         "\n"
         "--json prints {\"output\", \"rows_train\", \"rows_validation\", \"rows_skipped\", \"epochs\", \"best_epoch\", "
         "\"bytes\",\n"
@@ -315,12 +356,17 @@ const Command command_train = {
         "--reweigh\n"
         "\"reweighing\" {\"attributes\", \"groups\", \"rows_without_group\", \"smallest_weight\", "
         "\"largest_weight\"},\n"
+        "with --adversarial also \"adversarial\", \"adversarial_epsilon\" and \"robust_metric\" (under PGD, on "
+        "validation rows),\n"
         "with --test also \"rows_test\", \"test_loss\", \"test_metric\", and \"warning\" where there is one;\n"
         "of trees \"importance\" [{\"column\", \"gain\", \"cover\" (means a split), \"weight\" (splits)}]; epochs are "
         "rounds.\n"
+        "On a graph \"row_visits\"; with --rehearse \"rows_rehearsed\", \"rows_old_validation\", "
+        "\"old_validation_metric\".\n"
         "\n"
         "--log writes a JSON object a line: {\"event\": \"epoch\", \"epoch\", \"loss\", \"validation_loss\",\n"
         "\"validation_metric\", \"test_loss\", \"test_metric\", \"learning_rate\", \"gradient_norm\", \"dead_share\",\n"
+        "\"robust_metric\", "
         "\"samples_per_second\", \"seconds\"} after each epoch (of trees: round; their loss every 25th); {\"event\": "
         "\"reached\", \"metric\", \"value\", "
         "\"epoch\",\n"

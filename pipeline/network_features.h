@@ -2,7 +2,7 @@
 #pragma once
 
 #include "drift/table.h"
-#include "pipeline/attack.h"
+#include "pipeline/attack_network.h"
 #include "pipeline/network_graph.h"
 
 G_BEGIN_DECLS

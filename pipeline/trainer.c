@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "pipeline/checksum.h"
+#include "pipeline/memory.h"
 #include "pipeline/model_spec.h"
 #include "pipeline/network_build.h"
 #include "pipeline/network_features.h"
@@ -257,7 +258,8 @@ static gboolean report(const Training *training, PipelineTrainProgressFunc progr
                                      .test_loss = NAN,
                                      .test_metric = NAN,
                                      .gradient_norm = NAN,
-                                     .dead_share = NAN};
+                                     .dead_share = NAN,
+                                     .robust_metric = NAN};
   return !progress || progress(&now, user_data);
 }
 
@@ -296,7 +298,8 @@ static gboolean deliver(const Training *training, PipelineTrainResult *result, G
                                   .samples_per_second = samples_per_second(training),
                                   .reweighing = training->reweighing,
                                   .test_loss = NAN,
-                                  .test_metric = NAN};
+                                  .test_metric = NAN,
+                                  .robust_metric = NAN};
   return TRUE;
 }
 
@@ -307,7 +310,7 @@ gboolean pipeline_train(const DriftTable *table, const DriftSchema *schema, cons
   g_return_val_if_fail(table && schema && options && result, FALSE);
   if (pipeline_tree_is_asked(options))
     return pipeline_tree_train(table, schema, options, progress, user_data, result, error);
-  if (!check_options(options, error)) return FALSE;
+  if (!check_options(options, error) || !pipeline_memory_require(PIPELINE_TRAINING_BYTES, error)) return FALSE;
   Training training = {.table = table, .schema = schema, .options = options};
   gboolean done = prepare(&training, error) && resume(&training, error) &&
                   run_epochs(&training, progress, user_data, error) && deliver(&training, result, error);

@@ -48,6 +48,7 @@ typedef struct {
   double loss, validation_loss, validation_metric, learning_rate, samples_per_second, seconds;
   /* Of training on a graph (pipeline/graph_trainer.h); else NaN. */
   double test_loss, test_metric, gradient_norm, dead_share;
+  double robust_metric; /* of adversarial training on a graph: the metric under PGD, on validation rows if there are */
 } PipelineTrainProgress;
 /* Returns FALSE to stop (cancel): the trainer leaves a checkpoint and fails with CANCELLED. */
 typedef gboolean (*PipelineTrainProgressFunc)(const PipelineTrainProgress *progress, gpointer user_data);
@@ -62,7 +63,10 @@ typedef struct {
   /* Of training on a graph or of trees; else 0, NaN, NULL. */
   guint64 n_test;
   double test_loss, test_metric;
-  gchar *warning; /* what the user should know about the result, or NULL */
+  double robust_metric; /* of the delivered weights under PGD (pipeline/harden.h); NaN: no adversarial training */
+  guint64 n_old, n_old_validation, row_visits; /* rehearsed rows; rows visited in all epochs */
+  double old_validation_metric;                /* of the best epoch on the rows held back of the rehearsed ones */
+  gchar *warning;                              /* what the user should know about the result, or NULL */
 } PipelineTrainResult;
 void pipeline_train_result_clear(PipelineTrainResult *result);
 

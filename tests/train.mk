@@ -39,3 +39,8 @@ SUITES += check-train-trees
 .PHONY: check-train-trees
 check-train-trees: $(TREES_PYTHON) $(BUILD)/kedge ## boosted trees: the same models as XGBoost in Python, the same leaves in ONNX Runtime
 	PYTHONDONTWRITEBYTECODE=1 $(TREES_PYTHON) tests/train/trees.py $(BUILD)/kedge $(TREES_DATA)
+# Full disk, limited memory, files that cannot be read.
+SUITES += check-train-limits
+.PHONY: check-train-limits
+check-train-limits: $(BUILD)/kedge ## trainings at the limits of disk and memory end in a sentence, their checkpoint whole
+	tests/train/limits $(BUILD)/kedge $(BUILD)/train-limits
