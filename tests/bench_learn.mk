@@ -2,6 +2,9 @@
 .DEFAULT_GOAL := all
 $(BUILD)/tests/bench/learn_bench $(BUILD)/tests/bench/tree_bench: $(BUILD)/%: $(BUILD)/%.c.o $(BUILD)/libkedge-pipeline.a $(BUILD)/libkedge-registry.a \
                                   $(BUILD)/libkedge-onnx.a $(BUILD)/libkedge-drift.a
+LEARN_BENCHES := $(addprefix $(BUILD)/tests/bench/,learn_bench predict_bench import_bench)
+$(LEARN_BENCHES): $(BUILD)/%: $(BUILD)/%.c.o $(BUILD)/libkedge-pipeline.a $(BUILD)/libkedge-registry.a $(BUILD)/libkedge-onnx.a \
+                  $(BUILD)/libkedge-drift.a
 	$(call say,LINK,$@)
 	$(Q)$(CXX) $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LDLIBS)
 
@@ -15,3 +18,10 @@ bench-learn: $(BUILD)/tests/bench/learn_bench $(BUILD)/tests/bench/tree_bench $(
 	tests/bench/learn $< $(BUILD)/tests/bench/tree_bench $(BUILD)/torch-venv/bin/python
 bench-trees: $(BUILD)/tests/bench/learn_bench $(BUILD)/tests/bench/tree_bench ## of these the trees alone
 	tests/bench/learn $< $(BUILD)/tests/bench/tree_bench ""
+# The library of ONNX Runtime comes with the matrix of models (models.mk).
+.PHONY: bench-learn bench-models
+bench-learn: $(LEARN_BENCHES) $(BUILD)/torch-venv/complete bench-models ## training of an MLP, a CNN and an LSTM beside PyTorch; bench-models
+	tests/bench/learn $(BUILD)/tests/bench/learn_bench $(BUILD)/torch-venv/bin/python
+bench-models: $(LEARN_BENCHES) $(BUILD)/models-venv/complete ## one row beside ONNX Runtime, reading a large model beside protobuf-c
+	$(BUILD)/tests/bench/predict_bench $(BUILD)/models-venv/lib/python3*/site-packages/onnxruntime/capi/libonnxruntime.so.* 15
+	$(BUILD)/tests/bench/import_bench 15
