@@ -28,7 +28,8 @@ static void arguments_clear(TrainArguments *arguments)
 {
   gchar *texts[] = {arguments->data,       arguments->label,     arguments->from,    arguments->architecture,
                     arguments->backend,    arguments->sensitive, arguments->exclude, arguments->positive,
-                    arguments->checkpoint, arguments->output,    arguments->reweigh};
+                    arguments->checkpoint, arguments->output,    arguments->reweigh, arguments->calibrate,
+                    arguments->threshold};
   for (guint i = 0; i < G_N_ELEMENTS(texts); i++) g_free(texts[i]);
   command_train_graph_clear(&arguments->graph);
 }
@@ -40,6 +41,8 @@ static const gchar *check_arguments(const TrainArguments *arguments, int argc)
   if (arguments->from && arguments->architecture) return "--from and --arch exclude each other";
   if (arguments->reweigh && command_train_graph_is_asked(arguments))
     return "--reweigh works with dense models without the options of a graph (see --help)";
+  if (arguments->calibrate_only && (!arguments->from || (!arguments->calibrate && !arguments->threshold)))
+    return "--calibrate-only needs --from, and --calibrate or --threshold";
   if (arguments->epochs < 0 || arguments->batch_size < 0 || arguments->patience < 0 || arguments->adversarial_steps < 0)
     return "--epochs, --batch-size, --patience and --adversarial-steps cannot be negative";
   return NULL;
@@ -84,6 +87,7 @@ static json_t *describe_result(const TrainArguments *arguments, const PipelineTr
   }
   json_object_set_new(report, "seconds", real_or_null(result->seconds));
   json_object_set_new(report, "samples_per_second", real_or_null(result->samples_per_second));
+  command_train_calibration_describe(&result->calibration, report);
   if (arguments->reweigh)
     json_object_set_new(report, "reweighing",
                         json_pack("{s:s, s:i, s:I, s:f, s:f}", "attributes", arguments->reweigh, "groups",
@@ -120,6 +124,7 @@ static void print_result(json_t *report)
            json_real_value(json_object_get(reweighing, "smallest_weight")),
            json_real_value(json_object_get(reweighing, "largest_weight")),
            json_integer_value(json_object_get(reweighing, "rows_without_group")));
+  command_train_calibration_print(report);
   if (skipped > 0) printf("%" JSON_INTEGER_FORMAT " rows had no usable label and were left out\n", skipped);
 }
 
@@ -141,6 +146,7 @@ static void fill_options(const TrainArguments *arguments, GBytes *from, Pipeline
   options->adversarial_steps = (guint)arguments->adversarial_steps;
   options->checkpoint = arguments->checkpoint;
   options->checkpoint_seconds = arguments->checkpoint_seconds;
+  options->calibration = (PipelineCalibrationOptions){arguments->calibrate, arguments->threshold};
 }
 
 /* What the model promises: its accuracy on the rows it was not fitted to, as metadata of the file. `kedge model add`
@@ -171,6 +177,7 @@ static gboolean write_model(const gchar *path, const PipelineTrainResult *result
 static gboolean run_training(const CommandCommon *common, const TrainArguments *arguments, Shown *shown,
                              PipelineTrainResult *result, GError **error)
 {
+  if (arguments->calibrate_only) return command_train_calibrate(common, arguments, result, error);
   if (command_train_graph_is_asked(arguments))
     return command_train_graph_run(common, arguments, show_progress, shown, result, error);
   CommandModel start = {0};
@@ -248,6 +255,16 @@ static int run_train(int argc, char **argv)
        "weigh the rows so that label and group of these columns (crossed) are independent; two classes only", "A,B"},
       {"exclude", 0, 0, G_OPTION_ARG_STRING, &a.exclude, "columns that the model must not see", "C,D"},
       {"positive", 0, 0, G_OPTION_ARG_STRING, &a.positive, "the positive class (default: the last one)", "CLASS"},
+      {"calibrate", 0, 0, G_OPTION_ARG_STRING, &a.calibrate,
+       "map the probabilities so that they are met: temperature, platt, isotonic, auto or none, fitted to the "
+       "validation rows (default: what --from has, else none)",
+       "METHOD"},
+      {"threshold", 0, 0, G_OPTION_ARG_STRING, &a.threshold,
+       "of the positive class's probability: 0.3, f1, f2, cost:FP=1,FN=5 or none, chosen on the validation rows "
+       "(default: as --from has it, else the larger probability decides)",
+       "RULE"},
+      {"calibrate-only", 0, 0, G_OPTION_ARG_NONE, &a.calibrate_only,
+       "with --from: train nothing, fit --calibrate and --threshold to all rows", NULL},
       {"checkpoint", 0, 0, G_OPTION_ARG_FILENAME, &a.checkpoint, "write to and resume from this file", "FILE"},
       {"checkpoint-seconds", 0, 0, G_OPTION_ARG_DOUBLE, &a.checkpoint_seconds, "at most every S seconds (default 5)",
        "S"},
@@ -291,6 +308,10 @@ const Command command_train = {
         "--reweigh\n"
         "\"reweighing\" {\"attributes\", \"groups\", \"rows_without_group\", \"smallest_weight\", "
         "\"largest_weight\"},\n"
+        "with --calibrate or --threshold \"calibration\" {\"method\", \"threshold_rule\", \"rows\", \"threshold\",\n"
+        "\"ece_before\", \"ece_after\", \"log_loss_before\", \"log_loss_after\", \"accuracy_before\", "
+        "\"accuracy_after\"}\n"
+        "(on the validation rows; after them validation_metric is the accuracy by the threshold),\n"
         "with --test also \"rows_test\", \"test_loss\", \"test_metric\", and \"warning\" where there is one.\n"
         "\n"
         "--log writes a JSON object a line: {\"event\": \"epoch\", \"epoch\", \"loss\", \"validation_loss\",\n"

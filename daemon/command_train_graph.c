@@ -117,9 +117,8 @@ static PipelineGraphRows *read_arrays(const TrainArguments *arguments, GError **
   return x != NULL ? pipeline_graph_rows_from_arrays(x, labels, arguments->label, error) : NULL;
 }
 
-/* *model: the bytes of --from, or NULL. */
-static PipelineGraphRows *read_rows(const CommandCommon *common, const TrainArguments *arguments, GBytes **model,
-                                    GError **error)
+PipelineGraphRows *command_train_graph_read(const CommandCommon *common, const TrainArguments *arguments,
+                                            GBytes **model, GError **error)
 {
   CommandModel start = {0};
   PipelineGraphRows *rows = NULL;
@@ -226,6 +225,7 @@ static gboolean fill_options(const TrainArguments *arguments, gchar **freeze, GB
   options->shuffle_split = arguments->shuffle;
   options->checkpoint = arguments->checkpoint;
   options->checkpoint_seconds = arguments->checkpoint_seconds;
+  options->calibration = (PipelineCalibrationOptions){arguments->calibrate, arguments->threshold};
   if (a->class_weights != NULL && !options->balanced) return invalid(error, "--class-weights: balanced");
   if (arguments->adversarial_epsilon > 0)
     return invalid(error, "--adversarial-epsilon is for tables of --arch mlp without options of a graph");
@@ -239,7 +239,7 @@ gboolean command_train_graph_run(const CommandCommon *common, const TrainArgumen
   g_autoptr(GBytes) model = NULL;
   g_auto(GStrv) freeze = command_split_names(arguments->graph.freeze);
   PipelineGraphTrainOptions options;
-  g_autoptr(PipelineGraphRows) rows = read_rows(common, arguments, &model, error);
+  g_autoptr(PipelineGraphRows) rows = command_train_graph_read(common, arguments, &model, error);
   return rows != NULL && fill_options(arguments, freeze, model, &options, error) &&
          pipeline_graph_train(rows, &options, progress, user_data, result, error);
 }

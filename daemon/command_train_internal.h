@@ -3,6 +3,7 @@
 #pragma once
 
 #include "daemon/command_data.h"
+#include "pipeline/graph_trainer.h"
 #include "pipeline/trainer.h"
 
 G_BEGIN_DECLS
@@ -16,10 +17,11 @@ typedef struct {
 
 typedef struct {
   gchar *data, *label, *from, *architecture, *backend, *sensitive, *exclude, *positive, *checkpoint, *output, *reweigh;
+  gchar *calibrate, *threshold;
   gint epochs, batch_size, patience, adversarial_steps;
   gint64 seed;
   double learning_rate, weight_decay, validation, adversarial_epsilon, checkpoint_seconds; /* NaN: not given */
-  gboolean shuffle;
+  gboolean shuffle, calibrate_only;
   TrainGraphArguments graph;
 } TrainArguments;
 
@@ -32,6 +34,17 @@ gboolean command_train_graph_is_asked(const TrainArguments *arguments);
 gboolean command_train_graph_run(const CommandCommon *common, const TrainArguments *arguments,
                                  PipelineTrainProgressFunc progress, gpointer user_data, PipelineTrainResult *result,
                                  GError **error);
+
+/* The rows of the data as a graph takes them; *model: the bytes of --from, or NULL. */
+PipelineGraphRows *command_train_graph_read(const CommandCommon *common, const TrainArguments *arguments,
+                                            GBytes **model, GError **error);
+
+/* --calibrate-only: --from with calibration and decision fitted to all rows; nothing is trained. */
+gboolean command_train_calibrate(const CommandCommon *common, const TrainArguments *arguments,
+                                 PipelineTrainResult *result, GError **error);
+/* Member "calibration" of the report; nothing where nothing was fitted. */
+void command_train_calibration_describe(const PipelineCalibration *calibration, json_t *report);
+void command_train_calibration_print(json_t *report);
 
 /* JSON lines; every function takes NULL for "no log". Lines are appended. */
 typedef struct _CommandTrainLog CommandTrainLog;

@@ -58,6 +58,60 @@ double pipeline_metric_log_loss(const double *p, gsize n)
   return n > 0 ? sum / (double)n : NAN;
 }
 
+void pipeline_metric_confidence(const double *p, guint n_classes, guint positive, guint label, double *confidence,
+                                guint8 *outcome)
+{
+  guint best = n_classes == 2 ? positive : 0;
+  for (guint k = 1; k < n_classes && n_classes != 2; k++)
+    if (p[k] > p[best]) best = k;
+  *confidence = p[best];
+  *outcome = label == best;
+}
+
+/* The bin of each sorted row into bin_of [n]. */
+static void assign_bins(const Scored *sorted, gsize n, guint n_bins, gboolean equal_mass, guint *bin_of)
+{
+  for (gsize i = 0; i < n; i++) {
+    double place = ceil(sorted[i].score * n_bins) - 1;
+    bin_of[i] = equal_mass ? (guint)((double)i * n_bins / (double)n) : (guint)CLAMP(place, 0, n_bins - 1.0);
+    if (equal_mass && i > 0 && sorted[i].score == sorted[i - 1].score) bin_of[i] = bin_of[i - 1];
+  }
+}
+
+double pipeline_metric_ece(const double *confidences, const guint8 *outcomes, gsize n, guint n_bins,
+                           gboolean equal_mass, PipelineReliabilityBin *bins)
+{
+  g_autofree Scored *sorted = g_new(Scored, MAX(1, n));
+  g_autofree guint *bin_of = g_new(guint, MAX(1, n));
+  g_autofree PipelineReliabilityBin *own = g_new0(PipelineReliabilityBin, n_bins);
+  double error = 0;
+  for (guint b = 0; b < n_bins; b++)
+    own[b] = (PipelineReliabilityBin){.low = equal_mass ? NAN : (double)b / n_bins,
+                                      .high = equal_mass ? NAN : (double)(b + 1) / n_bins};
+  for (gsize i = 0; i < n; i++) {
+    if (isnan(confidences[i])) return NAN;
+    sorted[i] = (Scored){confidences[i], outcomes[i]};
+  }
+  if (n == 0) return NAN;
+  qsort(sorted, n, sizeof *sorted, compare_scores);
+  assign_bins(sorted, n, n_bins, equal_mass, bin_of);
+  for (gsize i = 0; i < n; i++) {
+    PipelineReliabilityBin *bin = &own[bin_of[i]];
+    if (equal_mass && bin->n == 0) bin->low = sorted[i].score;
+    if (equal_mass) bin->high = sorted[i].score;
+    bin->n++;
+    bin->confidence += sorted[i].score;
+    bin->share += sorted[i].label;
+  }
+  for (guint b = 0; b < n_bins; b++) {
+    error += fabs(own[b].share - own[b].confidence) / (double)n;
+    own[b].confidence = own[b].n > 0 ? own[b].confidence / (double)own[b].n : NAN;
+    own[b].share = own[b].n > 0 ? own[b].share / (double)own[b].n : NAN;
+    if (bins != NULL) bins[b] = own[b];
+  }
+  return error;
+}
+
 static gint compare_numbers(gconstpointer a, gconstpointer b)
 {
   double x = *(const double *)a, y = *(const double *)b;

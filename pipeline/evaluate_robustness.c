@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "pipeline/attack.h"
+#include "pipeline/calibration.h"
 #include "pipeline/evaluate.h"
 #include "pipeline/network_features.h"
 #include "pipeline/network_graph.h"
@@ -76,7 +77,10 @@ static gboolean find_shifts(Robustness *robustness, const PipelineAttackOptions 
     g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_UNSUPPORTED, "a regression has no accuracy");
     return FALSE;
   }
-  g_autoptr(PipelineNetworkGraph) graph = pipeline_network_graph_from_model(robustness->model, error);
+  /* Gradients by what a calibration leaves in order; the verdict by the model as it is. */
+  g_autoptr(GBytes) raw = pipeline_calibration_remove(pipeline_model_get_onnx(robustness->model), NULL, NULL, error);
+  g_autoptr(PipelineNetworkGraph) graph =
+      raw != NULL ? pipeline_network_graph_read(raw, robustness->schema, error) : NULL;
   g_autoptr(PipelineFeatureReader) reader =
       graph ? pipeline_feature_reader_new(graph, robustness->schema, error) : NULL;
   g_autofree float *x = reader ? pipeline_feature_reader_read(reader, robustness->table, error) : NULL;

@@ -62,6 +62,32 @@ PipelineGraphRows *pipeline_graph_rows_from_table(const DriftTable *table, const
   return g_steal_pointer(&rows);
 }
 
+DriftTable *pipeline_graph_rows_tabulate(const PipelineGraphRows *rows, const guint64 *which, guint64 n)
+{
+  const DriftSchema *schema = rows->schema;
+  DriftTable *table = drift_table_new();
+  gboolean value = schema->task == DRIFT_TASK_REGRESSION;
+  gsize column = 0;
+  for (guint f = 0; f < drift_schema_n_features(schema); f++) {
+    const DriftFeature *feature = drift_schema_get_feature(schema, f);
+    if (!feature->input) continue;
+    DriftColumn *numbers = drift_table_add_column(table, feature->name, DRIFT_NUMERIC);
+    for (guint64 i = 0; i < n; i++)
+      drift_column_append_number(numbers, (double)rows->x[which[i] * rows->n_features + column]);
+    column++;
+  }
+  DriftColumn *label = drift_table_add_column(table, schema->label, value ? DRIFT_NUMERIC : DRIFT_CATEGORICAL);
+  for (guint64 i = 0; i < n; i++) {
+    float target = rows->targets[which[i]];
+    if (value)
+      drift_column_append_number(label, (double)target);
+    else
+      drift_column_append_text(label, g_ptr_array_index(schema->classes, (guint)target), -1);
+  }
+  table->n_rows = n;
+  return table;
+}
+
 /* --- arrays ------------------------------------------------------------------------------------------------------- */
 
 static gint compare_numbers(gconstpointer a, gconstpointer b)

@@ -60,6 +60,8 @@ typedef struct {
   const PipelineGradientBackend *backend;
   PipelineGraphFit *fit;
   gchar *fingerprint, *environment, *written_in;
+  GBytes *from; /* without its calibration, or NULL */
+  PipelineCalibrationBefore before;
   gint64 started, written; /* monotonic microseconds */
   guint64 rows_done;       /* by this process */
 } Training;
@@ -74,6 +76,8 @@ static void training_clear(Training *training)
   g_free(training->fingerprint);
   g_free(training->environment);
   g_free(training->written_in);
+  g_clear_pointer(&training->from, g_bytes_unref);
+  pipeline_calibration_before_clear(&training->before);
 }
 
 static void split_rows(Training *training)
@@ -114,7 +118,7 @@ static gboolean prepare_graph(Training *training, GError **error)
     return training->graph != NULL;
   }
   g_autoptr(GError) cause = NULL;
-  training->graph = onnx_graph_from_bytes(options->from, &cause);
+  training->graph = onnx_graph_from_bytes(training->from, &cause);
   if (training->graph == NULL) {
     g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_MODEL, "%s", cause->message);
     return FALSE;
@@ -281,7 +285,9 @@ static gboolean prepare(Training *training, GError **error)
   training->data.targets = training->rows->targets;
   training->data.n_targets = 1;
   training->data.n_rows = training->rows->n_rows;
-  if (!prepare_graph(training, error) || !prepare_input(training, error) || !prepare_head(training, error))
+  if (!pipeline_calibration_begin(options->from, training->rows->schema, &options->calibration,
+                                  training->data.n_validation, &training->before, &training->from, error) ||
+      !prepare_graph(training, error) || !prepare_input(training, error) || !prepare_head(training, error))
     return FALSE;
   training->plan = pipeline_graph_plan_new(training->graph, options->freeze, error);
   if (training->plan == NULL) return FALSE;
@@ -341,8 +347,8 @@ static gchar *make_fingerprint(Training *training)
     digest(checksum, name, strlen(name) + 1);
   }
   digest(checksum, state->parameters, state->n_parameters * sizeof(float));
-  if (training->options->from != NULL)
-    digest(checksum, g_bytes_get_data(training->options->from, NULL), g_bytes_get_size(training->options->from));
+  if (training->from != NULL)
+    digest(checksum, g_bytes_get_data(training->from, NULL), g_bytes_get_size(training->from));
   digest(checksum, rows->x, rows->n_rows * rows->n_features * sizeof(float));
   digest(checksum, rows->targets, rows->n_rows * sizeof(float));
   digest(checksum, training->order, rows->n_rows * sizeof(guint64));
@@ -437,6 +443,18 @@ static GBytes *export_graph(const Training *training, GError **error)
   return onnx;
 }
 
+/* Fits calibration and decision to the validation rows. */
+static gboolean calibrate(const Training *training, GBytes **onnx, PipelineCalibration *calibration, gchar **warning,
+                          GError **error)
+{
+  const PipelineGraphData *data = &training->data;
+  g_autoptr(DriftTable) validation =
+      data->n_validation > 0 ? pipeline_graph_rows_tabulate(training->rows, data->validation, data->n_validation)
+                             : NULL;
+  return pipeline_calibration_end(onnx, training->rows->schema, validation, &training->options->calibration,
+                                  &training->before, calibration, warning, error);
+}
+
 static gboolean deliver(Training *training, PipelineTrainResult *result, GError **error)
 {
   const PipelineGraphFitState *state = pipeline_graph_fit_get_state(training->fit);
@@ -444,9 +462,17 @@ static gboolean deliver(Training *training, PipelineTrainResult *result, GError 
   if (!pipeline_graph_fit_measure(training->fit, training->data.test, training->data.n_test, &test_loss, &test_metric,
                                   error))
     return FALSE;
+  PipelineCalibration calibration = {.threshold = NAN};
+  gchar *warning = NULL;
   GBytes *onnx = export_graph(training, error);
   if (onnx == NULL) return FALSE;
+  if (!calibrate(training, &onnx, &calibration, &warning, error)) {
+    g_bytes_unref(onnx);
+    return FALSE;
+  }
   *result = (PipelineTrainResult){.onnx = onnx,
+                                  .calibration = calibration,
+                                  .warning = warning,
                                   .epochs = state->epoch,
                                   .best_epoch = state->best_epoch > 0 ? state->best_epoch : state->epoch,
                                   .n_train = training->data.n_train,
@@ -454,16 +480,20 @@ static gboolean deliver(Training *training, PipelineTrainResult *result, GError 
                                   .n_skipped = training->rows->n_skipped,
                                   .train_loss = state->train_loss,
                                   .validation_loss = state->best_epoch > 0 ? state->best_loss : NAN,
-                                  .validation_metric = metric_of(training, state->best_metric),
+                                  .validation_metric = calibration.n > 0 ? calibration.accuracy_after
+                                                                         : metric_of(training, state->best_metric),
                                   .seconds = seconds,
                                   .samples_per_second = (double)training->rows_done / MAX(1e-9, seconds),
                                   .n_test = training->data.n_test,
                                   .test_loss = test_loss,
                                   .test_metric = metric_of(training, test_metric)};
-  if (training->written_in != NULL)
-    result->warning = g_strdup_printf("the checkpoint was written in another environment (%s; here: %s): the model is "
-                                      "sound, but not the same to the bit as that of an unbroken training",
-                                      training->written_in, training->environment);
+  if (training->written_in != NULL) {
+    result->warning = g_strdup_printf("%s%sthe checkpoint was written in another environment (%s; here: %s): the model "
+                                      "is sound, but not the same to the bit as that of an unbroken training",
+                                      warning != NULL ? warning : "", warning != NULL ? "; " : "", training->written_in,
+                                      training->environment);
+    g_free(warning);
+  }
   return TRUE;
 }
 

@@ -28,6 +28,8 @@ PipelineGraphRows *pipeline_graph_rows_from_table(const DriftTable *table, const
  * `label`. */
 PipelineGraphRows *pipeline_graph_rows_from_arrays(const PipelineArray *x, const PipelineArray *labels,
                                                    const gchar *label, GError **error);
+/* The given rows as a table of the schema: features by name, the label by class name or value. */
+DriftTable *pipeline_graph_rows_tabulate(const PipelineGraphRows *rows, const guint64 *which, guint64 n);
 void pipeline_graph_rows_free(PipelineGraphRows *rows);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(PipelineGraphRows, pipeline_graph_rows_free)
 
@@ -48,6 +50,7 @@ typedef struct {
   gboolean shuffle_split;
   const gchar *checkpoint; /* as in pipeline/trainer.h */
   double checkpoint_seconds;
+  PipelineCalibrationOptions calibration; /* as in pipeline/trainer.h */
 } PipelineGraphTrainOptions;
 void pipeline_graph_train_options_init(PipelineGraphTrainOptions *options);
 

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "pipeline/calibration.h"
 #include "pipeline/model_internal.h"
 
 #define PROBE_ROWS 3
@@ -131,6 +132,7 @@ PipelineModel *pipeline_model_load(GBytes *onnx, const DriftSchema *schema, cons
   model->texts = g_string_chunk_new(256);
   model->n_outputs = schema->task == DRIFT_TASK_REGRESSION ? 1 : schema->classes->len;
   if (!load_graph(model, onnx, found, error) || !probe(model, error)) return NULL;
+  model->threshold = schema->task == DRIFT_TASK_BINARY ? pipeline_calibration_get_threshold(model->graph) : NAN;
   g_autofree gboolean *wanted = g_new0(gboolean, model->graph->outputs->len);
   wanted[model->output.index] = TRUE; /* labels are not computed: decide() names the class */
   pipeline_executor_want_outputs(model->executor, wanted);
@@ -224,7 +226,8 @@ gboolean pipeline_model_predict_table(PipelineModel *model, const DriftTable *ta
 
 guint pipeline_model_decide(const PipelineModel *model, const float *outputs)
 {
-  guint best = 0;
+  guint best = 0, positive = model->schema->positive_class;
+  if (!isnan(model->threshold)) return outputs[positive] < model->threshold ? 1 - positive : positive;
   for (guint i = 1; i < model->n_outputs; i++)
     if (outputs[i] > outputs[best]) best = i;
   return best;

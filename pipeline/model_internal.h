@@ -12,7 +12,8 @@ G_BEGIN_DECLS
 typedef struct {
   guint index; /* in graph->inputs */
   OnnxType type;
-  guint n_dims;     /* 1: [N], 2: [N, width] */
+  guint n_dims; /* 1: [N], 2: [N, width], more: [N, dims…] of `width` elements together */
+  gint64 dims[ONNX_MAX_DIMENSIONS];
   GArray *features; /* of guint: schema feature of each column */
 } PipelineModelInput;
 
@@ -39,6 +40,7 @@ struct _PipelineModel {
   GPtrArray *inputs; /* of PipelineModelInput* */
   PipelineModelOutput output;
   guint n_outputs;
+  float threshold;        /* of the positive class, from the graph (pipeline/calibration.h); NaN: none */
   gboolean row_exact;     /* of the backend */
   guint fixed_batch;      /* the number of rows that the graph insists on, or 0 */
   GStringChunk *texts;    /* numbers written as texts, of one batch */
