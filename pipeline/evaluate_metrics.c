@@ -34,6 +34,26 @@ double pipeline_metric_auc(const double *scores, const guint8 *labels, gsize n)
   return (rank_sum - positives * (positives + 1) / 2) / (positives * negatives);
 }
 
+double pipeline_metric_average_precision(const double *scores, const guint8 *labels, gsize n)
+{
+  g_autofree Scored *sorted = g_new(Scored, MAX(1, n));
+  double positives = 0, found = 0, area = 0;
+  for (gsize i = 0; i < n; i++) {
+    if (isnan(scores[i])) return NAN;
+    sorted[i] = (Scored){scores[i], labels[i]};
+    positives += labels[i];
+  }
+  if (positives == 0) return NAN;
+  qsort(sorted, n, sizeof *sorted, compare_scores);
+  for (gsize end = n, start; end > 0; end = start) {
+    double before = found;
+    for (start = end; start > 0 && sorted[start - 1].score == sorted[end - 1].score; start--)
+      found += sorted[start - 1].label;
+    area += (found - before) / positives * (found / (double)(n - start));
+  }
+  return area;
+}
+
 double pipeline_metric_balanced_accuracy(const guint *decisions, const guint *labels, gsize n, guint n_classes)
 {
   g_autofree guint64 *totals = g_new0(guint64, n_classes), *right = g_new0(guint64, n_classes);

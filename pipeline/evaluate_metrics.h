@@ -8,6 +8,9 @@ G_BEGIN_DECLS
 /* Area under the ROC curve of scores [n] for labels 0/1 [n]: the Mann-Whitney statistic, ties count one half. NaN with
  * only one class. */
 double pipeline_metric_auc(const double *scores, const guint8 *labels, gsize n);
+/* Average precision Σ (Rᵢ − Rᵢ₋₁) Pᵢ over the distinct scores from the highest down: the area under the
+ * precision-recall curve as steps. NaN without a positive or with a NaN. */
+double pipeline_metric_average_precision(const double *scores, const guint8 *labels, gsize n);
 /* Mean recall over the classes that occur among labels [n]. */
 double pipeline_metric_balanced_accuracy(const guint *decisions, const guint *labels, gsize n, guint n_classes);
 /* Mean -log p of the true class; p [n] is clipped to [1e-7, 1]. */
