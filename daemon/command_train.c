@@ -179,16 +179,25 @@ static gboolean run_training(const CommandCommon *common, const TrainArguments *
 {
   if (arguments->calibrate_only) return command_train_calibrate(common, arguments, result, error);
   if (command_train_graph_is_asked(arguments))
-    return command_train_graph_run(common, arguments, show_progress, shown, result, error);
+    return command_train_graph_run(common, arguments, show_progress,
+                                   arguments->checkpoint ? command_train_signals_came : NULL, shown, result, error);
   CommandModel start = {0};
+  g_autofree gchar *excluded = command_train_excluded(arguments);
   g_autoptr(DriftTable) table = command_read_table(arguments->data, error);
   if (!table) return FALSE;
   if (arguments->from ? !command_load_model(common, arguments->from, table, arguments->label, &start, error)
-                      : !(start.schema = command_infer_schema(table, arguments->label, arguments->sensitive,
-                                                              arguments->exclude, arguments->positive, error)))
+                      : !(start.schema = command_infer_schema(table, arguments->label, arguments->sensitive, excluded,
+                                                              arguments->positive, error)))
     return FALSE;
+  g_autofree double *weights = command_train_read_weights(arguments, table, error);
+  if (arguments->weights && !weights) {
+    command_model_clear(&start);
+    return FALSE;
+  }
   PipelineTrainOptions options;
   fill_options(arguments, start.onnx, &options);
+  options.row_weights = weights;
+  if (arguments->checkpoint) options.stop = command_train_signals_came;
   g_auto(GStrv) reweigh = command_split_names(arguments->reweigh);
   if (arguments->reweigh) options.reweigh = (const gchar *const *)reweigh;
   g_autoptr(GError) cause = NULL;
@@ -211,7 +220,15 @@ static json_t *train(const CommandCommon *common, const TrainArguments *argument
   g_autoptr(CommandTrainLog) log = NULL;
   if (arguments->graph.log && !(log = command_train_log_open(arguments->graph.log, error))) return NULL;
   Shown shown = {command_progress_new(common, "training"), log};
-  gboolean done = run_training(common, arguments, &shown, &result, error);
+  g_autoptr(GError) cause = NULL;
+  if (arguments->checkpoint) command_train_signals_begin();
+  gboolean done = run_training(common, arguments, &shown, &result, &cause);
+  command_train_signals_end();
+  if (arguments->checkpoint && g_error_matches(cause, PIPELINE_ERROR, PIPELINE_ERROR_CANCELLED))
+    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_CANCELLED, "%s; the same command goes on from %s", cause->message,
+                arguments->checkpoint);
+  else if (cause)
+    g_propagate_error(error, g_steal_pointer(&cause));
   command_progress_finish(shown.bar, done ? "done" : "failed");
   if (done) done = command_train_log_end(log, &result, error);
   if (done && write_model(arguments->output, &result, error)) report = describe_result(arguments, &result);
@@ -255,6 +272,8 @@ static int run_train(int argc, char **argv)
        "weigh the rows so that label and group of these columns (crossed) are independent; two classes only", "A,B"},
       {"exclude", 0, 0, G_OPTION_ARG_STRING, &a.exclude, "columns that the model must not see", "C,D"},
       {"positive", 0, 0, G_OPTION_ARG_STRING, &a.positive, "the positive class (default: the last one)", "CLASS"},
+      {"weights", 0, 0, G_OPTION_ARG_STRING, &a.weights,
+       "column (of an .npz: array) of row weights from 0; the model does not see it", "W"},
       {"calibrate", 0, 0, G_OPTION_ARG_STRING, &a.calibrate,
        "map the probabilities so that they are met: temperature, platt, isotonic, auto or none, fitted to the "
        "validation rows (default: what --from has, else none)",
@@ -265,7 +284,8 @@ static int run_train(int argc, char **argv)
        "RULE"},
       {"calibrate-only", 0, 0, G_OPTION_ARG_NONE, &a.calibrate_only,
        "with --from: train nothing, fit --calibrate and --threshold to all rows", NULL},
-      {"checkpoint", 0, 0, G_OPTION_ARG_FILENAME, &a.checkpoint, "write to and resume from this file", "FILE"},
+      {"checkpoint", 0, 0, G_OPTION_ARG_FILENAME, &a.checkpoint,
+       "write to and resume from this file; SIGINT and SIGTERM leave one at once", "FILE"},
       {"checkpoint-seconds", 0, 0, G_OPTION_ARG_DOUBLE, &a.checkpoint_seconds, "at most every S seconds (default 5)",
        "S"},
       {"output", 'o', 0, G_OPTION_ARG_FILENAME, &a.output, "where to write the model", "OUT.onnx"},

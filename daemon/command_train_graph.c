@@ -9,7 +9,8 @@
 
 void command_train_graph_init(TrainGraphArguments *arguments)
 {
-  *arguments = (TrainGraphArguments){.momentum = 0.9, .dropout = NAN};
+  *arguments =
+      (TrainGraphArguments){.momentum = 0.9, .dropout = NAN, .focal_gamma = NAN, .huber_delta = NAN, .quantile = NAN};
 }
 
 void command_train_graph_clear(TrainGraphArguments *arguments)
@@ -29,6 +30,12 @@ GArray *command_train_graph_entries(TrainGraphArguments *a, const GOptionEntry *
        "rows are images: channels,height,width (default: as the array has it)", "C,H,W"},
       {"loss", 0, 0, G_OPTION_ARG_STRING, &a->loss,
        "cross-entropy, focal, binary, squared, huber or quantile (default: by the model)", "NAME"},
+      {"focal-gamma", 0, 0, G_OPTION_ARG_DOUBLE, &a->focal_gamma,
+       "of the loss focal: how much less easy rows count (default 2)", "G"},
+      {"huber-delta", 0, 0, G_OPTION_ARG_DOUBLE, &a->huber_delta,
+       "of the loss huber, in standard deviations of the label: differences beyond it count linearly (default 1)", "D"},
+      {"quantile", 0, 0, G_OPTION_ARG_DOUBLE, &a->quantile,
+       "of the loss quantile: the share of labels below the prediction (default 0.5)", "Q"},
       {"label-smoothing", 0, 0, G_OPTION_ARG_DOUBLE, &a->label_smoothing, "of the target's probability (default 0)",
        "E"},
       {"class-weights", 0, 0, G_OPTION_ARG_STRING, &a->class_weights, "balanced: rare classes count more", "balanced"},
@@ -72,7 +79,8 @@ gboolean command_train_graph_is_asked(const TrainArguments *arguments)
                    (arguments->architecture != NULL && pipeline_graph_is_architecture(arguments->architecture)) ||
                    a->new_head || a->warm_up != 0 || a->shift != 0 || a->cutout != 0 || a->label_smoothing != 0 ||
                    a->clip_norm != 0 || a->clip_value != 0 || a->l1 != 0 || a->l2 != 0 || !isnan(a->dropout) ||
-                   a->noise != 0 || a->mixup != 0 || a->flip != 0 || a->test != 0;
+                   !isnan(a->focal_gamma) || !isnan(a->huber_delta) || !isnan(a->quantile) || a->noise != 0 ||
+                   a->mixup != 0 || a->flip != 0 || a->test != 0;
   for (guint i = 0; i < G_N_ELEMENTS(texts); i++) asked = asked || texts[i] != NULL;
   return asked;
 }
@@ -97,10 +105,14 @@ static const gchar *find_features(const PipelineNpz *npz, const TrainArguments *
     pipeline_array_free(pipeline_npz_read(npz, arguments->label, error));
     return NULL;
   }
-  for (guint i = 0; found == NULL && i < pipeline_npz_get_n_arrays(npz); i++)
-    others += strcmp(pipeline_npz_get_name(npz, i), arguments->label) != 0;
-  for (guint i = 0; found == NULL && others == 1 && i < pipeline_npz_get_n_arrays(npz); i++)
-    if (strcmp(pipeline_npz_get_name(npz, i), arguments->label) != 0) found = pipeline_npz_get_name(npz, i);
+  const gchar *only = NULL;
+  for (guint i = 0; found == NULL && i < pipeline_npz_get_n_arrays(npz); i++) {
+    const gchar *name = pipeline_npz_get_name(npz, i);
+    if (strcmp(name, arguments->label) == 0 || g_strcmp0(name, arguments->weights) == 0) continue;
+    others++;
+    only = name;
+  }
+  if (others == 1) found = only;
   if (found == NULL)
     g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_DATA, "%s: %u arrays besides '%s'; name the rows by --features",
                 arguments->data, others, arguments->label);
@@ -114,7 +126,18 @@ static PipelineGraphRows *read_arrays(const TrainArguments *arguments, GError **
   if (features == NULL) return NULL;
   g_autoptr(PipelineArray) labels = pipeline_npz_read(npz, arguments->label, error);
   g_autoptr(PipelineArray) x = labels != NULL ? pipeline_npz_read(npz, features, error) : NULL;
-  return x != NULL ? pipeline_graph_rows_from_arrays(x, labels, arguments->label, error) : NULL;
+  g_autoptr(PipelineGraphRows) rows =
+      x != NULL ? pipeline_graph_rows_from_arrays(x, labels, arguments->label, error) : NULL;
+  if (rows == NULL || arguments->weights == NULL) return g_steal_pointer(&rows);
+  g_autoptr(PipelineArray) weights = pipeline_npz_read(npz, arguments->weights, error);
+  if (weights == NULL) return NULL;
+  if (weights->n_columns != 1 || weights->n_rows != x->n_rows) {
+    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_DATA,
+                "--weights %s: %" G_GUINT64_FORMAT " × %" G_GUINT64_FORMAT " weights for %" G_GUINT64_FORMAT " rows",
+                arguments->weights, weights->n_rows, weights->n_columns, x->n_rows);
+    return NULL;
+  }
+  return pipeline_graph_rows_set_weights(rows, weights->values, weights->n_rows, error) ? g_steal_pointer(&rows) : NULL;
 }
 
 PipelineGraphRows *command_train_graph_read(const CommandCommon *common, const TrainArguments *arguments,
@@ -134,13 +157,18 @@ PipelineGraphRows *command_train_graph_read(const CommandCommon *common, const T
     pipeline_graph_rows_free(rows);
     return NULL;
   }
+  g_autofree gchar *excluded = command_train_excluded(arguments);
+  g_autofree double *weights = NULL;
   g_autoptr(DriftTable) table = command_read_table(arguments->data, error);
   if (table == NULL) return NULL;
-  if (arguments->from != NULL
-          ? command_load_model(common, arguments->from, table, arguments->label, &start, error)
-          : (start.schema = command_infer_schema(table, arguments->label, arguments->sensitive, arguments->exclude,
-                                                 arguments->positive, error)) != NULL)
+  if (arguments->weights != NULL && (weights = command_train_read_weights(arguments, table, error)) == NULL)
+    return NULL;
+  if (arguments->from != NULL ? command_load_model(common, arguments->from, table, arguments->label, &start, error)
+                              : (start.schema = command_infer_schema(table, arguments->label, arguments->sensitive,
+                                                                     excluded, arguments->positive, error)) != NULL)
     rows = pipeline_graph_rows_from_table(table, start.schema, error);
+  if (rows != NULL && weights != NULL && !pipeline_graph_rows_set_weights(rows, weights, table->n_rows, error))
+    g_clear_pointer(&rows, pipeline_graph_rows_free);
   if (rows != NULL && start.onnx != NULL) *model = g_bytes_ref(start.onnx);
   command_model_clear(&start);
   return rows;
@@ -204,6 +232,20 @@ static gboolean fill_fit(const TrainArguments *arguments, PipelineGraphFitOption
   return fill_average(a, fit, error);
 }
 
+/* An option of a loss that is not the one that is taken would be lost in silence. */
+static gboolean check_loss_options(const TrainGraphArguments *a, GError **error)
+{
+  const struct {
+    double value;
+    const gchar *loss, *message;
+  } rules[] = {{a->focal_gamma, "focal", "--focal-gamma needs --loss focal"},
+               {a->huber_delta, "huber", "--huber-delta needs --loss huber"},
+               {a->quantile, "quantile", "--quantile needs --loss quantile"}};
+  for (guint i = 0; i < G_N_ELEMENTS(rules); i++)
+    if (!isnan(rules[i].value) && g_strcmp0(a->loss, rules[i].loss) != 0) return invalid(error, rules[i].message);
+  return TRUE;
+}
+
 static gboolean fill_options(const TrainArguments *arguments, gchar **freeze, GBytes *model,
                              PipelineGraphTrainOptions *options, GError **error)
 {
@@ -219,6 +261,9 @@ static gboolean fill_options(const TrainArguments *arguments, gchar **freeze, GB
   options->loss = a->loss;
   options->loss_options.label_smoothing = a->label_smoothing;
   options->balanced = g_strcmp0(a->class_weights, "balanced") == 0;
+  if (!isnan(a->focal_gamma)) options->loss_options.focal_gamma = a->focal_gamma;
+  if (!isnan(a->huber_delta)) options->loss_options.huber_delta = a->huber_delta;
+  options->quantile = a->quantile;
   if (!isnan(a->dropout)) options->dropout = a->dropout;
   options->validation_fraction = arguments->validation;
   options->test_fraction = a->test;
@@ -229,17 +274,18 @@ static gboolean fill_options(const TrainArguments *arguments, gchar **freeze, GB
   if (a->class_weights != NULL && !options->balanced) return invalid(error, "--class-weights: balanced");
   if (arguments->adversarial_epsilon > 0)
     return invalid(error, "--adversarial-epsilon is for tables of --arch mlp without options of a graph");
-  return fill_image(a, options, error) && fill_fit(arguments, &options->fit, error);
+  return check_loss_options(a, error) && fill_image(a, options, error) && fill_fit(arguments, &options->fit, error);
 }
 
 gboolean command_train_graph_run(const CommandCommon *common, const TrainArguments *arguments,
-                                 PipelineTrainProgressFunc progress, gpointer user_data, PipelineTrainResult *result,
-                                 GError **error)
+                                 PipelineTrainProgressFunc progress, PipelineTrainStopFunc stop, gpointer user_data,
+                                 PipelineTrainResult *result, GError **error)
 {
   g_autoptr(GBytes) model = NULL;
   g_auto(GStrv) freeze = command_split_names(arguments->graph.freeze);
   PipelineGraphTrainOptions options;
   g_autoptr(PipelineGraphRows) rows = command_train_graph_read(common, arguments, &model, error);
-  return rows != NULL && fill_options(arguments, freeze, model, &options, error) &&
-         pipeline_graph_train(rows, &options, progress, user_data, result, error);
+  if (rows == NULL || !fill_options(arguments, freeze, model, &options, error)) return FALSE;
+  options.stop = stop;
+  return pipeline_graph_train(rows, &options, progress, user_data, result, error);
 }

@@ -12,12 +12,13 @@ typedef struct {
   gchar *features, *image, *loss, *class_weights, *optimiser, *schedule, *average, *freeze, *log;
   gboolean new_head;
   gint warm_up, shift, cutout;
-  double label_smoothing, momentum, clip_norm, clip_value, l1, l2, dropout, noise, mixup, flip, test;
+  double label_smoothing, momentum, clip_norm, clip_value, l1, l2, dropout, noise, mixup, flip, test, focal_gamma,
+      huber_delta, quantile; /* NaN: not given */
 } TrainGraphArguments;
 
 typedef struct {
   gchar *data, *label, *from, *architecture, *backend, *sensitive, *exclude, *positive, *checkpoint, *output, *reweigh;
-  gchar *calibrate, *threshold;
+  gchar *calibrate, *threshold, *weights;
   gint epochs, batch_size, patience, adversarial_steps;
   gint64 seed;
   double learning_rate, weight_decay, validation, adversarial_epsilon, checkpoint_seconds; /* NaN: not given */
@@ -32,12 +33,23 @@ GArray *command_train_graph_entries(TrainGraphArguments *arguments, const GOptio
 /* The data, the architecture or an option is of that kind only. */
 gboolean command_train_graph_is_asked(const TrainArguments *arguments);
 gboolean command_train_graph_run(const CommandCommon *common, const TrainArguments *arguments,
-                                 PipelineTrainProgressFunc progress, gpointer user_data, PipelineTrainResult *result,
-                                 GError **error);
+                                 PipelineTrainProgressFunc progress, PipelineTrainStopFunc stop, gpointer user_data,
+                                 PipelineTrainResult *result, GError **error);
 
 /* The rows of the data as a graph takes them; *model: the bytes of --from, or NULL. */
 PipelineGraphRows *command_train_graph_read(const CommandCommon *common, const TrainArguments *arguments,
                                             GBytes **model, GError **error);
+
+/* Between the two SIGINT and SIGTERM are noted instead of ending the program. */
+void command_train_signals_begin(void);
+void command_train_signals_end(void);
+/* A PipelineTrainStopFunc: one has come. */
+gboolean command_train_signals_came(gpointer user_data);
+
+/* New [n_rows], or NULL without an error when --weights is not given. DATA: no such column of numbers. */
+double *command_train_read_weights(const TrainArguments *arguments, const DriftTable *table, GError **error);
+/* --exclude and the column of --weights, which no model sees; new. */
+gchar *command_train_excluded(const TrainArguments *arguments);
 
 /* --calibrate-only: --from with calibration and decision fitted to all rows; nothing is trained. */
 gboolean command_train_calibrate(const CommandCommon *common, const TrainArguments *arguments,

@@ -11,8 +11,11 @@
 
 void pipeline_graph_train_options_init(PipelineGraphTrainOptions *options)
 {
-  *options = (PipelineGraphTrainOptions){
-      .architecture = "cnn:32,64", .dropout = 0.5, .validation_fraction = 0.1, .checkpoint_seconds = 5};
+  *options = (PipelineGraphTrainOptions){.architecture = "cnn:32,64",
+                                         .dropout = 0.5,
+                                         .quantile = NAN,
+                                         .validation_fraction = 0.1,
+                                         .checkpoint_seconds = 5};
   pipeline_graph_fit_options_init(&options->fit);
   pipeline_graph_loss_options_init(&options->loss_options);
 }
@@ -36,6 +39,9 @@ static gboolean check_options(const PipelineGraphTrainOptions *o, GError **error
        "the label smoothing must be from 0 to below 1"},
       {o->validation_fraction >= 0 && o->test_fraction >= 0 && o->validation_fraction + o->test_fraction <= 0.9,
        "validation and test must leave a tenth of the rows to train on"},
+      {o->loss_options.focal_gamma >= 0 && o->loss_options.focal_gamma <= 100, "the focal gamma must be from 0 to 100"},
+      {o->loss_options.huber_delta > 0 && isfinite(o->loss_options.huber_delta), "the huber delta must be above 0"},
+      {!(o->quantile <= 0) && !(o->quantile >= 1), "the quantile must lie between 0 and 1"},
       {o->checkpoint_seconds >= 0, "the seconds between checkpoints must not be negative"},
   };
   for (guint i = 0; i < G_N_ELEMENTS(rules); i++) {
@@ -239,6 +245,7 @@ static gboolean prepare_head(Training *training, GError **error)
                 name);
     return FALSE;
   }
+  if (!isnan(options->quantile)) training->head.options.quantiles = &options->quantile;
   if (options->balanced && training->head.loss->is_class) balance_classes(training);
   if (classes == 0) training->head.options.target_scale = target_spread(training);
   return TRUE;
@@ -283,6 +290,7 @@ static gboolean prepare(Training *training, GError **error)
   }
   training->data.x = training->rows->x;
   training->data.targets = training->rows->targets;
+  training->data.weights = training->rows->weights;
   training->data.n_targets = 1;
   training->data.n_rows = training->rows->n_rows;
   if (!pipeline_calibration_begin(options->from, training->rows->schema, &options->calibration,
@@ -323,15 +331,18 @@ static gchar *describe_options(const Training *training)
   const PipelineOptimiserOptions *a = &f->optimiser_options;
   const PipelineScheduleOptions *s = &f->schedule_options;
   const PipelineGraphLossOptions *l = &training->head.options;
-  return g_strdup_printf(
-      "%u %u %u %a %s %a %a %a %a %a %a %a %s %" G_GUINT64_FORMAT " %a %a %a %u %a %a %d %a %a %a %a %u %a %u %u %u %u "
-      "%" G_GUINT64_FORMAT " %s %a %a %a %a %d %" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT " %s",
-      f->epochs, f->batch_size, f->patience, f->learning_rate, f->optimiser->name, a->momentum, a->beta_1, a->beta_2,
-      a->epsilon, a->weight_decay, a->l1, a->l2, f->schedule->name, s->warm_up, s->period, s->gamma, s->floor,
-      s->patience, f->clip_norm, f->clip_value, (int)f->average, f->average_decay, f->average_start, f->augment.noise,
-      f->augment.mixup, f->augment.shift, f->augment.flip, f->augment.cutout, f->augment.channels, f->augment.height,
-      f->augment.width, f->seed, training->head.loss->name, l->label_smoothing, l->focal_gamma, l->huber_delta,
-      l->target_scale, (int)o->balanced, training->data.n_train, training->data.n_validation, training->head.value);
+  double quantile = l->quantiles != NULL ? l->quantiles[0] : 0.5;
+  return g_strdup_printf("%a %u %u %u %a %s %a %a %a %a %a %a %a %s %" G_GUINT64_FORMAT
+                         " %a %a %a %u %a %a %d %a %a %a %a %u %a %u %u %u %u "
+                         "%" G_GUINT64_FORMAT " %s %a %a %a %a %d %" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT " %s",
+                         quantile, f->epochs, f->batch_size, f->patience, f->learning_rate, f->optimiser->name,
+                         a->momentum, a->beta_1, a->beta_2, a->epsilon, a->weight_decay, a->l1, a->l2,
+                         f->schedule->name, s->warm_up, s->period, s->gamma, s->floor, s->patience, f->clip_norm,
+                         f->clip_value, (int)f->average, f->average_decay, f->average_start, f->augment.noise,
+                         f->augment.mixup, f->augment.shift, f->augment.flip, f->augment.cutout, f->augment.channels,
+                         f->augment.height, f->augment.width, f->seed, training->head.loss->name, l->label_smoothing,
+                         l->focal_gamma, l->huber_delta, l->target_scale, (int)o->balanced, training->data.n_train,
+                         training->data.n_validation, training->head.value);
 }
 
 /* Of the options, the rows and the first weights: what a checkpoint belongs to. */
@@ -351,6 +362,7 @@ static gchar *make_fingerprint(Training *training)
     digest(checksum, g_bytes_get_data(training->from, NULL), g_bytes_get_size(training->from));
   digest(checksum, rows->x, rows->n_rows * rows->n_features * sizeof(float));
   digest(checksum, rows->targets, rows->n_rows * sizeof(float));
+  if (rows->weights != NULL) digest(checksum, rows->weights, rows->n_rows * sizeof(float));
   digest(checksum, training->order, rows->n_rows * sizeof(guint64));
   return g_strdup(g_checksum_get_string(checksum));
 }
@@ -422,11 +434,14 @@ static gboolean run(Training *training, PipelineTrainProgressFunc progress, gpoi
     if (!pipeline_graph_fit_step(training->fit, &epoch_done, error)) return FALSE;
     training->rows_done += epoch_done ? training->data.n_train - before : state->position - before;
     if (epoch_done) go_on = report(training, progress, user_data);
+    if (training->options->stop != NULL && training->options->stop(user_data)) go_on = FALSE;
     gboolean finished = pipeline_graph_fit_is_finished(training->fit);
     if (!write_checkpoint(training, !go_on || finished, error)) return FALSE;
     if (go_on || finished) continue;
-    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_CANCELLED, "training was stopped after epoch %u of %u",
-                state->epoch, training->options->fit.epochs);
+    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_CANCELLED,
+                "training was stopped after epoch %u of %u, row %" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT
+                " of the next one",
+                state->epoch, training->options->fit.epochs, state->position, training->data.n_train);
     return FALSE;
   }
   return TRUE;

@@ -304,7 +304,9 @@ static gboolean run_epochs(Training *training, PipelineTrainProgressFunc progres
   training->started = training->written = g_get_monotonic_time();
   while (!pipeline_fit_is_finished(training->fit)) {
     if (!pipeline_fit_epoch(training->fit, error)) return FALSE;
-    gboolean go_on = report(training, progress, user_data), finished = pipeline_fit_is_finished(training->fit);
+    gboolean go_on =
+        report(training, progress, user_data) && !(training->options->stop && training->options->stop(user_data));
+    gboolean finished = pipeline_fit_is_finished(training->fit);
     if (!write_checkpoint(training, !go_on || finished, error)) return FALSE;
     if (go_on || finished) continue;
     g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_CANCELLED, "training was stopped after epoch %u of %u",

@@ -8,6 +8,9 @@
 
 G_BEGIN_DECLS
 
+/* Asked with the user_data of the progress: TRUE ends the training as a progress function that returns FALSE does. */
+typedef gboolean (*PipelineTrainStopFunc)(gpointer user_data);
+
 typedef struct {
   const gchar *architecture; /* "mlp:64,64", …; ignored when from is set */
   GBytes *from;              /* ONNX to fine-tune; NULL: from scratch */
@@ -35,6 +38,7 @@ typedef struct {
   double checkpoint_seconds;
   /* Fitted to the validation rows (pipeline/calibration.h); what `from` has is fitted again unless it says "none". */
   PipelineCalibrationOptions calibration;
+  PipelineTrainStopFunc stop; /* or NULL; asked after each epoch */
 } PipelineTrainOptions;
 #define PIPELINE_MIN_VALIDATION 50
 void pipeline_train_options_init(PipelineTrainOptions *options);

@@ -27,3 +27,15 @@ check-train-mnist: $(BUILD)/kedge ## a network for images after one epoch on MNI
 	 tests/train/mnist_test $(BUILD)/kedge $(MNIST) $(BUILD)/train 1 1 0.96
 learn-mnist: $(BUILD)/kedge ## a network for images on MNIST, three seeds: at least 98.5 %
 	tests/train/mnist_test $(BUILD)/kedge $(MNIST) $(BUILD)/train 3 10 0.985
+
+# Figures against scikit-learn; calibrated models against ONNX Runtime.
+SUITES += check-evaluate
+.PHONY: check-evaluate
+check-evaluate: $(ONNX_PYTHON) $(BUILD)/kedge ## kedge evaluate against scikit-learn, calibrated models against ONNX Runtime
+	PYTHONDONTWRITEBYTECODE=1 $(ONNX_PYTHON) tests/train/evaluate.py $(BUILD)/kedge
+
+# A signal leaves a checkpoint.
+FAST_SUITES += check-train-interrupt
+.PHONY: check-train-interrupt
+check-train-interrupt: $(BUILD)/kedge ## SIGINT and SIGTERM leave a checkpoint from which the same bytes come
+	tests/train/interrupt $(BUILD)/kedge $(BUILD)/train
