@@ -88,6 +88,7 @@ static json_t *describe_result(const TrainArguments *arguments, const PipelineTr
   json_object_set_new(report, "seconds", real_or_null(result->seconds));
   json_object_set_new(report, "samples_per_second", real_or_null(result->samples_per_second));
   command_train_calibration_describe(&result->calibration, report);
+  command_train_interval_describe(&result->interval, report);
   if (arguments->reweigh)
     json_object_set_new(report, "reweighing",
                         json_pack("{s:s, s:i, s:I, s:f, s:f}", "attributes", arguments->reweigh, "groups",

@@ -68,8 +68,28 @@ void command_train_calibration_describe(const PipelineCalibration *calibration, 
   json_object_set_new(report, "calibration", object);
 }
 
+void command_train_interval_describe(const PipelineInterval *interval, json_t *report)
+{
+  if (interval->n == 0) return;
+  json_object_set_new(report, "interval",
+                      json_pack("{s:f, s:f, s:f, s:I}", "level", interval->level, "margin", interval->margin,
+                                "coverage_before", interval->coverage_before, "rows", (json_int_t)interval->n));
+}
+
+static void print_interval(json_t *object)
+{
+  if (!object) return;
+  g_autofree gchar *rows = command_text_count(json_object_get(object, "rows"));
+  g_autofree gchar *margin = command_text_real(json_object_get(object, "margin"), 4);
+  g_autofree gchar *coverage = command_text_real(json_object_get(object, "coverage_before"), 4);
+  printf("interval of level %g: margin %s (in units of the label) from %s rows, of which the quantiles as learnt hold "
+         "%s\n",
+         json_real_value(json_object_get(object, "level")), margin, rows, coverage);
+}
+
 void command_train_calibration_print(json_t *report)
 {
+  print_interval(json_object_get(report, "interval"));
   json_t *object = json_object_get(report, "calibration");
   if (!object) return;
   g_autofree gchar *rows = command_text_count(json_object_get(object, "rows"));

@@ -30,6 +30,8 @@ GArray *command_train_graph_entries(TrainGraphArguments *a, const GOptionEntry *
        "rows are images: channels,height,width (default: as the array has it)", "C,H,W"},
       {"loss", 0, 0, G_OPTION_ARG_STRING, &a->loss,
        "cross-entropy, focal, binary, squared, huber or quantile (default: by the model)", "NAME"},
+      {"interval", 0, 0, G_OPTION_ARG_DOUBLE, &a->interval,
+       "of a regression: also predict bounds that hold the label with this probability, e.g. 0.9", "P"},
       {"focal-gamma", 0, 0, G_OPTION_ARG_DOUBLE, &a->focal_gamma,
        "of the loss focal: how much less easy rows count (default 2)", "G"},
       {"huber-delta", 0, 0, G_OPTION_ARG_DOUBLE, &a->huber_delta,
@@ -264,6 +266,9 @@ static gboolean fill_options(const TrainArguments *arguments, gchar **freeze, GB
   if (!isnan(a->focal_gamma)) options->loss_options.focal_gamma = a->focal_gamma;
   if (!isnan(a->huber_delta)) options->loss_options.huber_delta = a->huber_delta;
   options->quantile = a->quantile;
+  options->interval = a->interval;
+  if (a->interval != 0 && arguments->from != NULL)
+    return invalid(error, "--interval is for new models; --from keeps the interval that the model has");
   if (!isnan(a->dropout)) options->dropout = a->dropout;
   options->validation_fraction = arguments->validation;
   options->test_fraction = a->test;

@@ -13,7 +13,8 @@ typedef struct {
   gboolean new_head;
   gint warm_up, shift, cutout;
   double label_smoothing, momentum, clip_norm, clip_value, l1, l2, dropout, noise, mixup, flip, test, focal_gamma,
-      huber_delta, quantile; /* NaN: not given */
+      huber_delta, quantile; /* the last three: NaN: not given */
+  double interval;           /* 0: not given */
 } TrainGraphArguments;
 
 typedef struct {
@@ -56,6 +57,7 @@ gboolean command_train_calibrate(const CommandCommon *common, const TrainArgumen
                                  PipelineTrainResult *result, GError **error);
 /* Member "calibration" of the report; nothing where nothing was fitted. */
 void command_train_calibration_describe(const PipelineCalibration *calibration, json_t *report);
+void command_train_interval_describe(const PipelineInterval *interval, json_t *report); /* "interval" */
 void command_train_calibration_print(json_t *report);
 
 /* JSON lines; every function takes NULL for "no log". Lines are appended. */

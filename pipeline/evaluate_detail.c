@@ -4,6 +4,8 @@
 #include <string.h>
 
 #include "pipeline/evaluate_internal.h"
+#include "pipeline/interval.h"
+#include "pipeline/model_arrays.h"
 
 void pipeline_evaluation_detail_clear(PipelineEvaluationDetail *detail)
 {
@@ -124,6 +126,39 @@ static void measure_values(const PipelinePredictions *predictions, PipelineEvalu
   detail->median_absolute_error = pipeline_metric_quantile(errors, predictions->n, 0.5);
 }
 
+static double pinball(double quantile, double predicted, double truth)
+{
+  return truth > predicted ? quantile * (truth - predicted) : (1 - quantile) * (predicted - truth);
+}
+
+static gboolean measure_interval(const PipelinePredictions *predictions, PipelineModel *model,
+                                 PipelineEvaluationDetail *detail, GError **error)
+{
+  static const gchar *const names[] = {"lower", "value", "upper"};
+  const PipelineModelArray *arrays[3];
+  double n = (double)predictions->n, quantiles[3];
+  detail->interval_level = pipeline_model_get_interval(model);
+  if (isnan(detail->interval_level) || predictions->n == 0) return TRUE;
+  g_autoptr(GPtrArray) outputs = pipeline_model_run_table(model, predictions->table, error);
+  if (outputs == NULL) return FALSE;
+  for (guint i = 0; i < 3; i++) {
+    arrays[i] = pipeline_model_array_find(outputs, names[i]);
+    detail->pinball[i] = 0;
+  }
+  pipeline_interval_quantiles(detail->interval_level, quantiles);
+  detail->interval_coverage = detail->interval_width = 0;
+  for (gsize row = 0; row < predictions->n; row++) {
+    double truth = pipeline_predictions_target(predictions, row), value[3];
+    for (guint i = 0; i < 3; i++) {
+      value[i] = (double)g_array_index(arrays[i]->elements, float, row);
+      detail->pinball[i] += pinball(quantiles[i], value[i], truth) / n;
+    }
+    detail->interval_coverage += (value[0] <= truth && truth <= value[2]) / n;
+    detail->interval_width += (value[2] - value[0]) / n;
+  }
+  return TRUE;
+}
+
 /* --- the whole ---------------------------------------------------------------------------------------------------- */
 
 gboolean pipeline_evaluate_detail(PipelineModel *model, const DriftTable *table, PipelineEvaluationDetail *detail,
@@ -143,11 +178,17 @@ gboolean pipeline_evaluate_detail(PipelineModel *model, const DriftTable *table,
                                          .ece_equal_mass = NAN,
                                          .r2 = NAN,
                                          .mape = NAN,
-                                         .median_absolute_error = NAN};
-    if (predictions.schema->task == DRIFT_TASK_REGRESSION)
+                                         .median_absolute_error = NAN,
+                                         .interval_level = NAN,
+                                         .interval_coverage = NAN,
+                                         .interval_width = NAN,
+                                         .pinball = {NAN, NAN, NAN}};
+    if (predictions.schema->task == DRIFT_TASK_REGRESSION) {
       measure_values(&predictions, detail);
-    else
+      done = measure_interval(&predictions, model, detail, error);
+    } else {
       measure_classes(&predictions, model, detail);
+    }
   }
   pipeline_predictions_clear(&predictions);
   return done;

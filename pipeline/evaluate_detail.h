@@ -33,6 +33,9 @@ typedef struct {
   double r2;   /* undefined with fewer than two rows or a label that does not vary */
   double mape; /* mean |error| / |label|, a share; undefined when a label is 0 */
   double median_absolute_error;
+  /* Of an interval (pipeline/interval.h); level NaN: none. */
+  double interval_level, interval_coverage, interval_width; /* share of labels within [lower, upper]; mean width */
+  double pinball[3]; /* mean pinball loss of lower, value and upper as quantiles (1 − level) / 2, ½, (1 + level) / 2 */
 } PipelineEvaluationDetail;
 void pipeline_evaluation_detail_clear(PipelineEvaluationDetail *detail);
 

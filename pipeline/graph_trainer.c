@@ -68,8 +68,9 @@ typedef struct {
   gchar *fingerprint, *environment, *written_in;
   GBytes *from; /* without its calibration, or NULL */
   PipelineCalibrationBefore before;
-  gint64 started, written; /* monotonic microseconds */
-  guint64 rows_done;       /* by this process */
+  double level, quantiles[3]; /* of an interval; level NaN: none */
+  gint64 started, written;    /* monotonic microseconds */
+  guint64 rows_done;          /* by this process */
 } Training;
 
 static void training_clear(Training *training)
@@ -116,6 +117,7 @@ static gboolean prepare_graph(Training *training, GError **error)
     const PipelineGraphBuildOptions build = {.architecture = options->architecture,
                                              .dropout = options->dropout,
                                              .seed = options->fit.seed,
+                                             .interval = options->interval,
                                              .channels = options->channels > 0 ? options->channels : rows->channels,
                                              .height = options->height > 0 ? options->height : rows->height,
                                              .width = options->width > 0 ? options->width : rows->width};
@@ -218,8 +220,37 @@ static double target_spread(const Training *training)
   return squares > 0 ? sqrt(squares) : 1;
 }
 
+/* The quantiles of an interval are the one thing that its model learns. */
+static gboolean prepare_interval(Training *training, GError **error)
+{
+  const PipelineGraphTrainOptions *options = training->options;
+  const gchar *problem = options->loss != NULL && strcmp(options->loss, "quantile") != 0
+                             ? "an interval is learnt by the quantile loss; leave out the other one"
+                         : !isnan(options->quantile) ? "an interval has its own quantiles; leave out the quantile"
+                         : options->new_head         ? "a model with an interval keeps its head"
+                         : training->data.n_validation == 0
+                             ? "the margin of an interval is taken from validation rows, and there are none: give more "
+                               "rows or a larger validation fraction (at least 50 rows)"
+                             : NULL;
+  if (problem != NULL) {
+    g_set_error_literal(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID, problem);
+    return FALSE;
+  }
+  if (!pipeline_interval_check(training->level, training->rows->schema, error)) return FALSE;
+  pipeline_interval_quantiles(training->level, training->quantiles);
+  training->head = (PipelineGraphHead){.value = PIPELINE_INTERVAL_QUANTILES,
+                                       .loss = pipeline_graph_loss_find("quantile", NULL),
+                                       .options = options->loss_options,
+                                       .weight = 1};
+  training->head.options.quantiles = training->quantiles;
+  training->head.options.target_scale = target_spread(training);
+  return TRUE;
+}
+
 static gboolean prepare_head(Training *training, GError **error)
 {
+  training->level = pipeline_interval_get_level(training->graph);
+  if (!isnan(training->level)) return prepare_interval(training, error);
   const PipelineGraphTrainOptions *options = training->options;
   const gchar *output = find_output(training->graph), *natural = NULL;
   guint classes = count_classes(training);
@@ -470,6 +501,19 @@ static gboolean calibrate(const Training *training, GBytes **onnx, PipelineCalib
                                   &training->before, calibration, warning, error);
 }
 
+/* The margin of an interval, from the validation rows. */
+static gboolean conformalise(const Training *training, GBytes **onnx, PipelineInterval *interval, GError **error)
+{
+  const PipelineGraphData *data = &training->data;
+  if (isnan(training->level)) return TRUE;
+  g_autoptr(DriftTable) validation = pipeline_graph_rows_tabulate(training->rows, data->validation, data->n_validation);
+  GBytes *wider = pipeline_interval_conformalise(*onnx, training->rows->schema, validation, interval, error);
+  if (wider == NULL) return FALSE;
+  g_bytes_unref(*onnx);
+  *onnx = wider;
+  return TRUE;
+}
+
 static gboolean deliver(Training *training, PipelineTrainResult *result, GError **error)
 {
   const PipelineGraphFitState *state = pipeline_graph_fit_get_state(training->fit);
@@ -481,12 +525,14 @@ static gboolean deliver(Training *training, PipelineTrainResult *result, GError 
   gchar *warning = NULL;
   GBytes *onnx = export_graph(training, error);
   if (onnx == NULL) return FALSE;
-  if (!calibrate(training, &onnx, &calibration, &warning, error)) {
+  PipelineInterval interval = {.level = NAN};
+  if (!calibrate(training, &onnx, &calibration, &warning, error) || !conformalise(training, &onnx, &interval, error)) {
     g_bytes_unref(onnx);
     return FALSE;
   }
   *result = (PipelineTrainResult){.onnx = onnx,
                                   .calibration = calibration,
+                                  .interval = interval,
                                   .warning = warning,
                                   .epochs = state->epoch,
                                   .best_epoch = state->best_epoch > 0 ? state->best_epoch : state->epoch,
@@ -517,7 +563,9 @@ gboolean pipeline_graph_train(const PipelineGraphRows *rows, const PipelineGraph
                               GError **error)
 {
   g_return_val_if_fail(rows != NULL && options != NULL && result != NULL, FALSE);
-  if (!check_options(options, error)) return FALSE;
+  if (!check_options(options, error) ||
+      (options->interval != 0 && !pipeline_interval_check(options->interval, rows->schema, error)))
+    return FALSE;
   Training training = {.rows = rows, .options = options};
   gboolean done = prepare(&training, error) && resume(&training, error) && run(&training, progress, user_data, error) &&
                   deliver(&training, result, error);

@@ -57,7 +57,9 @@ typedef struct {
   const gchar *checkpoint; /* as in pipeline/trainer.h */
   double checkpoint_seconds;
   PipelineCalibrationOptions calibration; /* as in pipeline/trainer.h */
-  PipelineTrainStopFunc stop;             /* or NULL; asked after each batch */
+  /* Level of a prediction interval of a new regression (pipeline/interval.h), 0: none; `from` keeps its own. */
+  double interval;
+  PipelineTrainStopFunc stop; /* or NULL; asked after each batch */
 } PipelineGraphTrainOptions;
 void pipeline_graph_train_options_init(PipelineGraphTrainOptions *options);
 

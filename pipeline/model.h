@@ -45,6 +45,9 @@ GBytes *pipeline_model_get_onnx(const PipelineModel *model);    /* what it was l
 gboolean pipeline_model_predict(PipelineModel *model, const DriftValue *features, guint n_rows, float *outputs,
                                 GError **error);
 gboolean pipeline_model_predict_table(PipelineModel *model, const DriftTable *table, float *outputs, GError **error);
+/* The level of a regression's prediction interval (pipeline/interval.h): the graph has outputs "lower" and "upper".
+ * NaN: none. */
+double pipeline_model_get_interval(const PipelineModel *model);
 /* The class that `outputs` [n_outputs] of one row decide: the largest, the first of equal ones; in a graph with a
  * decision threshold (pipeline/calibration.h) the positive class when its probability reaches that, as the graph's
  * label output says. Any other label output is not consulted. Meaningless (0) when an output is NaN: a model that does

@@ -4,6 +4,7 @@
 #include "drift/schema.h"
 #include "drift/table.h"
 #include "pipeline/calibration.h"
+#include "pipeline/interval.h"
 #include "pipeline/reweigh.h"
 
 G_BEGIN_DECLS
@@ -61,6 +62,7 @@ typedef struct {
   double seconds, samples_per_second;
   PipelineReweighing reweighing;   /* n_groups 0: none */
   PipelineCalibration calibration; /* n 0: none */
+  PipelineInterval interval;       /* n 0: none */
   /* Of training on a graph; else 0, NaN, NULL. */
   guint64 n_test;
   double test_loss, test_metric;
