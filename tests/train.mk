@@ -39,3 +39,12 @@ FAST_SUITES += check-train-interrupt
 .PHONY: check-train-interrupt
 check-train-interrupt: $(BUILD)/kedge ## SIGINT and SIGTERM leave a checkpoint from which the same bytes come
 	tests/train/interrupt $(BUILD)/kedge $(BUILD)/train
+
+# Calibration and intervals on real data.
+STREAMS ?= ../shared/data
+SUITES += check-calibration
+.PHONY: check-calibration
+check-calibration: $(BUILD)/kedge ## the calibration error of overfitted networks at most half of before; coverage of intervals
+	@if [ ! -f $(STREAMS)/compas.csv ] || [ ! -f $(STREAMS)/elec.csv ]; then \
+	   echo "SKIP: $(STREAMS)/compas.csv and elec.csv are not there"; echo "0 passed, 0 failed"; exit 0; fi; \
+	 tests/train/calibration_test $(BUILD)/kedge $(STREAMS) $(BUILD)/train
