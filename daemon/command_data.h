@@ -24,6 +24,8 @@ gboolean command_load_model(const CommandCommon *common, const gchar *reference,
 
 /* FALSE without an error: the file "….onnx" carries no schema. */
 gboolean command_has_schema(const gchar *path, GError **error);
+/* New: the bytes of such a model alone, whatever its inputs are; a file's data that lie beside it are read in. */
+GBytes *command_read_onnx(const CommandCommon *common, const gchar *reference, GError **error);
 
 /* "A,B" → NULL-terminated list (new); NULL → empty list. */
 gchar **command_split_names(const gchar *names);

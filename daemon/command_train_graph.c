@@ -2,10 +2,10 @@
 #include <math.h>
 #include <string.h>
 
+#include "daemon/command_arrays.h"
 #include "daemon/command_train_internal.h"
 #include "pipeline/graph_build.h"
 #include "pipeline/graph_trainer.h"
-#include "pipeline/npz.h"
 
 void command_train_graph_init(TrainGraphArguments *arguments)
 {
@@ -77,7 +77,7 @@ gboolean command_train_graph_is_asked(const TrainArguments *arguments)
   const TrainGraphArguments *a = &arguments->graph;
   const gchar *texts[] = {a->features, a->image,  a->loss, a->class_weights, a->optimiser, a->schedule,
                           a->average,  a->freeze, a->log};
-  gboolean asked = g_str_has_suffix(arguments->data, ".npz") ||
+  gboolean asked = g_str_has_suffix(arguments->data, ".npz") || arguments->harden.method != NULL ||
                    (arguments->architecture != NULL && pipeline_graph_is_architecture(arguments->architecture)) ||
                    a->new_head || a->warm_up != 0 || a->shift != 0 || a->cutout != 0 || a->label_smoothing != 0 ||
                    a->clip_norm != 0 || a->clip_value != 0 || a->l1 != 0 || a->l2 != 0 || !isnan(a->dropout) ||
@@ -95,67 +95,16 @@ static gboolean invalid(GError **error, const gchar *message)
 
 /* --- data --------------------------------------------------------------------------------------------------------- */
 
-/* The array of rows: named, or the only one besides the label. */
-static const gchar *find_features(const PipelineNpz *npz, const TrainArguments *arguments, GError **error)
-{
-  const gchar *found = arguments->graph.features;
-  guint others = 0;
-  gboolean labelled = FALSE;
-  for (guint i = 0; i < pipeline_npz_get_n_arrays(npz); i++)
-    labelled = labelled || strcmp(pipeline_npz_get_name(npz, i), arguments->label) == 0;
-  if (!labelled) { /* reading it lists what there is */
-    pipeline_array_free(pipeline_npz_read(npz, arguments->label, error));
-    return NULL;
-  }
-  const gchar *only = NULL;
-  for (guint i = 0; found == NULL && i < pipeline_npz_get_n_arrays(npz); i++) {
-    const gchar *name = pipeline_npz_get_name(npz, i);
-    if (strcmp(name, arguments->label) == 0 || g_strcmp0(name, arguments->weights) == 0) continue;
-    others++;
-    only = name;
-  }
-  if (others == 1) found = only;
-  if (found == NULL)
-    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_DATA, "%s: %u arrays besides '%s'; name the rows by --features",
-                arguments->data, others, arguments->label);
-  return found;
-}
-
-static PipelineGraphRows *read_arrays(const TrainArguments *arguments, GError **error)
-{
-  g_autoptr(PipelineNpz) npz = pipeline_npz_open(arguments->data, error);
-  const gchar *features = npz != NULL ? find_features(npz, arguments, error) : NULL;
-  if (features == NULL) return NULL;
-  g_autoptr(PipelineArray) labels = pipeline_npz_read(npz, arguments->label, error);
-  g_autoptr(PipelineArray) x = labels != NULL ? pipeline_npz_read(npz, features, error) : NULL;
-  g_autoptr(PipelineGraphRows) rows =
-      x != NULL ? pipeline_graph_rows_from_arrays(x, labels, arguments->label, error) : NULL;
-  if (rows == NULL || arguments->weights == NULL) return g_steal_pointer(&rows);
-  g_autoptr(PipelineArray) weights = pipeline_npz_read(npz, arguments->weights, error);
-  if (weights == NULL) return NULL;
-  if (weights->n_columns != 1 || weights->n_rows != x->n_rows) {
-    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_DATA,
-                "--weights %s: %" G_GUINT64_FORMAT " × %" G_GUINT64_FORMAT " weights for %" G_GUINT64_FORMAT " rows",
-                arguments->weights, weights->n_rows, weights->n_columns, x->n_rows);
-    return NULL;
-  }
-  return pipeline_graph_rows_set_weights(rows, weights->values, weights->n_rows, error) ? g_steal_pointer(&rows) : NULL;
-}
-
 PipelineGraphRows *command_train_graph_read(const CommandCommon *common, const TrainArguments *arguments,
                                             GBytes **model, GError **error)
 {
   CommandModel start = {0};
   PipelineGraphRows *rows = NULL;
   if (g_str_has_suffix(arguments->data, ".npz")) {
-    rows = read_arrays(arguments, error);
+    rows = command_read_arrays(arguments->data, arguments->label, arguments->graph.features, arguments->weights, error);
     if (rows == NULL || arguments->from == NULL) return rows;
-    gchar *contents = NULL;
-    gsize length;
-    if (g_file_get_contents(arguments->from, &contents, &length, error)) {
-      *model = g_bytes_new_take(contents, length);
-      return rows;
-    }
+    *model = command_read_onnx(common, arguments->from, error);
+    if (*model != NULL) return rows;
     pipeline_graph_rows_free(rows);
     return NULL;
   }
@@ -277,9 +226,15 @@ static gboolean fill_options(const TrainArguments *arguments, gchar **freeze, GB
   options->checkpoint_seconds = arguments->checkpoint_seconds;
   options->calibration = (PipelineCalibrationOptions){arguments->calibrate, arguments->threshold};
   if (a->class_weights != NULL && !options->balanced) return invalid(error, "--class-weights: balanced");
-  if (arguments->adversarial_epsilon > 0)
-    return invalid(error, "--adversarial-epsilon is for tables of --arch mlp without options of a graph");
-  return check_loss_options(a, error) && fill_image(a, options, error) && fill_fit(arguments, &options->fit, error);
+  if (arguments->reweigh != NULL)
+    return invalid(error,
+                   "--reweigh works with trees, and with dense models without the options of a graph (see --help)");
+  if (arguments->monotone != NULL) return invalid(error, "--monotone is for trees (--arch trees)");
+  if (arguments->adversarial_epsilon > 0 && arguments->harden.method == NULL)
+    return invalid(error, "--adversarial-epsilon without --adversarial METHOD is for tables of --arch mlp without "
+                          "options of a graph");
+  return check_loss_options(a, error) && fill_image(a, options, error) && fill_fit(arguments, &options->fit, error) &&
+         command_train_harden_fill(arguments, options, error);
 }
 
 gboolean command_train_graph_run(const CommandCommon *common, const TrainArguments *arguments,

@@ -300,19 +300,30 @@ void pipeline_calibration_before_clear(PipelineCalibrationBefore *before)
   g_clear_pointer(&before->rule, g_free);
 }
 
+static gboolean fail_without_rows(GError **error)
+{
+  g_set_error_literal(
+      error, PIPELINE_ERROR, PIPELINE_ERROR_DATA,
+      "calibration and threshold are fitted to validation rows, and there are none: give more rows or a "
+      "larger validation fraction (at least 50 rows)");
+  return FALSE;
+}
+
 gboolean pipeline_calibration_begin(GBytes *from, const DriftSchema *schema, const PipelineCalibrationOptions *options,
                                     guint64 n_validation, PipelineCalibrationBefore *before, GBytes **raw,
                                     GError **error)
 {
   if (!pipeline_calibration_check(options, schema, error)) return FALSE;
-  if (n_validation == 0 && (is_asked(options->method) || is_asked(options->threshold))) {
-    g_set_error_literal(error, PIPELINE_ERROR, PIPELINE_ERROR_DATA,
-                        "calibration and threshold are fitted to validation rows, and there are none: give more rows "
-                        "or a larger validation fraction (at least 50 rows)");
-    return FALSE;
-  }
+  if (n_validation == 0 && (is_asked(options->method) || is_asked(options->threshold))) return fail_without_rows(error);
   *raw = from != NULL ? pipeline_calibration_remove(from, &before->method, &before->rule, error) : NULL;
   return from == NULL || *raw != NULL;
+}
+
+void pipeline_calibration_join_warning(gchar **warning, const gchar *text)
+{
+  gchar *joined = *warning != NULL ? g_strdup_printf("%s; %s", *warning, text) : g_strdup(text);
+  g_free(*warning);
+  *warning = joined;
 }
 
 gboolean pipeline_calibration_end(GBytes **onnx, const DriftSchema *schema, const DriftTable *validation,
@@ -330,13 +341,13 @@ gboolean pipeline_calibration_end(GBytes **onnx, const DriftSchema *schema, cons
     return TRUE;
   }
   if (is_asked(options->method) || is_asked(options->threshold)) {
+    if (cause == NULL) return fail_without_rows(error);
     g_propagate_error(error, g_steal_pointer(&cause));
     return FALSE;
   }
-  gchar *text = g_strdup_printf("%s%sthe model's calibration was given up: %s", *warning != NULL ? *warning : "",
-                                *warning != NULL ? "; " : "",
-                                cause != NULL ? cause->message : "there are no validation rows to fit it to");
-  g_free(*warning);
-  *warning = text;
+  g_autofree gchar *text =
+      g_strdup_printf("the model's calibration was given up: %s",
+                      cause != NULL ? cause->message : "there are no validation rows to fit it to");
+  pipeline_calibration_join_warning(warning, text);
   return TRUE;
 }

@@ -31,6 +31,7 @@
 
 G_BEGIN_DECLS
 
+#define PIPELINE_CALIBRATION_RAW "kedge.raw."        /* in front of the name of an output that was taken over */
 #define PIPELINE_CALIBRATION_KEY "kedge.calibration" /* {"method", "threshold_rule", "threshold", "rows"} */
 
 /* Borrowed texts. NULL: what the model that is trained further had; "none": nothing. */
@@ -77,6 +78,8 @@ gboolean pipeline_calibration_begin(GBytes *from, const DriftSchema *schema, con
 gboolean pipeline_calibration_end(GBytes **onnx, const DriftSchema *schema, const DriftTable *validation,
                                   const PipelineCalibrationOptions *options, const PipelineCalibrationBefore *before,
                                   PipelineCalibration *result, gchar **warning, GError **error);
+/* *warning (or NULL) becomes "warning; text". */
+void pipeline_calibration_join_warning(gchar **warning, const gchar *text);
 /* The threshold that the graph compares the positive class with, or NaN. */
 float pipeline_calibration_get_threshold(const OnnxGraph *graph);
 

@@ -8,7 +8,6 @@
 G_BEGIN_DECLS
 
 #define PIPELINE_CALIBRATION_PREFIX "kedge.calibration."
-#define PIPELINE_CALIBRATION_RAW "kedge.raw."
 #define PIPELINE_CALIBRATION_FLOOR 1e-30 /* smallest probability whose logarithm is taken */
 
 /* Probabilities of rows with their true classes. */

@@ -8,6 +8,7 @@
 #include "pipeline/graph_optimiser.h"
 #include "pipeline/graph_pass.h"
 #include "pipeline/graph_plan.h"
+#include "pipeline/harden.h"
 
 G_BEGIN_DECLS
 
@@ -49,6 +50,7 @@ typedef struct {
   PipelineAverage average;
   double average_decay, average_start;
   PipelineAugmentOptions augment;
+  PipelineHardenOptions harden;
   guint64 seed;
 } PipelineGraphFitOptions;
 void pipeline_graph_fit_options_init(PipelineGraphFitOptions *options);
@@ -69,6 +71,12 @@ typedef struct {
   guint best_epoch; /* 0: none yet */
   double best_loss, best_metric, plateau_loss;
   guint plateau_falls, plateau_epochs;
+  /* Of adversarial training: loss and metric under PGD at the end of the last epoch, the best metric so far, that of
+   * the best epoch, and the epoch in which the metric collapsed, which ended it (0: none); NaN: not measured. */
+  double robust_loss, robust_metric, best_robust_metric, best_attacked_metric;
+  guint collapsed_epoch;
+  gsize n_perturbation;
+  float *perturbation;                 /* of free adversarial training, from batch to batch */
   gboolean finished;                   /* early stopping has ended it */
   PipelineRandom random, epoch_random; /* now; when the present epoch began */
 } PipelineGraphFitState;
@@ -84,7 +92,9 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(PipelineGraphFit, pipeline_graph_fit_free)
 PipelineGraphFitState *pipeline_graph_fit_get_state(PipelineGraphFit *fit);
 gboolean pipeline_graph_fit_is_finished(const PipelineGraphFit *fit);
 double pipeline_graph_fit_learning_rate(const PipelineGraphFit *fit); /* of the next step */
-/* One batch; the last one of an epoch also validates and watches (*epoch_done). DIVERGED, naming the reason: loss or
+/* One batch; the last one of an epoch also validates and watches (*epoch_done). With adversarial training the best
+ * weights are those of the lowest loss under PGD on the validation rows, and a collapse of the accuracy under PGD ends
+ * the training (pipeline/harden.h). DIVERGED, naming the reason: loss or
  * weights not finite, loss 10,000 times the first one, gradients 1,000,000 times those of the first epoch, gradients
  * that have vanished (below 1e-12 of them), a Relu layer of which every unit is dead. The best weights stay. */
 gboolean pipeline_graph_fit_step(PipelineGraphFit *fit, gboolean *epoch_done, GError **error);

@@ -4,8 +4,10 @@
 #include <math.h>
 #include <string.h>
 
+#include "pipeline/checksum.h"
 #include "pipeline/graph_build.h"
 #include "pipeline/graph_checkpoint.h"
+#include "pipeline/memory.h"
 #include "pipeline/model_spec.h"
 #include "pipeline/network_build.h"
 
@@ -63,6 +65,7 @@ typedef struct {
   PipelineGraphData data;
   guint64 *order; /* training rows, then validation, then test */
   float *class_weights;
+  double *harden_scale, *harden_low, *harden_high; /* [n_features]; NULL: no adversarial training */
   const PipelineGradientBackend *backend;
   PipelineGraphFit *fit;
   gchar *fingerprint, *environment, *written_in;
@@ -80,6 +83,9 @@ static void training_clear(Training *training)
   onnx_graph_free(training->graph);
   g_free(training->order);
   g_free(training->class_weights);
+  g_free(training->harden_scale);
+  g_free(training->harden_low);
+  g_free(training->harden_high);
   g_free(training->fingerprint);
   g_free(training->environment);
   g_free(training->written_in);
@@ -120,7 +126,9 @@ static gboolean prepare_graph(Training *training, GError **error)
                                              .interval = options->interval,
                                              .channels = options->channels > 0 ? options->channels : rows->channels,
                                              .height = options->height > 0 ? options->height : rows->height,
-                                             .width = options->width > 0 ? options->width : rows->width};
+                                             .width = options->width > 0 ? options->width : rows->width,
+                                             .common_scale =
+                                                 options->fit.harden.method != NULL && options->harden_absolute};
     training->graph = pipeline_graph_build(&build, rows->schema, rows->x, rows->n_features, rows->targets,
                                            training->data.train, training->data.n_train, error);
     return training->graph != NULL;
@@ -311,6 +319,35 @@ static gboolean check_logits(Training *training, GError **error)
   return FALSE;
 }
 
+/* Units and ranges of adversarial training, from the training rows. */
+static void prepare_ball(Training *training, PipelineHardenOptions *harden)
+{
+  const PipelineGraphTrainOptions *options = training->options;
+  const PipelineGraphData *data = &training->data;
+  gsize width = training->rows->n_features;
+  if (harden->method == NULL) return;
+  harden->scale = training->harden_scale = g_new(double, width + 1);
+  harden->low = training->harden_low = g_new(double, width + 1);
+  harden->high = training->harden_high = g_new(double, width + 1);
+  for (gsize k = 0; k < width; k++) {
+    double sum = 0, squares = 0, low = INFINITY, high = -INFINITY, n = (double)data->n_train;
+    for (guint64 i = 0; i < data->n_train; i++) {
+      double value = (double)data->x[data->train[i] * width + k];
+      sum += value / n;
+      low = MIN(low, value);
+      high = MAX(high, value);
+    }
+    for (guint64 i = 0; i < data->n_train; i++) {
+      double difference = (double)data->x[data->train[i] * width + k] - sum;
+      squares += difference * difference / n;
+    }
+    gboolean seen = options->harden_range == PIPELINE_RANGE_DATA, given = options->harden_range == PIPELINE_RANGE_GIVEN;
+    training->harden_scale[k] = options->harden_absolute ? 1 : sqrt(squares);
+    training->harden_low[k] = seen ? low : given ? options->harden_low : NAN;
+    training->harden_high[k] = seen ? high : given ? options->harden_high : NAN;
+  }
+}
+
 static gboolean prepare(Training *training, GError **error)
 {
   const PipelineGraphTrainOptions *options = training->options;
@@ -338,22 +375,13 @@ static gboolean prepare(Training *training, GError **error)
     fit.augment.height = options->height > 0 ? options->height : training->rows->height;
     fit.augment.width = options->width > 0 ? options->width : training->rows->width;
   }
+  prepare_ball(training, &fit.harden);
   training->fit = pipeline_graph_fit_new(training->graph, training->plan, &training->head, 1, &training->data, &fit,
                                          training->backend, error);
   return training->fit != NULL && check_logits(training, error);
 }
 
 /* --- checkpoints -------------------------------------------------------------------------------------------------- */
-
-static void digest(GChecksum *checksum, gconstpointer data, gsize size)
-{
-  const guchar *bytes = data;
-  for (gsize done = 0; done < size;) {
-    gsize part = MIN(size - done, (gsize)1 << 30);
-    g_checksum_update(checksum, bytes + done, (gssize)part);
-    done += part;
-  }
-}
 
 static gchar *describe_options(const Training *training)
 {
@@ -376,25 +404,36 @@ static gchar *describe_options(const Training *training)
                          training->data.n_validation, training->head.value);
 }
 
+static gchar *describe_harden(const Training *training)
+{
+  const PipelineGraphTrainOptions *o = training->options;
+  const PipelineHardenOptions *h = &o->fit.harden;
+  if (h->method == NULL) return g_strdup("");
+  return g_strdup_printf("%s %d %a %u %a %u %a %d %d %a %a", h->method->name, (int)h->norm, h->epsilon, h->steps,
+                         h->step_size, h->replays, h->beta, (int)o->harden_absolute, (int)o->harden_range,
+                         o->harden_low, o->harden_high);
+}
+
 /* Of the options, the rows and the first weights: what a checkpoint belongs to. */
 static gchar *make_fingerprint(Training *training)
 {
   g_autoptr(GChecksum) checksum = g_checksum_new(G_CHECKSUM_SHA256);
-  g_autofree gchar *text = describe_options(training);
+  g_autofree gchar *text = describe_options(training), *harden = describe_harden(training);
   const PipelineGraphFitState *state = pipeline_graph_fit_get_state(training->fit);
   const PipelineGraphRows *rows = training->rows;
-  digest(checksum, text, strlen(text));
+  pipeline_checksum_update(checksum, text, strlen(text));
+  pipeline_checksum_update(checksum, harden, strlen(harden));
   for (guint i = 0; i < training->plan->parameters->len; i++) {
     const gchar *name = g_array_index(training->plan->parameters, PipelineGraphParameter, i).name;
-    digest(checksum, name, strlen(name) + 1);
+    pipeline_checksum_update(checksum, name, strlen(name) + 1);
   }
-  digest(checksum, state->parameters, state->n_parameters * sizeof(float));
+  pipeline_checksum_update(checksum, state->parameters, state->n_parameters * sizeof(float));
   if (training->from != NULL)
-    digest(checksum, g_bytes_get_data(training->from, NULL), g_bytes_get_size(training->from));
-  digest(checksum, rows->x, rows->n_rows * rows->n_features * sizeof(float));
-  digest(checksum, rows->targets, rows->n_rows * sizeof(float));
-  if (rows->weights != NULL) digest(checksum, rows->weights, rows->n_rows * sizeof(float));
-  digest(checksum, training->order, rows->n_rows * sizeof(guint64));
+    pipeline_checksum_update(checksum, g_bytes_get_data(training->from, NULL), g_bytes_get_size(training->from));
+  pipeline_checksum_update(checksum, rows->x, rows->n_rows * rows->n_features * sizeof(float));
+  pipeline_checksum_update(checksum, rows->targets, rows->n_rows * sizeof(float));
+  if (rows->weights != NULL) pipeline_checksum_update(checksum, rows->weights, rows->n_rows * sizeof(float));
+  pipeline_checksum_update(checksum, training->order, rows->n_rows * sizeof(guint64));
   return g_strdup(g_checksum_get_string(checksum));
 }
 
@@ -451,7 +490,8 @@ static gboolean report(Training *training, PipelineTrainProgressFunc progress, g
                                      .test_loss = state->test_loss,
                                      .test_metric = metric_of(training, state->test_metric),
                                      .gradient_norm = state->gradient_norm,
-                                     .dead_share = state->dead_share};
+                                     .dead_share = state->dead_share,
+                                     .robust_metric = state->robust_metric};
   return progress == NULL || progress(&now, user_data);
 }
 
@@ -530,31 +570,37 @@ static gboolean deliver(Training *training, PipelineTrainResult *result, GError 
     g_bytes_unref(onnx);
     return FALSE;
   }
-  *result = (PipelineTrainResult){.onnx = onnx,
-                                  .calibration = calibration,
-                                  .interval = interval,
-                                  .warning = warning,
-                                  .epochs = state->epoch,
-                                  .best_epoch = state->best_epoch > 0 ? state->best_epoch : state->epoch,
-                                  .n_train = training->data.n_train,
-                                  .n_validation = training->data.n_validation,
-                                  .n_skipped = training->rows->n_skipped,
-                                  .train_loss = state->train_loss,
-                                  .validation_loss = state->best_epoch > 0 ? state->best_loss : NAN,
-                                  .validation_metric = calibration.n > 0 ? calibration.accuracy_after
-                                                                         : metric_of(training, state->best_metric),
-                                  .seconds = seconds,
-                                  .samples_per_second = (double)training->rows_done / MAX(1e-9, seconds),
-                                  .n_test = training->data.n_test,
-                                  .test_loss = test_loss,
-                                  .test_metric = metric_of(training, test_metric)};
-  if (training->written_in != NULL) {
-    result->warning = g_strdup_printf("%s%sthe checkpoint was written in another environment (%s; here: %s): the model "
-                                      "is sound, but not the same to the bit as that of an unbroken training",
-                                      warning != NULL ? warning : "", warning != NULL ? "; " : "", training->written_in,
-                                      training->environment);
-    g_free(warning);
-  }
+  *result = (PipelineTrainResult){
+      .onnx = onnx,
+      .calibration = calibration,
+      .interval = interval,
+      .warning = warning,
+      .epochs = state->epoch,
+      .best_epoch = state->best_epoch > 0 ? state->best_epoch : state->epoch,
+      .n_train = training->data.n_train,
+      .n_validation = training->data.n_validation,
+      .n_skipped = training->rows->n_skipped,
+      .train_loss = state->train_loss,
+      .validation_loss = state->best_epoch > 0 ? state->best_loss : NAN,
+      .validation_metric = calibration.n > 0 ? calibration.accuracy_after : metric_of(training, state->best_metric),
+      .seconds = seconds,
+      .samples_per_second = (double)training->rows_done / MAX(1e-9, seconds),
+      .n_test = training->data.n_test,
+      .test_loss = test_loss,
+      .test_metric = metric_of(training, test_metric),
+      .robust_metric = state->best_epoch > 0 ? state->best_attacked_metric : state->robust_metric};
+  gchar *note = NULL;
+  if (state->collapsed_epoch > 0)
+    note = g_strdup_printf(
+        "catastrophic overfitting in epoch %u: accuracy under PGD fell from %.3f to %.3f on the validation rows; the "
+        "training was stopped and the weights of epoch %u are delivered; use pgd or a smaller epsilon",
+        state->collapsed_epoch, state->best_robust_metric, state->robust_metric, state->best_epoch);
+  else if (training->written_in != NULL)
+    note = g_strdup_printf("the checkpoint was written in another environment (%s; here: %s): the model is "
+                           "sound, but not the same to the bit as that of an unbroken training",
+                           training->written_in, training->environment);
+  if (note != NULL) pipeline_calibration_join_warning(&result->warning, note);
+  g_free(note);
   return TRUE;
 }
 
@@ -563,7 +609,7 @@ gboolean pipeline_graph_train(const PipelineGraphRows *rows, const PipelineGraph
                               GError **error)
 {
   g_return_val_if_fail(rows != NULL && options != NULL && result != NULL, FALSE);
-  if (!check_options(options, error) ||
+  if (!check_options(options, error) || !pipeline_memory_require(PIPELINE_TRAINING_BYTES, error) ||
       (options->interval != 0 && !pipeline_interval_check(options->interval, rows->schema, error)))
     return FALSE;
   Training training = {.rows = rows, .options = options};

@@ -50,7 +50,10 @@ typedef struct {
   gboolean balanced;                     /* classes count by the inverse of their frequency */
   double dropout;                        /* of built graphs */
   guint channels, height, width;         /* of a row as an image; 0: as the rows say */
-  PipelineGraphFitOptions fit;
+  PipelineGraphFitOptions fit; /* fit.harden without its arrays: those follow from the training rows and harden_… */
+  gboolean harden_absolute;    /* epsilon in units of the features; else in standard deviations of each */
+  PipelineRangeKind harden_range;
+  double harden_low, harden_high; /* of PIPELINE_RANGE_GIVEN */
   /* Shares of the rows, the last ones: test at the end, only measured; validation in front of it. */
   double validation_fraction, test_fraction;
   gboolean shuffle_split;

@@ -48,3 +48,8 @@ check-calibration: $(BUILD)/kedge ## the calibration error of overfitted network
 	@if [ ! -f $(STREAMS)/compas.csv ] || [ ! -f $(STREAMS)/elec.csv ]; then \
 	   echo "SKIP: $(STREAMS)/compas.csv and elec.csv are not there"; echo "0 passed, 0 failed"; exit 0; fi; \
 	 tests/train/calibration_test $(BUILD)/kedge $(STREAMS) $(BUILD)/train
+# Full disk, limited memory, files that cannot be read.
+SUITES += check-train-limits
+.PHONY: check-train-limits
+check-train-limits: $(BUILD)/kedge ## trainings at the limits of disk and memory end in a sentence, their checkpoint whole
+	tests/train/limits $(BUILD)/kedge $(BUILD)/train-limits
