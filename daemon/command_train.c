@@ -44,6 +44,8 @@ static const gchar *check_arguments(const TrainArguments *arguments, int argc)
     return "--from and --arch exclude each other, but for --arch trees";
   if (arguments->calibrate_only && (!arguments->from || (!arguments->calibrate && !arguments->threshold)))
     return "--calibrate-only needs --from, and --calibrate or --threshold";
+  if (arguments->graph.rehearse && !arguments->from)
+    return "--rehearse goes with --from: the model that knows the old rows";
   if (arguments->epochs < 0 || arguments->batch_size < 0 || arguments->patience < 0 || arguments->adversarial_steps < 0)
     return "--epochs, --batch-size, --patience and --adversarial-steps cannot be negative";
   return NULL;
@@ -93,6 +95,12 @@ static json_t *describe_result(const TrainArguments *arguments, const PipelineTr
     json_object_set_new(report, "adversarial_epsilon", json_real(arguments->adversarial_epsilon));
     json_object_set_new(report, "robust_metric", real_or_null(result->robust_metric));
   }
+  if (result->row_visits > 0) json_object_set_new(report, "row_visits", json_integer((json_int_t)result->row_visits));
+  if (result->n_old > 0) {
+    json_object_set_new(report, "rows_rehearsed", json_integer((json_int_t)result->n_old));
+    json_object_set_new(report, "rows_old_validation", json_integer((json_int_t)result->n_old_validation));
+    json_object_set_new(report, "old_validation_metric", real_or_null(result->old_validation_metric));
+  }
   json_object_set_new(report, "seconds", real_or_null(result->seconds));
   json_object_set_new(report, "samples_per_second", real_or_null(result->samples_per_second));
   command_train_calibration_describe(&result->calibration, report);
@@ -128,6 +136,14 @@ void command_train_print(json_t *report)
     g_autofree gchar *robust = command_text_real(json_object_get(report, "robust_metric"), 4);
     printf("under PGD of epsilon %g, on up to 512 validation rows: accuracy (or -rmse) %s\n",
            json_real_value(json_object_get(report, "adversarial_epsilon")), robust);
+  }
+  if (json_object_get(report, "rows_rehearsed")) {
+    g_autofree gchar *old = command_text_count(json_object_get(report, "rows_rehearsed"));
+    g_autofree gchar *watched = command_text_count(json_object_get(report, "rows_old_validation"));
+    g_autofree gchar *kept = command_text_real(json_object_get(report, "old_validation_metric"), 4);
+    g_autofree gchar *visits = command_text_count(json_object_get(report, "row_visits"));
+    printf("rehearsed %s old rows (%s row visits in all); %s old validation rows: accuracy (or -rmse) %s\n", old,
+           visits, watched, kept);
   }
   json_int_t skipped = json_integer_value(json_object_get(report, "rows_skipped"));
   const json_t *reweighing = json_object_get(report, "reweighing");
@@ -368,6 +384,9 @@ const Command command_train = {
         "(with --arch trees:…, for their options). --test, --log, --class-weights, --reweigh, --monotone and "
         "--checkpoint\n"
         "work; what is of networks is refused.\n"
+        "--rehearse mixes rows of an older world into every batch, so that a model that learns new rows keeps what it\n"
+        "knew; the share of --validation of them is held back. The weights of the epoch with the best mean of both\n"
+        "validation losses are delivered, and --patience counts epochs in which neither of them fell.\n"
         "\n"
         "--json prints {\"output\", \"rows_train\", \"rows_validation\", \"rows_skipped\", \"epochs\", \"best_epoch\", "
         "\"bytes\",\n"
@@ -384,6 +403,8 @@ const Command command_train = {
         "with --test also \"rows_test\", \"test_loss\", \"test_metric\", and \"warning\" where there is one;\n"
         "of trees \"importance\" [{\"column\", \"gain\", \"cover\" (means a split), \"weight\" (splits)}]; epochs are "
         "rounds.\n"
+        "On a graph \"row_visits\"; with --rehearse \"rows_rehearsed\", \"rows_old_validation\", "
+        "\"old_validation_metric\".\n"
         "\n"
         "--log writes a JSON object a line: {\"event\": \"epoch\", \"epoch\", \"loss\", \"validation_loss\",\n"
         "\"validation_metric\", \"test_loss\", \"test_metric\", \"learning_rate\", \"gradient_norm\", \"dead_share\",\n"

@@ -9,15 +9,20 @@
 
 void command_train_graph_init(TrainGraphArguments *arguments)
 {
-  *arguments =
-      (TrainGraphArguments){.momentum = 0.9, .dropout = NAN, .focal_gamma = NAN, .huber_delta = NAN, .quantile = NAN};
+  *arguments = (TrainGraphArguments){.momentum = 0.9,
+                                     .dropout = NAN,
+                                     .rehearse_share = 0.5,
+                                     .layer_decay = 1,
+                                     .focal_gamma = NAN,
+                                     .huber_delta = NAN,
+                                     .quantile = NAN};
 }
 
 void command_train_graph_clear(TrainGraphArguments *arguments)
 {
-  gchar *texts[] = {arguments->features,      arguments->image,     arguments->loss,
-                    arguments->class_weights, arguments->optimiser, arguments->schedule,
-                    arguments->average,       arguments->freeze,    arguments->log};
+  gchar *texts[] = {arguments->features,  arguments->image,    arguments->loss,    arguments->class_weights,
+                    arguments->optimiser, arguments->schedule, arguments->average, arguments->freeze,
+                    arguments->log,       arguments->rehearse};
   for (guint i = 0; i < G_N_ELEMENTS(texts); i++) g_free(texts[i]);
 }
 
@@ -57,6 +62,14 @@ GArray *command_train_graph_entries(TrainGraphArguments *a, const GOptionEntry *
       {"freeze", 0, 0, G_OPTION_ARG_STRING, &a->freeze, "patterns of weights or nodes that stay as they are", "P,…"},
       {"new-head", 0, 0, G_OPTION_ARG_NONE, &a->new_head, "with --from: a fresh last layer for the classes of the data",
        NULL},
+      {"layer-decay", 0, 0, G_OPTION_ARG_DOUBLE, &a->layer_decay,
+       "the learning rate falls by this factor a layer away from the head (default 1)", "D"},
+      {"rehearse", 0, 0, G_OPTION_ARG_FILENAME, &a->rehearse,
+       "old rows (as --data) mixed into every batch, against forgetting", "OLD"},
+      {"rehearse-share", 0, 0, G_OPTION_ARG_DOUBLE, &a->rehearse_share,
+       "of each batch that --rehearse fills (default 0.5)", "F"},
+      {"row-visits", 0, 0, G_OPTION_ARG_INT64, &a->row_visits,
+       "rows visited at the most, rehearsed ones too; 0: as the epochs ask for", "N"},
       {"noise", 0, 0, G_OPTION_ARG_DOUBLE, &a->noise, "standard deviation of noise on every number (default 0)", "S"},
       {"mixup", 0, 0, G_OPTION_ARG_DOUBLE, &a->mixup, "alpha of mixup (default 0: off)", "A"},
       {"shift", 0, 0, G_OPTION_ARG_INT, &a->shift, "images are moved by up to N pixels (default 0)", "N"},
@@ -75,14 +88,15 @@ GArray *command_train_graph_entries(TrainGraphArguments *a, const GOptionEntry *
 gboolean command_train_graph_is_asked(const TrainArguments *arguments)
 {
   const TrainGraphArguments *a = &arguments->graph;
-  const gchar *texts[] = {a->features, a->image,  a->loss, a->class_weights, a->optimiser, a->schedule,
-                          a->average,  a->freeze, a->log};
+  const gchar *texts[] = {a->features, a->image,   a->loss,   a->class_weights, a->optimiser,
+                          a->schedule, a->average, a->freeze, a->log,           a->rehearse};
   gboolean asked = g_str_has_suffix(arguments->data, ".npz") || arguments->harden.method != NULL ||
                    (arguments->architecture != NULL && pipeline_graph_is_architecture(arguments->architecture)) ||
                    a->new_head || a->warm_up != 0 || a->shift != 0 || a->cutout != 0 || a->label_smoothing != 0 ||
                    a->clip_norm != 0 || a->clip_value != 0 || a->l1 != 0 || a->l2 != 0 || !isnan(a->dropout) ||
-                   !isnan(a->focal_gamma) || !isnan(a->huber_delta) || !isnan(a->quantile) || a->noise != 0 ||
-                   a->mixup != 0 || a->flip != 0 || a->test != 0;
+                   !isnan(a->focal_gamma) || !isnan(a->huber_delta) || !isnan(a->quantile) || a->interval != 0 ||
+                   a->noise != 0 || a->mixup != 0 || a->flip != 0 || a->test != 0 || a->layer_decay != 1 ||
+                   a->row_visits != 0;
   for (guint i = 0; i < G_N_ELEMENTS(texts); i++) asked = asked || texts[i] != NULL;
   return asked;
 }
@@ -123,6 +137,22 @@ PipelineGraphRows *command_train_graph_read(const CommandCommon *common, const T
   if (rows != NULL && start.onnx != NULL) *model = g_bytes_ref(start.onnx);
   command_model_clear(&start);
   return rows;
+}
+
+/* The rows of --rehearse, read as those of the data; *rows stays NULL without the option. */
+static gboolean read_rehearsal(const TrainArguments *arguments, const PipelineGraphRows *fresh,
+                               PipelineGraphRows **rows, GError **error)
+{
+  const gchar *path = arguments->graph.rehearse;
+  if (path == NULL) return TRUE;
+  if (g_str_has_suffix(path, ".npz"))
+    return (*rows = command_read_arrays(path, arguments->label, arguments->graph.features, NULL, error)) != NULL;
+  g_autoptr(DriftTable) table = command_read_table(path, error);
+  if (table == NULL || (*rows = pipeline_graph_rows_from_table(table, fresh->schema, error)) == NULL) {
+    g_prefix_error(error, "%s: ", path);
+    return FALSE;
+  }
+  return TRUE;
 }
 
 /* --- options ------------------------------------------------------------------------------------------------------ */
@@ -178,6 +208,9 @@ static gboolean fill_fit(const TrainArguments *arguments, PipelineGraphFitOption
   fit->augment.shift = (guint)a->shift;
   fit->augment.cutout = (guint)a->cutout;
   fit->schedule_options.warm_up = (guint64)a->warm_up;
+  if (a->row_visits < 0) return invalid(error, "--row-visits cannot be negative");
+  fit->row_visits = (guint64)a->row_visits;
+  fit->rehearsal_share = a->rehearse_share;
   if (a->optimiser != NULL && (fit->optimiser = pipeline_optimiser_find(a->optimiser, error)) == NULL) return FALSE;
   if (a->schedule != NULL && (fit->schedule = pipeline_schedule_find(a->schedule, error)) == NULL) return FALSE;
   return fill_average(a, fit, error);
@@ -221,6 +254,7 @@ static gboolean fill_options(const TrainArguments *arguments, gchar **freeze, GB
   if (!isnan(a->dropout)) options->dropout = a->dropout;
   options->validation_fraction = arguments->validation;
   options->test_fraction = a->test;
+  options->layer_decay = a->layer_decay;
   options->shuffle_split = arguments->shuffle;
   options->checkpoint = arguments->checkpoint;
   options->checkpoint_seconds = arguments->checkpoint_seconds;
@@ -244,8 +278,11 @@ gboolean command_train_graph_run(const CommandCommon *common, const TrainArgumen
   g_autoptr(GBytes) model = NULL;
   g_auto(GStrv) freeze = command_split_names(arguments->graph.freeze);
   PipelineGraphTrainOptions options;
-  g_autoptr(PipelineGraphRows) rows = command_train_graph_read(common, arguments, &model, error);
-  if (rows == NULL || !fill_options(arguments, freeze, model, &options, error)) return FALSE;
+  g_autoptr(PipelineGraphRows) rows = command_train_graph_read(common, arguments, &model, error), old = NULL;
+  if (rows == NULL || !read_rehearsal(arguments, rows, &old, error) ||
+      !fill_options(arguments, freeze, model, &options, error))
+    return FALSE;
+  options.rehearsal = old;
   options.stop = stop;
   return pipeline_graph_train(rows, &options, progress, user_data, result, error);
 }

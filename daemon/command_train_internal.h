@@ -8,12 +8,13 @@
 G_BEGIN_DECLS
 
 typedef struct {
-  gchar *features, *image, *loss, *class_weights, *optimiser, *schedule, *average, *freeze, *log;
+  gchar *features, *image, *loss, *class_weights, *optimiser, *schedule, *average, *freeze, *log, *rehearse;
   gboolean new_head;
   gint warm_up, shift, cutout;
-  double label_smoothing, momentum, clip_norm, clip_value, l1, l2, dropout, noise, mixup, flip, test, focal_gamma,
-      huber_delta, quantile; /* the last three: NaN: not given */
-  double interval;           /* 0: not given */
+  gint64 row_visits;
+  double label_smoothing, momentum, clip_norm, clip_value, l1, l2, dropout, noise, mixup, flip, test, rehearse_share,
+      layer_decay, focal_gamma, huber_delta, quantile; /* the last three: NaN: not given */
+  double interval;                                     /* 0: not given */
 } TrainGraphArguments;
 
 /* Adversarial training on a graph. */

@@ -10,13 +10,6 @@
 
 #include "pipeline/gradient_internal.h"
 
-typedef struct {
-  gsize time, batch, in, hidden, directions;
-  guint gates;
-  gboolean lstm, linear; /* linear: linear_before_reset */
-  gboolean backwards;    /* the only direction runs from the end */
-} Recurrent;
-
 /* What forward keeps of a step [batch, …]: activated gates, the new h, and c (LSTM) or R_h h + b (linear GRU). */
 typedef struct {
   float *gates, *h, *c;
@@ -28,7 +21,7 @@ static gboolean refuse(GError **error, const gchar *what)
   return FALSE;
 }
 
-static gboolean read_recurrent(const PipelineCall *call, Recurrent *r, GError **error)
+gboolean pipeline_gradient_read_recurrent(const PipelineCall *call, PipelineGradientRecurrent *r, GError **error)
 {
   const PipelineTensor *x = call->inputs[0], *w = call->inputs[1], *rw = call->inputs[2];
   g_autofree gchar *direction = onnx_node_copy_string(call->node, "direction", "forward");
@@ -72,8 +65,8 @@ static gboolean read_recurrent(const PipelineCall *call, Recurrent *r, GError **
 
 gboolean pipeline_gradient_recurrent_infer(PipelineCall *call, GError **error)
 {
-  Recurrent r;
-  if (!read_recurrent(call, &r, error)) return FALSE;
+  PipelineGradientRecurrent r;
+  if (!pipeline_gradient_read_recurrent(call, &r, error)) return FALSE;
   const gint64 all[] = {(gint64)r.time, (gint64)r.directions, (gint64)r.batch, (gint64)r.hidden};
   return pipeline_output_set(call, 0, ONNX_TYPE_FLOAT, 4, all, error) &&
          pipeline_output_set(call, 1, ONNX_TYPE_FLOAT, 3, all + 1, error) &&
@@ -83,12 +76,12 @@ gboolean pipeline_gradient_recurrent_infer(PipelineCall *call, GError **error)
 /* --- places ------------------------------------------------------------------------------------------------------- */
 
 /* The place in time of step `s` (from 0) of a direction. */
-static gsize time_of(const Recurrent *r, gsize direction, gsize s)
+static gsize time_of(const PipelineGradientRecurrent *r, gsize direction, gsize s)
 {
   return direction == 1 || r->backwards ? r->time - 1 - s : s;
 }
 
-static StepState state_of(PipelineGradientCall *call, const Recurrent *r, gsize direction, gsize s)
+static StepState state_of(PipelineGradientCall *call, const PipelineGradientRecurrent *r, gsize direction, gsize s)
 {
   gsize n = r->batch * r->hidden, step = direction * r->time + s, steps = r->directions * r->time;
   float *memory = pipeline_gradient_memory(call, 0, steps * n * (r->gates + 2) * sizeof(float));
@@ -98,7 +91,8 @@ static StepState state_of(PipelineGradientCall *call, const Recurrent *r, gsize 
 }
 
 /* h or c in front of step s: of the step before, the initial one, or zeros. which: 5 h, 6 c. */
-static const float *before_of(PipelineGradientCall *call, const Recurrent *r, gsize direction, gsize s, guint which)
+static const float *before_of(PipelineGradientCall *call, const PipelineGradientRecurrent *r, gsize direction, gsize s,
+                              guint which)
 {
   gsize n = r->batch * r->hidden;
   if (s > 0) {
@@ -120,7 +114,7 @@ static float sigmoid(float x)
 /* --- forward ------------------------------------------------------------------------------------------------------ */
 
 /* to [batch, columns] of `stride`-wide rows = bias (W's, R's) of those gates. */
-static void fill_bias(const Recurrent *r, const float *w_bias, const float *r_bias, float *to)
+static void fill_bias(const PipelineGradientRecurrent *r, const float *w_bias, const float *r_bias, float *to)
 {
   gsize width = r->gates * r->hidden;
   for (gsize b = 0; b < r->batch; b++)
@@ -128,7 +122,7 @@ static void fill_bias(const Recurrent *r, const float *w_bias, const float *r_bi
       to[b * width + k] = (w_bias != NULL ? w_bias[k] : 0) + (r_bias != NULL ? r_bias[k] : 0);
 }
 
-static void activate_lstm(const Recurrent *r, const float *c_before, StepState *state)
+static void activate_lstm(const PipelineGradientRecurrent *r, const float *c_before, StepState *state)
 {
   gsize hidden = r->hidden;
   for (gsize b = 0; b < r->batch; b++)
@@ -144,8 +138,8 @@ static void activate_lstm(const Recurrent *r, const float *c_before, StepState *
     }
 }
 
-static gboolean forward_lstm(PipelineGradientCall *call, const Recurrent *r, gsize d, gsize s, const float *h,
-                             GError **error)
+static gboolean forward_lstm(PipelineGradientCall *call, const PipelineGradientRecurrent *r, gsize d, gsize s,
+                             const float *h, GError **error)
 {
   StepState state = state_of(call, r, d, s);
   gsize width = 4 * r->hidden;
@@ -165,8 +159,8 @@ static gboolean forward_lstm(PipelineGradientCall *call, const Recurrent *r, gsi
 }
 
 /* Three products: x W for all gates, h R for z and r, and R_h of h (linear) or of r ⊙ h. */
-static gboolean forward_gru(PipelineGradientCall *call, const Recurrent *r, gsize d, gsize s, const float *h,
-                            GError **error)
+static gboolean forward_gru(PipelineGradientCall *call, const PipelineGradientRecurrent *r, gsize d, gsize s,
+                            const float *h, GError **error)
 {
   StepState state = state_of(call, r, d, s);
   gsize hidden = r->hidden, width = 3 * hidden, n = r->batch * hidden;
@@ -205,8 +199,8 @@ static gboolean forward_gru(PipelineGradientCall *call, const Recurrent *r, gsiz
 
 gboolean pipeline_recurrent_forward(PipelineGradientCall *call, GError **error)
 {
-  Recurrent r;
-  if (!read_recurrent(&call->call, &r, error)) return FALSE;
+  PipelineGradientRecurrent r;
+  if (!pipeline_gradient_read_recurrent(&call->call, &r, error)) return FALSE;
   gsize n = r.batch * r.hidden;
   for (gsize d = 0; d < r.directions; d++)
     for (gsize s = 0; s < r.time; s++) {
@@ -230,7 +224,7 @@ typedef struct {
   float *dh, *dc, *of_w, *of_r, *spare;
 } Flow;
 
-static void backward_lstm(const Recurrent *r, const StepState *state, const float *c_before, Flow *flow)
+static void backward_lstm(const PipelineGradientRecurrent *r, const StepState *state, const float *c_before, Flow *flow)
 {
   gsize hidden = r->hidden;
   for (gsize b = 0; b < r->batch; b++)
@@ -249,8 +243,8 @@ static void backward_lstm(const Recurrent *r, const StepState *state, const floa
 }
 
 /* rw_h: R of the last gate. Leaves in flow->dh what does not go through R of z and r (nor, linear, of h). */
-static gboolean backward_gru(PipelineGradientCall *call, const Recurrent *r, const StepState *state, const float *h,
-                             const float *rw_h, Flow *flow, GError **error)
+static gboolean backward_gru(PipelineGradientCall *call, const PipelineGradientRecurrent *r, const StepState *state,
+                             const float *h, const float *rw_h, Flow *flow, GError **error)
 {
   gsize hidden = r->hidden, width = 3 * hidden;
   const PipelineProduct back = {FALSE, FALSE, r->batch, hidden, hidden, 1, 0};
@@ -279,7 +273,7 @@ static gboolean backward_gru(PipelineGradientCall *call, const Recurrent *r, con
   return TRUE;
 }
 
-static void add_columns(const Recurrent *r, const float *rows, float *sums)
+static void add_columns(const PipelineGradientRecurrent *r, const float *rows, float *sums)
 {
   gsize width = r->gates * r->hidden;
   for (gsize b = 0; b < r->batch; b++)
@@ -287,8 +281,8 @@ static void add_columns(const Recurrent *r, const float *rows, float *sums)
 }
 
 /* A GRU that is not linear in front of its reset: R_h sees r ⊙ h and the gradient of the last gate. */
-static gboolean add_reset_part(PipelineGradientCall *call, const Recurrent *r, const StepState *state, const float *h,
-                               float *drw, float *drb, Flow *flow, GError **error)
+static gboolean add_reset_part(PipelineGradientCall *call, const PipelineGradientRecurrent *r, const StepState *state,
+                               const float *h, float *drw, float *drb, Flow *flow, GError **error)
 {
   gsize hidden = r->hidden, width = 3 * hidden;
   float *reset = flow->spare + r->batch * hidden;
@@ -301,8 +295,8 @@ static gboolean add_reset_part(PipelineGradientCall *call, const Recurrent *r, c
   return drw == NULL || pipeline_gradient_multiply(call, &of_r, flow->spare, reset, drw + 2 * hidden * hidden, error);
 }
 
-static gboolean backward_step(PipelineGradientCall *call, const Recurrent *r, gsize d, gsize s, Flow *flow,
-                              GError **error)
+static gboolean backward_step(PipelineGradientCall *call, const PipelineGradientRecurrent *r, gsize d, gsize s,
+                              Flow *flow, GError **error)
 {
   gsize width = r->gates * r->hidden, at = time_of(r, d, s) * r->batch * r->in;
   const float *rw = (const float *)call->call.inputs[2]->data + d * width * r->hidden;
@@ -340,8 +334,8 @@ static void add(float *to, const float *from, gsize n)
 
 gboolean pipeline_recurrent_backward(PipelineGradientCall *call, GError **error)
 {
-  Recurrent r;
-  if (!read_recurrent(&call->call, &r, error)) return FALSE;
+  PipelineGradientRecurrent r;
+  if (!pipeline_gradient_read_recurrent(&call->call, &r, error)) return FALSE;
   gsize n = r.batch * r.hidden, width = r.batch * r.gates * r.hidden;
   float *memory = pipeline_gradient_memory(call, 3, (4 * n + 2 * width) * sizeof(float));
   Flow flow = {

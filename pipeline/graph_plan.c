@@ -82,13 +82,16 @@ static gboolean is_known(const PipelineGraphPlan *plan, const gchar *name)
   return FALSE;
 }
 
-static void add_parameter(PipelineGraphPlan *plan, const OnnxNode *node, const OnnxTensor *tensor, guint role)
+static void add_parameter(PipelineGraphPlan *plan, const OnnxNode *node, guint number, const OnnxTensor *tensor,
+                          guint role)
 {
   PipelineGraphParameter parameter = {.name = tensor->name,
                                       .role = roles[role].role,
                                       .offset = plan->n_parameters,
                                       .n = onnx_tensor_get_n_elements(tensor),
-                                      .decays = roles[role].decays};
+                                      .decays = roles[role].decays,
+                                      .node = number,
+                                      .rate = 1};
   count_fans(node, tensor, &parameter);
   plan->n_parameters += parameter.n;
   g_array_append_val(plan->parameters, parameter);
@@ -107,9 +110,10 @@ static void add_statistics(PipelineGraphPlan *plan, const OnnxGraph *graph, cons
   }
 }
 
-static void look_at_node(PipelineGraphPlan *plan, const OnnxGraph *graph, const OnnxNode *node,
-                         const gchar *const *freeze, gboolean *used)
+static void look_at_node(PipelineGraphPlan *plan, const OnnxGraph *graph, guint number, const gchar *const *freeze,
+                         gboolean *used)
 {
+  const OnnxNode *node = g_ptr_array_index(graph->nodes, number);
   for (guint r = 0; r < G_N_ELEMENTS(roles); r++) {
     if (!g_str_equal(roles[r].op_type, node->op_type)) continue;
     const OnnxTensor *tensor = trace_initialiser(graph, onnx_node_get_input(node, roles[r].input));
@@ -118,7 +122,8 @@ static void look_at_node(PipelineGraphPlan *plan, const OnnxGraph *graph, const 
       const OnnxNode *other = find_producer(graph, onnx_node_get_input(node, 1 - roles[r].input));
       if (other == NULL || !g_strv_contains(products, other->op_type)) continue;
     }
-    if (!is_frozen(freeze, used, tensor, node) && !is_known(plan, tensor->name)) add_parameter(plan, node, tensor, r);
+    if (!is_frozen(freeze, used, tensor, node) && !is_known(plan, tensor->name))
+      add_parameter(plan, node, number, tensor, r);
   }
   if (g_str_equal(node->op_type, "BatchNormalization")) add_statistics(plan, graph, node);
 }
@@ -152,7 +157,7 @@ PipelineGraphPlan *pipeline_graph_plan_new(const OnnxGraph *graph, const gchar *
   plan->statistics = g_array_new(FALSE, TRUE, sizeof(PipelineGraphStatistic));
   for (guint n = 0; n < graph->nodes->len; n++) {
     const OnnxNode *node = g_ptr_array_index(graph->nodes, n);
-    if (node->domain[0] == '\0') look_at_node(plan, graph, node, freeze, used);
+    if (node->domain[0] == '\0') look_at_node(plan, graph, n, freeze, used);
   }
   for (guint i = 0; i < n_patterns; i++) {
     if (used[i]) continue;

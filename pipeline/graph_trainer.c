@@ -6,6 +6,7 @@
 
 #include "pipeline/checksum.h"
 #include "pipeline/graph_build.h"
+#include "pipeline/finetune.h"
 #include "pipeline/graph_checkpoint.h"
 #include "pipeline/memory.h"
 #include "pipeline/model_spec.h"
@@ -17,6 +18,7 @@ void pipeline_graph_train_options_init(PipelineGraphTrainOptions *options)
                                          .dropout = 0.5,
                                          .quantile = NAN,
                                          .validation_fraction = 0.1,
+                                         .layer_decay = 1,
                                          .checkpoint_seconds = 5};
   pipeline_graph_fit_options_init(&options->fit);
   pipeline_graph_loss_options_init(&options->loss_options);
@@ -44,6 +46,10 @@ static gboolean check_options(const PipelineGraphTrainOptions *o, GError **error
       {o->loss_options.focal_gamma >= 0 && o->loss_options.focal_gamma <= 100, "the focal gamma must be from 0 to 100"},
       {o->loss_options.huber_delta > 0 && isfinite(o->loss_options.huber_delta), "the huber delta must be above 0"},
       {!(o->quantile <= 0) && !(o->quantile >= 1), "the quantile must lie between 0 and 1"},
+      {fit->rehearsal_share > 0 && fit->rehearsal_share <= 0.9,
+       "the share of rehearsed rows must be above 0, at most 0.9"},
+      {o->layer_decay > 0 && o->layer_decay <= 1, "the decay of the rate by layer must be above 0, at most 1"},
+      {fit->row_visits == 0 || fit->row_visits >= fit->batch_size, "the row visits must be at least one batch"},
       {o->checkpoint_seconds >= 0, "the seconds between checkpoints must not be negative"},
   };
   for (guint i = 0; i < G_N_ELEMENTS(rules); i++) {
@@ -63,7 +69,8 @@ typedef struct {
   PipelineGraphPlan *plan;
   PipelineGraphHead head;
   PipelineGraphData data;
-  guint64 *order; /* training rows, then validation, then test */
+  guint64 *order; /* training rows, then validation, then test; then the old rows, training ones first */
+  float *joined_x, *joined_targets; /* new rows and old ones; NULL: nothing is rehearsed */
   float *class_weights;
   double *harden_scale, *harden_low, *harden_high; /* [n_features]; NULL: no adversarial training */
   const PipelineGradientBackend *backend;
@@ -82,6 +89,8 @@ static void training_clear(Training *training)
   pipeline_graph_plan_free(training->plan);
   onnx_graph_free(training->graph);
   g_free(training->order);
+  g_free(training->joined_x);
+  g_free(training->joined_targets);
   g_free(training->class_weights);
   g_free(training->harden_scale);
   g_free(training->harden_low);
@@ -112,6 +121,42 @@ static void split_rows(Training *training)
   data->train = training->order;
   data->validation = training->order + data->n_train;
   data->test = data->validation + data->n_validation;
+}
+
+/* Old rows lie behind the new ones; the last of them validate. */
+static gboolean prepare_rows(Training *training, GError **error)
+{
+  const PipelineGraphRows *old = training->options->rehearsal;
+  PipelineGraphData *data = &training->data;
+  data->x = training->rows->x;
+  data->targets = training->rows->targets;
+  data->weights = training->rows->weights;
+  data->n_targets = 1;
+  data->n_rows = training->rows->n_rows;
+  if (old == NULL) return TRUE;
+  if (data->weights != NULL) {
+    g_set_error_literal(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID,
+                        "rehearsed rows have no weights: leave out the weights or the rehearsal");
+    return FALSE;
+  }
+  if (!pipeline_finetune_join(training->rows, old, &training->joined_x, &training->joined_targets, error)) return FALSE;
+  data->x = training->joined_x;
+  data->targets = training->joined_targets;
+  data->n_rows += old->n_rows;
+  guint64 n = training->rows->n_rows,
+          n_validation = data->n_validation > 0
+                             ? (guint64)((double)old->n_rows * training->options->validation_fraction + 0.5)
+                             : 0;
+  training->order = g_renew(guint64, training->order, data->n_rows + 1);
+  for (guint64 i = n; i < data->n_rows; i++) training->order[i] = i;
+  data->train = training->order;
+  data->validation = data->train + data->n_train;
+  data->test = data->validation + data->n_validation;
+  data->n_old_validation = n_validation;
+  data->n_old = old->n_rows - n_validation;
+  data->old = training->order + n;
+  data->old_validation = data->old + data->n_old;
+  return TRUE;
 }
 
 /* The schema that the graph carries is the one of the rows, unless it has one already. */
@@ -356,17 +401,14 @@ static gboolean prepare(Training *training, GError **error)
     g_set_error_literal(error, PIPELINE_ERROR, PIPELINE_ERROR_DATA, "there is no row to train on");
     return FALSE;
   }
-  training->data.x = training->rows->x;
-  training->data.targets = training->rows->targets;
-  training->data.weights = training->rows->weights;
-  training->data.n_targets = 1;
-  training->data.n_rows = training->rows->n_rows;
   if (!pipeline_calibration_begin(options->from, training->rows->schema, &options->calibration,
                                   training->data.n_validation, &training->before, &training->from, error) ||
-      !prepare_graph(training, error) || !prepare_input(training, error) || !prepare_head(training, error))
+      !prepare_rows(training, error) || !prepare_graph(training, error) || !prepare_input(training, error) ||
+      !prepare_head(training, error))
     return FALSE;
   training->plan = pipeline_graph_plan_new(training->graph, options->freeze, error);
   if (training->plan == NULL) return FALSE;
+  pipeline_finetune_decay_rates(training->plan, options->layer_decay);
   training->backend = pipeline_gradient_backend_find(options->backend, training->graph, error);
   if (training->backend == NULL) return FALSE;
   PipelineGraphFitOptions fit = options->fit;
@@ -393,7 +435,8 @@ static gchar *describe_options(const Training *training)
   double quantile = l->quantiles != NULL ? l->quantiles[0] : 0.5;
   return g_strdup_printf("%a %u %u %u %a %s %a %a %a %a %a %a %a %s %" G_GUINT64_FORMAT
                          " %a %a %a %u %a %a %d %a %a %a %a %u %a %u %u %u %u "
-                         "%" G_GUINT64_FORMAT " %s %a %a %a %a %d %" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT " %s",
+                         "%" G_GUINT64_FORMAT " %s %a %a %a %a %d %" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT
+                         " %s %a %a %" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT,
                          quantile, f->epochs, f->batch_size, f->patience, f->learning_rate, f->optimiser->name,
                          a->momentum, a->beta_1, a->beta_2, a->epsilon, a->weight_decay, a->l1, a->l2,
                          f->schedule->name, s->warm_up, s->period, s->gamma, s->floor, s->patience, f->clip_norm,
@@ -401,7 +444,8 @@ static gchar *describe_options(const Training *training)
                          f->augment.mixup, f->augment.shift, f->augment.flip, f->augment.cutout, f->augment.channels,
                          f->augment.height, f->augment.width, f->seed, training->head.loss->name, l->label_smoothing,
                          l->focal_gamma, l->huber_delta, l->target_scale, (int)o->balanced, training->data.n_train,
-                         training->data.n_validation, training->head.value);
+                         training->data.n_validation, training->head.value, f->rehearsal_share, o->layer_decay,
+                         f->row_visits, training->data.n_old, training->data.n_old_validation);
 }
 
 static gchar *describe_harden(const Training *training)
@@ -430,10 +474,10 @@ static gchar *make_fingerprint(Training *training)
   pipeline_checksum_update(checksum, state->parameters, state->n_parameters * sizeof(float));
   if (training->from != NULL)
     pipeline_checksum_update(checksum, g_bytes_get_data(training->from, NULL), g_bytes_get_size(training->from));
-  pipeline_checksum_update(checksum, rows->x, rows->n_rows * rows->n_features * sizeof(float));
-  pipeline_checksum_update(checksum, rows->targets, rows->n_rows * sizeof(float));
   if (rows->weights != NULL) pipeline_checksum_update(checksum, rows->weights, rows->n_rows * sizeof(float));
-  pipeline_checksum_update(checksum, training->order, rows->n_rows * sizeof(guint64));
+  pipeline_checksum_update(checksum, training->data.x, training->data.n_rows * rows->n_features * sizeof(float));
+  pipeline_checksum_update(checksum, training->data.targets, training->data.n_rows * sizeof(float));
+  pipeline_checksum_update(checksum, training->order, training->data.n_rows * sizeof(guint64));
   return g_strdup(g_checksum_get_string(checksum));
 }
 
@@ -479,8 +523,8 @@ static gboolean report(Training *training, PipelineTrainProgressFunc progress, g
   const PipelineGraphFitState *state = pipeline_graph_fit_get_state(training->fit);
   double seconds = seconds_of(training);
   const PipelineTrainProgress now = {.epoch = state->epoch,
-                                     .epochs = training->options->fit.epochs,
-                                     .rows_seen = (guint64)state->epoch * training->data.n_train,
+                                     .epochs = pipeline_graph_fit_epochs(training->fit),
+                                     .rows_seen = (guint64)state->epoch * pipeline_graph_fit_epoch_rows(training->fit),
                                      .loss = state->train_loss,
                                      .validation_loss = state->validation_loss,
                                      .validation_metric = metric_of(training, state->validation_metric),
@@ -503,7 +547,8 @@ static gboolean run(Training *training, PipelineTrainProgressFunc progress, gpoi
     guint64 before = state->position;
     gboolean epoch_done, go_on = TRUE;
     if (!pipeline_graph_fit_step(training->fit, &epoch_done, error)) return FALSE;
-    training->rows_done += epoch_done ? training->data.n_train - before : state->position - before;
+    training->rows_done +=
+        epoch_done ? pipeline_graph_fit_epoch_rows(training->fit) - before : state->position - before;
     if (epoch_done) go_on = report(training, progress, user_data);
     if (training->options->stop != NULL && training->options->stop(user_data)) go_on = FALSE;
     gboolean finished = pipeline_graph_fit_is_finished(training->fit);
@@ -512,7 +557,8 @@ static gboolean run(Training *training, PipelineTrainProgressFunc progress, gpoi
     g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_CANCELLED,
                 "training was stopped after epoch %u of %u, row %" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT
                 " of the next one",
-                state->epoch, training->options->fit.epochs, state->position, training->data.n_train);
+                state->epoch, pipeline_graph_fit_epochs(training->fit), state->position,
+                pipeline_graph_fit_epoch_rows(training->fit));
     return FALSE;
   }
   return TRUE;
@@ -586,6 +632,10 @@ static gboolean deliver(Training *training, PipelineTrainResult *result, GError 
       .seconds = seconds,
       .samples_per_second = (double)training->rows_done / MAX(1e-9, seconds),
       .n_test = training->data.n_test,
+      .n_old = training->data.n_old,
+      .n_old_validation = training->data.n_old_validation,
+      .row_visits = state->epoch * pipeline_graph_fit_epoch_rows(training->fit),
+      .old_validation_metric = metric_of(training, state->best_old_metric),
       .test_loss = test_loss,
       .test_metric = metric_of(training, test_metric),
       .robust_metric = state->best_epoch > 0 ? state->best_attacked_metric : state->robust_metric};

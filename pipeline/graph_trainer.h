@@ -57,6 +57,10 @@ typedef struct {
   /* Shares of the rows, the last ones: test at the end, only measured; validation in front of it. */
   double validation_fraction, test_fraction;
   gboolean shuffle_split;
+  /* Fine-tuning without forgetting: rows of the old world, of the same features and classes, mixed into every batch
+   * (fit.rehearsal_share); the last validation_fraction of them tell what is forgotten. NULL: none. Borrowed. */
+  const PipelineGraphRows *rehearsal;
+  double layer_decay;      /* the learning rate falls by this factor a layer away from the head, in (0, 1]; 1 */
   const gchar *checkpoint; /* as in pipeline/trainer.h */
   double checkpoint_seconds;
   PipelineCalibrationOptions calibration; /* as in pipeline/trainer.h */

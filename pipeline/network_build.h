@@ -24,10 +24,11 @@ G_BEGIN_DECLS
 GBytes *pipeline_network_build(const gchar *architecture, const DriftTable *table, const DriftSchema *schema,
                                const guint64 *rows, guint64 n_rows, const float *targets, guint64 seed, GError **error);
 
-/* What follows the value "kedge.logits" of a new graph: probabilities and label of the schema's classes; or the value
- * in the label's units, by mean and standard deviation of the targets of those rows. Outputs are declared. */
-/* What follows "probabilities": the label of the most probable class; declares both as outputs. */
+/* What follows the value "probabilities" of a new graph, which imports ai.onnx.ml: the label of the most probable class;
+ * declares both as outputs. */
 void pipeline_network_add_label(OnnxGraph *graph, const DriftSchema *schema);
+/* What follows the value "kedge.logits": probabilities and label of the schema's classes; or the value in the label's
+ * units, by mean and standard deviation of the targets of those rows. Outputs are declared. */
 void pipeline_network_add_classifier_head(OnnxGraph *graph, const DriftSchema *schema);
 void pipeline_network_add_regression_head(OnnxGraph *graph, const float *targets, const guint64 *rows, guint64 n_rows);
 
