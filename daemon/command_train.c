@@ -217,16 +217,12 @@ static gboolean run_training(const CommandCommon *common, const TrainArguments *
   CommandModel start = {0};
   g_autofree gchar *excluded = command_train_excluded(arguments);
   g_autoptr(DriftTable) table = command_read_table(arguments->data, error);
-  if (!table) return FALSE;
+  g_autofree double *weights = table ? command_train_read_weights(arguments, table, error) : NULL;
+  if (!table || (arguments->weights && !weights)) return FALSE;
   if (arguments->from ? !command_load_model(common, arguments->from, table, arguments->label, &start, error)
                       : !(start.schema = command_infer_schema(table, arguments->label, arguments->sensitive, excluded,
                                                               arguments->positive, error)))
     return FALSE;
-  g_autofree double *weights = command_train_read_weights(arguments, table, error);
-  if (arguments->weights && !weights) {
-    command_model_clear(&start);
-    return FALSE;
-  }
   PipelineTrainOptions options;
   fill_options(arguments, start.onnx, &options);
   options.row_weights = weights;

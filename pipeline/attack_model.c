@@ -85,7 +85,8 @@ static void make_pass(PipelineAttackModel *attacked)
   const OnnxValue *output = g_ptr_array_index(model->graph->outputs, model->output.index);
   /* What a calibration leaves in order: its own steps are flat in places, where no gradient would say where to go. */
   g_autofree gchar *raw = g_strconcat(PIPELINE_CALIBRATION_RAW, output->name, NULL);
-  const gchar *value = onnx_graph_find_producer(model->graph, raw) >= 0 ? raw : output->name;
+  attacked->checked = onnx_graph_find_producer(model->graph, raw) >= 0; /* its threshold decides otherwise, and may */
+  const gchar *value = attacked->checked ? raw : output->name;
   const gchar *loss, *heads[] = {pipeline_graph_find_head(model->graph, value, &loss), NULL};
   attacked->wanted = g_new(guint, model->inputs->len + 1);
   for (guint i = 0; i < model->inputs->len; i++) {

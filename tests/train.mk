@@ -53,3 +53,8 @@ SUITES += check-train-limits
 .PHONY: check-train-limits
 check-train-limits: $(BUILD)/kedge ## trainings at the limits of disk and memory end in a sentence, their checkpoint whole
 	tests/train/limits $(BUILD)/kedge $(BUILD)/train-limits
+
+FAST_SUITES += check-train-commands
+.PHONY: check-train-commands
+check-train-commands: $(BUILD)/kedge ## kedge train, evaluate, predict, export: calibration, intervals, arrays, errors
+	tests/train/commands $(BUILD)/kedge $(BUILD)/train-commands
