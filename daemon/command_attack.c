@@ -101,7 +101,7 @@ static DriftTable *read_data(const CommandCommon *common, const AttackArguments 
     drift_table_free(table);
     return NULL;
   }
-  g_autoptr(PipelineGraphRows) rows = command_read_arrays(a->data, a->label, a->features, error);
+  g_autoptr(PipelineGraphRows) rows = command_read_arrays(a->data, a->label, a->features, NULL, error);
   if (rows != NULL && command_load_model(common, reference, NULL, NULL, model, error))
     table = command_tabulate_arrays(rows, model->schema, error);
   return table;

@@ -30,7 +30,8 @@ void command_train_clear(TrainArguments *arguments)
   gchar *texts[] = {arguments->data,          arguments->label,       arguments->from,        arguments->architecture,
                     arguments->backend,       arguments->sensitive,   arguments->exclude,     arguments->positive,
                     arguments->checkpoint,    arguments->output,      arguments->reweigh,     arguments->monotone,
-                    arguments->harden.method, arguments->harden.norm, arguments->harden.unit, arguments->harden.range};
+                    arguments->harden.method, arguments->harden.norm, arguments->harden.unit, arguments->harden.range,
+                    arguments->calibrate,     arguments->threshold,   arguments->weights};
   for (guint i = 0; i < G_N_ELEMENTS(texts); i++) g_free(texts[i]);
   command_train_graph_clear(&arguments->graph);
 }
@@ -41,6 +42,8 @@ static const gchar *check_arguments(const TrainArguments *arguments, int argc)
   if (!arguments->data || !arguments->label || !arguments->output) return "--data, --label and -o are needed";
   if (arguments->from && arguments->architecture && !pipeline_tree_is_architecture(arguments->architecture))
     return "--from and --arch exclude each other, but for --arch trees";
+  if (arguments->calibrate_only && (!arguments->from || (!arguments->calibrate && !arguments->threshold)))
+    return "--calibrate-only needs --from, and --calibrate or --threshold";
   if (arguments->graph.rehearse && !arguments->from)
     return "--rehearse goes with --from: the model that knows the old rows";
   if (arguments->epochs < 0 || arguments->batch_size < 0 || arguments->patience < 0 || arguments->adversarial_steps < 0)
@@ -100,6 +103,8 @@ static json_t *describe_result(const TrainArguments *arguments, const PipelineTr
   }
   json_object_set_new(report, "seconds", real_or_null(result->seconds));
   json_object_set_new(report, "samples_per_second", real_or_null(result->samples_per_second));
+  command_train_calibration_describe(&result->calibration, report);
+  command_train_interval_describe(&result->interval, report);
   if (arguments->reweigh)
     json_object_set_new(report, "reweighing",
                         json_pack("{s:s, s:i, s:I, s:f, s:f}", "attributes", arguments->reweigh, "groups",
@@ -150,6 +155,7 @@ void command_train_print(json_t *report)
            json_real_value(json_object_get(reweighing, "smallest_weight")),
            json_real_value(json_object_get(reweighing, "largest_weight")),
            json_integer_value(json_object_get(reweighing, "rows_without_group")));
+  command_train_calibration_print(report);
   if (skipped > 0) printf("%" JSON_INTEGER_FORMAT " rows had no usable label and were left out\n", skipped);
 }
 
@@ -171,6 +177,7 @@ static void fill_options(const TrainArguments *arguments, GBytes *from, Pipeline
   options->adversarial_steps = (guint)arguments->adversarial_steps;
   options->checkpoint = arguments->checkpoint;
   options->checkpoint_seconds = arguments->checkpoint_seconds;
+  options->calibration = (PipelineCalibrationOptions){arguments->calibrate, arguments->threshold};
 }
 
 /* What the model promises: its accuracy on the rows it was not fitted to, as metadata of the file. `kedge model add`
@@ -201,19 +208,25 @@ static gboolean write_model(const gchar *path, const PipelineTrainResult *result
 static gboolean run_training(const CommandCommon *common, const TrainArguments *arguments, Shown *shown,
                              PipelineTrainResult *result, GError **error)
 {
+  if (arguments->calibrate_only) return command_train_calibrate(common, arguments, result, error);
   gboolean trees = command_train_tree_is_asked(common, arguments);
   if (trees) shown->unit = "round";
   if (!trees && command_train_graph_is_asked(arguments))
-    return command_train_graph_run(common, arguments, show_progress, shown, result, error);
+    return command_train_graph_run(common, arguments, show_progress,
+                                   arguments->checkpoint ? command_train_signals_came : NULL, shown, result, error);
   CommandModel start = {0};
+  g_autofree gchar *excluded = command_train_excluded(arguments);
   g_autoptr(DriftTable) table = command_read_table(arguments->data, error);
-  if (!table) return FALSE;
+  g_autofree double *weights = table ? command_train_read_weights(arguments, table, error) : NULL;
+  if (!table || (arguments->weights && !weights)) return FALSE;
   if (arguments->from ? !command_load_model(common, arguments->from, table, arguments->label, &start, error)
-                      : !(start.schema = command_infer_schema(table, arguments->label, arguments->sensitive,
-                                                              arguments->exclude, arguments->positive, error)))
+                      : !(start.schema = command_infer_schema(table, arguments->label, arguments->sensitive, excluded,
+                                                              arguments->positive, error)))
     return FALSE;
   PipelineTrainOptions options;
   fill_options(arguments, start.onnx, &options);
+  options.row_weights = weights;
+  if (arguments->checkpoint) options.stop = command_train_signals_came;
   g_auto(GStrv) reweigh = command_split_names(arguments->reweigh), monotone = command_split_names(arguments->monotone);
   if (arguments->monotone) options.monotone = (const gchar *const *)monotone;
   if (arguments->reweigh) options.reweigh = (const gchar *const *)reweigh;
@@ -239,7 +252,15 @@ json_t *command_train_execute(const CommandCommon *common, const TrainArguments 
   g_autoptr(CommandTrainLog) log = NULL;
   if (arguments->graph.log && !(log = command_train_log_open(arguments->graph.log, error))) return NULL;
   Shown shown = {command_progress_new(common, "training"), log, "epoch"};
-  gboolean done = run_training(common, arguments, &shown, &result, error);
+  g_autoptr(GError) cause = NULL;
+  if (arguments->checkpoint) command_train_signals_begin();
+  gboolean done = run_training(common, arguments, &shown, &result, &cause);
+  command_train_signals_end();
+  if (arguments->checkpoint && g_error_matches(cause, PIPELINE_ERROR, PIPELINE_ERROR_CANCELLED))
+    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_CANCELLED, "%s; the same command goes on from %s", cause->message,
+                arguments->checkpoint);
+  else if (cause)
+    g_propagate_error(error, g_steal_pointer(&cause));
   command_progress_finish(shown.bar, done ? "done" : "failed");
   if (done) done = command_train_log_end(log, &result, error);
   if (done && write_model(arguments->output, &result, error)) report = describe_result(arguments, &result);
@@ -300,7 +321,20 @@ static int run_train(int argc, char **argv)
        "of trees: the output never falls (+1) or never rises (-1) with these columns", "A=+1,B=-1"},
       {"exclude", 0, 0, G_OPTION_ARG_STRING, &a.exclude, "columns that the model must not see", "C,D"},
       {"positive", 0, 0, G_OPTION_ARG_STRING, &a.positive, "the positive class (default: the last one)", "CLASS"},
-      {"checkpoint", 0, 0, G_OPTION_ARG_FILENAME, &a.checkpoint, "write to and resume from this file", "FILE"},
+      {"weights", 0, 0, G_OPTION_ARG_STRING, &a.weights,
+       "column (of an .npz: array) of row weights from 0; the model does not see it", "W"},
+      {"calibrate", 0, 0, G_OPTION_ARG_STRING, &a.calibrate,
+       "map the probabilities so that they are met: temperature, platt, isotonic, auto or none, fitted to the "
+       "validation rows (default: what --from has, else none)",
+       "METHOD"},
+      {"threshold", 0, 0, G_OPTION_ARG_STRING, &a.threshold,
+       "of the positive class's probability: 0.3, f1, f2, cost:FP=1,FN=5 or none, chosen on the validation rows "
+       "(default: as --from has it, else the larger probability decides)",
+       "RULE"},
+      {"calibrate-only", 0, 0, G_OPTION_ARG_NONE, &a.calibrate_only,
+       "with --from: train nothing, fit --calibrate and --threshold to all rows", NULL},
+      {"checkpoint", 0, 0, G_OPTION_ARG_FILENAME, &a.checkpoint,
+       "write to and resume from this file; SIGINT and SIGTERM leave one at once", "FILE"},
       {"checkpoint-seconds", 0, 0, G_OPTION_ARG_DOUBLE, &a.checkpoint_seconds, "at most every S seconds (default 5)",
        "S"},
       {"output", 'o', 0, G_OPTION_ARG_FILENAME, &a.output, "where to write the model", "OUT.onnx"},
@@ -356,6 +390,10 @@ const Command command_train = {
         "--reweigh\n"
         "\"reweighing\" {\"attributes\", \"groups\", \"rows_without_group\", \"smallest_weight\", "
         "\"largest_weight\"},\n"
+        "with --calibrate or --threshold \"calibration\" {\"method\", \"threshold_rule\", \"rows\", \"threshold\",\n"
+        "\"ece_before\", \"ece_after\", \"log_loss_before\", \"log_loss_after\", \"accuracy_before\", "
+        "\"accuracy_after\"}\n"
+        "(on the validation rows; after them validation_metric is the accuracy by the threshold),\n"
         "with --adversarial also \"adversarial\", \"adversarial_epsilon\" and \"robust_metric\" (under PGD, on "
         "validation rows),\n"
         "with --test also \"rows_test\", \"test_loss\", \"test_metric\", and \"warning\" where there is one;\n"
@@ -367,7 +405,7 @@ const Command command_train = {
         "--log writes a JSON object a line: {\"event\": \"epoch\", \"epoch\", \"loss\", \"validation_loss\",\n"
         "\"validation_metric\", \"test_loss\", \"test_metric\", \"learning_rate\", \"gradient_norm\", \"dead_share\",\n"
         "\"robust_metric\", "
-        "\"samples_per_second\", \"seconds\"} after each epoch (of trees: round; their loss every tenth); {\"event\": "
+        "\"samples_per_second\", \"seconds\"} after each epoch (of trees: round; their loss every 25th); {\"event\": "
         "\"reached\", \"metric\", \"value\", "
         "\"epoch\",\n"
         "\"seconds\"} when .9, .95, .97, .98, .985 or .99 are first reached on the test rows, or else on the "

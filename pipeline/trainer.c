@@ -35,6 +35,7 @@ void pipeline_train_result_clear(PipelineTrainResult *result)
 {
   g_clear_pointer(&result->onnx, g_bytes_unref);
   g_free(result->warning);
+  pipeline_calibration_clear(&result->calibration);
   memset(result, 0, sizeof *result);
 }
 
@@ -92,6 +93,8 @@ typedef struct {
   PipelineFitData data;
   PipelineFit *fit;
   gchar *fingerprint;
+  GBytes *from; /* without its calibration, or NULL */
+  PipelineCalibrationBefore before;
   gint64 started, written; /* monotonic microseconds: begin, last checkpoint */
   guint first_epoch;       /* of this process */
 } Training;
@@ -105,14 +108,16 @@ static void training_clear(Training *training)
   g_free(training->x);
   g_free(training->weights);
   g_free(training->fingerprint);
+  g_clear_pointer(&training->from, g_bytes_unref);
+  pipeline_calibration_before_clear(&training->before);
 }
 
 static gboolean prepare_graph(Training *training, GError **error)
 {
   const PipelineTrainOptions *options = training->options;
   PipelineTrainerRows *rows = training->rows;
-  g_autoptr(GBytes) onnx = options->from
-                               ? g_bytes_ref(options->from)
+  g_autoptr(GBytes) onnx = training->from
+                               ? g_bytes_ref(training->from)
                                : pipeline_network_build(options->architecture, training->table, training->schema,
                                                         rows->rows, rows->n_train, rows->targets, options->seed, error);
   if (onnx) training->graph = pipeline_network_graph_read(onnx, training->schema, error);
@@ -171,7 +176,10 @@ static gboolean prepare(Training *training, GError **error)
   if (!training->rows) return FALSE;
   pipeline_trainer_rows_split(training->rows, options->validation_fraction, PIPELINE_MIN_VALIDATION,
                               options->shuffle_split, options->seed);
-  if (!prepare_graph(training, error) || !prepare_data(training, error)) return FALSE;
+  if (!pipeline_calibration_begin(options->from, training->schema, &options->calibration, training->rows->n_validation,
+                                  &training->before, &training->from, error) ||
+      !prepare_graph(training, error) || !prepare_data(training, error))
+    return FALSE;
   training->fit_options = (PipelineFitOptions){.patience = options->patience,
                                                .learning_rate = options->learning_rate,
                                                .weight_decay = options->weight_decay,
@@ -270,7 +278,9 @@ static gboolean run_epochs(Training *training, PipelineTrainProgressFunc progres
   training->started = training->written = g_get_monotonic_time();
   while (!pipeline_fit_is_finished(training->fit)) {
     if (!pipeline_fit_epoch(training->fit, error)) return FALSE;
-    gboolean go_on = report(training, progress, user_data), finished = pipeline_fit_is_finished(training->fit);
+    gboolean go_on =
+        report(training, progress, user_data) && !(training->options->stop && training->options->stop(user_data));
+    gboolean finished = pipeline_fit_is_finished(training->fit);
     if (!write_checkpoint(training, !go_on || finished, error)) return FALSE;
     if (go_on || finished) continue;
     g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_CANCELLED, "training was stopped after epoch %u of %u",
@@ -280,26 +290,47 @@ static gboolean run_epochs(Training *training, PipelineTrainProgressFunc progres
   return TRUE;
 }
 
+/* Fits calibration and decision to the validation rows. */
+static gboolean calibrate(const Training *training, GBytes **onnx, PipelineCalibration *calibration, gchar **warning,
+                          GError **error)
+{
+  const PipelineTrainerRows *rows = training->rows;
+  g_autoptr(DriftTable) validation =
+      rows->n_validation > 0 ? drift_table_select(training->table, rows->rows + rows->n_train, rows->n_validation)
+                             : NULL;
+  return pipeline_calibration_end(onnx, training->schema, validation, &training->options->calibration,
+                                  &training->before, calibration, warning, error);
+}
+
 static gboolean deliver(const Training *training, PipelineTrainResult *result, GError **error)
 {
   const PipelineFitState *state = pipeline_fit_get_state(training->fit);
+  PipelineCalibration calibration = {.threshold = NAN};
+  gchar *warning = NULL;
   GBytes *onnx = pipeline_network_graph_write(training->graph, pipeline_fit_get_result(training->fit), error);
   if (!onnx) return FALSE;
-  *result = (PipelineTrainResult){.onnx = onnx,
-                                  .epochs = state->epoch,
-                                  .best_epoch = state->best_epoch > 0 ? state->best_epoch : state->epoch,
-                                  .n_train = training->rows->n_train,
-                                  .n_validation = training->rows->n_validation,
-                                  .n_skipped = training->rows->n_skipped,
-                                  .train_loss = state->train_loss,
-                                  .validation_loss = state->best_epoch > 0 ? state->best_loss : NAN,
-                                  .validation_metric = state->best_metric,
-                                  .seconds = seconds_since(training->started),
-                                  .samples_per_second = samples_per_second(training),
-                                  .reweighing = training->reweighing,
-                                  .test_loss = NAN,
-                                  .test_metric = NAN,
-                                  .robust_metric = NAN};
+  if (!calibrate(training, &onnx, &calibration, &warning, error)) {
+    g_bytes_unref(onnx);
+    return FALSE;
+  }
+  *result =
+      (PipelineTrainResult){.onnx = onnx,
+                            .calibration = calibration,
+                            .warning = warning,
+                            .epochs = state->epoch,
+                            .best_epoch = state->best_epoch > 0 ? state->best_epoch : state->epoch,
+                            .n_train = training->rows->n_train,
+                            .n_validation = training->rows->n_validation,
+                            .n_skipped = training->rows->n_skipped,
+                            .train_loss = state->train_loss,
+                            .validation_loss = state->best_epoch > 0 ? state->best_loss : NAN,
+                            .validation_metric = calibration.n > 0 ? calibration.accuracy_after : state->best_metric,
+                            .seconds = seconds_since(training->started),
+                            .samples_per_second = samples_per_second(training),
+                            .reweighing = training->reweighing,
+                            .test_loss = NAN,
+                            .test_metric = NAN,
+                            .robust_metric = NAN};
   return TRUE;
 }
 

@@ -3,10 +3,14 @@
 
 #include "drift/schema.h"
 #include "drift/table.h"
-#include "pipeline/error.h"
+#include "pipeline/calibration.h"
+#include "pipeline/interval.h"
 #include "pipeline/reweigh.h"
 
 G_BEGIN_DECLS
+
+/* Asked with the user_data of the progress: TRUE ends the training as a progress function that returns FALSE does. */
+typedef gboolean (*PipelineTrainStopFunc)(gpointer user_data);
 
 typedef struct {
   const gchar *architecture; /* "mlp:64,64", "trees", …; ignored when from is set, but for the options of trees */
@@ -37,6 +41,9 @@ typedef struct {
    * same call again gives the same result at once. The result does not depend on when it was written. */
   gchar *checkpoint;
   double checkpoint_seconds;
+  /* Fitted to the validation rows (pipeline/calibration.h); what `from` has is fitted again unless it says "none". */
+  PipelineCalibrationOptions calibration;
+  PipelineTrainStopFunc stop; /* or NULL; asked after each epoch */
 } PipelineTrainOptions;
 #define PIPELINE_MIN_VALIDATION 50
 #define PIPELINE_ARCHITECTURE_AUTO "auto" /* of a retraining: as the champion */
@@ -59,7 +66,9 @@ typedef struct {
   guint64 n_train, n_validation, n_skipped; /* skipped: rows whose label is missing or no class of the schema */
   double train_loss, validation_loss, validation_metric; /* accuracy, or -rmse */
   double seconds, samples_per_second;
-  PipelineReweighing reweighing; /* n_groups 0: none */
+  PipelineReweighing reweighing;   /* n_groups 0: none */
+  PipelineCalibration calibration; /* n 0: none */
+  PipelineInterval interval;       /* n 0: none */
   /* Of training on a graph or of trees; else 0, NaN, NULL. */
   guint64 n_test;
   double test_loss, test_metric;
@@ -76,7 +85,8 @@ gboolean pipeline_train(const DriftTable *table, const DriftSchema *schema, cons
                         GError **error);
 
 /* Refits only the last linear layer of a model by ridge regression on the rows (targets ±1; pipeline/README.md):
- * milliseconds, a quick first model after a change. */
+ * milliseconds, a quick first model after a change. A calibration of the model is replaced by that of the refit itself,
+ * a decision threshold is chosen anew by its rule, both on the same rows. */
 gboolean pipeline_refit_last_layer(GBytes *onnx, const DriftTable *table, const DriftSchema *schema, double penalty,
                                    const double *row_weights, PipelineTrainResult *result, GError **error);
 

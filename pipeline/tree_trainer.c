@@ -351,7 +351,8 @@ static gboolean run_rounds(Training *training, PipelineTrainProgressFunc progres
   training->started = training->written = g_get_monotonic_time();
   while (!state->finished) {
     if (!pipeline_tree_boost_round(training->boost, error)) return FALSE;
-    gboolean go_on = report(training, progress, user_data);
+    gboolean go_on =
+        report(training, progress, user_data) && !(training->options->stop && training->options->stop(user_data));
     if (!write_checkpoint(training, !go_on || state->finished, error)) return FALSE;
     if (go_on || state->finished) continue;
     g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_CANCELLED, "training was stopped after round %u of %u",
@@ -375,24 +376,46 @@ static void test(const Training *training, const PipelineTreeEnsemble *ensemble,
   result->test_metric = pipeline_loss_metric(&training->loss, raw, rows->targets, rows->weights, (guint)rows->n);
 }
 
-static gboolean deliver(Training *training, PipelineTrainResult *result, GError **error)
+/* Fits calibration and decision to the validation rows. */
+static gboolean calibrate(const Training *training, const PipelineCalibrationBefore *before, GBytes **onnx,
+                          PipelineCalibration *calibration, gchar **warning, GError **error)
 {
+  const PipelineTrainerRows *rows = training->rows;
+  g_autoptr(DriftTable) validation =
+      rows->n_validation > 0 ? drift_table_select(training->table, rows->rows + rows->n_train, rows->n_validation)
+                             : NULL;
+  return pipeline_calibration_end(onnx, training->schema, validation, &training->options->calibration, before,
+                                  calibration, warning, error);
+}
+
+static gboolean deliver(Training *training, const PipelineCalibrationBefore *before, PipelineTrainResult *result,
+                        GError **error)
+{
+  PipelineCalibration calibration = {.threshold = NAN};
+  gchar *warning = NULL;
   const PipelineTreeState state = *pipeline_tree_boost_get_state(training->boost);
   g_autoptr(PipelineTreeEnsemble) ensemble = pipeline_tree_boost_steal_result(training->boost);
   GBytes *onnx = pipeline_tree_graph_write(&training->graph, training->schema, ensemble, training->n_start, error);
   if (onnx == NULL) return FALSE;
-  *result = (PipelineTrainResult){.onnx = onnx,
-                                  .epochs = state.round,
-                                  .best_epoch = training->validation.n > 0 ? state.best_round : state.round,
-                                  .n_train = training->rows->n_train,
-                                  .n_validation = training->rows->n_validation,
-                                  .n_skipped = training->rows->n_skipped,
-                                  .train_loss = state.train_loss,
-                                  .validation_loss = state.best_loss,
-                                  .validation_metric = state.best_metric,
-                                  .seconds = seconds_since(training->started),
-                                  .samples_per_second = samples_per_second(training),
-                                  .reweighing = training->reweighing};
+  if (!calibrate(training, before, &onnx, &calibration, &warning, error)) {
+    g_bytes_unref(onnx);
+    return FALSE;
+  }
+  *result =
+      (PipelineTrainResult){.onnx = onnx,
+                            .calibration = calibration,
+                            .warning = warning,
+                            .epochs = state.round,
+                            .best_epoch = training->validation.n > 0 ? state.best_round : state.round,
+                            .n_train = training->rows->n_train,
+                            .n_validation = training->rows->n_validation,
+                            .n_skipped = training->rows->n_skipped,
+                            .train_loss = state.train_loss,
+                            .validation_loss = state.best_loss,
+                            .validation_metric = calibration.n > 0 ? calibration.accuracy_after : state.best_metric,
+                            .seconds = seconds_since(training->started),
+                            .samples_per_second = samples_per_second(training),
+                            .reweighing = training->reweighing};
   test(training, ensemble, result);
   return TRUE;
 }
@@ -401,9 +424,15 @@ gboolean pipeline_tree_train(const DriftTable *table, const DriftSchema *schema,
                              PipelineTrainProgressFunc progress, gpointer user_data, PipelineTrainResult *result,
                              GError **error)
 {
-  Training training = {.table = table, .schema = schema, .options = options};
+  PipelineTrainOptions plain = *options; /* whose model has no calibration */
+  PipelineCalibrationBefore before = {0};
+  g_autoptr(GBytes) raw = NULL;
+  Training training = {.table = table, .schema = schema, .options = &plain};
+  if (!pipeline_calibration_begin(options->from, schema, &options->calibration, 1, &before, &raw, error)) return FALSE;
+  plain.from = raw;
   gboolean done = prepare(&training, error) && resume(&training, error) &&
-                  run_rounds(&training, progress, user_data, error) && deliver(&training, result, error);
+                  run_rounds(&training, progress, user_data, error) && deliver(&training, &before, result, error);
   training_clear(&training);
+  pipeline_calibration_before_clear(&before);
   return done;
 }
