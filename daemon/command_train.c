@@ -405,7 +405,7 @@ const Command command_train = {
         "--log writes a JSON object a line: {\"event\": \"epoch\", \"epoch\", \"loss\", \"validation_loss\",\n"
         "\"validation_metric\", \"test_loss\", \"test_metric\", \"learning_rate\", \"gradient_norm\", \"dead_share\",\n"
         "\"robust_metric\", "
-        "\"samples_per_second\", \"seconds\"} after each epoch (of trees: round; their loss every tenth); {\"event\": "
+        "\"samples_per_second\", \"seconds\"} after each epoch (of trees: round; their loss every 25th); {\"event\": "
         "\"reached\", \"metric\", \"value\", "
         "\"epoch\",\n"
         "\"seconds\"} when .9, .95, .97, .98, .985 or .99 are first reached on the test rows, or else on the "

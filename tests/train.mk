@@ -28,6 +28,17 @@ check-train-mnist: $(BUILD)/kedge ## a network for images after one epoch on MNI
 learn-mnist: $(BUILD)/kedge ## a network for images on MNIST, three seeds: at least 98.5 %
 	tests/train/mnist_test $(BUILD)/kedge $(MNIST) $(BUILD)/train 3 10 0.985
 
+# Boosted trees beside XGBoost's own package, in a virtual environment of their own (it wants an older NumPy).
+TREES_DATA ?= ../shared/data
+TREES_PYTHON := $(BUILD)/trees-venv/bin/python
+$(TREES_PYTHON): tests/train/trees_requirements.txt
+	python3 -m venv $(BUILD)/trees-venv
+	$(BUILD)/trees-venv/bin/pip install -q -r $<
+	@touch $@
+SUITES += check-train-trees
+.PHONY: check-train-trees
+check-train-trees: $(TREES_PYTHON) $(BUILD)/kedge ## boosted trees: the same models as XGBoost in Python, the same leaves in ONNX Runtime
+	PYTHONDONTWRITEBYTECODE=1 $(TREES_PYTHON) tests/train/trees.py $(BUILD)/kedge $(TREES_DATA)
 # Figures against scikit-learn; calibrated models against ONNX Runtime.
 SUITES += check-evaluate
 .PHONY: check-evaluate
