@@ -28,11 +28,13 @@ struct _PipelineAttackModel {
   /* gradients */
   PipelineGraphPass *pass; /* NULL: there are none */
   gchar *reason;
-  gboolean direct;  /* points are the graph's only input as they are */
-  gboolean checked; /* the logits decide as the model does */
-  guint *wanted;    /* [model inputs]: place in the pass's wanted values, or G_MAXUINT */
-  GArray *head;     /* of float: gradient of the logits */
-  GArray *gradient; /* of float: of the points */
+  gboolean direct;      /* points are the graph's only input as they are */
+  gboolean checked;     /* the logits decide as the model does */
+  float *padded_points; /* [PIPELINE_ATTACK_ROWS, n_features], or NULL */
+  guint *padded_rows;   /* [PIPELINE_ATTACK_ROWS] */
+  guint *wanted;        /* [model inputs]: place in the pass's wanted values, or G_MAXUINT */
+  GArray *head;         /* of float: gradient of the logits */
+  GArray *gradient;     /* of float: of the points */
 };
 
 /* --- making ------------------------------------------------------------------------------------------------------- */
@@ -142,6 +144,8 @@ void pipeline_attack_model_free(PipelineAttackModel *attacked)
   g_free(attacked->candidate);
   g_free(attacked->outputs);
   g_free(attacked->wanted);
+  g_free(attacked->padded_points);
+  g_free(attacked->padded_rows);
   g_free(attacked->reason);
   g_free(attacked);
 }
@@ -335,28 +339,55 @@ static const float *collect_gradient(PipelineAttackModel *attacked, guint n)
   return gradient;
 }
 
+/* Backends prepare for every new number of rows: only powers of two are asked for, filled up with the last point. */
+static guint pad(PipelineAttackModel *attacked, const float **points, const guint **rows, guint n)
+{
+  guint padded = 16, width = attacked->features->len;
+  while (padded < n) padded *= 2;
+  if (padded == n) return n;
+  if (attacked->padded_points == NULL) {
+    attacked->padded_points = g_new(float, (gsize)PIPELINE_ATTACK_ROWS *width);
+    attacked->padded_rows = g_new(guint, PIPELINE_ATTACK_ROWS);
+  }
+  for (guint i = 0; i < padded; i++) {
+    guint from = MIN(i, n - 1);
+    memcpy(attacked->padded_points + (gsize)i * width, *points + (gsize)from * width, width * sizeof(float));
+    attacked->padded_rows[i] = (*rows)[from];
+  }
+  *points = attacked->padded_points;
+  *rows = attacked->padded_rows;
+  return padded;
+}
+
+static gboolean check_logits(const PipelineAttackModel *attacked, const PipelineTensor *logits, guint n, GError **error)
+{
+  guint width = (guint)(logits->n / n);
+  if (logits->n == (gsize)n * width && (width == attacked->n_classes || (width == 1 && attacked->n_classes == 2)))
+    return TRUE;
+  g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_UNSUPPORTED, "%zu logits for %u rows of %u classes", logits->n, n,
+              attacked->n_classes);
+  return FALSE;
+}
+
 static gboolean answer_by_graph(PipelineAttackModel *attacked, const float *points, const guint *rows, guint n,
                                 PipelineAttackAnswer *answer, GError **error)
 {
-  if (!feed(attacked, points, rows, n, error) || !pipeline_graph_pass_forward(attacked->pass, FALSE, NULL, error))
+  guint padded = pad(attacked, &points, &rows, n);
+  if (!feed(attacked, points, rows, padded, error) || !pipeline_graph_pass_forward(attacked->pass, FALSE, NULL, error))
     return FALSE;
   const PipelineTensor *logits = pipeline_graph_pass_get_head(attacked->pass, 0);
-  guint width = (guint)(logits->n / n);
-  if (logits->n != (gsize)n * width || (width != 1 && width != attacked->n_classes) ||
-      (width == 1 && attacked->n_classes != 2)) {
-    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_UNSUPPORTED, "%zu logits for %u rows of %u classes", logits->n, n,
-                attacked->n_classes);
-    return FALSE;
-  }
-  g_array_set_size(attacked->head, n * width);
+  if (!check_logits(attacked, logits, padded, error)) return FALSE;
+  guint width = (guint)(logits->n / padded);
+  g_array_set_size(attacked->head, padded * width);
   float *gradient = (float *)(gpointer)attacked->head->data;
+  memset(gradient + (gsize)n * width, 0, (gsize)(padded - n) * width * sizeof(float));
   for (guint i = 0; i < n; i++)
     answer->losses[i] =
         evaluate_row(attacked, (const float *)logits->data + (gsize)i * width, width, attacked->labels[rows[i]],
                      &answer->fooled[i], answer->want_gradient ? gradient + (gsize)i * width : NULL);
   if (answer->want_gradient) {
     if (!pipeline_graph_pass_backward(attacked->pass, (const float *[]){gradient}, error)) return FALSE;
-    answer->gradient = collect_gradient(attacked, n);
+    answer->gradient = collect_gradient(attacked, padded);
   }
   return attacked->checked || check_head(attacked, points, rows, n, answer->fooled, error);
 }
@@ -388,10 +419,10 @@ PipelineAttackTarget pipeline_attack_model_get_target(PipelineAttackModel *attac
                                 .answer = answer};
 }
 
-gboolean pipeline_attack_model_decide(PipelineAttackModel *attacked, const float *points, guint n, guint *decisions,
-                                      GError **error)
+gboolean pipeline_attack_model_decide(PipelineAttackModel *attacked, const float *points, const guint *rows, guint n,
+                                      guint *decisions, GError **error)
 {
-  if (!predict(attacked, points, NULL, n, error)) return FALSE;
+  if (!predict(attacked, points, rows, n, error)) return FALSE;
   for (guint i = 0; i < n; i++)
     decisions[i] = pipeline_model_decide(attacked->model, attacked->outputs + (gsize)i * attacked->n_classes);
   return TRUE;

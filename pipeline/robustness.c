@@ -88,7 +88,7 @@ static gboolean look_at_rows(Measurement *measurement, guint64 first, guint n, g
                                   error))
     return FALSE;
   for (gsize i = 0; i < n * width; i++) points[i] = (float)numbers[i];
-  if (!pipeline_attack_model_decide(measurement->attacked, points, n, decisions, error)) return FALSE;
+  if (!pipeline_attack_model_decide(measurement->attacked, points, NULL, n, decisions, error)) return FALSE;
   *n_chosen = 0;
   for (guint i = 0; i < n; i++) {
     result->right[first + i] = decisions[i] == result->labels[first + i];
@@ -103,7 +103,7 @@ static gboolean judge(Measurement *measurement, const guint64 *chosen, guint n, 
   PipelineRobustness *result = measurement->result;
   gsize width = result->features->len;
   guint decisions[PIPELINE_ATTACK_ROWS];
-  if (!pipeline_attack_model_decide(measurement->attacked, points, n, decisions, error)) return FALSE;
+  if (!pipeline_attack_model_decide(measurement->attacked, points, NULL, n, decisions, error)) return FALSE;
   for (guint i = 0; i < n; i++) {
     guint64 row = chosen[i];
     const double *numbers = measurement->numbers + row * width;
