@@ -83,7 +83,7 @@ const Command command_harden = {
         "MODEL is NAME@ALIAS, NAME/VERSION or a file M.onnx of one float input whose operators have gradients. Every\n"
         "batch is moved against the model within the radius before the model learns from it: pgd by several gradient\n"
         "steps (the strongest), fast by one, free by replaying batches, trades adds beta times the divergence between\n"
-        "rows and moved rows to the loss. At the end of each epoch PGD of 10 steps attacks up to 512 validation rows;\n"
+        "rows and moved rows to the loss. At the end of each epoch PGD of 10 steps attacks 64 to 512 validation rows;\n"
         "the weights of the lowest loss there are delivered. When the accuracy there falls below half of its best\n"
         "(catastrophic overfitting, a danger of fast), the training ends and the warning says so.\n"
         "\n"
