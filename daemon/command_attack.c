@@ -281,7 +281,8 @@ const Command command_attack = {
         "\"rows_robust\",\n"
         "\"robust_accuracy\", \"robust_accuracy_low\", \"robust_accuracy_high\", \"median_distance\", "
         "\"queries_per_row\",\n"
-        "\"seconds\", \"rows_per_second\"}], \"worst\": [{\"epsilon\", \"rows_robust\", \"robust_accuracy\", …}]}: "
+        "\"seconds\", \"cpu_seconds\", \"rows_per_second\"}], \"worst\": [{\"epsilon\", \"rows_robust\", "
+        "\"robust_accuracy\", …}]}: "
         "intervals are\n"
         "Wilson's of 95 %; worst counts rows that no attack fooled. -o writes the attacked rows, moved, with\n"
         "\"attack.decision\", \"attack.fooled\", \"attack.distance\" and \"attack.queries\".",

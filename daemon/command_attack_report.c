@@ -36,6 +36,7 @@ static json_t *describe_one(const PipelineRobustness *robustness, const gchar *a
   json_object_set_new(object, "median_distance", real_or_null(pipeline_metric_quantile(distances, (guint)fooled, 0.5)));
   json_object_set_new(object, "queries_per_row", real_or_null((double)queries / (double)robustness->n_right));
   json_object_set_new(object, "seconds", json_real(robustness->seconds));
+  json_object_set_new(object, "cpu_seconds", json_real(robustness->cpu_seconds));
   json_object_set_new(object, "rows_per_second",
                       real_or_null((double)robustness->n_right / MAX(robustness->seconds, 1e-9)));
   return object;

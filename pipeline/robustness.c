@@ -2,6 +2,7 @@
 
 #include <math.h>
 #include <string.h>
+#include <time.h>
 
 #include "pipeline/trainer_rows.h"
 
@@ -117,6 +118,13 @@ static gboolean judge(Measurement *measurement, const guint64 *chosen, guint n, 
   return TRUE;
 }
 
+static double cpu_seconds(void)
+{
+  struct timespec now;
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
 static gboolean attack_rows(Measurement *measurement, const guint64 *chosen, guint n, GError **error)
 {
   PipelineRobustness *result = measurement->result;
@@ -130,11 +138,13 @@ static gboolean attack_rows(Measurement *measurement, const guint64 *chosen, gui
   if (!pipeline_attack_model_take(measurement->attacked, rows, 0, n, labels, numbers, error)) return FALSE;
   const PipelineAttackTarget target = pipeline_attack_model_get_target(measurement->attacked);
   gint64 started = g_get_monotonic_time();
+  double cpu_started = cpu_seconds();
   g_autoptr(PipelineAttackBounds) bounds = pipeline_attack_bounds_new(&measurement->ball.ball, numbers, n);
   if (!pipeline_attack_run(&measurement->options->attack, &target, &measurement->ball.ball, bounds,
                            &measurement->random, points, NULL, queries, error))
     return FALSE;
   result->seconds += (double)(g_get_monotonic_time() - started) / 1e6;
+  result->cpu_seconds += cpu_seconds() - cpu_started;
   for (guint i = 0; i < n; i++) result->queries[chosen[i]] = queries[i];
   return judge(measurement, chosen, n, points, error);
 }

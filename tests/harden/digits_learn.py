@@ -13,8 +13,8 @@ import digits
 from kedge import Kedge
 
 kedge, seeds = Kedge(sys.argv[1], sys.argv[2]), int(sys.argv[3])
-METHODS = {"none": ["--epochs", 40], "pgd": ["--epochs", 40], "fast": ["--epochs", 40],
-           "free": ["--epochs", 25, "--replays", 4], "trades": ["--epochs", 40]}
+METHODS = {"none": ["--epochs", 40], "pgd": ["--epochs", 40], "fast": ["--epochs", 28, "--learning-rate", 0.005],
+           "free": ["--epochs", 11, "--replays", 4], "trades": ["--epochs", 40]}
 BALL = ["--unit", "absolute", "--range", "0,1"]
 clean, robust, peer, cost = ({m: [] for m in METHODS} for _ in range(4))
 for seed in range(1, seeds + 1):
