@@ -41,7 +41,8 @@ mean = {m: statistics.mean(robust[m]) for m in METHODS}
 kedge.check(mean["pgd"] >= 0.80, f"pgd: robust accuracy {mean['pgd']:.4f} is at least .80")
 kedge.check(statistics.mean(clean["pgd"]) >= 0.96, f"pgd: clean accuracy {statistics.mean(clean['pgd']):.4f} is at least .96")
 for method in ("fast", "free"):
-    kedge.check(mean[method] >= mean["pgd"] - 0.03, f"{method}: robust accuracy {mean[method]:.4f} within 3 points of pgd")
+    points = 3 if seeds >= 3 else 6  # the standard error of one seed is 1.6 points
+    kedge.check(mean[method] >= mean["pgd"] - points / 100, f"{method}: robust accuracy {mean[method]:.4f} within {points} points of pgd")
     share = statistics.mean(cost[method]) / statistics.mean(cost["pgd"])
     if seeds >= 3:  # of a single run, on a busy machine, it says little
         kedge.check(share <= 0.4, f"{method}: {share:.2f} of pgd's CPU time, at most .4")
