@@ -5,6 +5,7 @@
 
 #include "pipeline/graph_pass.h"
 #include "pipeline/graph_plan.h"
+#include "pipeline/calibration.h"
 #include "pipeline/model_internal.h"
 
 /* Where the number of a feature enters the graph. */
@@ -85,7 +86,11 @@ static void make_pass(PipelineAttackModel *attacked)
   g_autoptr(GPtrArray) wanted = g_ptr_array_new();
   g_autoptr(GError) error = NULL;
   const OnnxValue *output = g_ptr_array_index(model->graph->outputs, model->output.index);
-  const gchar *loss, *heads[] = {pipeline_graph_find_head(model->graph, output->name, &loss), NULL};
+  /* What a calibration leaves in order: its own steps are flat in places, where no gradient would say where to go. */
+  g_autofree gchar *raw = g_strconcat(PIPELINE_CALIBRATION_RAW, output->name, NULL);
+  attacked->checked = onnx_graph_find_producer(model->graph, raw) >= 0; /* its threshold decides otherwise, and may */
+  const gchar *value = attacked->checked ? raw : output->name;
+  const gchar *loss, *heads[] = {pipeline_graph_find_head(model->graph, value, &loss), NULL};
   attacked->wanted = g_new(guint, model->inputs->len + 1);
   for (guint i = 0; i < model->inputs->len; i++) {
     attacked->wanted[i] = is_float(attacked, i) ? wanted->len : G_MAXUINT;

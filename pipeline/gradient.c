@@ -148,6 +148,11 @@ static const PipelineGradientKernel *choose_kernel(const PipelineGradientCall *c
   return kernel != NULL && (kernel->supports == NULL || kernel->supports(call)) ? kernel : NULL;
 }
 
+gboolean pipeline_gradient_has_kernel(const PipelineGradientCall *call, const PipelineGradientBackend *backend)
+{
+  return choose_kernel(call, backend) != NULL;
+}
+
 gboolean pipeline_gradient_takes_layouts(const PipelineGradientCall *call, const PipelineGradientBackend *backend)
 {
   const PipelineGradientKernel *kernel = choose_kernel(call, backend);

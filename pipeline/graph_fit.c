@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "pipeline/graph_fit_internal.h"
+#include "pipeline/rehearsal.h"
 
 void pipeline_graph_fit_options_init(PipelineGraphFitOptions *options)
 {
@@ -14,6 +15,7 @@ void pipeline_graph_fit_options_init(PipelineGraphFitOptions *options)
                                        .schedule = pipeline_schedule_find("cosine", NULL),
                                        .average_decay = 0.999,
                                        .average_start = 0.75,
+                                       .rehearsal_share = 0.5,
                                        .seed = 1};
   pipeline_optimiser_options_init(&options->optimiser_options);
   pipeline_schedule_options_init(&options->schedule_options);
@@ -50,7 +52,12 @@ static void state_init(PipelineGraphFit *fit)
                                        .robust_loss = NAN,
                                        .robust_metric = NAN,
                                        .best_robust_metric = NAN,
-                                       .best_attacked_metric = NAN};
+                                       .best_attacked_metric = NAN,
+                                       .old_loss = NAN,
+                                       .old_metric = NAN,
+                                       .best_old_metric = NAN,
+                                       .least_loss = INFINITY,
+                                       .least_old_loss = INFINITY};
   pipeline_random_seed(&fit->state.random, fit->options.seed);
   fit->state.epoch_random = fit->state.random;
 }
@@ -72,12 +79,19 @@ static gboolean make_pass(PipelineGraphFit *fit, const PipelineGradientBackend *
   return pipeline_graph_fit_copy_statistics(fit, fit->state.statistics, TRUE, error);
 }
 
-/* The i-th of training, validation and test rows together. */
-static guint64 row_at(const PipelineGraphData *data, guint64 i)
+/* Every class of these rows is one of `width`. */
+static gboolean check_classes(const PipelineGraphData *data, const PipelineGraphHead *head, guint width,
+                              const guint64 *rows, guint64 n_rows, GError **error)
 {
-  if (i < data->n_train) return data->train[i];
-  i -= data->n_train;
-  return i < data->n_validation ? data->validation[i] : data->test[i - data->n_validation];
+  for (guint64 i = 0; i < n_rows; i++) {
+    float target = data->targets[rows[i] * data->n_targets + head->first_target];
+    if (target >= 0 && target < (float)width && target == floorf(target)) continue;
+    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_DATA,
+                "row %" G_GUINT64_FORMAT " has class %g, and output '%s' has %u", rows[i], (double)target, head->value,
+                width);
+    return FALSE;
+  }
+  return TRUE;
 }
 
 /* The heads have the width that their losses and the targets need, and every class exists. */
@@ -96,18 +110,30 @@ static gboolean check_heads(PipelineGraphFit *fit, GError **error)
                   "output '%s' is %s for one row, and there are %u targets", head->value, shape, fit->data->n_targets);
       return FALSE;
     }
-    for (guint64 i = 0; head->loss->is_class && i < fit->data->n_train + fit->data->n_validation + fit->data->n_test;
-         i++) {
-      guint64 row = row_at(fit->data, i);
-      float target = fit->data->targets[row * fit->data->n_targets + head->first_target];
-      if (target >= 0 && target < (float)width && target == floorf(target)) continue;
-      g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_DATA,
-                  "row %" G_GUINT64_FORMAT " has class %g, and output '%s' has %u", row, (double)target, head->value,
-                  width);
-      return FALSE;
-    }
+    const PipelineGraphData *d = fit->data;
+    const struct {
+      const guint64 *rows;
+      guint64 n;
+    } parts[] = {{d->train, d->n_train},
+                 {d->validation, d->n_validation},
+                 {d->test, d->n_test},
+                 {d->old, d->n_old},
+                 {d->old_validation, d->n_old_validation}};
+    for (guint p = 0; head->loss->is_class && p < G_N_ELEMENTS(parts); p++)
+      if (!check_classes(d, head, width, parts[p].rows, parts[p].n, error)) return FALSE;
   }
   return TRUE;
+}
+
+static PipelineRehearsal epoch_of(const PipelineGraphFit *fit)
+{
+  const PipelineGraphData *data = fit->data;
+  return (PipelineRehearsal){.fresh = data->train,
+                             .old = data->old,
+                             .n_fresh = data->n_train,
+                             .n_old = data->n_old,
+                             .batch_size = fit->options.batch_size,
+                             .share = fit->options.rehearsal_share};
 }
 
 PipelineGraphFit *pipeline_graph_fit_new(const OnnxGraph *graph, const PipelineGraphPlan *plan,
@@ -131,7 +157,13 @@ PipelineGraphFit *pipeline_graph_fit_new(const OnnxGraph *graph, const PipelineG
   gsize rows =
       MAX((gsize)options->batch_size * pipeline_harden_batch_factor(&options->harden), PIPELINE_FIT_EVALUATION_ROWS);
   state_init(fit);
-  fit->order = g_new(guint64, data->n_train);
+  const PipelineRehearsal epoch = epoch_of(fit);
+  guint64 all = fit->n_order = pipeline_rehearsal_count(&epoch);
+  fit->order = g_new(guint64, all);
+  if (options->row_visits > 0) { /* all of them are used */
+    fit->options.epochs = (guint)MIN(options->epochs, (options->row_visits + all - 1) / all);
+    fit->n_order = MIN(all, options->row_visits / fit->options.epochs);
+  }
   fit->partner = g_new(guint64, rows);
   fit->x = g_new(float, rows * fit->row_width);
   fit->targets = g_new(float, rows * data->n_targets);
@@ -206,9 +238,19 @@ gboolean pipeline_graph_fit_copy_statistics(PipelineGraphFit *fit, float *values
 
 /* --- one batch ---------------------------------------------------------------------------------------------------- */
 
+guint pipeline_graph_fit_epochs(const PipelineGraphFit *fit)
+{
+  return fit->options.epochs;
+}
+
+guint64 pipeline_graph_fit_epoch_rows(const PipelineGraphFit *fit)
+{
+  return fit->n_order;
+}
+
 double pipeline_graph_fit_learning_rate(const PipelineGraphFit *fit)
 {
-  guint64 batches = (fit->data->n_train + fit->options.batch_size - 1) / fit->options.batch_size;
+  guint64 batches = (fit->n_order + fit->options.batch_size - 1) / fit->options.batch_size;
   return fit->options.learning_rate *
          pipeline_schedule_factor(fit->options.schedule, &fit->options.schedule_options, fit->state.steps,
                                   batches * fit->options.epochs * pipeline_harden_count_steps(&fit->options.harden),
@@ -281,7 +323,7 @@ static gboolean update(PipelineGraphFit *fit, GError **error)
                                         .g = fit->gradients + p->offset,
                                         .n = p->n,
                                         .decays = p->decays,
-                                        .rate = rate,
+                                        .rate = rate * p->rate,
                                         .step = state->steps};
     fit->options.optimiser->step(&fit->options.optimiser_options, &step);
   }
@@ -340,8 +382,8 @@ static void begin_epoch(PipelineGraphFit *fit)
   PipelineGraphFitState *state = &fit->state;
   PipelineRandom random = state->position == 0 ? state->random : state->epoch_random;
   if (state->position == 0) state->epoch_random = state->random;
-  memcpy(fit->order, fit->data->train, fit->data->n_train * sizeof(guint64));
-  pipeline_random_shuffle(&random, fit->order, fit->data->n_train);
+  const PipelineRehearsal epoch = epoch_of(fit);
+  pipeline_rehearsal_order(&epoch, &random, fit->order);
   if (state->position == 0) state->random = random;
 }
 
@@ -361,7 +403,7 @@ gboolean pipeline_graph_fit_step(PipelineGraphFit *fit, gboolean *epoch_done, GE
 {
   PipelineGraphFitState *state = &fit->state;
   if (state->position == 0) begin_epoch(fit);
-  guint n = (guint)MIN(fit->options.batch_size, fit->data->n_train - state->position);
+  guint n = (guint)MIN(fit->options.batch_size, fit->n_order - state->position);
   double norm = NAN;
   g_autoptr(GError) failure = NULL;
   double loss = train_batch(fit, fit->order + state->position, n, &norm, &failure);
@@ -373,7 +415,7 @@ gboolean pipeline_graph_fit_step(PipelineGraphFit *fit, gboolean *epoch_done, GE
   state->position += n;
   state->epoch_loss += loss * (double)n;
   state->epoch_norm += norm * (double)n;
-  *epoch_done = state->position >= fit->data->n_train;
+  *epoch_done = state->position >= fit->n_order;
   return !*epoch_done || pipeline_graph_fit_end_epoch(fit, error);
 }
 

@@ -75,7 +75,8 @@ static gboolean validate(PipelineGraphFit *fit, GError **error)
   return measure(fit, data->validation, data->n_validation, &state->validation_loss, &state->validation_metric,
                  error) &&
          measure(fit, data->test, data->n_test, &state->test_loss, &state->test_metric, error) &&
-         (fit->harden == NULL || measure_robust(fit, error));
+         (fit->harden == NULL || measure_robust(fit, error)) &&
+         measure(fit, data->old_validation, data->n_old_validation, &state->old_loss, &state->old_metric, error);
 }
 
 gboolean pipeline_graph_fit_measure(PipelineGraphFit *fit, const guint64 *rows, guint64 n, double *loss, double *metric,
@@ -234,16 +235,23 @@ static void follow_plateau(PipelineGraphFit *fit, double loss)
 static void remember_best(PipelineGraphFit *fit)
 {
   PipelineGraphFitState *state = &fit->state;
-  double loss = fit->harden != NULL ? state->robust_loss : state->validation_loss;
   if (fit->data->n_validation == 0) return;
+  gboolean both = fit->data->n_old_validation > 0;
+  double loss = fit->harden != NULL ? state->robust_loss : state->validation_loss;
+  if (both) loss = (loss + state->old_loss) / 2;
+  if (state->validation_loss < state->least_loss || (both && state->old_loss < state->least_old_loss))
+    state->improved_epoch = state->epoch;
+  state->least_loss = MIN(state->least_loss, state->validation_loss);
+  if (both) state->least_old_loss = MIN(state->least_old_loss, state->old_loss);
   if (loss < state->best_loss) {
     state->best_loss = loss;
     state->best_metric = state->validation_metric;
     state->best_attacked_metric = state->robust_metric;
+    state->best_old_metric = state->old_metric;
     state->best_epoch = state->epoch;
     memcpy(state->best, state->parameters, state->n_parameters * sizeof(float));
     memcpy(state->best_statistics, state->statistics, state->n_statistics * sizeof(float));
-  } else if (fit->options.patience > 0 && state->epoch - state->best_epoch >= fit->options.patience) {
+  } else if (fit->options.patience > 0 && state->epoch - state->improved_epoch >= fit->options.patience) {
     state->finished = TRUE;
   }
 }
@@ -251,7 +259,7 @@ static void remember_best(PipelineGraphFit *fit)
 gboolean pipeline_graph_fit_end_epoch(PipelineGraphFit *fit, GError **error)
 {
   PipelineGraphFitState *state = &fit->state;
-  double n = (double)fit->data->n_train;
+  double n = (double)fit->n_order;
   state->train_loss = state->epoch_loss / n;
   state->gradient_norm = state->epoch_norm / n;
   if (isnan(state->first_loss)) {

@@ -17,7 +17,8 @@ struct _PipelineGraphFit {
   PipelineGraphFitState state;
   PipelineGraphPass *pass;
   gsize row_width;
-  guint64 *order, *partner;                     /* [n_train], [batch] */
+  guint64 n_order;                              /* rows of an epoch */
+  guint64 *order, *partner;                     /* of an epoch before it is cut to n_order; [batch] */
   float *x, *targets, *mixed_targets, *weights; /* of one batch */
   float *gradients;                             /* [n_parameters] */
   GPtrArray *head_gradients;                    /* of GArray* of float, by head */
