@@ -90,8 +90,9 @@ static json_t *describe_result(const TrainArguments *arguments, const PipelineTr
     json_object_set_new(report, "test_loss", real_or_null(result->test_loss));
     json_object_set_new(report, "test_metric", real_or_null(result->test_metric));
   }
-  if (arguments->harden.method) {
-    json_object_set_new(report, "adversarial", json_string(arguments->harden.method));
+  if (arguments->adversarial_epsilon > 0) {
+    json_object_set_new(report, "adversarial",
+                        json_string(arguments->harden.method ? arguments->harden.method : "pgd"));
     json_object_set_new(report, "adversarial_epsilon", json_real(arguments->adversarial_epsilon));
     json_object_set_new(report, "robust_metric", real_or_null(result->robust_metric));
   }
@@ -132,9 +133,9 @@ void command_train_print(json_t *report)
     printf("%s test rows: accuracy (or -rmse) %s\n", test, reached);
   }
   command_train_tree_print(report);
-  if (json_object_get(report, "robust_metric")) {
+  if (json_is_real(json_object_get(report, "robust_metric"))) {
     g_autofree gchar *robust = command_text_real(json_object_get(report, "robust_metric"), 4);
-    printf("under PGD of epsilon %g, on up to 512 validation rows: accuracy (or -rmse) %s\n",
+    printf("under PGD of epsilon %g, on 64 to 512 validation rows: accuracy (or -rmse) %s\n",
            json_real_value(json_object_get(report, "adversarial_epsilon")), robust);
   }
   if (json_object_get(report, "rows_rehearsed")) {
