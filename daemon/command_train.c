@@ -28,7 +28,8 @@ static void arguments_clear(TrainArguments *arguments)
 {
   gchar *texts[] = {arguments->data,       arguments->label,     arguments->from,    arguments->architecture,
                     arguments->backend,    arguments->sensitive, arguments->exclude, arguments->positive,
-                    arguments->checkpoint, arguments->output,    arguments->reweigh};
+                    arguments->checkpoint, arguments->output,    arguments->reweigh, arguments->split,
+                    arguments->transform};
   for (guint i = 0; i < G_N_ELEMENTS(texts); i++) g_free(texts[i]);
   command_train_graph_clear(&arguments->graph);
 }
@@ -40,6 +41,11 @@ static const gchar *check_arguments(const TrainArguments *arguments, int argc)
   if (arguments->from && arguments->architecture) return "--from and --arch exclude each other";
   if (arguments->reweigh && command_train_graph_is_asked(arguments))
     return "--reweigh works with dense models without the options of a graph (see --help)";
+  if ((arguments->split || arguments->transform) && command_train_graph_is_asked(arguments))
+    return "--split and --transform work with dense models without the options of a graph (see --help)";
+  if (arguments->split && arguments->shuffle) return "--split shuffle says what --shuffle says; give one of them";
+  if (arguments->from && arguments->transform)
+    return "--transform is for new models: a model of --from keeps its preprocessing";
   if (arguments->epochs < 0 || arguments->batch_size < 0 || arguments->patience < 0 || arguments->adversarial_steps < 0)
     return "--epochs, --batch-size, --patience and --adversarial-steps cannot be negative";
   return NULL;
@@ -168,6 +174,31 @@ static gboolean write_model(const gchar *path, const PipelineTrainResult *result
   return g_file_set_contents(path, bytes, (gssize)length, error);
 }
 
+/* What the options name: a split and a plan, both owned. */
+typedef struct {
+  PipelineSplit split;
+  PipelinePlan *plan;
+} Prepared;
+
+static void prepared_clear(Prepared *prepared)
+{
+  pipeline_split_clear(&prepared->split);
+  g_clear_pointer(&prepared->plan, pipeline_plan_free);
+}
+
+static gboolean read_prepared(const TrainArguments *arguments, Prepared *prepared, PipelineTrainOptions *options,
+                              GError **error)
+{
+  if (arguments->split && !pipeline_split_parse(arguments->split, &prepared->split, error)) return FALSE;
+  if (arguments->split) {
+    options->split = &prepared->split;
+    options->test_fraction = arguments->graph.test;
+  }
+  if (arguments->transform && !(prepared->plan = command_read_plan(arguments->transform, error))) return FALSE;
+  options->plan = prepared->plan;
+  return TRUE;
+}
+
 static gboolean run_training(const CommandCommon *common, const TrainArguments *arguments, Shown *shown,
                              PipelineTrainResult *result, GError **error)
 {
@@ -181,12 +212,15 @@ static gboolean run_training(const CommandCommon *common, const TrainArguments *
                                                               arguments->exclude, arguments->positive, error)))
     return FALSE;
   PipelineTrainOptions options;
+  Prepared prepared = {0};
   fill_options(arguments, start.onnx, &options);
   g_auto(GStrv) reweigh = command_split_names(arguments->reweigh);
   if (arguments->reweigh) options.reweigh = (const gchar *const *)reweigh;
   g_autoptr(GError) cause = NULL;
-  gboolean done = pipeline_train(table, start.schema, &options, show_progress, shown, result, &cause);
+  gboolean done = read_prepared(arguments, &prepared, &options, &cause) &&
+                  pipeline_train(table, start.schema, &options, show_progress, shown, result, &cause);
   command_model_clear(&start);
+  prepared_clear(&prepared);
   if (done) return TRUE;
   if (arguments->from && g_error_matches(cause, PIPELINE_ERROR, PIPELINE_ERROR_MODEL))
     g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_MODEL,
@@ -237,6 +271,12 @@ static int run_train(int argc, char **argv)
       {"weight-decay", 0, 0, G_OPTION_ARG_DOUBLE, &a.weight_decay,
        "decoupled, times the learning rate (default 0.5; on a graph 0.01)", "W"},
       {"validation", 0, 0, G_OPTION_ARG_DOUBLE, &a.validation, "share of the rows, the last ones (default 0.1)", "F"},
+      {"split", 0, 0, G_OPTION_ARG_STRING, &a.split,
+       "how rows are divided into training, validation and --test rows: time, shuffle, stratified or grouped:COLUMN "
+       "(no group on two sides)",
+       "HOW"},
+      {"transform", 0, 0, G_OPTION_ARG_STRING, &a.transform,
+       "preprocessing of columns, or a file PLAN.json (kedge prepare --help)", "age=robust,city=target"},
       {"shuffle", 0, 0, G_OPTION_ARG_NONE, &a.shuffle, "validate on random rows instead of the last ones", NULL},
       {"seed", 0, 0, G_OPTION_ARG_INT64, &a.seed, "of the first weights and the order of rows (default 1)", "S"},
       {"backend", 0, 0, G_OPTION_ARG_STRING, &a.backend, "onednn or reference (default: the best)", "B"},

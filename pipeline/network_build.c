@@ -16,6 +16,7 @@
 typedef struct {
   const DriftTable *table;
   const DriftSchema *schema;
+  const PipelinePrepared *prepared; /* NULL: the default preprocessing */
   const guint64 *rows;
   guint64 n_rows;
   OnnxGraph *graph;
@@ -160,6 +161,16 @@ static void add_category(Builder *builder, const gchar *name, guint number, GPtr
   g_ptr_array_add(parts, flat);
 }
 
+gboolean pipeline_network_check_feature_name(const gchar *name, GError **error)
+{
+  if (!g_str_equal(name, "label") && !g_str_equal(name, "probabilities") && !g_str_equal(name, "value") &&
+      !g_str_has_prefix(name, "kedge."))
+    return TRUE;
+  g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_UNSUPPORTED,
+              "a feature cannot be named \"%s\": the ONNX graph uses that name for an output; rename the column", name);
+  return FALSE;
+}
+
 static gboolean check_feature(const Builder *builder, const DriftFeature *feature, GError **error)
 {
   const DriftColumn *column = drift_table_get_column(builder->table, feature->name);
@@ -170,14 +181,31 @@ static gboolean check_feature(const Builder *builder, const DriftFeature *featur
                                                 : "categorical in the data and numeric in the schema");
     return FALSE;
   }
-  if (g_str_equal(feature->name, "label") || g_str_equal(feature->name, "probabilities") ||
-      g_str_equal(feature->name, "value") || g_str_has_prefix(feature->name, "kedge.")) {
-    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_UNSUPPORTED,
-                "a feature cannot be named \"%s\": the ONNX graph uses that name for an output; rename the column",
-                feature->name);
-    return FALSE;
+  return pipeline_network_check_feature_name(feature->name, error);
+}
+
+static gboolean check_width(const Builder *builder, GError **error)
+{
+  if (builder->constant->len <= MAX_WIDTH) return TRUE;
+  g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_UNSUPPORTED,
+              "%u columns after one-hot encoding; at most %u are supported", builder->constant->len, MAX_WIDTH);
+  return FALSE;
+}
+
+/* Inputs and transformations that were fitted. */
+static gboolean add_prepared(Builder *builder, const gchar **features, GError **error)
+{
+  const PipelinePrepared *prepared = builder->prepared;
+  for (guint i = 0; i < drift_schema_n_features(builder->schema); i++) {
+    const DriftFeature *feature = drift_schema_get_feature(builder->schema, i);
+    if (feature->input && !pipeline_network_check_feature_name(feature->name, error)) return FALSE;
   }
-  return TRUE;
+  pipeline_prepared_emit(prepared, builder->graph);
+  g_autofree gchar *plan = pipeline_prepared_format_plan(prepared);
+  onnx_graph_set_metadata(builder->graph, PIPELINE_PLAN_KEY, plan);
+  g_array_append_vals(builder->constant, prepared->constant, prepared->names->len);
+  *features = PIPELINE_PREPARED_FEATURES;
+  return check_width(builder, error);
 }
 
 /* Adds inputs and preprocessing; *features is the name of the feature matrix. */
@@ -202,10 +230,7 @@ static gboolean add_prefix(Builder *builder, const gchar **features, GError **er
     onnx_node_set_int(add_node(builder->graph, "", "Concat", parts, "kedge.features"), "axis", 1);
   else
     *features = numeric->len > 0 ? "kedge.scaled" : "kedge.one_hot_0";
-  if (builder->constant->len <= MAX_WIDTH) return TRUE;
-  g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_UNSUPPORTED,
-              "%u columns after one-hot encoding; at most %u are supported", builder->constant->len, MAX_WIDTH);
-  return FALSE;
+  return check_width(builder, error);
 }
 
 /* --- layers ------------------------------------------------------------------------------------------------------- */
@@ -349,7 +374,8 @@ static GBytes *build(Builder *builder, const GArray *widths, const float *target
   const gchar *features = NULL;
   onnx_graph_set_opset(builder->graph, "", 17);
   onnx_graph_set_opset(builder->graph, ML, 3);
-  if (!add_prefix(builder, &features, error) || !check_size(widths, builder->constant->len, n_outputs, error))
+  if (!(builder->prepared ? add_prepared(builder, &features, error) : add_prefix(builder, &features, error)) ||
+      !check_size(widths, builder->constant->len, n_outputs, error))
     return NULL;
   add_layers(builder, widths, n_outputs, features, "kedge.logits");
   if (regression)
@@ -364,16 +390,31 @@ static GBytes *build(Builder *builder, const GArray *widths, const float *target
   return bytes;
 }
 
-GBytes *pipeline_network_build(const gchar *architecture, const DriftTable *table, const DriftSchema *schema,
-                               const guint64 *rows, guint64 n_rows, const float *targets, guint64 seed, GError **error)
+static GBytes *build_seeded(Builder *builder, const gchar *architecture, const float *targets, guint64 seed,
+                            GError **error)
 {
-  g_return_val_if_fail(n_rows > 0, NULL);
   g_autoptr(GArray) widths = parse_architecture(architecture, error);
   if (!widths) return NULL;
   g_autoptr(OnnxGraph) graph = onnx_graph_new("kedge");
   g_autoptr(GArray) constant = g_array_new(FALSE, FALSE, sizeof(gboolean));
-  Builder builder = {
-      .table = table, .schema = schema, .rows = rows, .n_rows = n_rows, .graph = graph, .constant = constant};
-  pipeline_random_seed(&builder.random, seed);
-  return build(&builder, widths, targets, error);
+  builder->graph = graph, builder->constant = constant;
+  pipeline_random_seed(&builder->random, seed);
+  return build(builder, widths, targets, error);
+}
+
+GBytes *pipeline_network_build(const gchar *architecture, const DriftTable *table, const DriftSchema *schema,
+                               const guint64 *rows, guint64 n_rows, const float *targets, guint64 seed, GError **error)
+{
+  g_return_val_if_fail(n_rows > 0, NULL);
+  Builder builder = {.table = table, .schema = schema, .rows = rows, .n_rows = n_rows};
+  return build_seeded(&builder, architecture, targets, seed, error);
+}
+
+GBytes *pipeline_network_build_prepared(const gchar *architecture, const PipelinePrepared *prepared,
+                                        const guint64 *rows, guint64 n_rows, const float *targets, guint64 seed,
+                                        GError **error)
+{
+  g_return_val_if_fail(n_rows > 0, NULL);
+  Builder builder = {.schema = prepared->schema, .prepared = prepared, .rows = rows, .n_rows = n_rows};
+  return build_seeded(&builder, architecture, targets, seed, error);
 }

@@ -17,15 +17,15 @@ struct _PipelineFeatureReader {
 };
 
 /* The part of the graph that makes the features; everything behind them is cut off. */
-static OnnxGraph *cut_prefix(const PipelineNetworkGraph *network)
+static OnnxGraph *cut_prefix(const OnnxGraph *whole, const gchar *features, guint n_inputs)
 {
-  OnnxGraph *graph = onnx_graph_copy(network->graph);
+  OnnxGraph *graph = onnx_graph_copy(whole);
   g_ptr_array_set_size(graph->outputs, 0);
-  g_autofree gchar *shape = g_strdup_printf("N,%u", network->network->n_inputs);
-  const gchar *output = network->features;
+  g_autofree gchar *shape = g_strdup_printf("N,%u", n_inputs);
+  const gchar *output = features;
   if (onnx_graph_find_producer(graph, output) < 0) { /* the input itself: an output must have a producer */
     output = "kedge.prefix";
-    onnx_graph_add_node_strv(graph, "", "Identity", (const gchar *const[]){network->features, NULL},
+    onnx_graph_add_node_strv(graph, "", "Identity", (const gchar *const[]){features, NULL},
                              (const gchar *const[]){output, NULL});
   }
   onnx_graph_add_output(graph, output, ONNX_TYPE_FLOAT, shape);
@@ -36,13 +36,20 @@ static OnnxGraph *cut_prefix(const PipelineNetworkGraph *network)
 PipelineFeatureReader *pipeline_feature_reader_new(const PipelineNetworkGraph *network, const DriftSchema *schema,
                                                    GError **error)
 {
+  return pipeline_feature_reader_new_from_graph(network->graph, network->features, network->network->n_inputs, schema,
+                                                error);
+}
+
+PipelineFeatureReader *pipeline_feature_reader_new_from_graph(const OnnxGraph *graph, const gchar *features,
+                                                              guint n_inputs, const DriftSchema *schema, GError **error)
+{
   g_autoptr(PipelineFeatureReader) reader = g_new0(PipelineFeatureReader, 1);
   PipelineModel *prefix = reader->prefix = g_new0(PipelineModel, 1);
-  reader->n_inputs = network->network->n_inputs;
+  reader->n_inputs = n_inputs;
   reader->values = g_new0(DriftValue, (gsize)CHUNK_ROWS * drift_schema_n_features(schema) + 1);
   prefix->schema = drift_schema_copy(schema);
   prefix->texts = g_string_chunk_new(256);
-  prefix->graph = cut_prefix(network);
+  prefix->graph = cut_prefix(graph, features, n_inputs);
   prefix->executor = pipeline_executor_new(prefix->graph, &pipeline_backend_reference, error);
   if (!prefix->executor) return NULL;
   prefix->inputs = pipeline_model_inputs_bind(prefix->graph, schema, &prefix->fixed_batch, error);

@@ -11,6 +11,10 @@ typedef struct _PipelineFeatureReader PipelineFeatureReader;
 /* Copies what it needs of graph and schema. Rows enter as in pipeline/model.h. */
 PipelineFeatureReader *pipeline_feature_reader_new(const PipelineNetworkGraph *graph, const DriftSchema *schema,
                                                    GError **error);
+/* The same for a graph that is no network: `features` is a value [N, n_inputs] of it. */
+PipelineFeatureReader *pipeline_feature_reader_new_from_graph(const OnnxGraph *graph, const gchar *features,
+                                                              guint n_inputs, const DriftSchema *schema,
+                                                              GError **error);
 void pipeline_feature_reader_free(PipelineFeatureReader *reader);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(PipelineFeatureReader, pipeline_feature_reader_free)
 

@@ -14,6 +14,7 @@
 
 #define MAX_EPOCHS 100000u
 #define MAX_BATCH 65536u
+#define TEST_BATCH 1024u
 
 void pipeline_train_options_init(PipelineTrainOptions *options)
 {
@@ -79,6 +80,7 @@ typedef struct {
   PipelineFitOptions fit_options;
   PipelineTrainerRows *rows;
   PipelineNetworkGraph *graph;
+  PipelinePrepared *prepared; /* or NULL */
   float *x;
   float *weights; /* or NULL */
   PipelineReweighing reweighing;
@@ -95,18 +97,39 @@ static void training_clear(Training *training)
   pipeline_fit_free(training->fit);
   pipeline_attack_space_free(training->space);
   pipeline_network_graph_free(training->graph);
+  pipeline_prepared_free(training->prepared);
   pipeline_trainer_rows_free(training->rows);
   g_free(training->x);
   g_free(training->weights);
   g_free(training->fingerprint);
 }
 
+/* A new network behind the transformations of the plan. */
+static GBytes *build_prepared(Training *training, GError **error)
+{
+  const PipelineTrainOptions *options = training->options;
+  const PipelineTrainerRows *rows = training->rows;
+  g_autoptr(PipelinePlan) plan = pipeline_plan_copy(options->plan);
+  const PipelinePrepareData data = {.table = training->table,
+                                    .schema = training->schema,
+                                    .rows = rows->rows,
+                                    .n_rows = rows->n_train,
+                                    .targets = rows->targets,
+                                    .seed = options->seed};
+  if (!pipeline_plan_complete(plan, training->schema, error)) return NULL;
+  training->prepared = pipeline_plan_fit(plan, &data, error);
+  if (!training->prepared) return NULL;
+  return pipeline_network_build_prepared(options->architecture, training->prepared, rows->rows, rows->n_train,
+                                         rows->targets, options->seed, error);
+}
+
 static gboolean prepare_graph(Training *training, GError **error)
 {
   const PipelineTrainOptions *options = training->options;
   PipelineTrainerRows *rows = training->rows;
-  g_autoptr(GBytes) onnx = options->from
-                               ? g_bytes_ref(options->from)
+  g_autoptr(GBytes) onnx = options->from ? g_bytes_ref(options->from)
+                           : options->plan
+                               ? build_prepared(training, error)
                                : pipeline_network_build(options->architecture, training->table, training->schema,
                                                         rows->rows, rows->n_train, rows->targets, options->seed, error);
   if (onnx) training->graph = pipeline_network_graph_read(onnx, training->schema, error);
@@ -164,6 +187,7 @@ static gboolean prepare_data(Training *training, GError **error)
   if (!reader) return FALSE;
   training->x = pipeline_feature_reader_read(reader, training->table, error);
   if (!training->x || !prepare_weights(training, error)) return FALSE;
+  if (training->prepared) pipeline_prepared_overwrite(training->prepared, training->rows->rows, training->x);
   if (training->options->adversarial_epsilon > 0) {
     training->space = pipeline_feature_reader_find_space(reader, training->table, error);
     if (!training->space) return FALSE;
@@ -186,8 +210,13 @@ static gboolean prepare(Training *training, GError **error)
   const PipelineTrainOptions *options = training->options;
   training->rows = pipeline_trainer_rows_new(training->table, training->schema, error);
   if (!training->rows) return FALSE;
-  pipeline_trainer_rows_split(training->rows, options->validation_fraction, PIPELINE_MIN_VALIDATION,
-                              options->shuffle_split, options->seed);
+  if (!options->split)
+    pipeline_trainer_rows_split(training->rows, options->validation_fraction, PIPELINE_MIN_VALIDATION,
+                                options->shuffle_split, options->seed);
+  else if (!pipeline_split_rows(options->split, training->table, training->schema, training->rows,
+                                options->validation_fraction, options->test_fraction, PIPELINE_MIN_VALIDATION,
+                                options->seed, error))
+    return FALSE;
   if (!prepare_graph(training, error) || !prepare_data(training, error)) return FALSE;
   training->fit_options = (PipelineFitOptions){.patience = options->patience,
                                                .learning_rate = options->learning_rate,
@@ -306,6 +335,39 @@ static gboolean run_epochs(Training *training, PipelineTrainProgressFunc progres
   return TRUE;
 }
 
+/* What the result is worth on the test rows. */
+static gboolean measure_test(const Training *training, PipelineTrainResult *result, GError **error)
+{
+  const PipelineTrainerRows *rows = training->rows;
+  PipelineNetwork *network = training->graph->network;
+  guint n = (guint)MIN(rows->n_test, TEST_BATCH);
+  if (n == 0) return TRUE;
+  memcpy(network->parameters, pipeline_fit_get_result(training->fit), network->n_parameters * sizeof(float));
+  g_autoptr(PipelinePass) pass = pipeline_pass_new(network, &pipeline_network_backend_reference, n, error);
+  if (!pass) return FALSE;
+  g_autofree float *x = g_new(float, (gsize)n * network->n_inputs), *targets = g_new(float, n);
+  double loss = 0, metric = 0;
+  const guint64 *test = rows->rows + rows->n_train + rows->n_validation;
+  for (guint64 start = 0; start < rows->n_test; start += n) {
+    guint count = (guint)MIN(n, rows->n_test - start);
+    for (guint i = 0; i < count; i++) {
+      memcpy(x + (gsize)i * network->n_inputs, training->x + test[start + i] * network->n_inputs,
+             network->n_inputs * sizeof(float));
+      targets[i] = rows->targets[test[start + i]];
+    }
+    const float *outputs = pipeline_pass_forward(pass, x, count, error);
+    if (!outputs) return FALSE;
+    double part = pipeline_loss_metric(&network->loss, outputs, targets, NULL, count);
+    loss += count * pipeline_loss_evaluate(&network->loss, outputs, targets, NULL, count, NULL);
+    metric += count * (network->loss.kind == PIPELINE_LOSS_SQUARED ? part * part : part);
+  }
+  result->n_test = rows->n_test;
+  result->test_loss = loss / (double)rows->n_test;
+  metric /= (double)rows->n_test;
+  result->test_metric = network->loss.kind == PIPELINE_LOSS_SQUARED ? -sqrt(metric) : metric;
+  return TRUE;
+}
+
 static gboolean deliver(const Training *training, PipelineTrainResult *result, GError **error)
 {
   const PipelineFitState *state = pipeline_fit_get_state(training->fit);
@@ -325,7 +387,9 @@ static gboolean deliver(const Training *training, PipelineTrainResult *result, G
                                   .reweighing = training->reweighing,
                                   .test_loss = NAN,
                                   .test_metric = NAN};
-  return TRUE;
+  if (measure_test(training, result, error)) return TRUE;
+  pipeline_train_result_clear(result);
+  return FALSE;
 }
 
 gboolean pipeline_train(const DriftTable *table, const DriftSchema *schema, const PipelineTrainOptions *options,

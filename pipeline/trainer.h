@@ -5,6 +5,8 @@
 #include "drift/table.h"
 #include "pipeline/error.h"
 #include "pipeline/reweigh.h"
+#include "pipeline/split.h"
+#include "pipeline/transform.h"
 
 G_BEGIN_DECLS
 
@@ -19,6 +21,10 @@ typedef struct {
    * rows the weights of the best epoch on them are the result, else the last ones. */
   double validation_fraction;
   gboolean shuffle_split;
+  /* Instead of both: how rows are divided, and the share of them that only measures (test_metric); NULL: see above. */
+  const PipelineSplit *split;
+  double test_fraction;
+  const PipelinePlan *plan; /* transformations of a new model (pipeline/transform.h); NULL: the default ones */
   guint64 seed;
   const double *row_weights; /* [n_rows] or NULL */
   /* NULL, or NULL-terminated columns: row weights are multiplied by those that make label and group independent over
@@ -54,7 +60,7 @@ typedef struct {
   double train_loss, validation_loss, validation_metric; /* accuracy, or -rmse */
   double seconds, samples_per_second;
   PipelineReweighing reweighing; /* n_groups 0: none */
-  /* Of training on a graph; else 0, NaN, NULL. */
+  /* Of training on a graph or with a split; else 0, NaN, NULL. */
   guint64 n_test;
   double test_loss, test_metric;
   gchar *warning; /* what the user should know about the result, or NULL */
