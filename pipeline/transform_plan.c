@@ -236,7 +236,7 @@ static gboolean check_chain(PipelineChain *chain, const DriftSchema *schema, GEr
     if (!(features[i] = find_input(schema, chain->columns[i], error))) return FALSE;
   if (features[1] && features[0]->kind != features[1]->kind)
     return invalid(error, "\"%s\": a number and a text cannot be joined; bin or encode them apart", text);
-  add_imputation(chain);
+  if (features[0]->kind == DRIFT_NUMERIC) add_imputation(chain);
   OnnxType type = features[0]->kind == DRIFT_NUMERIC ? ONNX_TYPE_FLOAT : ONNX_TYPE_STRING;
   for (guint i = 0; i < chain->steps->len; i++) {
     const PipelineTransformation *row = g_array_index(chain->steps, PipelineStep, i).transformation;
