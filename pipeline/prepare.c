@@ -82,6 +82,7 @@ static gboolean compute(PipelinePreparation *preparation, const DriftSchema *sch
   }
   g_autoptr(PipelineFeatureReader) reader =
       pipeline_feature_reader_new_from_graph(graph, PIPELINE_PREPARED_FEATURES, prepared->names->len, schema, error);
+  if (reader) pipeline_feature_reader_set_names(reader, prepared->names);
   if (reader) preparation->matrix = pipeline_feature_reader_read(reader, preparation->table, error);
   if (!preparation->matrix) return FALSE;
   pipeline_prepared_overwrite(prepared, preparation->rows->rows, preparation->matrix);

@@ -185,6 +185,7 @@ static gboolean prepare_data(Training *training, GError **error)
 {
   g_autoptr(PipelineFeatureReader) reader = pipeline_feature_reader_new(training->graph, training->schema, error);
   if (!reader) return FALSE;
+  if (training->prepared) pipeline_feature_reader_set_names(reader, training->prepared->names);
   training->x = pipeline_feature_reader_read(reader, training->table, error);
   if (!training->x || !prepare_weights(training, error)) return FALSE;
   if (training->prepared) pipeline_prepared_overwrite(training->prepared, training->rows->rows, training->x);

@@ -27,3 +27,9 @@ check-train-mnist: $(BUILD)/kedge ## a network for images after one epoch on MNI
 	 tests/train/mnist_test $(BUILD)/kedge $(MNIST) $(BUILD)/train 1 1 0.96
 learn-mnist: $(BUILD)/kedge ## a network for images on MNIST, three seeds: at least 98.5 %
 	tests/train/mnist_test $(BUILD)/kedge $(MNIST) $(BUILD)/train 3 10 0.985
+
+# Transformations of columns: the graphs in ONNX Runtime, parameters as NumPy's and scikit-learn's.
+SUITES += check-train-prepare
+.PHONY: check-train-prepare
+check-train-prepare: $(ONNX_PYTHON) $(BUILD)/kedge ## kedge prepare's graphs in ONNX Runtime
+	PYTHONDONTWRITEBYTECODE=1 $(ONNX_PYTHON) tests/train/prepare.py $(BUILD)/kedge $(BUILD)/train/prepare
