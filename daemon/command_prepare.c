@@ -12,8 +12,10 @@ extern const Command command_prepare;
 typedef struct {
   gchar *data, *label, *output, *model, *plan_output, *transform, *split, *clean, *exclude, *positive;
   double validation, test, hampel_limit;
-  gint window;
+  gint window, trials;
   gint64 seed;
+  double budget;
+  gboolean search;
 } Arguments;
 
 static void arguments_clear(Arguments *a)
@@ -32,6 +34,8 @@ static const gchar *check_arguments(const Arguments *a, int argc)
   if (!(a->validation >= 0 && a->test >= 0 && a->validation + a->test < 1))
     return "--validation and --test are shares whose sum is below 1";
   if (a->window < 1 || a->window > 100) return "--window is 1 to 100 rows";
+  if (a->search && a->transform) return "--search finds the plan that --transform would give";
+  if (a->trials < 1 || !(a->budget >= 0)) return "--trials is at least 1, --budget not negative";
   if (!(a->hampel_limit > 0)) return "--hampel-limit is above 0";
   return NULL;
 }
@@ -100,7 +104,14 @@ static json_t *describe(const Arguments *a, const Asked *asked, const PipelinePr
   return report;
 }
 
-static json_t *prepare(const Arguments *a, GError **error)
+/* user_data: CommandProgress. */
+static void show_search(const PipelinePlanSearchProgress *progress, gpointer user_data)
+{
+  g_autofree gchar *text = g_strdup_printf("trial %u/%u  loss %.4f", progress->trial, progress->trials, progress->loss);
+  command_progress_update(user_data, (double)progress->trial / progress->trials, text);
+}
+
+static json_t *prepare(const CommandCommon *common, const Arguments *a, GError **error)
 {
   Asked asked = {0};
   json_t *report = NULL;
@@ -117,7 +128,16 @@ static json_t *prepare(const Arguments *a, GError **error)
     options.validation = a->validation;
     options.test = a->test;
     options.seed = (guint64)a->seed;
+    PipelinePlanSearchOptions search;
+    pipeline_plan_search_options_init(&search);
+    search.trials = (guint)a->trials;
+    search.seconds = a->budget;
+    CommandProgress *bar = a->search ? command_progress_new(common, "searching") : NULL;
+    options.search = a->search ? &search : NULL;
+    options.progress = show_search;
+    options.user_data = bar;
     g_autoptr(PipelinePreparation) preparation = pipeline_prepare(table, asked.schema, &options, error);
+    if (bar) command_progress_finish(bar, preparation ? "done" : "failed");
     if (preparation && write_outputs(a, &asked, preparation, error)) report = describe(a, &asked, preparation);
   }
   asked_clear(&asked);
@@ -128,12 +148,15 @@ static int run_prepare(int argc, char **argv)
 {
   PipelinePrepareOptions defaults;
   PipelineCleanOptions clean;
+  PipelinePlanSearchOptions search;
+  pipeline_plan_search_options_init(&search);
   pipeline_prepare_options_init(&defaults);
   pipeline_clean_options_init(&clean);
   Arguments a = {.validation = defaults.validation,
                  .test = defaults.test,
                  .seed = (gint64)defaults.seed,
                  .window = (gint)clean.window,
+                 .trials = (gint)search.trials,
                  .hampel_limit = clean.hampel_limit};
   const GOptionEntry entries[] = {
       {"data", 0, 0, G_OPTION_ARG_FILENAME, &a.data, "CSV with a header (\"-\": standard input), .jsonl or .npy",
@@ -149,6 +172,10 @@ static int run_prepare(int argc, char **argv)
       {"window", 0, 0, G_OPTION_ARG_INT, &a.window, "of hampel and median: rows on each side (default 3)", "N"},
       {"hampel-limit", 0, 0, G_OPTION_ARG_DOUBLE, &a.hampel_limit,
        "scaled median absolute deviations from the median that are too far (default 3)", "D"},
+      {"search", 0, 0, G_OPTION_ARG_NONE, &a.search, "find a plan: what lowers the loss on rows held out", NULL},
+      {"trials", 0, 0, G_OPTION_ARG_INT, &a.trials, "of the search: plans tried at most (default 60)", "N"},
+      {"budget", 0, 0, G_OPTION_ARG_DOUBLE, &a.budget, "of the search: seconds after which no trial begins; 0: any",
+       "S"},
       {"exclude", 0, 0, G_OPTION_ARG_STRING, &a.exclude, "columns that are left out", "C,D"},
       {"positive", 0, 0, G_OPTION_ARG_STRING, &a.positive, "the positive class (default: the last one)", "CLASS"},
       {"seed", 0, 0, G_OPTION_ARG_INT64, &a.seed, "of splits, folds and models (default 1)", "S"},
@@ -164,7 +191,7 @@ static int run_prepare(int argc, char **argv)
       status = command_usage(&common, "%s", usage);
     } else {
       g_autoptr(GError) error = NULL;
-      json_t *report = prepare(&a, &error);
+      json_t *report = prepare(&common, &a, &error);
       status = command_report(&common, report, error, command_prepare_print);
     }
   }

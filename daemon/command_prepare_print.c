@@ -122,6 +122,21 @@ static const struct {
                  {"labels", print_labels},
                  {"leaks", print_leaks}};
 
+static void print_search(json_t *search)
+{
+  gsize i;
+  json_t *chosen;
+  printf("search: %" JSON_INTEGER_FORMAT " trials on %" JSON_INTEGER_FORMAT " training rows in %" JSON_INTEGER_FORMAT
+         " folds, ended by %s; loss %.4f, before %.4f\n",
+         whole(search, "trials"), whole(search, "rows"), whole(search, "folds"),
+         json_string_value(json_object_get(search, "stopped")), json_real_value(json_object_get(search, "loss")),
+         json_real_value(json_object_get(search, "loss_before")));
+  json_array_foreach (json_object_get(search, "chosen"), i, chosen)
+    printf("  %s: saves %.4f (standard error %.4f over folds)\n", json_string_value(json_object_get(chosen, "chain")),
+           json_real_value(json_object_get(chosen, "saved")),
+           json_real_value(json_object_get(chosen, "standard_error")));
+}
+
 void command_prepare_print(json_t *report)
 {
   static const gchar *const outputs[] = {"output", "model", "plan"};
@@ -131,6 +146,7 @@ void command_prepare_print(json_t *report)
     json_t *part = json_object_get(cleaning, cleanings[i].key);
     if (part) cleanings[i].print(part);
   }
+  if (json_object_get(report, "search")) print_search(json_object_get(report, "search"));
   print_columns(report);
   for (guint i = 0; i < G_N_ELEMENTS(outputs); i++) {
     const gchar *path = json_string_value(json_object_get(report, outputs[i]));

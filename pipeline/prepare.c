@@ -26,6 +26,7 @@ void pipeline_preparation_free(PipelinePreparation *preparation)
   g_clear_pointer(&preparation->onnx, g_bytes_unref);
   g_free(preparation->matrix);
   json_decref(preparation->cleaning);
+  json_decref(preparation->search);
   g_free(preparation);
 }
 
@@ -40,6 +41,18 @@ static gboolean divide(PipelinePreparation *preparation, const DriftSchema *sche
   return done;
 }
 
+/* The plan that is asked for, given or searched for; new. */
+static PipelinePlan *find_plan(PipelinePreparation *preparation, const DriftSchema *schema,
+                               const PipelinePrepareOptions *options, GError **error)
+{
+  if (!options->search) return options->plan ? pipeline_plan_copy(options->plan) : pipeline_plan_new();
+  PipelinePlanSearchOptions search = *options->search;
+  search.split = options->split;
+  search.seed = options->seed;
+  return pipeline_plan_search(preparation->table, schema, preparation->rows->rows, preparation->rows->n_train, &search,
+                              options->progress, options->user_data, &preparation->search, error);
+}
+
 static gboolean fit(PipelinePreparation *preparation, const DriftSchema *schema, const PipelinePrepareOptions *options,
                     GError **error)
 {
@@ -49,8 +62,8 @@ static gboolean fit(PipelinePreparation *preparation, const DriftSchema *schema,
                                     .n_rows = preparation->rows->n_train,
                                     .targets = preparation->rows->targets,
                                     .seed = options->seed};
-  g_autoptr(PipelinePlan) plan = options->plan ? pipeline_plan_copy(options->plan) : pipeline_plan_new();
-  if (!pipeline_plan_complete(plan, schema, error)) return FALSE;
+  g_autoptr(PipelinePlan) plan = find_plan(preparation, schema, options, error);
+  if (!plan || !pipeline_plan_complete(plan, schema, error)) return FALSE;
   preparation->prepared = pipeline_plan_fit(plan, &data, error);
   return preparation->prepared != NULL;
 }
@@ -240,5 +253,6 @@ json_t *pipeline_preparation_report(const PipelinePreparation *preparation)
   }
   json_object_set_new(report, "columns", columns);
   if (preparation->cleaning) json_object_set(report, "cleaning", preparation->cleaning);
+  if (preparation->search) json_object_set(report, "search", preparation->search);
   return report;
 }

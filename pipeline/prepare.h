@@ -10,16 +10,20 @@
 #include <jansson.h>
 
 #include "pipeline/clean.h"
+#include "pipeline/prepare_search.h"
 #include "pipeline/split.h"
 #include "pipeline/transform.h"
 
 G_BEGIN_DECLS
 
 typedef struct {
-  const PipelineSplit *split;        /* NULL: by time */
-  double validation, test;           /* shares */
-  const PipelinePlan *plan;          /* NULL: the default one */
-  const PipelineCleanOptions *clean; /* NULL: nothing is cleaned */
+  const PipelineSplit *split;              /* NULL: by time */
+  double validation, test;                 /* shares */
+  const PipelinePlan *plan;                /* NULL: the default one */
+  const PipelineCleanOptions *clean;       /* NULL: nothing is cleaned */
+  const PipelinePlanSearchOptions *search; /* instead of a plan; NULL: none. Its split and seed are those above */
+  PipelinePlanSearchFunc progress;         /* of the search; or NULL */
+  gpointer user_data;
   guint64 seed;
 } PipelinePrepareOptions;
 void pipeline_prepare_options_init(PipelinePrepareOptions *options);
@@ -33,7 +37,7 @@ typedef struct {
   GBytes *onnx;  /* the preprocessing alone: inputs as pipeline/model.h has them, output "prepared" [N, columns] */
   float *matrix; /* [table->n_rows][columns]; rows that are dropped or without label are not meant */
   guint64 n_read;
-  json_t *cleaning; /* report of pipeline_clean, or NULL */
+  json_t *cleaning, *search; /* reports of pipeline_clean and pipeline_plan_search, or NULL */
 } PipelinePreparation;
 
 /* DATA and INVALID name row and column. Takes `table` whether it succeeds or not. */
