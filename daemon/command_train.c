@@ -90,6 +90,7 @@ static json_t *describe_result(const TrainArguments *arguments, const PipelineTr
   }
   json_object_set_new(report, "seconds", real_or_null(result->seconds));
   json_object_set_new(report, "samples_per_second", real_or_null(result->samples_per_second));
+  if (result->plan) json_object_set_new(report, "plan", json_loads(result->plan, 0, NULL));
   if (arguments->reweigh)
     json_object_set_new(report, "reweighing",
                         json_pack("{s:s, s:i, s:I, s:f, s:f}", "attributes", arguments->reweigh, "groups",
@@ -116,6 +117,9 @@ static void print_result(json_t *report)
     g_autofree gchar *reached = command_text_real(json_object_get(report, "test_metric"), 4);
     printf("%s test rows: accuracy (or -rmse) %s\n", test, reached);
   }
+  const json_t *chains = json_object_get(json_object_get(report, "plan"), "transform");
+  if (chains)
+    printf("%zu chains of transformations are part of the model (kedge prepare --help)\n", json_array_size(chains));
   json_int_t skipped = json_integer_value(json_object_get(report, "rows_skipped"));
   const json_t *reweighing = json_object_get(report, "reweighing");
   if (reweighing)
@@ -194,7 +198,10 @@ static gboolean read_prepared(const TrainArguments *arguments, Prepared *prepare
     options->split = &prepared->split;
     options->test_fraction = arguments->graph.test;
   }
-  if (arguments->transform && !(prepared->plan = command_read_plan(arguments->transform, error))) return FALSE;
+  options->search_plan = g_strcmp0(arguments->transform, "search") == 0;
+  if (arguments->transform && !options->search_plan &&
+      !(prepared->plan = command_read_plan(arguments->transform, error)))
+    return FALSE;
   options->plan = prepared->plan;
   return TRUE;
 }
@@ -276,7 +283,8 @@ static int run_train(int argc, char **argv)
        "(no group on two sides)",
        "HOW"},
       {"transform", 0, 0, G_OPTION_ARG_STRING, &a.transform,
-       "preprocessing of columns, or a file PLAN.json (kedge prepare --help)", "age=robust,city=target"},
+       "preprocessing of columns, a file PLAN.json (kedge prepare --help), or \"search\" for what lowers the loss",
+       "age=robust,city=target"},
       {"shuffle", 0, 0, G_OPTION_ARG_NONE, &a.shuffle, "validate on random rows instead of the last ones", NULL},
       {"seed", 0, 0, G_OPTION_ARG_INT64, &a.seed, "of the first weights and the order of rows (default 1)", "S"},
       {"backend", 0, 0, G_OPTION_ARG_STRING, &a.backend, "onednn or reference (default: the best)", "B"},
@@ -331,6 +339,7 @@ const Command command_train = {
         "--reweigh\n"
         "\"reweighing\" {\"attributes\", \"groups\", \"rows_without_group\", \"smallest_weight\", "
         "\"largest_weight\"},\n"
+        "with --transform (unless the search finds nothing) \"plan\" as kedge prepare --plan writes it,\n"
         "with --test also \"rows_test\", \"test_loss\", \"test_metric\", and \"warning\" where there is one.\n"
         "\n"
         "--log writes a JSON object a line: {\"event\": \"epoch\", \"epoch\", \"loss\", \"validation_loss\",\n"

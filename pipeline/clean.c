@@ -50,7 +50,7 @@ static gboolean set_step(const CleanStep *step, const gchar *columns, PipelineCl
 
 gboolean pipeline_clean_options_parse(const gchar *text, PipelineCleanOptions *options, GError **error)
 {
-  g_auto(GStrv) parts = g_strsplit(text, ",", -1);
+  g_auto(GStrv) parts = g_strsplit(*text ? text : ",", ",", -1); /* an empty text is an empty part */
   for (guint i = 0; parts[i]; i++) {
     gchar *colon = strchr(parts[i], ':');
     gboolean known = FALSE;

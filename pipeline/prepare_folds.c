@@ -43,6 +43,7 @@ gboolean pipeline_predict_folds(const DriftTable *table, const DriftSchema *sche
   guint width = schema->task == DRIFT_TASK_REGRESSION ? 1 : schema->classes->len;
   inner.checkpoint = NULL;
   inner.split = NULL;
+  inner.search_plan = FALSE;
   inner.validation_fraction = 0;
   for (guint64 i = 0; i < table->n_rows * width; i++) outputs[i] = NAN;
   for (guint f = 0; f < k; f++) {

@@ -7,7 +7,9 @@
 
 #define LEAST_ROWS 200u
 #define LEAST_GAIN 1e-3      /* of the loss */
+#define STANDARD_ERRORS 2.0  /* over folds; on a drifting stream one of them let through what one stretch liked */
 #define LEAST_DEVIATIONS 3.0 /* of the loss saved a row; the number of candidates is in the tens */
+#define REPEATS 3u
 #define SMALLEST_P 1e-7
 
 void pipeline_plan_search_options_init(PipelinePlanSearchOptions *options)
@@ -62,11 +64,10 @@ static const struct {
     {DRIFT_NUMERIC, always, {"mean+yeo-johnson+standard", NULL}},
     {DRIFT_NUMERIC, always, {"mean+winsorise:0.01+standard", NULL}},
     {DRIFT_NUMERIC, always, {"bins:8", "mean+standard"}},
-    {DRIFT_NUMERIC, always, {"drop", NULL}},
+    {DRIFT_NUMERIC, always, {"bins:24", "mean+standard"}},
     {DRIFT_CATEGORICAL, has_many, {"target+standard", NULL}},
     {DRIFT_CATEGORICAL, has_many, {"unseen:20+one-hot", NULL}},
     {DRIFT_CATEGORICAL, has_many, {"target+standard", "unseen:20+one-hot"}},
-    {DRIFT_CATEGORICAL, always, {"drop", NULL}},
 };
 
 static const struct {
@@ -106,8 +107,9 @@ static double mean_loss(const Search *search, const double *losses, gint fold)
   return sum / n;
 }
 
-/* The loss of every row on which a model of the other folds was asked. A plan that cannot be trained is a bad one. */
-static gboolean score(const Search *search, const PipelinePlan *plan, double *losses, GError **error)
+/* Adds a share of the loss of every row on which a model of the other folds was asked. */
+static gboolean add_losses(const Search *search, const PipelinePlan *plan, guint64 seed, double share, double *losses,
+                           GError **error)
 {
   guint width = search->schema->task == DRIFT_TASK_REGRESSION ? 1 : search->schema->classes->len;
   g_autofree float *outputs = g_new(float, MAX(1, search->table->n_rows * width));
@@ -115,25 +117,34 @@ static gboolean score(const Search *search, const PipelinePlan *plan, double *lo
   pipeline_train_options_init(&options);
   options.architecture = search->options->architecture;
   options.epochs = search->options->epochs;
-  options.seed = search->options->seed;
+  options.seed = seed;
   options.plan = plan;
   if (!pipeline_predict_folds(search->table, search->schema, search->split, search->fold, search->options->folds,
                               &options, outputs, error))
     return FALSE;
   for (guint64 i = 0; i < search->table->n_rows; i++) {
-    double target = (double)search->rows->targets[i];
-    losses[i] = NAN;
-    if (isnan(target) || isnan(outputs[i * width])) continue;
-    double off = (double)outputs[i * width] - target;
-    losses[i] = search->schema->task == DRIFT_TASK_REGRESSION
-                    ? off * off / search->variance
-                    : -log(fmax(SMALLEST_P, (double)outputs[i * width + (guint)target]));
+    double target = (double)search->rows->targets[i], off = (double)outputs[i * width] - target, loss = NAN;
+    if (!isnan(target) && !isnan(outputs[i * width]))
+      loss = search->schema->task == DRIFT_TASK_REGRESSION
+                 ? off * off / search->variance
+                 : -log(fmax(SMALLEST_P, (double)outputs[i * width + (guint)target]));
+    losses[i] += share * loss;
   }
+  return TRUE;
+}
+
+/* Of several first weights: what one of them likes by chance is no gain. */
+static gboolean score(const Search *search, const PipelinePlan *plan, double *losses, GError **error)
+{
+  memset(losses, 0, search->table->n_rows * sizeof *losses);
+  for (guint r = 0; r < REPEATS; r++)
+    if (!add_losses(search, plan, search->options->seed + r, 1.0 / REPEATS, losses, error)) return FALSE;
   return TRUE;
 }
 
 typedef struct {
   double saved, standard_error, deviations; /* a row; over folds; saved over its standard error over rows */
+  gboolean everywhere;                      /* every fold saves */
   gboolean good;
 } Gain;
 
@@ -141,6 +152,7 @@ static Gain compare(const Search *search)
 {
   guint k = search->options->folds;
   double sum = 0, squares = 0, n = 0, fold_sum = 0, fold_squares = 0;
+  gboolean everywhere = TRUE;
   for (guint64 i = 0; i < search->table->n_rows; i++) {
     if (isnan(search->losses[i]) || isnan(search->tried[i])) continue;
     double difference = search->losses[i] - search->tried[i];
@@ -148,14 +160,16 @@ static Gain compare(const Search *search)
   }
   for (guint f = 0; f < k; f++) {
     double difference = mean_loss(search, search->losses, (gint)f) - mean_loss(search, search->tried, (gint)f);
+    everywhere = everywhere && difference > 0;
     fold_sum += difference / k, fold_squares += difference * difference / k;
   }
   double row_error = sqrt(fmax(0, squares / n - (sum / n) * (sum / n)) / n);
   Gain gain = {.saved = fold_sum,
                .standard_error = sqrt(fmax(0, fold_squares - fold_sum * fold_sum) / (k - 1)),
-               .deviations = row_error > 0 ? sum / n / row_error : 0};
-  gain.good = gain.saved - gain.standard_error > LEAST_GAIN * mean_loss(search, search->losses, -1) &&
-              gain.deviations >= LEAST_DEVIATIONS;
+               .deviations = row_error > 0 ? sum / n / row_error : 0,
+               .everywhere = everywhere};
+  gain.good = everywhere && gain.deviations >= LEAST_DEVIATIONS &&
+              gain.saved - STANDARD_ERRORS * gain.standard_error > LEAST_GAIN * mean_loss(search, search->losses, -1);
   return gain;
 }
 

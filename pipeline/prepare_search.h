@@ -11,7 +11,7 @@ G_BEGIN_DECLS
 
 typedef struct {
   const PipelineSplit *split; /* of the folds; NULL: by time */
-  guint folds, trials;        /* a trial: one plan, a model a fold */
+  guint folds, trials;        /* a trial: one plan, three models a fold */
   double seconds;             /* no trial begins later; 0: any. What it decided depends on the machine's speed */
   guint64 max_rows;           /* evenly spaced ones of the training rows */
   const gchar *architecture;  /* of the small model */
@@ -29,9 +29,9 @@ typedef void (*PipelinePlanSearchFunc)(const PipelinePlanSearchProgress *progres
 
 /* rows [n_rows] of the table: the training rows; nothing else is looked at. A candidate replaces a column's chains (or
  * adds a pair's) when
- *   the mean over folds of the loss that it saves is more than its standard error beyond a thousandth of the loss,
- *   and the loss saved a row is 3 of its own standard errors, over all rows of all folds.
- * *report: {"rows", "folds", "trials", "stopped": "done"|"trials"|"seconds", "loss_before", "loss", "chosen":
+ *   every fold saves loss, and the mean over folds is more than 2 of its standard errors beyond a thousandth of the
+ * loss, and the loss saved a row is 3 of its own standard errors, over all rows of all folds. *report: {"rows",
+ * "folds", "trials", "stopped": "done"|"trials"|"seconds", "loss_before", "loss", "chosen":
  * [{"chain", "saved", "standard_error", "deviations"}], "tried": […]}; losses are mean log losses, or squared errors
  * over the variance of the label. The plan is complete; both are new. The same rows, options and trials give the same
  * plan. */

@@ -8,6 +8,7 @@
 #include "pipeline/network_build.h"
 #include "pipeline/network_features.h"
 #include "pipeline/network_graph.h"
+#include "pipeline/prepare_search.h"
 #include "pipeline/trainer_checkpoint.h"
 #include "pipeline/trainer_fit.h"
 #include "pipeline/trainer_rows.h"
@@ -31,6 +32,7 @@ void pipeline_train_options_init(PipelineTrainOptions *options)
 void pipeline_train_result_clear(PipelineTrainResult *result)
 {
   g_clear_pointer(&result->onnx, g_bytes_unref);
+  g_free(result->plan);
   g_free(result->warning);
   memset(result, 0, sizeof *result);
 }
@@ -104,12 +106,20 @@ static void training_clear(Training *training)
   g_free(training->fingerprint);
 }
 
+/* The default one. */
+static GBytes *build_default(const Training *training, GError **error)
+{
+  const PipelineTrainerRows *rows = training->rows;
+  return pipeline_network_build(training->options->architecture, training->table, training->schema, rows->rows,
+                                rows->n_train, rows->targets, training->options->seed, error);
+}
+
 /* A new network behind the transformations of the plan. */
-static GBytes *build_prepared(Training *training, GError **error)
+static GBytes *build_prepared(Training *training, const PipelinePlan *given, GError **error)
 {
   const PipelineTrainOptions *options = training->options;
   const PipelineTrainerRows *rows = training->rows;
-  g_autoptr(PipelinePlan) plan = pipeline_plan_copy(options->plan);
+  g_autoptr(PipelinePlan) plan = pipeline_plan_copy(given);
   const PipelinePrepareData data = {.table = training->table,
                                     .schema = training->schema,
                                     .rows = rows->rows,
@@ -123,15 +133,31 @@ static GBytes *build_prepared(Training *training, GError **error)
                                          rows->targets, options->seed, error);
 }
 
+/* A search that finds nothing leaves the default bit for bit. */
+static GBytes *build_searched(Training *training, GError **error)
+{
+  const PipelineTrainOptions *options = training->options;
+  PipelinePlanSearchOptions search;
+  json_t *report = NULL;
+  pipeline_plan_search_options_init(&search);
+  search.split = options->split;
+  search.seed = options->seed;
+  g_autoptr(PipelinePlan) plan = pipeline_plan_search(training->table, training->schema, training->rows->rows,
+                                                      training->rows->n_train, &search, NULL, NULL, &report, error);
+  gboolean found = json_array_size(json_object_get(report, "chosen")) > 0;
+  json_decref(report);
+  if (!plan) return NULL;
+  return found ? build_prepared(training, plan, error) : build_default(training, error);
+}
+
 static gboolean prepare_graph(Training *training, GError **error)
 {
   const PipelineTrainOptions *options = training->options;
   PipelineTrainerRows *rows = training->rows;
-  g_autoptr(GBytes) onnx = options->from ? g_bytes_ref(options->from)
-                           : options->plan
-                               ? build_prepared(training, error)
-                               : pipeline_network_build(options->architecture, training->table, training->schema,
-                                                        rows->rows, rows->n_train, rows->targets, options->seed, error);
+  g_autoptr(GBytes) onnx = options->from          ? g_bytes_ref(options->from)
+                           : options->search_plan ? build_searched(training, error)
+                           : options->plan        ? build_prepared(training, options->plan, error)
+                                                  : build_default(training, error);
   if (onnx) training->graph = pipeline_network_graph_read(onnx, training->schema, error);
   if (!training->graph) return FALSE;
   pipeline_network_graph_map_targets(training->graph, rows->targets, training->table->n_rows);
@@ -388,6 +414,7 @@ static gboolean deliver(const Training *training, PipelineTrainResult *result, G
                                   .reweighing = training->reweighing,
                                   .test_loss = NAN,
                                   .test_metric = NAN};
+  if (training->prepared) result->plan = pipeline_prepared_format_plan(training->prepared);
   if (measure_test(training, result, error)) return TRUE;
   pipeline_train_result_clear(result);
   return FALSE;

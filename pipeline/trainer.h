@@ -25,6 +25,7 @@ typedef struct {
   const PipelineSplit *split;
   double test_fraction;
   const PipelinePlan *plan; /* transformations of a new model (pipeline/transform.h); NULL: the default ones */
+  gboolean search_plan;     /* instead of plan: it is searched for (pipeline/prepare_search.h) on the training rows */
   guint64 seed;
   const double *row_weights; /* [n_rows] or NULL */
   /* NULL, or NULL-terminated columns: row weights are multiplied by those that make label and group independent over
@@ -63,6 +64,7 @@ typedef struct {
   /* Of training on a graph or with a split; else 0, NaN, NULL. */
   guint64 n_test;
   double test_loss, test_metric;
+  gchar *plan;    /* of transformations as JSON (pipeline_plan_format), where there is one; or NULL */
   gchar *warning; /* what the user should know about the result, or NULL */
 } PipelineTrainResult;
 void pipeline_train_result_clear(PipelineTrainResult *result);

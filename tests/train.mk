@@ -33,3 +33,11 @@ SUITES += check-train-prepare
 .PHONY: check-train-prepare
 check-train-prepare: $(ONNX_PYTHON) $(BUILD)/kedge ## kedge prepare's graphs in ONNX Runtime
 	PYTHONDONTWRITEBYTECODE=1 $(ONNX_PYTHON) tests/train/prepare.py $(BUILD)/kedge $(BUILD)/train/prepare
+
+# Searched transformations against the standard ones: three seeds of Elec2 and COMPAS.
+TABLES ?= ../shared/data
+SUITES += check-train-search
+.PHONY: check-train-search
+check-train-search: $(BUILD)/kedge ## searched transformations are as good as standard ones on Elec2 and COMPAS, better on one
+	@if [ ! -f $(TABLES)/elec.csv ] || [ ! -f $(TABLES)/compas.csv ]; then echo "SKIP: $(TABLES)/elec.csv or compas.csv is not there"; echo "0 passed, 0 failed"; exit 0; fi; \
+	 tests/train/search_test $(BUILD)/kedge $(TABLES) $(BUILD)/train/search 3
