@@ -9,13 +9,13 @@
 #define LEAST_GAIN 1e-3      /* of the loss */
 #define STANDARD_ERRORS 2.0  /* over folds; on a drifting stream one of them let through what one stretch liked */
 #define LEAST_DEVIATIONS 3.0 /* of the loss saved a row; the number of candidates is in the tens */
-#define REPEATS 3u
+#define REPEATS 4u
 #define SMALLEST_P 1e-7
 
 void pipeline_plan_search_options_init(PipelinePlanSearchOptions *options)
 {
   *options = (PipelinePlanSearchOptions){
-      .folds = 4, .trials = 60, .max_rows = 8000, .architecture = "mlp:32", .epochs = 10, .seed = 1};
+      .folds = 4, .trials = 60, .max_rows = 8000, .architecture = "mlp:32", .epochs = 8, .seed = 1};
 }
 
 /* --- candidates --------------------------------------------------------------------------------------------------- */
@@ -186,16 +186,20 @@ static gboolean may_go_on(Search *search)
   return search->stopped == NULL;
 }
 
-/* The best plan with the chains of a or of the pair a, b replaced by these. */
+/* The best plan with the chains of a or of the pair a, b replaced by these, in the same place: columns keep their
+ * order, and with it most of their first weights. */
 static PipelinePlan *replace(const PipelinePlan *plan, const gchar *a, const gchar *b, const gchar *const *chains)
 {
   PipelinePlan *copy = pipeline_plan_copy(plan);
+  guint place = copy->chains->len;
   for (guint i = copy->chains->len; i-- > 0;) {
     const PipelineChain *chain = g_ptr_array_index(copy->chains, i);
-    if (strcmp(chain->columns[0], a) == 0 && g_strcmp0(chain->columns[1], b) == 0)
-      g_ptr_array_remove_index(copy->chains, i);
+    if (strcmp(chain->columns[0], a) != 0 || g_strcmp0(chain->columns[1], b) != 0) continue;
+    g_ptr_array_remove_index(copy->chains, i);
+    place = i;
   }
-  for (guint i = 0; i < 2 && chains[i]; i++) g_ptr_array_add(copy->chains, pipeline_chain_new(a, b, chains[i], NULL));
+  for (guint i = 0; i < 2 && chains[i]; i++)
+    g_ptr_array_insert(copy->chains, (gint)(place + i), pipeline_chain_new(a, b, chains[i], NULL));
   return copy;
 }
 
@@ -203,8 +207,8 @@ static json_t *describe(const gchar *a, const gchar *b, const gchar *const *chai
 {
   g_autofree gchar *text = g_strdup_printf("%s%s%s=%s%s%s", a, b ? "*" : "", b ? b : "", chains[0],
                                            chains[1] ? " and " : "", chains[1] ? chains[1] : "");
-  return json_pack("{s:s, s:f, s:f, s:f}", "chain", text, "saved", gain->saved, "standard_error", gain->standard_error,
-                   "deviations", gain->deviations);
+  return json_pack("{s:s, s:b, s:f, s:f, s:f}", "chain", text, "every_fold_saves", gain->everywhere, "saved",
+                   gain->saved, "standard_error", gain->standard_error, "deviations", gain->deviations);
 }
 
 typedef struct {

@@ -11,7 +11,7 @@ G_BEGIN_DECLS
 
 typedef struct {
   const PipelineSplit *split; /* of the folds; NULL: by time */
-  guint folds, trials;        /* a trial: one plan, three models a fold */
+  guint folds, trials;        /* a trial: one plan, four models a fold */
   double seconds;             /* no trial begins later; 0: any. What it decided depends on the machine's speed */
   guint64 max_rows;           /* evenly spaced ones of the training rows */
   const gchar *architecture;  /* of the small model */
@@ -32,9 +32,9 @@ typedef void (*PipelinePlanSearchFunc)(const PipelinePlanSearchProgress *progres
  *   every fold saves loss, and the mean over folds is more than 2 of its standard errors beyond a thousandth of the
  * loss, and the loss saved a row is 3 of its own standard errors, over all rows of all folds. *report: {"rows",
  * "folds", "trials", "stopped": "done"|"trials"|"seconds", "loss_before", "loss", "chosen":
- * [{"chain", "saved", "standard_error", "deviations"}], "tried": […]}; losses are mean log losses, or squared errors
- * over the variance of the label. The plan is complete; both are new. The same rows, options and trials give the same
- * plan. */
+ * [{"chain", "every_fold_saves", "saved", "standard_error", "deviations"}], "tried": […]}; losses are mean log losses,
+ * or squared errors over the variance of the label. The plan is complete; both are new. The same rows, options and
+ * trials give the same plan. */
 PipelinePlan *pipeline_plan_search(const DriftTable *table, const DriftSchema *schema, const guint64 *rows,
                                    guint64 n_rows, const PipelinePlanSearchOptions *options,
                                    PipelinePlanSearchFunc progress, gpointer user_data, json_t **report,
