@@ -11,7 +11,7 @@ G_BEGIN_DECLS
 
 typedef struct {
   const PipelineSplit *split; /* of the folds; NULL: by time */
-  guint folds, trials;        /* a trial: one plan, four models a fold */
+  guint folds, trials;        /* a trial: one plan, two models a fold */
   double seconds;             /* no trial begins later; 0: any. What it decided depends on the machine's speed */
   guint64 max_rows;           /* evenly spaced ones of the training rows */
   const gchar *architecture;  /* of the small model */
@@ -30,7 +30,7 @@ typedef void (*PipelinePlanSearchFunc)(const PipelinePlanSearchProgress *progres
 /* rows [n_rows] of the table: the training rows; nothing else is looked at. A candidate replaces a column's chains (or
  * adds a pair's) when
  *   every fold saves loss, and the mean over folds is more than 2 of its standard errors beyond a thousandth of the
- * loss, and the loss saved a row is 3 of its own standard errors, over all rows of all folds. *report: {"rows",
+ * loss, and the loss saved a row is 2.5 of its own standard errors, over all rows of all folds. *report: {"rows",
  * "folds", "trials", "stopped": "done"|"trials"|"seconds", "loss_before", "loss", "chosen":
  * [{"chain", "every_fold_saves", "saved", "standard_error", "deviations"}], "tried": […]}; losses are mean log losses,
  * or squared errors over the variance of the label. The plan is complete; both are new. The same rows, options and

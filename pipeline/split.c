@@ -261,7 +261,7 @@ gboolean pipeline_split_folds(const PipelineSplit *split, const DriftTable *tabl
                 PIPELINE_SPLIT_MAX_PARTS - 1);
     return FALSE;
   }
-  for (guint i = 0; i < n; i++) shares[i] = 1.0 / n;
+  for (guint i = 0; i < n; i++) shares[i] = !split->kind->ordered ? 1.0 / n : i == 0 ? .5 : .5 / k;
   return pipeline_split_parts(split, table, schema, rows, shares, n, seed, fold, error);
 }
 

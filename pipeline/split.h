@@ -40,8 +40,8 @@ gboolean pipeline_split_parts(const PipelineSplit *split, const DriftTable *tabl
                               guint8 *part, GError **error);
 
 /* k-fold forms, k >= 2. fold [table->n_rows]: the part of each row for pipeline_split_use. By time there are k + 1
- * blocks: fold f is validated on block f + 1 and trained on the blocks before it; else fold f is validated on part f
- * and trained on all others. */
+ * blocks, half of the rows and k equal ones: fold f is validated on block f + 1 and trained on the blocks before it;
+ * else fold f is validated on part f and trained on all others. */
 gboolean pipeline_split_folds(const PipelineSplit *split, const DriftTable *table, const DriftSchema *schema,
                               const PipelineTrainerRows *rows, guint k, guint64 seed, guint8 *fold, GError **error);
 typedef enum { PIPELINE_USE_NONE, PIPELINE_USE_TRAIN, PIPELINE_USE_VALIDATE } PipelineSplitUse;
