@@ -18,6 +18,8 @@
   X(prepare)                                                                                                           \
   X(train)                                                                                                             \
   X(evaluate)                                                                                                          \
+  X(attack)                                                                                                            \
+  X(harden)                                                                                                            \
   X(drift_estimate)                                                                                                    \
   X(bias)                                                                                                              \
   X(predict)                                                                                                           \

@@ -13,13 +13,13 @@
 #include "drift/table.h"
 #include "onnx/graph.h"
 #include "pipeline/error.h"
+#include "pipeline/graph_prefix.h"
 #include "pipeline/transform.h"
 
 G_BEGIN_DECLS
 
 #define PIPELINE_SCHEMA_KEY "kedge.schema"
 #define PIPELINE_PLAN_KEY "kedge.transform" /* metadata: the plan of transformations, where it is not the default */
-#define PIPELINE_MAX_ONE_HOT 256 /* categories of a feature, the most frequent ones; the others are as unseen ones */
 
 /* architecture: "mlp:64,64" (widths of the hidden layers; "mlp:" is a linear model). rows [n_rows] of the table are the
  * training rows. targets [table->n_rows]: the value of each row's label (regression), else NULL. */
@@ -29,11 +29,12 @@ GBytes *pipeline_network_build(const gchar *architecture, const DriftTable *tabl
 GBytes *pipeline_network_build_prepared(const gchar *architecture, const PipelinePrepared *prepared,
                                         const guint64 *rows, guint64 n_rows, const float *targets, guint64 seed,
                                         GError **error);
-/* UNSUPPORTED: the graph uses that name for something else. */
-gboolean pipeline_network_check_feature_name(const gchar *name, GError **error);
 
-/* What follows the value "kedge.logits" of a new graph: probabilities and label of the schema's classes; or the value
- * in the label's units, by mean and standard deviation of the targets of those rows. Outputs are declared. */
+/* What follows the value "probabilities" of a new graph, which imports ai.onnx.ml: the label of the most probable
+ * class; declares both as outputs. */
+void pipeline_network_add_label(OnnxGraph *graph, const DriftSchema *schema);
+/* What follows the value "kedge.logits": probabilities and label of the schema's classes; or the value in the label's
+ * units, by mean and standard deviation of the targets of those rows. Outputs are declared. */
 void pipeline_network_add_classifier_head(OnnxGraph *graph, const DriftSchema *schema);
 void pipeline_network_add_regression_head(OnnxGraph *graph, const float *targets, const guint64 *rows, guint64 n_rows);
 

@@ -12,6 +12,7 @@
 /* A model that ends where the layers begin: rows enter it as they enter the whole one. */
 struct _PipelineFeatureReader {
   PipelineModel *prefix;
+  gboolean takes_missing; /* NaN is a feature like others */
   guint n_inputs;         /* width of the feature matrix */
   DriftValue *values;     /* [CHUNK_ROWS, features of the schema] */
   const GPtrArray *names; /* of gchar*: of the features, borrowed; or NULL */
@@ -34,19 +35,13 @@ static OnnxGraph *cut_prefix(const OnnxGraph *whole, const gchar *features, guin
   return graph;
 }
 
-PipelineFeatureReader *pipeline_feature_reader_new(const PipelineNetworkGraph *network, const DriftSchema *schema,
-                                                   GError **error)
-{
-  return pipeline_feature_reader_new_from_graph(network->graph, network->features, network->network->n_inputs, schema,
-                                                error);
-}
-
-PipelineFeatureReader *pipeline_feature_reader_new_from_graph(const OnnxGraph *graph, const gchar *features,
-                                                              guint n_inputs, const DriftSchema *schema, GError **error)
+PipelineFeatureReader *pipeline_feature_reader_new_at(const OnnxGraph *graph, const gchar *features, guint n_inputs,
+                                                      gboolean takes_missing, const DriftSchema *schema, GError **error)
 {
   g_autoptr(PipelineFeatureReader) reader = g_new0(PipelineFeatureReader, 1);
   PipelineModel *prefix = reader->prefix = g_new0(PipelineModel, 1);
   reader->n_inputs = n_inputs;
+  reader->takes_missing = takes_missing;
   reader->values = g_new0(DriftValue, (gsize)CHUNK_ROWS * drift_schema_n_features(schema) + 1);
   prefix->schema = drift_schema_copy(schema);
   prefix->texts = g_string_chunk_new(256);
@@ -55,6 +50,13 @@ PipelineFeatureReader *pipeline_feature_reader_new_from_graph(const OnnxGraph *g
   if (!prefix->executor) return NULL;
   prefix->inputs = pipeline_model_inputs_bind(prefix->graph, schema, &prefix->fixed_batch, error);
   return prefix->inputs ? g_steal_pointer(&reader) : NULL;
+}
+
+PipelineFeatureReader *pipeline_feature_reader_new(const PipelineNetworkGraph *network, const DriftSchema *schema,
+                                                   GError **error)
+{
+  return pipeline_feature_reader_new_at(network->graph, network->features, network->network->n_inputs, FALSE, schema,
+                                        error);
 }
 
 void pipeline_feature_reader_set_names(PipelineFeatureReader *reader, const GPtrArray *names)
@@ -76,7 +78,7 @@ static gboolean check_finite(const PipelineFeatureReader *reader, const float *m
 {
   guint width = reader->n_inputs;
   for (gsize i = 0; i < n_rows * width; i++) {
-    if (isfinite(matrix[i])) continue;
+    if (isfinite(matrix[i]) || (reader->takes_missing && isnan(matrix[i]))) continue;
     g_autofree gchar *name = reader->names ? g_strdup_printf(", %s", (gchar *)reader->names->pdata[i % width]) : NULL;
     g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_DATA,
                 "row %" G_GSIZE_FORMAT ": the model's preprocessing makes %g of it (feature column %" G_GSIZE_FORMAT
@@ -114,8 +116,8 @@ static gboolean read_chunk(PipelineFeatureReader *reader, const DriftTable *tabl
   if (output->type != ONNX_TYPE_FLOAT || output->n != (gsize)padded * reader->n_inputs) {
     g_autofree gchar *shape = pipeline_tensor_describe(output);
     g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_MODEL,
-                "the model's preprocessing gives %s for %u rows where its first dense layer takes float32[%u,%u]",
-                shape, padded, padded, reader->n_inputs);
+                "the model's preprocessing gives %s for %u rows where what it feeds takes float32[%u,%u]", shape,
+                padded, padded, reader->n_inputs);
     return FALSE;
   }
   memcpy(matrix + start * reader->n_inputs, output->data, (gsize)n * reader->n_inputs * sizeof(float));

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "drift/table.h"
-#include "pipeline/attack.h"
+#include "pipeline/attack_network.h"
 #include "pipeline/network_graph.h"
 
 G_BEGIN_DECLS
@@ -11,10 +11,10 @@ typedef struct _PipelineFeatureReader PipelineFeatureReader;
 /* Copies what it needs of graph and schema. Rows enter as in pipeline/model.h. */
 PipelineFeatureReader *pipeline_feature_reader_new(const PipelineNetworkGraph *graph, const DriftSchema *schema,
                                                    GError **error);
-/* The same for a graph that is no network: `features` is a value [N, n_inputs] of it. */
-PipelineFeatureReader *pipeline_feature_reader_new_from_graph(const OnnxGraph *graph, const gchar *features,
-                                                              guint n_inputs, const DriftSchema *schema,
-                                                              GError **error);
+/* The same for any value [N, n_inputs] of float32 in a graph. takes_missing: NaN is a feature like others. */
+PipelineFeatureReader *pipeline_feature_reader_new_at(const OnnxGraph *graph, const gchar *features, guint n_inputs,
+                                                      gboolean takes_missing, const DriftSchema *schema,
+                                                      GError **error);
 /* names [n_inputs] of the features, for messages; borrowed until the reader is freed. */
 void pipeline_feature_reader_set_names(PipelineFeatureReader *reader, const GPtrArray *names);
 void pipeline_feature_reader_free(PipelineFeatureReader *reader);

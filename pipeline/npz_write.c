@@ -84,6 +84,12 @@ void pipeline_npz_writer_add_integers(PipelineNpzWriter *writer, const gchar *na
   add(writer, name, "<i8", n_dims, dims, values, sizeof(gint64));
 }
 
+void pipeline_npz_writer_add_doubles(PipelineNpzWriter *writer, const gchar *name, guint n_dims, const guint64 *dims,
+                                     const double *values)
+{
+  add(writer, name, "<f8", n_dims, dims, values, sizeof(double));
+}
+
 void pipeline_npz_writer_add_texts(PipelineNpzWriter *writer, const gchar *name, const gchar *const *texts, guint64 n)
 {
   glong width = 1;
@@ -136,4 +142,16 @@ gboolean pipeline_npz_writer_write(PipelineNpzWriter *writer, const gchar *path,
   g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_DATA, "cannot write %s: %s", path, zip_strerror(archive));
   zip_discard(archive);
   return FALSE;
+}
+
+gboolean pipeline_npz_writer_write_npy(PipelineNpzWriter *writer, const gchar *path, GError **error)
+{
+  g_return_val_if_fail(writer->members->len > 0 || writer->too_large, FALSE);
+  if (writer->too_large) {
+    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_UNSUPPORTED, "cannot write %s: the array is larger than 4 GiB",
+                path);
+    return FALSE;
+  }
+  const Member *member = g_ptr_array_index(writer->members, 0);
+  return g_file_set_contents(path, (const gchar *)member->bytes->data, (gssize)member->bytes->len, error);
 }

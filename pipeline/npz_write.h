@@ -16,10 +16,14 @@ void pipeline_npz_writer_add_floats(PipelineNpzWriter *writer, const gchar *name
                                     const float *values);
 void pipeline_npz_writer_add_integers(PipelineNpzWriter *writer, const gchar *name, guint n_dims, const guint64 *dims,
                                       const gint64 *values);
+void pipeline_npz_writer_add_doubles(PipelineNpzWriter *writer, const gchar *name, guint n_dims, const guint64 *dims,
+                                     const double *values);
 /* One dimension of UTF-8 texts, as NumPy's fixed-width Unicode ("<U9"). */
 void pipeline_npz_writer_add_texts(PipelineNpzWriter *writer, const gchar *name, const gchar *const *texts, guint64 n);
 /* Writes the file, whole or not at all. DATA: it cannot be written; UNSUPPORTED: an
  * array is larger than 4 GiB. */
 gboolean pipeline_npz_writer_write(PipelineNpzWriter *writer, const gchar *path, GError **error);
+/* The array that was added first, as a .npy file. */
+gboolean pipeline_npz_writer_write_npy(PipelineNpzWriter *writer, const gchar *path, GError **error);
 
 G_END_DECLS

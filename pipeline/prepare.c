@@ -77,7 +77,7 @@ static gboolean compute(PipelinePreparation *preparation, const DriftSchema *sch
                    *plan = pipeline_prepared_format_plan(prepared);
   for (guint i = 0; i < drift_schema_n_features(schema); i++) {
     const DriftFeature *feature = drift_schema_get_feature(schema, i);
-    if (feature->input && (!pipeline_network_check_feature_name(feature->name, error))) return FALSE;
+    if (feature->input && (!pipeline_graph_check_feature_name(feature->name, error))) return FALSE;
   }
   onnx_graph_set_opset(graph, "", 17);
   onnx_graph_set_opset(graph, "ai.onnx.ml", 3);
@@ -94,7 +94,7 @@ static gboolean compute(PipelinePreparation *preparation, const DriftSchema *sch
     return FALSE;
   }
   g_autoptr(PipelineFeatureReader) reader =
-      pipeline_feature_reader_new_from_graph(graph, PIPELINE_PREPARED_FEATURES, prepared->names->len, schema, error);
+      pipeline_feature_reader_new_at(graph, PIPELINE_PREPARED_FEATURES, prepared->names->len, FALSE, schema, error);
   if (reader) pipeline_feature_reader_set_names(reader, prepared->names);
   if (reader) preparation->matrix = pipeline_feature_reader_read(reader, preparation->table, error);
   if (!preparation->matrix) return FALSE;
