@@ -10,7 +10,8 @@ extern const Command command_compress;
 
 static void arguments_clear(CompressArguments *a)
 {
-  gchar *texts[] = {a->data, a->label, a->output, a->ranges, a->activations, a->keep_float};
+  gchar *texts[] = {a->data,    a->label, a->output, a->ranges, a->activations, a->keep_float,
+                    a->distill, a->image, a->scope,  a->by,     a->backend};
   for (guint i = 0; i < G_N_ELEMENTS(texts); i++) g_free(texts[i]);
 }
 
@@ -18,7 +19,14 @@ static const gchar *check_arguments(const CompressArguments *a, int argc)
 {
   if (argc != 2) return "one MODEL is needed";
   if (!a->data || !a->output) return "--data and -o are needed";
-  if (!a->int8) return "say how: --int8";
+  if (!a->int8 && isnan(a->prune) && !a->distill) return "say how: --int8, --prune SHARE or --distill ARCH";
+  if (isnan(a->prune) && (a->structured || a->scope || a->by || a->fine_tune_epochs >= 0))
+    return "--structured, --scope, --by and --fine-tune-epochs go with --prune";
+  if (!a->int8 && (a->activations || a->ranges || a->keep_float || a->per_tensor))
+    return "--activations, --ranges, --keep-float and --per-tensor go with --int8";
+  if (!a->distill && (a->image || a->epochs >= 0 || !isnan(a->temperature) || !isnan(a->label_share)))
+    return "--image, --epochs, --temperature and --label-share go with --distill";
+  if (a->batch_size < 0 || a->epochs == 0) return "--batch-size and --epochs must be positive";
   if (!(a->test >= 0 && a->test <= 0.9)) return "--test is a share from 0 to 0.9";
   if (a->calibration_rows < 1) return "--calibration-rows must be positive";
   return NULL;
@@ -79,7 +87,7 @@ static json_t *compress(const CommandCommon *common, const CompressArguments *a,
   g_autoptr(DriftTable) table = command_read_table(a->data, error), work = NULL, test = NULL;
   if (table && command_load_model(common, reference, table, a->label, &loaded, error)) {
     split(table, a->test, &work, &test);
-    CompressWork now = {.arguments = a, .schema = loaded.schema, .rows = work, .steps = steps};
+    CompressWork now = {.common = common, .arguments = a, .schema = loaded.schema, .rows = work, .steps = steps};
     g_autoptr(GBytes) small = command_compress_apply(&now, loaded.onnx, error);
     if (small && pipeline_compress_compare(loaded.onnx, small, loaded.schema, test, &comparison, error) &&
         write_model(a->output, small, error))
@@ -144,7 +152,16 @@ static void print_report(json_t *report)
 
 static int run_compress(int argc, char **argv)
 {
-  CompressArguments a = {.test = 0.2, .percentile = 99.99, .calibration_rows = 1000};
+  CompressArguments a = {.test = 0.2,
+                         .percentile = 99.99,
+                         .calibration_rows = 1000,
+                         .epochs = -1,
+                         .fine_tune_epochs = -1,
+                         .seed = 1,
+                         .prune = NAN,
+                         .temperature = NAN,
+                         .label_share = NAN,
+                         .learning_rate = NAN};
   const GOptionEntry entries[] = {
       {"data", 0, 0, G_OPTION_ARG_FILENAME, &a.data,
        "CSV with a header (\"-\": standard input), JSON lines, .npy or .npz", "D.csv"},
@@ -164,6 +181,29 @@ static int run_compress(int argc, char **argv)
        "with --int8: one scale for the weights of a layer instead of one a channel", NULL},
       {"keep-float", 0, 0, G_OPTION_ARG_STRING, &a.keep_float,
        "with --int8: layers that stay in floating point: first, last, or patterns of nodes or weights", "P,…"},
+      {"prune", 0, 0, G_OPTION_ARG_DOUBLE, &a.prune, "this share of the weights (or units) goes", "S"},
+      {"structured", 0, 0, G_OPTION_ARG_NONE, &a.structured,
+       "with --prune: whole units and channels leave the graph; else single weights become 0", NULL},
+      {"scope", 0, 0, G_OPTION_ARG_STRING, &a.scope,
+       "with --prune: the share of each layer (layer, default) or of all of them together (global)", "S"},
+      {"by", 0, 0, G_OPTION_ARG_STRING, &a.by,
+       "with --structured: units go by the norm of their weights (l1, default) or by their activation", "HOW"},
+      {"fine-tune-epochs", 0, 0, G_OPTION_ARG_INT, &a.fine_tune_epochs,
+       "with --prune: passes over the labelled rows (default 4); 0: none", "N"},
+      {"distill", 0, 0, G_OPTION_ARG_STRING, &a.distill,
+       "a new, smaller network learns what the model says: mlp:16 or cnn:8,16", "ARCH"},
+      {"image", 0, 0, G_OPTION_ARG_STRING, &a.image,
+       "with --distill cnn: rows are images: channels,height,width (default: as the model takes them)", "C,H,W"},
+      {"epochs", 0, 0, G_OPTION_ARG_INT, &a.epochs, "with --distill: passes over the rows (default 20)", "N"},
+      {"temperature", 0, 0, G_OPTION_ARG_DOUBLE, &a.temperature,
+       "with --distill: that softens the model's probabilities (default 4)", "T"},
+      {"label-share", 0, 0, G_OPTION_ARG_DOUBLE, &a.label_share,
+       "with --distill: of the loss that labels make, where there are any (default 0.1)", "A"},
+      {"batch-size", 0, 0, G_OPTION_ARG_INT, &a.batch_size, "rows a step of training (default 64)", "N"},
+      {"learning-rate", 0, 0, G_OPTION_ARG_DOUBLE, &a.learning_rate,
+       "of training (default: --prune 0.001, --distill 0.002)", "R"},
+      {"seed", 0, 0, G_OPTION_ARG_INT64, &a.seed, "of first weights and the order of rows (default 1)", "S"},
+      {"backend", 0, 0, G_OPTION_ARG_STRING, &a.backend, "of training: onednn or reference (default: the best)", "B"},
       {"output", 'o', 0, G_OPTION_ARG_FILENAME, &a.output, "where to write the model", "OUT.onnx"},
       G_OPTION_ENTRY_NULL};
   CommandCommon common;
@@ -184,8 +224,36 @@ static int run_compress(int argc, char **argv)
 
 const Command command_compress = {
     .name = "compress",
-    .arguments = "MODEL --data D [--label L] --int8 -o OUT.onnx",
-    .summary = "make a model smaller: 8-bit integers",
-    .help = "MODEL is NAME@ALIAS, NAME/VERSION or a file M.onnx.",
+    .arguments = "MODEL --data D [--label L] --int8 | --prune S [--structured] | --distill ARCH -o OUT.onnx",
+    .summary = "make a model smaller: 8-bit integers, pruning, distillation",
+    .help =
+        "MODEL is NAME@ALIAS, NAME/VERSION or a file M.onnx. Several ways may be asked for at once: the student of\n"
+        "--distill is pruned, 8 bits come last. The last fifth of the rows (--test) only measures: accuracy where "
+        "there\n"
+        "is a label, agreement with MODEL, median time of a row in kedge, bytes of the file. A model in which nothing\n"
+        "can be made smaller is refused with the reason.\n"
+        "\n"
+        "--int8 needs no label: BatchNormalization becomes part of the weights in front of it, activations are "
+        "observed\n"
+        "on rows (--ranges), Conv, Gemm, MatMul, Add and what lies between them get QuantizeLinear and "
+        "DequantizeLinear\n"
+        "around them, weights are stored as 8-bit integers with a scale a channel (operator set 13 or later).\n"
+        "\n"
+        "--prune sets the smallest weights to 0, growing to the share in the first half of the fine-tuning; the file\n"
+        "keeps its size. With --structured whole units leave, and the file and the time of a row shrink. Fine-tuning\n"
+        "needs labels and rows of numbers; --fine-tune-epochs 0 does without.\n"
+        "\n"
+        "--distill trains a new network on the probabilities that MODEL gives to the rows (Hinton 2015), mixed with\n"
+        "labels where there are some; unlabelled rows suffice. MODEL may be of any kind, trees too; rows of numbers.\n"
+        "\n"
+        "--json prints {\"output\", \"steps\": [{\"step\", …}], \"rows\", \"rows_labelled\", \"held_out\", "
+        "\"latency_rows\",\n"
+        "\"before\" and \"after\" {\"bytes\", \"weights\", \"weights_not_zero\", \"accuracy\", \"rmse\", "
+        "\"latency_p50_us\"},\n"
+        "\"size_ratio\", \"agreement\", \"difference\"}: agreement is the share of rows with the same decision, "
+        "difference\n"
+        "the mean total variation distance of the probabilities (of a regression: root mean squared difference over "
+        "the\n"
+        "standard deviation of MODEL's values). A step of pruning lists \"layers\".",
     .run = run_compress,
 };

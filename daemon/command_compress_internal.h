@@ -7,14 +7,16 @@
 G_BEGIN_DECLS
 
 typedef struct {
-  gchar *data, *label, *output, *ranges, *activations, *keep_float;
-  gboolean int8, per_tensor;
-  gint calibration_rows;
-  double test, percentile;
+  gchar *data, *label, *output, *ranges, *activations, *keep_float, *distill, *image, *scope, *by, *backend;
+  gboolean int8, per_tensor, structured;
+  gint calibration_rows, epochs, fine_tune_epochs, batch_size; /* epochs: -1: not given */
+  gint64 seed;
+  double test, percentile, prune, temperature, label_share, learning_rate; /* NaN: not given */
 } CompressArguments;
 
 /* Borrowed. */
 typedef struct {
+  const CommandCommon *common;
   const CompressArguments *arguments;
   const DriftSchema *schema;
   const DriftTable *rows; /* that may be looked at and learnt from */

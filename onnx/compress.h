@@ -70,7 +70,8 @@ typedef struct {
 /* The units of one layer: outputs of a Gemm, MatMul or channels of a Conv that only the next layer reads. */
 typedef struct {
   gchar *name;       /* of the weights that make them */
-  gchar *activation; /* the value that the next layer takes, in front of changes of shape: [N, units, …] */
+  gchar *activation; /* the value that the next layer takes, in front of changes of shape */
+  gboolean image;    /* units are axis 1 of the activation; else its last axis */
   guint n_units;
   GArray *slices; /* of OnnxUnitSlice */
 } OnnxUnits;
@@ -79,6 +80,8 @@ typedef struct {
  * activations, pools and Flatten to the next Gemm, MatMul or Conv, each value read once and each weight used once; a
  * layer that a skip, a recurrence or a graph output reads is not in the list. */
 GPtrArray *onnx_graph_find_units(const OnnxGraph *graph);
+/* Sum of the absolute incoming weights of each unit; new [n_units]. */
+double *onnx_units_norms(const OnnxGraph *graph, const OnnxUnits *units);
 /* Keeps the units with kept[unit], at least one, in every slice; declared shapes of intermediate values are dropped. */
 void onnx_graph_keep_units(OnnxGraph *graph, const OnnxUnits *units, const gboolean *kept);
 
