@@ -59,10 +59,12 @@ static json_t *describe_side(const PipelineCompressSide *side)
   return object;
 }
 
-static json_t *describe(const CompressArguments *a, json_t *steps, const PipelineCompressComparison *c)
+/* held_out: the rows that are measured were not looked at before. */
+static json_t *describe(const CompressArguments *a, json_t *steps, gboolean held_out,
+                        const PipelineCompressComparison *c)
 {
   json_t *report = json_pack("{s:s, s:o, s:I, s:I, s:b, s:i}", "output", a->output, "steps", steps, "rows",
-                             (json_int_t)c->n_rows, "rows_labelled", (json_int_t)c->n_labelled, "held_out", a->test > 0,
+                             (json_int_t)c->n_rows, "rows_labelled", (json_int_t)c->n_labelled, "held_out", held_out,
                              "latency_rows", (int)PIPELINE_EVALUATION_LATENCY_ROWS);
   json_object_set_new(report, "before", describe_side(&c->before));
   json_object_set_new(report, "after", describe_side(&c->after));
@@ -91,7 +93,7 @@ static json_t *compress(const CommandCommon *common, const CompressArguments *a,
     g_autoptr(GBytes) small = command_compress_apply(&now, loaded.onnx, error);
     if (small && pipeline_compress_compare(loaded.onnx, small, loaded.schema, test, &comparison, error) &&
         write_model(a->output, small, error))
-      report = describe(a, json_incref(steps), &comparison);
+      report = describe(a, json_incref(steps), work->n_rows < table->n_rows, &comparison);
   }
   json_decref(steps);
   command_model_clear(&loaded);

@@ -110,12 +110,29 @@ static GHashTable *follow(OnnxQuantizePlan *plan, const OnnxGraph *graph)
   return derived;
 }
 
-/* Behind the node and its own Relu. */
-static const gchar *find_result(const OnnxGraph *graph, const OnnxNode *node)
+/* The Add of a constant bias that alone reads a MatMul, and the input of it that is the bias; or NULL. */
+static OnnxNode *find_bias(const OnnxGraph *graph, const OnnxNode *node, guint *side)
 {
+  OnnxProduct product;
   const gchar *output = onnx_node_get_output(node, 0);
+  OnnxNode *sum = onnx_node_is(node, "MatMul") ? onnx_graph_find_only_reader(graph, output) : NULL;
+  if (sum == NULL || !onnx_node_is(sum, "Add") || !onnx_product_read(graph, node, &product)) return NULL;
+  *side = g_strcmp0(onnx_node_get_input(sum, 0), output) == 0 ? 1 : 0;
+  const OnnxTensor *bias = onnx_graph_find_initialiser(graph, onnx_node_get_input(sum, *side));
+  gboolean good =
+      bias != NULL && bias->type == ONNX_TYPE_FLOAT && bias->n_dims == 1 && bias->dims[0] == product.n_outputs;
+  return good ? sum : NULL;
+}
+
+/* Behind the node, its bias and its own Relu. active: there is one. */
+static const gchar *find_result(const OnnxGraph *graph, const OnnxNode *node, gboolean *active)
+{
+  guint side;
+  const OnnxNode *bias = find_bias(graph, node, &side);
+  const gchar *output = onnx_node_get_output(bias != NULL ? bias : node, 0);
   const OnnxNode *reader = onnx_graph_find_only_reader(graph, output);
-  return reader != NULL && onnx_node_is(reader, "Relu") ? onnx_node_get_output(reader, 0) : output;
+  *active = reader != NULL && onnx_node_is(reader, "Relu");
+  return *active ? onnx_node_get_output(reader, 0) : output;
 }
 
 static gboolean is_graph_output(const OnnxGraph *graph, const gchar *name)
@@ -125,7 +142,8 @@ static gboolean is_graph_output(const OnnxGraph *graph, const gchar *name)
   return FALSE;
 }
 
-/* Set of names of values: what products and sums take, what convolutions and sums give, and what lies between. */
+/* Set of names of values: what products and sums take, what convolutions, sums and products with a Relu give, and what
+ * lies between. The last logits stay floats. */
 static GHashTable *choose_values(OnnxQuantizePlan *plan, const OnnxGraph *graph)
 {
   g_autoptr(GHashTable) derived = follow(plan, graph);
@@ -134,11 +152,11 @@ static GHashTable *choose_values(OnnxQuantizePlan *plan, const OnnxGraph *graph)
     OnnxNode *node = g_ptr_array_index(graph->nodes, n);
     const gchar *input = onnx_node_get_input(node, 0), *output = onnx_node_get_output(node, 0);
     if (g_hash_table_contains(plan->nodes, node)) {
-      gboolean sum = onnx_node_is(node, "Add");
-      const gchar *result = find_result(graph, node);
+      gboolean sum = onnx_node_is(node, "Add"), active;
+      const gchar *result = find_result(graph, node, &active);
       g_hash_table_add(chosen, (gpointer)input);
       if (sum) g_hash_table_add(chosen, (gpointer)onnx_node_get_input(node, 1));
-      if ((sum || onnx_node_is(node, "Conv")) && !is_graph_output(graph, result))
+      if ((sum || active || onnx_node_is(node, "Conv")) && !is_graph_output(graph, result))
         g_hash_table_add(chosen, (gpointer)result);
     } else if (find_passing(node) >= 0 && output != NULL && g_hash_table_contains(chosen, output) && input != NULL &&
                g_hash_table_contains(derived, input)) {
@@ -312,8 +330,8 @@ static void dequantize_input(OnnxGraph *graph, OnnxNode *node, guint index, Onnx
   if (n_scales > 0) onnx_node_set_int(added, "axis", axis);
 }
 
-static void quantize_bias(OnnxGraph *graph, OnnxNode *node, const gchar *stem, const float *bias, gsize channels,
-                          const float *scales, gboolean per_tensor, float input_scale)
+static void quantize_bias(OnnxGraph *graph, OnnxNode *node, guint index, const gchar *stem, const float *bias,
+                          gsize channels, const float *scales, gboolean per_tensor, float input_scale)
 {
   g_autofree gint32 *integers = g_new(gint32, channels);
   g_autofree float *products = g_new(float, channels);
@@ -323,7 +341,7 @@ static void quantize_bias(OnnxGraph *graph, OnnxNode *node, const gchar *stem, c
     products[c] = scales[per_tensor ? 0 : c] * input_scale;
     integers[c] = (gint32)nearbyint((double)bias[c] / (double)products[c]);
   }
-  dequantize_input(graph, node, 2, onnx_tensor_new(name, ONNX_TYPE_INT32, 1, &dims, integers), 0, products,
+  dequantize_input(graph, node, index, onnx_tensor_new(name, ONNX_TYPE_INT32, 1, &dims, integers), 0, products,
                    per_tensor ? 0 : dims);
 }
 
@@ -336,8 +354,13 @@ static void quantize_product(OnnxGraph *graph, OnnxNode *node, const OnnxQuantiz
   gboolean gemm = onnx_node_is(node, "Gemm");
   float alpha = gemm ? onnx_node_get_float(node, "alpha", 1) : 1,
         beta = gemm ? onnx_node_get_float(node, "beta", 1) : 1;
+  guint side = 2;
+  OnnxNode *sum = find_bias(graph, node, &side);
+  const OnnxTensor *added = sum != NULL        ? onnx_graph_find_initialiser(graph, onnx_node_get_input(sum, side))
+                            : product.own_bias ? product.bias
+                                               : NULL;
   g_autofree float *weights = onnx_tensor_to_floats(product.weight, NULL);
-  g_autofree float *bias = product.bias != NULL && product.own_bias ? onnx_tensor_to_floats(product.bias, NULL) : NULL;
+  g_autofree float *bias = added != NULL ? onnx_tensor_to_floats(added, NULL) : NULL;
   for (gsize i = 0; i < n; i++) weights[i] *= alpha;
   for (gsize c = 0; bias != NULL && c < channels; c++) bias[c] *= beta;
   g_autofree float *scales = choose_scales(&product, weights, bias, input_scale, largest, options->per_tensor);
@@ -351,7 +374,9 @@ static void quantize_product(OnnxGraph *graph, OnnxNode *node, const OnnxQuantiz
   OnnxTensor *small = onnx_tensor_new(name, ONNX_TYPE_INT8, product.weight->n_dims, product.weight->dims, integers);
   guint axis = product.axis;
   dequantize_input(graph, node, 1, small, axis, scales, options->per_tensor ? 0 : (gint64)channels);
-  if (bias != NULL) quantize_bias(graph, node, stem, bias, channels, scales, options->per_tensor, input_scale);
+  if (bias != NULL)
+    quantize_bias(graph, sum != NULL ? sum : node, side, stem, bias, channels, scales, options->per_tensor,
+                  input_scale);
   if (gemm) onnx_node_set_float(node, "alpha", 1);
   if (gemm && (bias != NULL || product.bias == NULL)) onnx_node_set_float(node, "beta", 1);
 }
