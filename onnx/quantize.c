@@ -119,8 +119,9 @@ static OnnxNode *find_bias(const OnnxGraph *graph, const OnnxNode *node, guint *
   if (sum == NULL || !onnx_node_is(sum, "Add") || !onnx_product_read(graph, node, &product)) return NULL;
   *side = g_strcmp0(onnx_node_get_input(sum, 0), output) == 0 ? 1 : 0;
   const OnnxTensor *bias = onnx_graph_find_initialiser(graph, onnx_node_get_input(sum, *side));
-  gboolean good =
-      bias != NULL && bias->type == ONNX_TYPE_FLOAT && bias->n_dims == 1 && bias->dims[0] == product.n_outputs;
+  gboolean good = bias != NULL && bias->type == ONNX_TYPE_FLOAT && (bias->n_dims == 1 || bias->n_dims == 2) &&
+                  bias->dims[bias->n_dims - 1] == product.n_outputs &&
+                  onnx_tensor_get_n_elements(bias) == (gsize)product.n_outputs;
   return good ? sum : NULL;
 }
 
