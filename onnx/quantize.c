@@ -379,7 +379,7 @@ static void quantize_product(OnnxGraph *graph, OnnxNode *node, const OnnxQuantiz
     quantize_bias(graph, sum != NULL ? sum : node, side, stem, bias, channels, scales, options->per_tensor,
                   input_scale);
   if (gemm) onnx_node_set_float(node, "alpha", 1);
-  if (gemm && (bias != NULL || product.bias == NULL)) onnx_node_set_float(node, "beta", 1);
+  if (gemm && bias != NULL) onnx_node_set_float(node, "beta", 1);
 }
 
 void onnx_graph_quantize(OnnxGraph *graph, const OnnxQuantizePlan *plan, const OnnxQuantizeOptions *options,
