@@ -131,7 +131,10 @@ static gboolean follow_gate(LeaderModel *model, LeaderContext *context, const js
                                 version, model->name, version, findings);
   }
   const json_t *challenger = json_object_get(json_object_get(result, "comparison"), "challenger");
-  double promised = json_is_number(challenger) ? 1 - json_number_value(challenger) : NAN;
+  const json_t *stated = json_object_get(result, "promised_error");
+  double promised = json_is_number(stated)       ? json_number_value(stated)
+                    : json_is_number(challenger) ? 1 - json_number_value(challenger)
+                                                 : NAN;
   g_autofree gchar *reason = g_strdup_printf("gate passed: %s", findings);
   *promoted = TRUE;
   return leader_promote(model, context, version, champion, promised, reason, error) &&
@@ -148,13 +151,14 @@ static gboolean judge_version(LeaderModel *model, LeaderContext *context, const 
   g_autoptr(GError) unreadable = NULL;
   g_autoptr(DeployGateResult) gate = deploy_gate_judge(&settings->gate, job->result, &unreadable);
   if (!gate) return training_failed(model, context, entry, job, unreadable->message, error);
+  model->counters.retrainings += json_integer_value(json_object_get(json_object_get(result, "mixture"), "trainings"));
   gboolean promoted = FALSE;
   if (!follow_gate(model, context, entry, job, result, gate, &promoted, error)) return FALSE;
   if (!may_join_pool(gate)) return TRUE;
   AdaptSettings adapt_settings;
   leader_adapt_settings(settings, &adapt_settings);
   adapt_add_version(model->adapt, &adapt_settings, version, promoted);
-  return request_history(model, context, version, error);
+  return adapt_settings.served || request_history(model, context, version, error);
 }
 
 /* --- the step

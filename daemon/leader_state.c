@@ -389,4 +389,6 @@ void leader_adapt_settings(const SettingsModel *settings, AdaptSettings *adapt)
   adapt->minimum_rows = MAX(settings->policy.minimum_rows, 20);
   if (settings->policy.cooldown_rows > 0) adapt->refresh_rows = settings->policy.cooldown_rows;
   adapt->holdout_fraction = settings->policy.holdout_fraction;
+  adapt->served = g_strcmp0(settings->policy.retrain_mode, "mixture") == 0;
+  if (adapt->served) adapt->pool = 0;
 }
