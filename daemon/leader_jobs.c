@@ -147,11 +147,13 @@ static gboolean judge_version(LeaderModel *model, LeaderContext *context, const 
 {
   const SettingsModel *settings = settings_find_model(context->settings, model->name);
   gint64 version = json_integer_value(json_object_get(result, "version"));
+  const json_t *mixture = json_object_get(result, "mixture");
+  model->counters.retrainings += json_integer_value(json_object_get(mixture, "trainings"));
+  if (json_is_null(json_object_get(result, "version")) && mixture) return TRUE; /* not worth a version yet */
   if (version <= 0) return training_failed(model, context, entry, job, "its result names no version", error);
   g_autoptr(GError) unreadable = NULL;
   g_autoptr(DeployGateResult) gate = deploy_gate_judge(&settings->gate, job->result, &unreadable);
   if (!gate) return training_failed(model, context, entry, job, unreadable->message, error);
-  model->counters.retrainings += json_integer_value(json_object_get(json_object_get(result, "mixture"), "trainings"));
   gboolean promoted = FALSE;
   if (!follow_gate(model, context, entry, job, result, gate, &promoted, error)) return FALSE;
   if (!may_join_pool(gate)) return TRUE;

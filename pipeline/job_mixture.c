@@ -4,7 +4,8 @@
 
 #include <math.h>
 
-#define PROMISE_ROWS 1000 /* the newest ones, beside those just learned */
+#define PROMISE_ROWS 1000  /* the newest ones, beside those just learned */
+#define REVISION_ROWS 2000 /* learned: a version is made even when it was no better so far */
 
 typedef struct {
   gint64 first_row; /* of the data */
@@ -178,6 +179,16 @@ static gboolean compare_as_learned(PipelineTraining *training, GError **error)
   return TRUE;
 }
 
+/* A version is worth making when it got more rows right than the champion, when it trained (which would have to be done
+ * again), or when much was learned. Else the next job learns these rows again, and more. */
+static gboolean is_unchanged(const PipelineTraining *training)
+{
+  const Online *online = training->own;
+  const json_t *gain = json_object_get(json_object_get(training->evaluation, "comparison"), "gain");
+  return json_is_number(gain) && !(json_number_value(gain) > 0) && online->step.trainings == 0 &&
+         online->step.n_rows < REVISION_ROWS;
+}
+
 /* The table may hold up to a block of rows behind what was learned. */
 static gboolean judge(PipelineTraining *training, GError **error)
 {
@@ -191,6 +202,7 @@ static gboolean judge(PipelineTraining *training, GError **error)
     training->holdout = cut;
   }
   if (!pipeline_training_judge(training, error) || !compare_as_learned(training, error)) return FALSE;
+  training->unchanged = is_unchanged(training);
   json_object_set_new(training->evaluation, "mixture",
                       json_pack("{s:i, s:I, s:i, s:i, s:i, s:I, s:O}", "rows", (int)online->step.n_rows, "first_row",
                                 (json_int_t)online->learned, "alarms", (int)online->step.alarms, "takeovers",

@@ -54,5 +54,6 @@ gboolean pipeline_training_run_stages(PipelineJobContext *context, const Pipelin
   if (!stages->judge(&training, error) || !pipeline_job_check_cancel(context, error)) return FALSE;
   training.seconds_evaluate = seconds_since(&mark);
   pipeline_training_progress(&training, "register", .95, NULL);
-  return pipeline_training_register(&training, error);
+  return training.unchanged ? pipeline_training_finish_unchanged(&training, error)
+                            : pipeline_training_register(&training, error);
 }

@@ -35,6 +35,7 @@ struct _PipelineTraining {
   DriftTable *train, *holdout; /* rehearsal rows, then the early rows; the last rows in time */
   guint64 n_data, n_unusable;  /* usable and unusable rows of data and rehearsal together */
   PipelineTrainResult trained;
+  gboolean unchanged; /* a kind's judge: no version is worth making; the job is done without one */
   json_t *evaluation; /* {"comparison", "champion", "challenger"} and what a kind adds to the result */
   gpointer own;       /* of a kind's stages; borrowed */
   double seconds_load, seconds_train, seconds_evaluate;
@@ -51,6 +52,8 @@ gboolean pipeline_training_load(PipelineTraining *training, GError **error);
 gboolean pipeline_training_read_spec(PipelineTraining *training, GError **error);
 gboolean pipeline_training_judge(PipelineTraining *training, GError **error);
 gboolean pipeline_training_register(PipelineTraining *training, GError **error);
+/* The job ends with a result whose "version" is null. */
+gboolean pipeline_training_finish_unchanged(PipelineTraining *training, GError **error);
 /* {"stage", "fraction"} and what `members` (taken; may be NULL) adds. */
 void pipeline_training_progress(PipelineTraining *training, const gchar *stage, double fraction, json_t *members);
 

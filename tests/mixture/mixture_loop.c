@@ -4,7 +4,8 @@
  * usage: mixture_loop FILE.csv LABEL [NAME=VALUE…]
  *   warmup=4000 delay=500 pane=10 warm=1500 (rows that the ridges begin with) seed=1 architecture=mlp:64,64 ("" : no
  *   training) shuffle=0 gate=0 (1: a revision serves only when it is not worse than the one before on the rows since;
- *   2: only when it is better) exclude=A,B, and every option of PipelineMixtureOptions that is a number
+ *   2: only when it is better; 3: as the daemon does: when it is better, or trained, or knows 2,000 rows more and is
+ *   not worse) exclude=A,B, and every option of PipelineMixtureOptions that is a number
  * prints one JSON line. */
 #include <locale.h>
 #include <math.h>
@@ -94,7 +95,7 @@ typedef struct {
   guint8 *wrong, *base_wrong;
   guint64 n;
   PipelineMixture *learner, *serving;
-  guint alarms, takeovers, trainings, revisions;
+  guint alarms, takeovers, trainings, revisions, trained; /* trained: trainings at the last revision */
 } Loop;
 
 static GBytes *train_base(Loop *loop, const DriftTable *warmup)
@@ -145,7 +146,10 @@ static void revise(Loop *loop, guint64 since, guint64 next, const guint8 *ahead)
     gint gain = 0;
     serve(loop, loop->serving, since, next, frozen);
     for (guint64 i = since; i < next; i++) gain += frozen[i] - ahead[i];
-    if (loop->options->gate > 1 ? gain <= 0 : gain < 0) return;
+    gboolean much = loop->trainings != loop->trained || next - since >= 2000;
+    gboolean strict = loop->options->gate == 2 || (loop->options->gate == 3 && !much);
+    if (strict ? gain <= 0 : gain < 0) return;
+    loop->trained = loop->trainings;
   }
   pipeline_mixture_free(loop->serving);
   loop->serving = copy_of(loop, loop->learner);
