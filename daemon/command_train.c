@@ -21,6 +21,8 @@ static void arguments_init(TrainArguments *arguments)
                                 .weight_decay = NAN,
                                 .checkpoint_seconds = options.checkpoint_seconds,
                                 .validation = options.validation_fraction};
+  pipeline_pseudo_options_init(&arguments->pseudo);
+  arguments->pseudo_rounds = (gint)arguments->pseudo.rounds;
   command_train_graph_init(&arguments->graph);
 }
 
@@ -28,7 +30,7 @@ static void arguments_clear(TrainArguments *arguments)
 {
   gchar *texts[] = {arguments->data,       arguments->label,     arguments->from,    arguments->architecture,
                     arguments->backend,    arguments->sensitive, arguments->exclude, arguments->positive,
-                    arguments->checkpoint, arguments->output,    arguments->reweigh};
+                    arguments->checkpoint, arguments->output,    arguments->reweigh, arguments->unlabelled};
   for (guint i = 0; i < G_N_ELEMENTS(texts); i++) g_free(texts[i]);
   command_train_graph_clear(&arguments->graph);
 }
@@ -40,6 +42,9 @@ static const gchar *check_arguments(const TrainArguments *arguments, int argc)
   if (arguments->from && arguments->architecture) return "--from and --arch exclude each other";
   if (arguments->reweigh && command_train_graph_is_asked(arguments))
     return "--reweigh works with dense models without the options of a graph (see --help)";
+  if (arguments->unlabelled && command_train_graph_is_asked(arguments))
+    return "--unlabelled works with dense models without the options of a graph (see --help)";
+  if (arguments->pseudo_rounds < 1) return "--pseudo-rounds must be at least 1";
   if (arguments->graph.rehearse && !arguments->from)
     return "--rehearse goes with --from: the model that knows the old rows";
   if (arguments->epochs < 0 || arguments->batch_size < 0 || arguments->patience < 0 || arguments->adversarial_steps < 0)
@@ -101,6 +106,38 @@ static json_t *describe_result(const TrainArguments *arguments, const PipelineTr
   return report;
 }
 
+/* {"unlabelled", "confident", "taken", "rounds", "by_class": {CLASS: n}, "calibration_rows", "scale", …} */
+static void describe_pseudo_labels(const PipelinePseudoLabels *labels, const DriftSchema *schema, json_t **report)
+{
+  json_t *by_class = json_object();
+  for (guint c = 0; c < labels->n_classes; c++)
+    json_object_set_new(by_class, g_ptr_array_index(schema->classes, c), json_integer((json_int_t)labels->taken[c]));
+  *report = json_pack("{s:I, s:I, s:I, s:i, s:o, s:I, s:o, s:o}", "unlabelled", (json_int_t)labels->n_unlabelled,
+                      "confident", (json_int_t)labels->n_confident, "taken", (json_int_t)labels->n_taken, "rounds",
+                      (int)labels->rounds, "by_class", by_class, "calibration_rows", (json_int_t)labels->n_calibration,
+                      "scale", real_or_null(labels->scale), "teacher_metric", real_or_null(labels->teacher_metric));
+}
+
+static void print_pseudo_labels(const json_t *labels)
+{
+  g_autofree gchar *unlabelled = command_text_count(json_object_get(labels, "unlabelled"));
+  g_autofree gchar *confident = command_text_count(json_object_get(labels, "confident"));
+  g_autofree gchar *taken = command_text_count(json_object_get(labels, "taken"));
+  g_autofree gchar *calibration = command_text_count(json_object_get(labels, "calibration_rows"));
+  g_autofree gchar *teacher = command_text_real(json_object_get(labels, "teacher_metric"), 4);
+  g_autofree gchar *scale = command_text_real(json_object_get(labels, "scale"), 3);
+  const char *name;
+  json_t *count;
+  printf("pseudo-labels: %s of %s unlabelled rows (%s were sure enough), round %" JSON_INTEGER_FORMAT
+         "; logits times %s by %s validation rows; first teacher's accuracy on them %s\n",
+         taken, unlabelled, confident, json_integer_value(json_object_get(labels, "rounds")), scale, calibration,
+         teacher);
+  json_object_foreach (json_object_get(labels, "by_class"), name, count) {
+    g_autofree gchar *rows = command_text_count(count);
+    printf("  %s: %s rows\n", name, rows);
+  }
+}
+
 static void print_result(json_t *report)
 {
   g_autofree gchar *train = command_text_count(json_object_get(report, "rows_train"));
@@ -118,6 +155,7 @@ static void print_result(json_t *report)
     g_autofree gchar *reached = command_text_real(json_object_get(report, "test_metric"), 4);
     printf("%s test rows: accuracy (or -rmse) %s\n", test, reached);
   }
+  if (json_object_get(report, "pseudo_labels")) print_pseudo_labels(json_object_get(report, "pseudo_labels"));
   if (json_object_get(report, "rows_rehearsed")) {
     g_autofree gchar *old = command_text_count(json_object_get(report, "rows_rehearsed"));
     g_autofree gchar *watched = command_text_count(json_object_get(report, "rows_old_validation"));
@@ -184,8 +222,26 @@ static gboolean write_model(const gchar *path, const PipelineTrainResult *result
   return g_file_set_contents(path, bytes, (gssize)length, error);
 }
 
+/* pipeline_train, or with --unlabelled the self-training; what was labelled goes into *told. */
+static gboolean train_table(const TrainArguments *arguments, const DriftTable *table, const DriftSchema *schema,
+                            const PipelineTrainOptions *options, Shown *shown, PipelineTrainResult *result,
+                            json_t **told, GError **error)
+{
+  if (!arguments->unlabelled) return pipeline_train(table, schema, options, show_progress, shown, result, error);
+  g_autoptr(DriftTable) unlabelled = command_read_table(arguments->unlabelled, error);
+  if (!unlabelled) return FALSE;
+  PipelinePseudoOptions pseudo = arguments->pseudo;
+  PipelinePseudoLabels labels = {0};
+  pseudo.rounds = (guint)arguments->pseudo_rounds;
+  if (!pipeline_train_pseudo(table, unlabelled, schema, options, &pseudo, show_progress, shown, result, &labels, error))
+    return FALSE;
+  describe_pseudo_labels(&labels, schema, told);
+  pipeline_pseudo_labels_clear(&labels);
+  return TRUE;
+}
+
 static gboolean run_training(const CommandCommon *common, const TrainArguments *arguments, Shown *shown,
-                             PipelineTrainResult *result, GError **error)
+                             PipelineTrainResult *result, json_t **told, GError **error)
 {
   if (command_train_graph_is_asked(arguments))
     return command_train_graph_run(common, arguments, show_progress, shown, result, error);
@@ -201,7 +257,7 @@ static gboolean run_training(const CommandCommon *common, const TrainArguments *
   g_auto(GStrv) reweigh = command_split_names(arguments->reweigh);
   if (arguments->reweigh) options.reweigh = (const gchar *const *)reweigh;
   g_autoptr(GError) cause = NULL;
-  gboolean done = pipeline_train(table, start.schema, &options, show_progress, shown, result, &cause);
+  gboolean done = train_table(arguments, table, start.schema, &options, shown, result, told, &cause);
   command_model_clear(&start);
   if (done) return TRUE;
   if (arguments->from && g_error_matches(cause, PIPELINE_ERROR, PIPELINE_ERROR_MODEL))
@@ -220,10 +276,13 @@ static json_t *train(const CommandCommon *common, const TrainArguments *argument
   g_autoptr(CommandTrainLog) log = NULL;
   if (arguments->graph.log && !(log = command_train_log_open(arguments->graph.log, error))) return NULL;
   Shown shown = {command_progress_new(common, "training"), log};
-  gboolean done = run_training(common, arguments, &shown, &result, error);
+  json_t *told = NULL;
+  gboolean done = run_training(common, arguments, &shown, &result, &told, error);
   command_progress_finish(shown.bar, done ? "done" : "failed");
   if (done) done = command_train_log_end(log, &result, error);
   if (done && write_model(arguments->output, &result, error)) report = describe_result(arguments, &result);
+  if (report && told) json_object_set(report, "pseudo_labels", told);
+  json_decref(told);
   if (report && result.warning) {
     json_object_set_new(report, "warning", json_string(result.warning));
     if (!common->json) fprintf(stderr, "kedge train: %s\n", result.warning);
@@ -262,6 +321,16 @@ static int run_train(int argc, char **argv)
       {"sensitive", 0, 0, G_OPTION_ARG_STRING, &a.sensitive, "columns whose groups are compared later", "A,B"},
       {"reweigh", 0, 0, G_OPTION_ARG_STRING, &a.reweigh,
        "weigh the rows so that label and group of these columns (crossed) are independent; two classes only", "A,B"},
+      {"unlabelled", 0, 0, G_OPTION_ARG_FILENAME, &a.unlabelled,
+       "CSV of rows without labels: those that the model is sure of train too", "U.csv"},
+      {"confidence", 0, 0, G_OPTION_ARG_DOUBLE, &a.pseudo.confidence,
+       "with --unlabelled: least calibrated probability (default 0.95)", "P"},
+      {"pseudo-weight", 0, 0, G_OPTION_ARG_DOUBLE, &a.pseudo.weight,
+       "with --unlabelled: weight of such a row beside a labelled one (default 1)", "W"},
+      {"pseudo-balance", 0, 0, G_OPTION_ARG_DOUBLE, &a.pseudo.balance,
+       "with --unlabelled: most of a class, as a multiple of its share of the labelled rows (default 2)", "B"},
+      {"pseudo-rounds", 0, 0, G_OPTION_ARG_INT, &a.pseudo_rounds, "with --unlabelled: teacher and student (default 1)",
+       "N"},
       {"exclude", 0, 0, G_OPTION_ARG_STRING, &a.exclude, "columns that the model must not see", "C,D"},
       {"positive", 0, 0, G_OPTION_ARG_STRING, &a.positive, "the positive class (default: the last one)", "CLASS"},
       {"checkpoint", 0, 0, G_OPTION_ARG_FILENAME, &a.checkpoint, "write to and resume from this file", "FILE"},
@@ -305,6 +374,12 @@ const Command command_train = {
         "knew; the share of --validation of them is held back. The weights of the epoch with the best mean of both\n"
         "validation losses are delivered, and --patience counts epochs in which neither of them fell.\n"
         "\n"
+        "--unlabelled trains a teacher on the labelled rows, scales its logits by the validation rows, and trains "
+        "again\n"
+        "with the rows of which a class is then at least --confidence sure. Not after a change of what the label "
+        "means:\n"
+        "the teacher would teach the old world.\n"
+        "\n"
         "--json prints {\"output\", \"rows_train\", \"rows_validation\", \"rows_skipped\", \"epochs\", \"best_epoch\", "
         "\"bytes\",\n"
         "\"train_loss\", \"validation_loss\", \"validation_metric\", \"seconds\", \"samples_per_second\"}, with "
@@ -313,7 +388,10 @@ const Command command_train = {
         "\"largest_weight\"},\n"
         "with --test also \"rows_test\", \"test_loss\", \"test_metric\", and \"warning\" where there is one. On a "
         "graph\n"
-        "\"row_visits\"; with --rehearse \"rows_rehearsed\", \"rows_old_validation\", \"old_validation_metric\".\n"
+        "\"row_visits\"; with --rehearse \"rows_rehearsed\", \"rows_old_validation\", \"old_validation_metric\"; with\n"
+        "--unlabelled \"pseudo_labels\" {\"unlabelled\", \"confident\", \"taken\", \"rounds\", \"by_class\", "
+        "\"calibration_rows\",\n"
+        "\"scale\", \"teacher_metric\"}.\n"
         "\n"
         "--log writes a JSON object a line: {\"event\": \"epoch\", \"epoch\", \"loss\", \"validation_loss\",\n"
         "\"validation_metric\", \"test_loss\", \"test_metric\", \"learning_rate\", \"gradient_norm\", \"dead_share\",\n"

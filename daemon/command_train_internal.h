@@ -3,6 +3,7 @@
 #pragma once
 
 #include "daemon/command_data.h"
+#include "pipeline/pseudo_label.h"
 #include "pipeline/trainer.h"
 
 G_BEGIN_DECLS
@@ -17,11 +18,14 @@ typedef struct {
 } TrainGraphArguments;
 
 typedef struct {
-  gchar *data, *label, *from, *architecture, *backend, *sensitive, *exclude, *positive, *checkpoint, *output, *reweigh;
+  gchar *data, *label, *from, *architecture, *backend, *sensitive, *exclude, *positive, *checkpoint, *output, *reweigh,
+      *unlabelled;
   gint epochs, batch_size, patience, adversarial_steps;
   gint64 seed;
   double learning_rate, weight_decay, validation, adversarial_epsilon, checkpoint_seconds; /* NaN: not given */
   gboolean shuffle;
+  PipelinePseudoOptions pseudo;
+  gint pseudo_rounds;
   TrainGraphArguments graph;
 } TrainArguments;
 
