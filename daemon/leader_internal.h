@@ -80,6 +80,7 @@ typedef struct {
   json_t *watch;              /* {"version", "previous", "promised", "rows", "errors", "seen"} or null */
   json_t *budget;             /* {"day", "trainings"} */
   json_t *audit;              /* {"version", "first_row", "settings", "rows", "state"|"undefined"} or null */
+  gint64 learner;             /* revision of a mixture that does not serve but knows more rows than the champion; 0 */
   gint64 waiting;             /* version of the pool that an operator was asked to promote; 0: none */
   LeaderCounters counters;
   /* --- cache ------------------------------------------------------------------------------------------------------ */

@@ -159,6 +159,8 @@ static gboolean judge_version(LeaderModel *model, LeaderContext *context, const 
   if (!may_join_pool(gate)) return TRUE;
   AdaptSettings adapt_settings;
   leader_adapt_settings(settings, &adapt_settings);
+  if (!promoted && json_integer_value(json_object_get(entry, "champion")) == adapt_get_champion(model->adapt))
+    model->learner = mixture ? version : 0; /* what it knows is not learned, or trained, again */
   adapt_add_version(model->adapt, &adapt_settings, version, promoted);
   return adapt_settings.served || request_history(model, context, version, error);
 }

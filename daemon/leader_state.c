@@ -138,6 +138,7 @@ GBytes *leader_model_to_bytes(const LeaderModel *model)
   json_object_set(json, "budget", model->budget);
   json_object_set(json, "audit", model->audit);
   json_object_set_new(json, "waiting", json_integer(model->waiting));
+  if (model->learner > 0) json_object_set_new(json, "learner", json_integer(model->learner));
   json_object_set_new(json, "counters", counters_to_json(&model->counters));
   gchar *text = verdict_dump(json);
   json_decref(json);
@@ -238,6 +239,7 @@ static gboolean restore(LeaderModel *model, GBytes *bytes, GError **error)
     const json_t *adapt = json_object_get(json, "adapt");
     model->performance_panes = (guint)get_integer(json, "performance_panes");
     model->waiting = get_integer(json, "waiting");
+    model->learner = get_integer(json, "learner");
     restore_counters(model, json_object_get(json, "counters"));
     replace(&model->incidents, json, "incidents");
     replace(&model->pending, json, "pending");

@@ -76,6 +76,7 @@ static gboolean roll_back(LeaderModel *model, LeaderContext *context, const Sett
     metrics_add(context->metrics, "kedge_rollbacks_total", labels, 1);
   }
   end_watch(model);
+  model->learner = 0;
   if (model->adapt) adapt_set_champion(model->adapt, &adapt_settings, restored);
   g_autofree gchar *summary =
       g_strdup_printf("version %" G_GINT64_FORMAT " rolled back to %" G_GINT64_FORMAT ": %s", version, restored, why);
