@@ -27,3 +27,12 @@ check-train-mnist: $(BUILD)/kedge ## a network for images after one epoch on MNI
 	 tests/train/mnist_test $(BUILD)/kedge $(MNIST) $(BUILD)/train 1 1 0.96
 learn-mnist: $(BUILD)/kedge ## a network for images on MNIST, three seeds: at least 98.5 %
 	tests/train/mnist_test $(BUILD)/kedge $(MNIST) $(BUILD)/train 3 10 0.985
+
+# Fine-tuning without forgetting: MNIST turned by 25 degrees; fewer images inside of the checks.
+SUITES += check-train-finetune
+.PHONY: check-train-finetune learn-finetune
+check-train-finetune: $(ONNX_PYTHON) $(BUILD)/kedge ## turned images fine-tuned with rehearsal, 2,000 of them
+	@if [ ! -d $(MNIST) ]; then echo "SKIP: the images $(MNIST) are not there"; echo "0 passed, 0 failed"; exit 0; fi; \
+	 PYTHONDONTWRITEBYTECODE=1 $(ONNX_PYTHON) tests/train/finetune_test $(BUILD)/kedge $(MNIST) $(BUILD)/finetune 1 6 rows=2000
+learn-finetune: $(ONNX_PYTHON) $(BUILD)/kedge ## MNIST turned by 25 degrees, three seeds: the gap closed in a fifth of the row visits
+	PYTHONDONTWRITEBYTECODE=1 $(ONNX_PYTHON) tests/train/finetune_test $(BUILD)/kedge $(MNIST) $(BUILD)/finetune 3 10 plain=1
