@@ -10,6 +10,7 @@
 #include "pipeline/model_spec.h"
 #include "pipeline/network_build.h"
 #include "pipeline/npy.h"
+#include "pipeline/npz.h"
 #include "registry/model.h"
 
 void command_model_clear(CommandModel *model)
@@ -18,18 +19,23 @@ void command_model_clear(CommandModel *model)
   g_clear_pointer(&model->schema, drift_schema_free);
 }
 
-static gboolean load_version(const CommandCommon *common, const gchar *reference, CommandModel *model, GError **error)
+/* schema: NULL when it is not asked for. */
+static GBytes *read_version(const CommandCommon *common, const gchar *reference, DriftSchema **schema, GError **error)
 {
   gint64 number = 0;
   g_autofree gchar *name = NULL;
   g_autoptr(RegistryStore) store = command_open_store(common, error);
-  if (!store || !registry_resolve(store, reference, &name, &number, error)) return FALSE;
+  if (!store || !registry_resolve(store, reference, &name, &number, error)) return NULL;
   g_autoptr(RegistryModel) registered = registry_model_get(store, name, error);
   g_autoptr(RegistryVersion) version = registered ? registry_version_get(store, name, number, error) : NULL;
   g_autoptr(RegistryArtifacts) artifacts = version ? command_open_artifacts(common, error) : NULL;
-  if (!artifacts) return FALSE;
-  model->schema = pipeline_model_spec_parse(registered->spec, error);
-  if (model->schema) model->onnx = registry_artifacts_get(artifacts, version->onnx_digest, error);
+  if (!artifacts || (schema && !(*schema = pipeline_model_spec_parse(registered->spec, error)))) return NULL;
+  return registry_artifacts_get(artifacts, version->onnx_digest, error);
+}
+
+static gboolean load_version(const CommandCommon *common, const gchar *reference, CommandModel *model, GError **error)
+{
+  model->onnx = read_version(common, reference, &model->schema, error);
   return model->onnx != NULL;
 }
 
@@ -39,6 +45,13 @@ static DriftSchema *carried_schema(GBytes *onnx, GError **error)
   g_autoptr(OnnxGraph) graph = onnx_graph_from_bytes(onnx, error);
   const gchar *spec = graph ? onnx_graph_get_metadata(graph, PIPELINE_SCHEMA_KEY) : NULL;
   return spec ? pipeline_model_spec_parse(spec, error) : NULL;
+}
+
+gboolean command_has_schema(const gchar *path, GError **error)
+{
+  g_autoptr(GBytes) onnx = onnx_file_read(path, NULL, error);
+  g_autoptr(DriftSchema) schema = onnx ? carried_schema(onnx, error) : NULL;
+  return schema != NULL;
 }
 
 static gboolean load_file(const gchar *path, const DriftTable *table, const gchar *label, CommandModel *model,
@@ -60,6 +73,12 @@ static gboolean load_file(const gchar *path, const DriftTable *table, const gcha
       "column, from which they are inferred",
       path, PIPELINE_SCHEMA_KEY);
   return FALSE;
+}
+
+GBytes *command_read_onnx(const CommandCommon *common, const gchar *reference, GError **error)
+{
+  return g_str_has_suffix(reference, ".onnx") ? onnx_file_read(reference, NULL, error)
+                                              : read_version(common, reference, NULL, error);
 }
 
 gboolean command_load_model(const CommandCommon *common, const gchar *reference, const DriftTable *table,
@@ -130,12 +149,8 @@ DriftTable *command_read_table(const gchar *path, GError **error)
   if (g_str_has_suffix(path, ".npy")) return pipeline_npy_read_table(path, error);
   if (g_str_has_suffix(path, ".jsonl") || g_str_has_suffix(path, ".ndjson"))
     return pipeline_json_lines_read(path, error);
-  if (!g_str_has_suffix(path, ".npz")) return pipeline_csv_read(path, error);
-  g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_UNSUPPORTED,
-              "%s: CSV files with a header, JSON lines (.jsonl, .ndjson) and .npy arrays are read; save the arrays of "
-              "the .npz one by one",
-              path);
-  return NULL;
+  if (g_str_has_suffix(path, ".npz")) return pipeline_npz_read_table(path, error);
+  return pipeline_csv_read(path, error);
 }
 
 GHashTable *command_parse_pairs(gchar **texts, const gchar **bad)

@@ -22,13 +22,19 @@ void command_model_clear(CommandModel *model);
 gboolean command_load_model(const CommandCommon *common, const gchar *reference, const DriftTable *table,
                             const gchar *label, CommandModel *model, GError **error);
 
+/* FALSE without an error: the file "….onnx" carries no schema. */
+gboolean command_has_schema(const gchar *path, GError **error);
+/* New: the bytes of such a model alone, whatever its inputs are; a file's data that lie beside it are read in. */
+GBytes *command_read_onnx(const CommandCommon *common, const gchar *reference, GError **error);
+
 /* "A,B" → NULL-terminated list (new); NULL → empty list. */
 gchar **command_split_names(const gchar *names);
 /* Infers the schema of a table; FALSE on a column named by --sensitive or --exclude that is not there. A column that is
  * excluded and sensitive stays in the schema, unseen by the model. positive: class, or NULL. */
 DriftSchema *command_infer_schema(const DriftTable *table, const gchar *label, const gchar *sensitive,
                                   const gchar *exclude, const gchar *positive, GError **error);
-/* By the end of its name: .npy an array, column "x" or "x[0]", "x[1]", … (pipeline/npy.h); .jsonl and .ndjson JSON
+/* By the end of its name: .npy an array, column "x" or "x[0]", "x[1]", … (pipeline/npy.h); .npz arrays by name
+ * (pipeline_npz_read_table); .jsonl and .ndjson JSON
  * lines (pipeline/json_lines.h); else a CSV with a header ("-": of standard input). */
 DriftTable *command_read_table(const gchar *path, GError **error);
 /* "key=value" texts (NULL: none) as a table; NULL: *bad is the text that is not one. */

@@ -5,10 +5,11 @@
 #include "daemon/command_store.h"
 #include "daemon/command_train_internal.h"
 #include "onnx/graph.h"
+#include "pipeline/tree_options.h"
 
 extern const Command command_train;
 
-static void arguments_init(TrainArguments *arguments)
+void command_train_init(TrainArguments *arguments)
 {
   PipelineTrainOptions options;
   pipeline_train_options_init(&options);
@@ -26,11 +27,13 @@ static void arguments_init(TrainArguments *arguments)
   command_train_graph_init(&arguments->graph);
 }
 
-static void arguments_clear(TrainArguments *arguments)
+void command_train_clear(TrainArguments *arguments)
 {
-  gchar *texts[] = {arguments->data,       arguments->label,     arguments->from,    arguments->architecture,
-                    arguments->backend,    arguments->sensitive, arguments->exclude, arguments->positive,
-                    arguments->checkpoint, arguments->output,    arguments->reweigh, arguments->unlabelled};
+  gchar *texts[] = {arguments->data,          arguments->label,       arguments->from,        arguments->architecture,
+                    arguments->backend,       arguments->sensitive,   arguments->exclude,     arguments->positive,
+                    arguments->checkpoint,    arguments->output,      arguments->reweigh,     arguments->monotone,
+                    arguments->harden.method, arguments->harden.norm, arguments->harden.unit, arguments->harden.range,
+                    arguments->calibrate,     arguments->threshold,   arguments->weights,     arguments->unlabelled};
   for (guint i = 0; i < G_N_ELEMENTS(texts); i++) g_free(texts[i]);
   command_train_graph_clear(&arguments->graph);
 }
@@ -39,12 +42,11 @@ static const gchar *check_arguments(const TrainArguments *arguments, int argc)
 {
   if (argc != 1) return "only options are taken";
   if (!arguments->data || !arguments->label || !arguments->output) return "--data, --label and -o are needed";
-  if (arguments->from && arguments->architecture) return "--from and --arch exclude each other";
-  if (arguments->reweigh && command_train_graph_is_asked(arguments))
-    return "--reweigh works with dense models without the options of a graph (see --help)";
-  if (arguments->unlabelled && command_train_graph_is_asked(arguments))
-    return "--unlabelled works with dense models without the options of a graph (see --help)";
-  if (arguments->pseudo_rounds < 1) return "--pseudo-rounds must be at least 1";
+  if (arguments->from && arguments->architecture && !pipeline_tree_is_architecture(arguments->architecture))
+    return "--from and --arch exclude each other, but for --arch trees";
+  if (arguments->calibrate_only && (!arguments->from || (!arguments->calibrate && !arguments->threshold)))
+    return "--calibrate-only needs --from, and --calibrate or --threshold";
+  if (command_train_pseudo_check(arguments)) return command_train_pseudo_check(arguments);
   if (arguments->graph.rehearse && !arguments->from)
     return "--rehearse goes with --from: the model that knows the old rows";
   if (arguments->epochs < 0 || arguments->batch_size < 0 || arguments->patience < 0 || arguments->adversarial_steps < 0)
@@ -55,6 +57,7 @@ static const gchar *check_arguments(const TrainArguments *arguments, int argc)
 typedef struct {
   CommandProgress *bar;
   CommandTrainLog *log;
+  const gchar *unit; /* "epoch", of trees "round" */
 } Shown;
 
 /* user_data: Shown. */
@@ -63,8 +66,9 @@ static gboolean show_progress(const PipelineTrainProgress *progress, gpointer us
   Shown *shown = user_data;
   g_autofree gchar *validation =
       isnan(progress->validation_loss) ? g_strdup("") : g_strdup_printf("  validation %.4f", progress->validation_loss);
-  g_autofree gchar *text = g_strdup_printf("epoch %u/%u  loss %.4f%s  %.0f rows/s", progress->epoch, progress->epochs,
-                                           progress->loss, validation, progress->samples_per_second);
+  g_autofree gchar *loss = isnan(progress->loss) ? g_strdup("") : g_strdup_printf("  loss %.4f", progress->loss);
+  g_autofree gchar *text = g_strdup_printf("%s %u/%u%s%s  %.0f rows/s", shown->unit, progress->epoch, progress->epochs,
+                                           loss, validation, progress->samples_per_second);
   command_progress_update(shown->bar, (double)progress->epoch / progress->epochs, text);
   return command_train_log_epoch(shown->log, progress);
 }
@@ -89,6 +93,11 @@ static json_t *describe_result(const TrainArguments *arguments, const PipelineTr
     json_object_set_new(report, "test_loss", real_or_null(result->test_loss));
     json_object_set_new(report, "test_metric", real_or_null(result->test_metric));
   }
+  if (arguments->harden.method) {
+    json_object_set_new(report, "adversarial", json_string(arguments->harden.method));
+    json_object_set_new(report, "adversarial_epsilon", json_real(arguments->adversarial_epsilon));
+    json_object_set_new(report, "robust_metric", real_or_null(result->robust_metric));
+  }
   if (result->row_visits > 0) json_object_set_new(report, "row_visits", json_integer((json_int_t)result->row_visits));
   if (result->n_old > 0) {
     json_object_set_new(report, "rows_rehearsed", json_integer((json_int_t)result->n_old));
@@ -97,6 +106,8 @@ static json_t *describe_result(const TrainArguments *arguments, const PipelineTr
   }
   json_object_set_new(report, "seconds", real_or_null(result->seconds));
   json_object_set_new(report, "samples_per_second", real_or_null(result->samples_per_second));
+  command_train_calibration_describe(&result->calibration, report);
+  command_train_interval_describe(&result->interval, report);
   if (arguments->reweigh)
     json_object_set_new(report, "reweighing",
                         json_pack("{s:s, s:i, s:I, s:f, s:f}", "attributes", arguments->reweigh, "groups",
@@ -106,56 +117,30 @@ static json_t *describe_result(const TrainArguments *arguments, const PipelineTr
   return report;
 }
 
-/* {"unlabelled", "confident", "taken", "rounds", "by_class": {CLASS: n}, "calibration_rows", "scale", …} */
-static void describe_pseudo_labels(const PipelinePseudoLabels *labels, const DriftSchema *schema, json_t **report)
-{
-  json_t *by_class = json_object();
-  for (guint c = 0; c < labels->n_classes; c++)
-    json_object_set_new(by_class, g_ptr_array_index(schema->classes, c), json_integer((json_int_t)labels->taken[c]));
-  *report = json_pack("{s:I, s:I, s:I, s:i, s:o, s:I, s:o, s:o}", "unlabelled", (json_int_t)labels->n_unlabelled,
-                      "confident", (json_int_t)labels->n_confident, "taken", (json_int_t)labels->n_taken, "rounds",
-                      (int)labels->rounds, "by_class", by_class, "calibration_rows", (json_int_t)labels->n_calibration,
-                      "scale", real_or_null(labels->scale), "teacher_metric", real_or_null(labels->teacher_metric));
-}
-
-static void print_pseudo_labels(const json_t *labels)
-{
-  g_autofree gchar *unlabelled = command_text_count(json_object_get(labels, "unlabelled"));
-  g_autofree gchar *confident = command_text_count(json_object_get(labels, "confident"));
-  g_autofree gchar *taken = command_text_count(json_object_get(labels, "taken"));
-  g_autofree gchar *calibration = command_text_count(json_object_get(labels, "calibration_rows"));
-  g_autofree gchar *teacher = command_text_real(json_object_get(labels, "teacher_metric"), 4);
-  g_autofree gchar *scale = command_text_real(json_object_get(labels, "scale"), 3);
-  const char *name;
-  json_t *count;
-  printf("pseudo-labels: %s of %s unlabelled rows (%s were sure enough), round %" JSON_INTEGER_FORMAT
-         "; logits times %s by %s validation rows; first teacher's accuracy on them %s\n",
-         taken, unlabelled, confident, json_integer_value(json_object_get(labels, "rounds")), scale, calibration,
-         teacher);
-  json_object_foreach (json_object_get(labels, "by_class"), name, count) {
-    g_autofree gchar *rows = command_text_count(count);
-    printf("  %s: %s rows\n", name, rows);
-  }
-}
-
-static void print_result(json_t *report)
+void command_train_print(json_t *report)
 {
   g_autofree gchar *train = command_text_count(json_object_get(report, "rows_train"));
   g_autofree gchar *validation = command_text_count(json_object_get(report, "rows_validation"));
   g_autofree gchar *loss = command_text_real(json_object_get(report, "validation_loss"), 4);
   g_autofree gchar *metric = command_text_real(json_object_get(report, "validation_metric"), 4);
-  printf("%s: trained on %s rows in %.2f s; %s validation rows: loss %s, accuracy (or -rmse) %s, epoch "
-         "%" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT "\n",
-         json_string_value(json_object_get(report, "output")), train,
-         json_real_value(json_object_get(report, "seconds")), validation, loss, metric,
-         json_integer_value(json_object_get(report, "best_epoch")),
-         json_integer_value(json_object_get(report, "epochs")));
+  printf(
+      "%s: trained on %s rows in %.2f s; %s validation rows: loss %s, accuracy (or -rmse) %s, %s "
+      "%" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT "\n",
+      json_string_value(json_object_get(report, "output")), train, json_real_value(json_object_get(report, "seconds")),
+      validation, loss, metric, json_object_get(report, "importance") ? "round" : "epoch",
+      json_integer_value(json_object_get(report, "best_epoch")), json_integer_value(json_object_get(report, "epochs")));
   if (json_object_get(report, "test_metric")) {
     g_autofree gchar *test = command_text_count(json_object_get(report, "rows_test"));
     g_autofree gchar *reached = command_text_real(json_object_get(report, "test_metric"), 4);
     printf("%s test rows: accuracy (or -rmse) %s\n", test, reached);
   }
-  if (json_object_get(report, "pseudo_labels")) print_pseudo_labels(json_object_get(report, "pseudo_labels"));
+  command_train_tree_print(report);
+  command_train_pseudo_print(report);
+  if (json_object_get(report, "robust_metric")) {
+    g_autofree gchar *robust = command_text_real(json_object_get(report, "robust_metric"), 4);
+    printf("under PGD of epsilon %g, on up to 512 validation rows: accuracy (or -rmse) %s\n",
+           json_real_value(json_object_get(report, "adversarial_epsilon")), robust);
+  }
   if (json_object_get(report, "rows_rehearsed")) {
     g_autofree gchar *old = command_text_count(json_object_get(report, "rows_rehearsed"));
     g_autofree gchar *watched = command_text_count(json_object_get(report, "rows_old_validation"));
@@ -174,6 +159,7 @@ static void print_result(json_t *report)
            json_real_value(json_object_get(reweighing, "smallest_weight")),
            json_real_value(json_object_get(reweighing, "largest_weight")),
            json_integer_value(json_object_get(reweighing, "rows_without_group")));
+  command_train_calibration_print(report);
   if (skipped > 0) printf("%" JSON_INTEGER_FORMAT " rows had no usable label and were left out\n", skipped);
 }
 
@@ -195,6 +181,7 @@ static void fill_options(const TrainArguments *arguments, GBytes *from, Pipeline
   options->adversarial_steps = (guint)arguments->adversarial_steps;
   options->checkpoint = arguments->checkpoint;
   options->checkpoint_seconds = arguments->checkpoint_seconds;
+  options->calibration = (PipelineCalibrationOptions){arguments->calibrate, arguments->threshold};
 }
 
 /* What the model promises: its accuracy on the rows it was not fitted to, as metadata of the file. `kedge model add`
@@ -222,45 +209,38 @@ static gboolean write_model(const gchar *path, const PipelineTrainResult *result
   return g_file_set_contents(path, bytes, (gssize)length, error);
 }
 
-/* pipeline_train, or with --unlabelled the self-training; what was labelled goes into *told. */
-static gboolean train_table(const TrainArguments *arguments, const DriftTable *table, const DriftSchema *schema,
-                            const PipelineTrainOptions *options, Shown *shown, PipelineTrainResult *result,
-                            json_t **told, GError **error)
-{
-  if (!arguments->unlabelled) return pipeline_train(table, schema, options, show_progress, shown, result, error);
-  g_autoptr(DriftTable) unlabelled = command_read_table(arguments->unlabelled, error);
-  if (!unlabelled) return FALSE;
-  PipelinePseudoOptions pseudo = arguments->pseudo;
-  PipelinePseudoLabels labels = {0};
-  pseudo.rounds = (guint)arguments->pseudo_rounds;
-  if (!pipeline_train_pseudo(table, unlabelled, schema, options, &pseudo, show_progress, shown, result, &labels, error))
-    return FALSE;
-  describe_pseudo_labels(&labels, schema, told);
-  pipeline_pseudo_labels_clear(&labels);
-  return TRUE;
-}
-
 static gboolean run_training(const CommandCommon *common, const TrainArguments *arguments, Shown *shown,
                              PipelineTrainResult *result, json_t **told, GError **error)
 {
-  if (command_train_graph_is_asked(arguments))
-    return command_train_graph_run(common, arguments, show_progress, shown, result, error);
+  if (arguments->calibrate_only) return command_train_calibrate(common, arguments, result, error);
+  gboolean trees = command_train_tree_is_asked(common, arguments);
+  if (trees) shown->unit = "round";
+  if (!trees && command_train_graph_is_asked(arguments))
+    return command_train_graph_run(common, arguments, show_progress,
+                                   arguments->checkpoint ? command_train_signals_came : NULL, shown, result, error);
   CommandModel start = {0};
+  g_autofree gchar *excluded = command_train_excluded(arguments);
   g_autoptr(DriftTable) table = command_read_table(arguments->data, error);
-  if (!table) return FALSE;
+  g_autofree double *weights = table ? command_train_read_weights(arguments, table, error) : NULL;
+  if (!table || (arguments->weights && !weights)) return FALSE;
   if (arguments->from ? !command_load_model(common, arguments->from, table, arguments->label, &start, error)
-                      : !(start.schema = command_infer_schema(table, arguments->label, arguments->sensitive,
-                                                              arguments->exclude, arguments->positive, error)))
+                      : !(start.schema = command_infer_schema(table, arguments->label, arguments->sensitive, excluded,
+                                                              arguments->positive, error)))
     return FALSE;
   PipelineTrainOptions options;
   fill_options(arguments, start.onnx, &options);
-  g_auto(GStrv) reweigh = command_split_names(arguments->reweigh);
+  options.row_weights = weights;
+  if (arguments->checkpoint) options.stop = command_train_signals_came;
+  g_auto(GStrv) reweigh = command_split_names(arguments->reweigh), monotone = command_split_names(arguments->monotone);
+  if (arguments->monotone) options.monotone = (const gchar *const *)monotone;
   if (arguments->reweigh) options.reweigh = (const gchar *const *)reweigh;
   g_autoptr(GError) cause = NULL;
-  gboolean done = train_table(arguments, table, start.schema, &options, shown, result, told, &cause);
+  gboolean done =
+      (!trees || command_train_tree_fill(arguments, &options, &cause)) &&
+      command_train_table(arguments, table, start.schema, &options, show_progress, shown, result, told, &cause);
   command_model_clear(&start);
   if (done) return TRUE;
-  if (arguments->from && g_error_matches(cause, PIPELINE_ERROR, PIPELINE_ERROR_MODEL))
+  if (arguments->from && !trees && g_error_matches(cause, PIPELINE_ERROR, PIPELINE_ERROR_MODEL))
     g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_MODEL,
                 "%s; --optimiser adamw trains graphs of one float input that are no chain of dense layers",
                 cause->message);
@@ -269,23 +249,33 @@ static gboolean run_training(const CommandCommon *common, const TrainArguments *
   return FALSE;
 }
 
-static json_t *train(const CommandCommon *common, const TrainArguments *arguments, GError **error)
+json_t *command_train_execute(const CommandCommon *common, const TrainArguments *arguments, const gchar *name,
+                              GError **error)
 {
   PipelineTrainResult result = {0};
   json_t *report = NULL;
   g_autoptr(CommandTrainLog) log = NULL;
   if (arguments->graph.log && !(log = command_train_log_open(arguments->graph.log, error))) return NULL;
-  Shown shown = {command_progress_new(common, "training"), log};
-  json_t *told = NULL;
-  gboolean done = run_training(common, arguments, &shown, &result, &told, error);
+  json_t *told = NULL; /* of pseudo-labels */
+  Shown shown = {command_progress_new(common, "training"), log, "epoch"};
+  g_autoptr(GError) cause = NULL;
+  if (arguments->checkpoint) command_train_signals_begin();
+  gboolean done = run_training(common, arguments, &shown, &result, &told, &cause);
+  command_train_signals_end();
+  if (arguments->checkpoint && g_error_matches(cause, PIPELINE_ERROR, PIPELINE_ERROR_CANCELLED))
+    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_CANCELLED, "%s; the same command goes on from %s", cause->message,
+                arguments->checkpoint);
+  else if (cause)
+    g_propagate_error(error, g_steal_pointer(&cause));
   command_progress_finish(shown.bar, done ? "done" : "failed");
   if (done) done = command_train_log_end(log, &result, error);
   if (done && write_model(arguments->output, &result, error)) report = describe_result(arguments, &result);
+  if (report) command_train_tree_describe(&result, report);
   if (report && told) json_object_set(report, "pseudo_labels", told);
   json_decref(told);
   if (report && result.warning) {
     json_object_set_new(report, "warning", json_string(result.warning));
-    if (!common->json) fprintf(stderr, "kedge train: %s\n", result.warning);
+    if (!common->json) fprintf(stderr, "kedge %s: %s\n", name, result.warning);
   }
   pipeline_train_result_clear(&result);
   return report;
@@ -294,7 +284,7 @@ static json_t *train(const CommandCommon *common, const TrainArguments *argument
 static int run_train(int argc, char **argv)
 {
   TrainArguments a;
-  arguments_init(&a);
+  command_train_init(&a);
   const GOptionEntry entries[] = {
       {"data", 0, 0, G_OPTION_ARG_FILENAME, &a.data, "CSV with a header (\"-\": standard input), or an .npz of arrays",
        "D.csv"},
@@ -302,11 +292,15 @@ static int run_train(int argc, char **argv)
       {"from", 0, 0, G_OPTION_ARG_FILENAME, &a.from, "fine-tune this model: M.onnx, NAME@ALIAS or NAME/VERSION",
        "MODEL"},
       {"arch", 0, 0, G_OPTION_ARG_STRING, &a.architecture,
-       "widths of the hidden layers (default mlp:64,64), or channels of a network for images: cnn:32,64", "mlp:N,…"},
-      {"epochs", 0, 0, G_OPTION_ARG_INT, &a.epochs, "passes over the rows; 0: by the number of rows", "N"},
+       "widths of the hidden layers (default mlp:64,64), channels of a network for images: cnn:32,64, or boosted "
+       "trees: "
+       "trees, trees:depth=6,rounds=500 (see below)",
+       "mlp:N,…"},
+      {"epochs", 0, 0, G_OPTION_ARG_INT, &a.epochs, "passes over the rows (of trees: rounds); 0: by the number of rows",
+       "N"},
       {"batch-size", 0, 0, G_OPTION_ARG_INT, &a.batch_size, "rows a step; 0: by the number of rows", "N"},
       {"patience", 0, 0, G_OPTION_ARG_INT, &a.patience,
-       "stop after N epochs without a better validation loss; 0: never", "N"},
+       "stop after N epochs without a better validation loss; 0: never (trees: after 50 rounds)", "N"},
       {"learning-rate", 0, 0, G_OPTION_ARG_DOUBLE, &a.learning_rate,
        "falling along a cosine (default 0.005; on a graph 0.002)", "R"},
       {"weight-decay", 0, 0, G_OPTION_ARG_DOUBLE, &a.weight_decay,
@@ -318,6 +312,16 @@ static int run_train(int argc, char **argv)
       {"adversarial-epsilon", 0, 0, G_OPTION_ARG_DOUBLE, &a.adversarial_epsilon,
        "train against PGD within this many standard deviations of the numeric features; 0: off", "E"},
       {"adversarial-steps", 0, 0, G_OPTION_ARG_INT, &a.adversarial_steps, "of PGD (default 7)", "N"},
+      {"adversarial", 0, 0, G_OPTION_ARG_STRING, &a.harden.method,
+       "adversarial training on the graph: pgd, free, fast or trades", "METHOD"},
+      {"adversarial-norm", 0, 0, G_OPTION_ARG_STRING, &a.harden.norm, "of the radius: inf (default) or 2", "N"},
+      {"adversarial-unit", 0, 0, G_OPTION_ARG_STRING, &a.harden.unit, "of the radius: sd (default) or absolute", "U"},
+      {"adversarial-range", 0, 0, G_OPTION_ARG_STRING, &a.harden.range,
+       "of moved numbers: data (default), none or LOW,HIGH", "R"},
+      {"adversarial-step-size", 0, 0, G_OPTION_ARG_DOUBLE, &a.harden.step_size, "in the unit (default: by method)",
+       "S"},
+      {"replays", 0, 0, G_OPTION_ARG_INT, &a.harden.replays, "of each batch by free (default 4)", "M"},
+      {"beta", 0, 0, G_OPTION_ARG_DOUBLE, &a.harden.beta, "of trades, weight of the divergence (default 6)", "B"},
       {"sensitive", 0, 0, G_OPTION_ARG_STRING, &a.sensitive, "columns whose groups are compared later", "A,B"},
       {"reweigh", 0, 0, G_OPTION_ARG_STRING, &a.reweigh,
        "weigh the rows so that label and group of these columns (crossed) are independent; two classes only", "A,B"},
@@ -331,9 +335,24 @@ static int run_train(int argc, char **argv)
        "with --unlabelled: most of a class, as a multiple of its share of the labelled rows (default 2)", "B"},
       {"pseudo-rounds", 0, 0, G_OPTION_ARG_INT, &a.pseudo_rounds, "with --unlabelled: teacher and student (default 1)",
        "N"},
+      {"monotone", 0, 0, G_OPTION_ARG_STRING, &a.monotone,
+       "of trees: the output never falls (+1) or never rises (-1) with these columns", "A=+1,B=-1"},
       {"exclude", 0, 0, G_OPTION_ARG_STRING, &a.exclude, "columns that the model must not see", "C,D"},
       {"positive", 0, 0, G_OPTION_ARG_STRING, &a.positive, "the positive class (default: the last one)", "CLASS"},
-      {"checkpoint", 0, 0, G_OPTION_ARG_FILENAME, &a.checkpoint, "write to and resume from this file", "FILE"},
+      {"weights", 0, 0, G_OPTION_ARG_STRING, &a.weights,
+       "column (of an .npz: array) of row weights from 0; the model does not see it", "W"},
+      {"calibrate", 0, 0, G_OPTION_ARG_STRING, &a.calibrate,
+       "map the probabilities so that they are met: temperature, platt, isotonic, auto or none, fitted to the "
+       "validation rows (default: what --from has, else none)",
+       "METHOD"},
+      {"threshold", 0, 0, G_OPTION_ARG_STRING, &a.threshold,
+       "of the positive class's probability: 0.3, f1, f2, cost:FP=1,FN=5 or none, chosen on the validation rows "
+       "(default: as --from has it, else the larger probability decides)",
+       "RULE"},
+      {"calibrate-only", 0, 0, G_OPTION_ARG_NONE, &a.calibrate_only,
+       "with --from: train nothing, fit --calibrate and --threshold to all rows", NULL},
+      {"checkpoint", 0, 0, G_OPTION_ARG_FILENAME, &a.checkpoint,
+       "write to and resume from this file; SIGINT and SIGTERM leave one at once", "FILE"},
       {"checkpoint-seconds", 0, 0, G_OPTION_ARG_DOUBLE, &a.checkpoint_seconds, "at most every S seconds (default 5)",
        "S"},
       {"output", 'o', 0, G_OPTION_ARG_FILENAME, &a.output, "where to write the model", "OUT.onnx"},
@@ -341,7 +360,7 @@ static int run_train(int argc, char **argv)
   CommandCommon common;
   g_autoptr(GArray) all = command_train_graph_entries(&a.graph, entries);
   if (!command_parse(&command_train, &argc, &argv, (const GOptionEntry *)(gpointer)all->data, &common)) {
-    arguments_clear(&a);
+    command_train_clear(&a);
     return COMMAND_USAGE;
   }
   int status;
@@ -350,16 +369,16 @@ static int run_train(int argc, char **argv)
     status = command_usage(&common, "%s", usage);
   } else {
     g_autoptr(GError) error = NULL;
-    json_t *report = train(&common, &a, &error);
-    status = command_report(&common, report, error, print_result);
+    json_t *report = command_train_execute(&common, &a, "train", &error);
+    status = command_report(&common, report, error, command_train_print);
   }
-  arguments_clear(&a);
+  command_train_clear(&a);
   return status;
 }
 
 const Command command_train = {
     .name = "train",
-    .arguments = "--data D.csv --label L [--from MODEL | --arch mlp:64,64] -o OUT.onnx",
+    .arguments = "--data D.csv --label L [--from MODEL | --arch mlp:64,64 | --arch trees] -o OUT.onnx",
     .summary = "train a model on a CSV file, from scratch or from another model",
     .help =
         "Writes an ONNX model with its preprocessing inside: missing numbers become the mean, numbers are\n"
@@ -370,6 +389,15 @@ const Command command_train = {
         "augmentation, a log or test rows, are trained on the ONNX graph itself: any model of one float input whose\n"
         "operators have gradients (pipeline/README.md, \"Training on the graph\"). Numbers only, none missing.\n"
         "\n"
+        "--arch trees boosts trees (XGBoost's histogram method, one thread): missing numbers stay missing, texts are\n"
+        "one-hot. Options, as trees:depth=6,eta=0.1: depth (6), rounds (500), eta (0.1), subsample (1), colsample "
+        "(1),\n"
+        "lambda (1), alpha (0), gamma (0), min_child_weight (1), scale_pos_weight (1), bins (256), patience (50; 0: "
+        "no\n"
+        "early stopping). The best round on the validation rows is kept. --from a tree model adds rounds to its trees\n"
+        "(with --arch trees:…, for their options). --test, --log, --class-weights, --reweigh, --monotone and "
+        "--checkpoint\n"
+        "work; what is of networks is refused.\n"
         "--rehearse mixes rows of an older world into every batch, so that a model that learns new rows keeps what it\n"
         "knew; the share of --validation of them is held back. The weights of the epoch with the best mean of both\n"
         "validation losses are delivered, and --patience counts epochs in which neither of them fell.\n"
@@ -386,16 +414,26 @@ const Command command_train = {
         "--reweigh\n"
         "\"reweighing\" {\"attributes\", \"groups\", \"rows_without_group\", \"smallest_weight\", "
         "\"largest_weight\"},\n"
-        "with --test also \"rows_test\", \"test_loss\", \"test_metric\", and \"warning\" where there is one. On a "
-        "graph\n"
-        "\"row_visits\"; with --rehearse \"rows_rehearsed\", \"rows_old_validation\", \"old_validation_metric\"; with\n"
+        "with --calibrate or --threshold \"calibration\" {\"method\", \"threshold_rule\", \"rows\", \"threshold\",\n"
+        "\"ece_before\", \"ece_after\", \"log_loss_before\", \"log_loss_after\", \"accuracy_before\", "
+        "\"accuracy_after\"}\n"
+        "(on the validation rows; after them validation_metric is the accuracy by the threshold),\n"
+        "with --adversarial also \"adversarial\", \"adversarial_epsilon\" and \"robust_metric\" (under PGD, on "
+        "validation rows),\n"
+        "with --test also \"rows_test\", \"test_loss\", \"test_metric\", and \"warning\" where there is one;\n"
+        "of trees \"importance\" [{\"column\", \"gain\", \"cover\" (means a split), \"weight\" (splits)}]; epochs are "
+        "rounds.\n"
+        "On a graph \"row_visits\"; with --rehearse \"rows_rehearsed\", \"rows_old_validation\", "
+        "\"old_validation_metric\"; with\n"
         "--unlabelled \"pseudo_labels\" {\"unlabelled\", \"confident\", \"taken\", \"rounds\", \"by_class\", "
         "\"calibration_rows\",\n"
         "\"scale\", \"teacher_metric\"}.\n"
         "\n"
         "--log writes a JSON object a line: {\"event\": \"epoch\", \"epoch\", \"loss\", \"validation_loss\",\n"
         "\"validation_metric\", \"test_loss\", \"test_metric\", \"learning_rate\", \"gradient_norm\", \"dead_share\",\n"
-        "\"samples_per_second\", \"seconds\"} after each epoch; {\"event\": \"reached\", \"metric\", \"value\", "
+        "\"robust_metric\", "
+        "\"samples_per_second\", \"seconds\"} after each epoch (of trees: round; their loss every 25th); {\"event\": "
+        "\"reached\", \"metric\", \"value\", "
         "\"epoch\",\n"
         "\"seconds\"} when .9, .95, .97, .98, .985 or .99 are first reached on the test rows, or else on the "
         "validation\n"

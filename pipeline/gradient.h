@@ -37,6 +37,9 @@ typedef struct {
   /* How elements lie in memory where not row by row: the backend's own descriptions; NULL: row by row. Only kernels
    * that say so see others, and set those of outputs and input gradients. */
   gconstpointer *input_layouts, *output_layouts, *input_gradient_layouts, *output_gradient_layouts;
+  /* [n_inputs] of a backend with memory of its own: the input in the memory of this process where it lies there (what
+   * is no float32, constants); else NULL. */
+  const PipelineTensor **host_inputs;
   gpointer device;            /* the backend's state, made by its open */
   gpointer cached;            /* the backend's own for this node: primitives */
   GDestroyNotify cached_free; /* or NULL */
@@ -45,7 +48,7 @@ typedef struct {
 typedef gboolean (*PipelineGradientFunc)(PipelineGradientCall *call, GError **error);
 
 struct _PipelineGradient {
-  const gchar *name; /* of the operator in the default domain */
+  const gchar *name; /* of the operator; "DOMAIN:NAME" outside of the default domain */
   guint32 inputs;    /* bit i: input i has a gradient; 0: none, what follows does not depend smoothly on the input */
   gboolean (*infer)(PipelineCall *call, GError **error); /* NULL: the operator's */
   PipelineGradientFunc forward;                          /* NULL: the operator's reference kernel */
@@ -82,6 +85,7 @@ typedef struct {
   void (*release)(gpointer device, gpointer buffer);
   gboolean (*copy_in)(gpointer device, gpointer to, gconstpointer from, gsize bytes, GError **error);
   gboolean (*copy_out)(gpointer device, gpointer to, gconstpointer from, gsize bytes, GError **error);
+  gboolean (*copy)(gpointer device, gpointer to, gconstpointer from, gsize bytes, GError **error); /* on the device */
   gboolean (*clear)(gpointer device, gpointer buffer, gsize bytes, GError **error);
   gboolean (*add)(gpointer device, gpointer to, gconstpointer from, gsize n, GError **error); /* to += from */
 } PipelineGradientMemory;
@@ -92,6 +96,9 @@ struct _PipelineGradientBackend {
   guint rank; /* the default is the highest rank that opens and supports every operator of the graph */
   const PipelineBackend *products; /* matrix products of the kernels that it takes from the reference */
   gboolean host; /* buffers are memory of this process: what it lacks, the reference kernels compute */
+  /* Not `host`: float32 tensors lie in its memory, others in that of this process; what it lacks, the reference kernels
+   * compute on copies. Else it must have a kernel for every node. */
+  gboolean mirrors;
   const PipelineGradientKernel *kernels; /* ends with name NULL */
   gpointer (*open)(GError **error);      /* NULL: nothing to open */
   void (*close)(gpointer device);
@@ -101,11 +108,13 @@ struct _PipelineGradientBackend {
                      gpointer to, GError **error);
   gsize (*layout_elements)(gconstpointer layout);
   gboolean (*same_layout)(gconstpointer a, gconstpointer b);
+  const struct _PipelineGraphDevice *graph; /* losses and optimisers of its own (pipeline/graph_device.h), or NULL */
   gchar *(*describe)(void); /* name, version and instruction set, which the bits of its results depend on; new */
 };
 
 extern const PipelineGradientBackend *const pipeline_gradient_backends[]; /* NULL-terminated */
-extern const PipelineGradientBackend pipeline_gradient_backend_reference, pipeline_gradient_backend_onednn;
+extern const PipelineGradientBackend pipeline_gradient_backend_reference, pipeline_gradient_backend_onednn,
+    pipeline_gradient_backend_cuda;
 /* By name; NULL name: the highest rank that opens here and supports every node of the graph (NULL graph: any). NULL
  * with INVALID (unknown: the error lists the known ones) or UNSUPPORTED (why). */
 const PipelineGradientBackend *pipeline_gradient_backend_find(const gchar *name, const OnnxGraph *graph,
@@ -113,6 +122,8 @@ const PipelineGradientBackend *pipeline_gradient_backend_find(const gchar *name,
 /* NULL: this backend leaves the operator to the reference. */
 const PipelineGradientKernel *pipeline_gradient_kernel_find(const PipelineGradientBackend *backend, const gchar *name);
 
+/* A kernel of the backend computes this node at these shapes of its inputs. */
+gboolean pipeline_gradient_has_kernel(const PipelineGradientCall *call, const PipelineGradientBackend *backend);
 /* The kernel that computes the node takes tensors in the backend's own layouts. */
 gboolean pipeline_gradient_takes_layouts(const PipelineGradientCall *call, const PipelineGradientBackend *backend);
 /* Shape inference, forward and backward of one node by the backend's kernel, or by the reference's. */

@@ -3,6 +3,7 @@
 #include "pipeline/gradient.h"
 
 const PipelineGradientBackend *const pipeline_gradient_backends[] = {
+    &pipeline_gradient_backend_cuda,
     &pipeline_gradient_backend_onednn,
     &pipeline_gradient_backend_reference,
     NULL,
@@ -29,7 +30,7 @@ static gboolean opens(const PipelineGradientBackend *backend, GError **error)
 /* A backend with memory of its own must have a kernel for every node. */
 static gboolean supports_graph(const PipelineGradientBackend *backend, const OnnxGraph *graph, GError **error)
 {
-  for (guint i = 0; !backend->host && graph != NULL && i < graph->nodes->len; i++) {
+  for (guint i = 0; !backend->host && !backend->mirrors && graph != NULL && i < graph->nodes->len; i++) {
     const OnnxNode *node = g_ptr_array_index(graph->nodes, i);
     if (node->domain[0] == '\0' && pipeline_gradient_kernel_find(backend, node->op_type) != NULL) continue;
     g_autofree gchar *where = onnx_node_describe(node, i);
@@ -103,8 +104,13 @@ static gboolean add(gpointer device, gpointer to, gconstpointer from, gsize n, G
   return TRUE;
 }
 
-const PipelineGradientMemory pipeline_gradient_memory_host = {
-    .allocate = allocate, .release = release, .copy_in = copy, .copy_out = copy, .clear = clear, .add = add};
+const PipelineGradientMemory pipeline_gradient_memory_host = {.allocate = allocate,
+                                                              .release = release,
+                                                              .copy_in = copy,
+                                                              .copy_out = copy,
+                                                              .copy = copy,
+                                                              .clear = clear,
+                                                              .add = add};
 
 /* The C library's exponentials depend on fused multiplication. */
 static gchar *describe(void)

@@ -4,13 +4,7 @@
 
 #include "pipeline/gradient_internal.h"
 
-typedef struct {
-  PipelineGradientWindow window;
-  gsize m, group;     /* channels of the result */
-  gsize depth, width; /* of the patch matrix of one group: rows (channels / group · kernel), columns (places) */
-} Convolution;
-
-static gboolean read_convolution(const PipelineCall *call, Convolution *c, GError **error)
+gboolean pipeline_gradient_read_convolution(const PipelineCall *call, PipelineConvolution *c, GError **error)
 {
   const PipelineTensor *w = call->inputs[1], *b = pipeline_input(call, 2);
   if (w->type != ONNX_TYPE_FLOAT) return pipeline_operator_fail_type(call, 1, error);
@@ -32,8 +26,8 @@ static gboolean read_convolution(const PipelineCall *call, Convolution *c, GErro
 
 gboolean pipeline_gradient_convolution_infer(PipelineCall *call, GError **error)
 {
-  Convolution c;
-  return read_convolution(call, &c, error) &&
+  PipelineConvolution c;
+  return pipeline_gradient_read_convolution(call, &c, error) &&
          pipeline_gradient_window_output(call, 0, ONNX_TYPE_FLOAT, &c.window, c.m, error);
 }
 
@@ -57,7 +51,7 @@ static void walk_row(const PipelineGradientWindow *w, gsize row, float *x, float
 }
 
 /* x: the first channel of the group in one sample. */
-static void walk_patches(const Convolution *c, float *x, float *patches, gboolean back)
+static void walk_patches(const PipelineConvolution *c, float *x, float *patches, gboolean back)
 {
   const PipelineGradientWindow *w = &c->window;
   gsize kernel = w->kernel[0] * w->kernel[1], image = w->in[0] * w->in[1];
@@ -66,8 +60,8 @@ static void walk_patches(const Convolution *c, float *x, float *patches, gboolea
 
 gboolean pipeline_convolution_forward(PipelineGradientCall *call, GError **error)
 {
-  Convolution c;
-  if (!read_convolution(&call->call, &c, error)) return FALSE;
+  PipelineConvolution c;
+  if (!pipeline_gradient_read_convolution(&call->call, &c, error)) return FALSE;
   const float *x = call->call.inputs[0]->data, *weights = call->call.inputs[1]->data,
               *bias = pipeline_gradient_input(call, 2);
   float *y = call->call.outputs[0]->data,
@@ -84,7 +78,7 @@ gboolean pipeline_convolution_forward(PipelineGradientCall *call, GError **error
   return TRUE;
 }
 
-static void sum_bias(const Convolution *c, const float *dy, float *db)
+static void sum_bias(const PipelineConvolution *c, const float *dy, float *db)
 {
   for (gsize m = 0; m < c->m; m++) {
     double sum = 0;
@@ -96,8 +90,8 @@ static void sum_bias(const Convolution *c, const float *dy, float *db)
 
 gboolean pipeline_convolution_backward(PipelineGradientCall *call, GError **error)
 {
-  Convolution c;
-  if (!read_convolution(&call->call, &c, error)) return FALSE;
+  PipelineConvolution c;
+  if (!pipeline_gradient_read_convolution(&call->call, &c, error)) return FALSE;
   const float *x = call->call.inputs[0]->data, *weights = call->call.inputs[1]->data,
               *dy = pipeline_gradient_of_output(call, 0);
   float *dx = pipeline_gradient_of_input(call, 0), *dw = pipeline_gradient_of_input(call, 1),

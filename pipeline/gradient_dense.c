@@ -5,13 +5,7 @@
 
 /* --- Gemm --------------------------------------------------------------------------------------------------------- */
 
-typedef struct {
-  gboolean transpose_a, transpose_b;
-  gsize m, n, k;
-  float alpha, beta;
-} Gemm;
-
-static gboolean read_gemm(const PipelineCall *call, Gemm *gemm, GError **error)
+gboolean pipeline_gradient_read_gemm(const PipelineCall *call, PipelineProduct *gemm, GError **error)
 {
   const PipelineTensor *a = call->inputs[0], *b = call->inputs[1];
   if (a->type != ONNX_TYPE_FLOAT) return pipeline_operator_fail_type(call, 0, error);
@@ -31,8 +25,8 @@ static gboolean read_gemm(const PipelineCall *call, Gemm *gemm, GError **error)
 
 gboolean pipeline_gradient_gemm_infer(PipelineCall *call, GError **error)
 {
-  Gemm gemm;
-  if (!read_gemm(call, &gemm, error)) return FALSE;
+  PipelineProduct gemm;
+  if (!pipeline_gradient_read_gemm(call, &gemm, error)) return FALSE;
   PipelineTensor product = {.n_dims = 2, .dims = {(gint64)gemm.m, (gint64)gemm.n}};
   const PipelineTensor *pair[2] = {&product, pipeline_input(call, 2)};
   gint64 dims[ONNX_MAX_DIMENSIONS];
@@ -46,8 +40,8 @@ gboolean pipeline_gradient_gemm_infer(PipelineCall *call, GError **error)
 
 gboolean pipeline_gradient_gemm_forward(PipelineGradientCall *call, GError **error)
 {
-  Gemm gemm;
-  if (!read_gemm(&call->call, &gemm, error)) return FALSE;
+  PipelineProduct gemm;
+  if (!pipeline_gradient_read_gemm(&call->call, &gemm, error)) return FALSE;
   const PipelineTensor *c = pipeline_input(&call->call, 2);
   PipelineTensor *y = call->call.outputs[0];
   gboolean add = c != NULL && gemm.beta != 0;
@@ -68,8 +62,8 @@ gboolean pipeline_gradient_gemm_forward(PipelineGradientCall *call, GError **err
 
 gboolean pipeline_gemm_backward(PipelineGradientCall *call, GError **error)
 {
-  Gemm g;
-  if (!read_gemm(&call->call, &g, error)) return FALSE;
+  PipelineProduct g;
+  if (!pipeline_gradient_read_gemm(&call->call, &g, error)) return FALSE;
   const float *a = call->call.inputs[0]->data, *b = call->call.inputs[1]->data;
   const float *dy = pipeline_gradient_of_output(call, 0);
   float *da = pipeline_gradient_of_input(call, 0), *db = pipeline_gradient_of_input(call, 1);
@@ -91,13 +85,7 @@ gboolean pipeline_gemm_backward(PipelineGradientCall *call, GError **error)
 
 /* --- MatMul ------------------------------------------------------------------------------------------------------- */
 
-/* The operands as stacks of matrices: a vector is a row (left) or a column (right). */
-typedef struct {
-  PipelineTensor a, b, stack; /* shapes without the two matrix dimensions */
-  gsize m, k, n;
-} Stacks;
-
-static gboolean read_stacks(const PipelineCall *call, Stacks *s, GError **error)
+gboolean pipeline_gradient_read_stacks(const PipelineCall *call, PipelineStacks *s, GError **error)
 {
   const PipelineTensor *a = call->inputs[0], *b = call->inputs[1];
   memset(s, 0, sizeof *s);
@@ -113,7 +101,7 @@ static gboolean read_stacks(const PipelineCall *call, Stacks *s, GError **error)
 }
 
 /* One pair of matrices; both gradients are added to. */
-static gboolean add_pair(PipelineGradientCall *call, const Stacks *s, gsize left, gsize right, const float *dy,
+static gboolean add_pair(PipelineGradientCall *call, const PipelineStacks *s, gsize left, gsize right, const float *dy,
                          GError **error)
 {
   const float *a = (const float *)call->call.inputs[0]->data + left * s->m * s->k;
@@ -126,8 +114,8 @@ static gboolean add_pair(PipelineGradientCall *call, const Stacks *s, gsize left
 
 gboolean pipeline_matmul_backward(PipelineGradientCall *call, GError **error)
 {
-  Stacks s;
-  if (!read_stacks(&call->call, &s, error)) return FALSE;
+  PipelineStacks s;
+  if (!pipeline_gradient_read_stacks(&call->call, &s, error)) return FALSE;
   const float *dy = pipeline_gradient_of_output(call, 0);
   for (guint i = 0; i < 2; i++)
     if (call->input_gradients[i] != NULL)

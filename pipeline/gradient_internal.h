@@ -24,6 +24,40 @@ typedef struct {
 gboolean pipeline_gradient_multiply(const PipelineGradientCall *call, const PipelineProduct *product, const float *a,
                                     const float *b, float *c, GError **error);
 
+/* --- what nodes say, for the kernels of every backend; each file has the error texts ---------------------------------
+ */
+
+/* gradient_dense.c. Gemm: its product. MatMul: stacks of matrices; a vector is a row (left) or a column (right). */
+gboolean pipeline_gradient_read_gemm(const PipelineCall *call, PipelineProduct *gemm, GError **error);
+typedef struct {
+  PipelineTensor a, b, stack; /* shapes without the two matrix dimensions */
+  gsize m, k, n;
+} PipelineStacks;
+gboolean pipeline_gradient_read_stacks(const PipelineCall *call, PipelineStacks *stacks, GError **error);
+/* gradient_reduce.c. The tensor as [outer, length, inner] around the axis of a softmax; before operator set 13 all from
+ * the axis on is one. The shape of a reduction's result with every reduced dimension kept as 1. */
+gboolean pipeline_gradient_softmax_axis(const PipelineCall *call, gsize *outer, gsize *length, gsize *inner,
+                                        GError **error);
+gboolean pipeline_gradient_kept_shape(const PipelineCall *call, PipelineTensor *kept, GError **error);
+/* gradient_move.c. Slice, Transpose, Pad: which element of input 0, counted from 1, each output element is (0: what the
+ * operator fills in); and what that depends on: shape and the values of all other inputs. New. */
+gboolean pipeline_gradient_find_origins(const PipelineCall *call, gint64 *origins, GError **error);
+GByteArray *pipeline_gradient_describe_move(const PipelineCall *call);
+/* Of input 1 (NULL: attribute `ratio`); the next mask of n elements, 0 or what kept elements grow by. */
+float pipeline_gradient_dropout_ratio(const PipelineCall *call, const PipelineTensor *input);
+void pipeline_gradient_dropout_mask(PipelineGradientCall *call, float ratio, float *mask, gsize n);
+/* gradient_normalization.c */
+gboolean pipeline_gradient_read_layer_norm(const PipelineCall *call, gsize *rows, gsize *width, GError **error);
+/* gradient_recurrent.c */
+typedef struct {
+  gsize time, batch, in, hidden, directions;
+  guint gates;
+  gboolean lstm, linear; /* linear: linear_before_reset */
+  gboolean backwards;    /* the only direction runs from the end */
+} PipelineGradientRecurrent;
+gboolean pipeline_gradient_read_recurrent(const PipelineCall *call, PipelineGradientRecurrent *recurrent,
+                                          GError **error);
+
 /* A sliding window of Conv and the pools over [n, channels, height, width]; one spatial dimension counts as height 1.
  */
 typedef struct {
@@ -38,6 +72,14 @@ gboolean pipeline_gradient_window_read(const PipelineCall *call, const gint64 *k
 /* Shape of a result with that many channels, of the input's rank. */
 gboolean pipeline_gradient_window_output(PipelineCall *call, guint index, OnnxType type,
                                          const PipelineGradientWindow *window, gsize channels, GError **error);
+
+/* gradient_convolution.c */
+typedef struct {
+  PipelineGradientWindow window;
+  gsize m, group;     /* channels of the result */
+  gsize depth, width; /* of the patch matrix of one group: rows (channels / group · kernel), columns (places) */
+} PipelineConvolution;
+gboolean pipeline_gradient_read_convolution(const PipelineCall *call, PipelineConvolution *convolution, GError **error);
 
 /* --- functions that the table names ------------------------------------------------------------------------------- */
 
@@ -59,6 +101,8 @@ typedef struct _PipelinePartial PipelinePartial;
 extern const PipelinePartial pipeline_partial_add, pipeline_partial_sub, pipeline_partial_mul, pipeline_partial_div,
     pipeline_partial_pow, pipeline_partial_min, pipeline_partial_max;
 KERNEL(pipeline_binary_backward);
+KERNEL(pipeline_scaler_backward);
+KERNEL(pipeline_imputer_backward);
 KERNEL(pipeline_sum_backward);
 KERNEL(pipeline_where_backward);
 

@@ -25,8 +25,7 @@ gboolean pipeline_cast_backward(PipelineGradientCall *call, GError **error)
 /* --- Slice, Transpose, Pad: where did each element come from? ------------------------------------------------------
  */
 
-/* Shapes and the values of all other inputs: what the origins depend on. */
-static GByteArray *describe_move(const PipelineCall *call)
+GByteArray *pipeline_gradient_describe_move(const PipelineCall *call)
 {
   GByteArray *key = g_byte_array_new();
   const PipelineTensor *x = call->inputs[0];
@@ -40,8 +39,8 @@ static GByteArray *describe_move(const PipelineCall *call)
   return key;
 }
 
-/* The operator itself is run on the numbers 1, 2, … in the place of the elements; what it fills in by itself is 0. */
-static gboolean find_origins(const PipelineCall *call, gint64 *origins, GError **error)
+/* The operator itself is run on the numbers in the place of the elements. */
+gboolean pipeline_gradient_find_origins(const PipelineCall *call, gint64 *origins, GError **error)
 {
   PipelineCall moved = *call;
   PipelineTensor numbers = *call->inputs[0], result = *call->outputs[0];
@@ -66,13 +65,13 @@ gboolean pipeline_move_backward(PipelineGradientCall *call, GError **error)
   PipelineTensor *dx = call->input_gradients[0];
   gsize n = call->call.outputs[0]->n;
   if (dx == NULL) return TRUE;
-  g_autoptr(GByteArray) key = describe_move(&call->call);
+  g_autoptr(GByteArray) key = pipeline_gradient_describe_move(&call->call);
   gboolean known = call->capacities[1] == key->len && memcmp(call->memories[1], key->data, key->len) == 0;
   gint64 *origins = pipeline_gradient_memory(call, 0, n * sizeof(gint64));
   if (!known) {
     g_clear_pointer(&call->memories[1], g_free);
     call->capacities[1] = 0;
-    if (!find_origins(&call->call, origins, error)) return FALSE;
+    if (!pipeline_gradient_find_origins(&call->call, origins, error)) return FALSE;
     memcpy(pipeline_gradient_memory(call, 1, key->len), key->data, key->len);
   }
   const float *dy = pipeline_gradient_of_output(call, 0);
@@ -171,21 +170,15 @@ gboolean pipeline_expand_backward(PipelineGradientCall *call, GError **error)
 /* --- Dropout (Srivastava et al. 2014): kept elements grow by 1 / (1 − ratio), so that prediction does nothing -------
  */
 
-static float dropout_ratio(const PipelineCall *call)
+float pipeline_gradient_dropout_ratio(const PipelineCall *call, const PipelineTensor *input)
 {
-  const PipelineTensor *input = pipeline_input(call, 1);
   double ratio = input != NULL && input->n > 0 ? pipeline_element_get_double(input, 0)
                                                : (double)onnx_node_get_float(call->node, "ratio", 0.5f);
   return (float)CLAMP(ratio, 0, 1);
 }
 
-gboolean pipeline_gradient_dropout_forward(PipelineGradientCall *call, GError **error)
+void pipeline_gradient_dropout_mask(PipelineGradientCall *call, float ratio, float *mask, gsize n)
 {
-  float ratio = dropout_ratio(&call->call);
-  if (!call->training || call->random == NULL || ratio == 0) return call->call.operator->run(&call->call, error);
-  const float *x = call->call.inputs[0]->data;
-  gsize n = call->call.inputs[0]->n;
-  float *y = call->call.outputs[0]->data, *mask = pipeline_gradient_memory(call, 0, n * sizeof(float));
   float kept = ratio < 1 ? 1 / (1 - ratio) : 0;
   guint32 bound = (guint32)((double)ratio * 0x1p24);
   guint8 *shown = call->call.n_outputs > 1 && call->call.outputs[1] != NULL ? call->call.outputs[1]->data : NULL;
@@ -193,15 +186,26 @@ gboolean pipeline_gradient_dropout_forward(PipelineGradientCall *call, GError **
   for (gsize i = 0; i < n; i++, bits >>= 32) {
     if (i % 2 == 0) bits = pipeline_random_next(call->random);
     mask[i] = ((bits >> 8) & 0xffffff) >= bound ? kept : 0;
-    y[i] = x[i] * mask[i];
     if (shown != NULL) shown[i] = mask[i] != 0;
   }
+}
+
+gboolean pipeline_gradient_dropout_forward(PipelineGradientCall *call, GError **error)
+{
+  float ratio = pipeline_gradient_dropout_ratio(&call->call, pipeline_input(&call->call, 1));
+  if (!call->training || call->random == NULL || ratio == 0) return call->call.operator->run(&call->call, error);
+  const float *x = call->call.inputs[0]->data;
+  gsize n = call->call.inputs[0]->n;
+  float *y = call->call.outputs[0]->data, *mask = pipeline_gradient_memory(call, 0, n * sizeof(float));
+  pipeline_gradient_dropout_mask(call, ratio, mask, n);
+  for (gsize i = 0; i < n; i++) y[i] = x[i] * mask[i];
   return TRUE;
 }
 
 gboolean pipeline_dropout_backward(PipelineGradientCall *call, GError **error)
 {
-  if (!call->training || call->random == NULL || dropout_ratio(&call->call) == 0)
+  if (!call->training || call->random == NULL ||
+      pipeline_gradient_dropout_ratio(&call->call, pipeline_input(&call->call, 1)) == 0)
     return pipeline_copy_backward(call, error);
   const float *mask = call->memories[0], *dy = pipeline_gradient_of_output(call, 0);
   float *dx = pipeline_gradient_of_input(call, 0);

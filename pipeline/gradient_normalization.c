@@ -128,7 +128,7 @@ gboolean pipeline_batch_normalization_backward(PipelineGradientCall *call, GErro
 /* --- LayerNormalization: every row by itself -----------------------------------------------------------------------
  */
 
-static gboolean read_layer_norm(const PipelineCall *call, gsize *rows, gsize *width, GError **error)
+gboolean pipeline_gradient_read_layer_norm(const PipelineCall *call, gsize *rows, gsize *width, GError **error)
 {
   const PipelineTensor *x = call->inputs[0];
   guint axis;
@@ -148,7 +148,7 @@ gboolean pipeline_gradient_layer_normalization_infer(PipelineCall *call, GError 
   gsize rows, width;
   guint axis;
   gint64 dims[ONNX_MAX_DIMENSIONS];
-  if (!read_layer_norm(call, &rows, &width, error) ||
+  if (!pipeline_gradient_read_layer_norm(call, &rows, &width, error) ||
       !pipeline_axis_resolve(onnx_node_get_int(call->node, "axis", -1), x->n_dims, FALSE, &axis, error))
     return FALSE;
   for (guint d = 0; d < x->n_dims; d++) dims[d] = d < axis ? x->dims[d] : 1;
@@ -160,7 +160,7 @@ gboolean pipeline_gradient_layer_normalization_infer(PipelineCall *call, GError 
 gboolean pipeline_layer_normalization_forward(PipelineGradientCall *call, GError **error)
 {
   gsize rows, width;
-  if (!read_layer_norm(&call->call, &rows, &width, error)) return FALSE;
+  if (!pipeline_gradient_read_layer_norm(&call->call, &rows, &width, error)) return FALSE;
   const float *x = call->call.inputs[0]->data, *scale = call->call.inputs[1]->data,
               *bias = pipeline_gradient_input(call, 2);
   float *y = call->call.outputs[0]->data;
@@ -185,7 +185,7 @@ gboolean pipeline_layer_normalization_forward(PipelineGradientCall *call, GError
 gboolean pipeline_layer_normalization_backward(PipelineGradientCall *call, GError **error)
 {
   gsize rows, width;
-  if (!read_layer_norm(&call->call, &rows, &width, error)) return FALSE;
+  if (!pipeline_gradient_read_layer_norm(&call->call, &rows, &width, error)) return FALSE;
   const float *x = call->call.inputs[0]->data, *scale = call->call.inputs[1]->data,
               *dy = pipeline_gradient_of_output(call, 0);
   float *dx = pipeline_gradient_of_input(call, 0), *dscale = pipeline_gradient_of_input(call, 1),

@@ -9,13 +9,7 @@
 #include <string.h>
 
 #include "pipeline/gradient_internal.h"
-
-typedef struct {
-  gsize time, batch, in, hidden, directions;
-  guint gates;
-  gboolean lstm, linear; /* linear: linear_before_reset */
-  gboolean backwards;    /* the only direction runs from the end */
-} Recurrent;
+#include "pipeline/wide.h"
 
 /* What forward keeps of a step [batch, …]: activated gates, the new h, and c (LSTM) or R_h h + b (linear GRU). */
 typedef struct {
@@ -28,7 +22,7 @@ static gboolean refuse(GError **error, const gchar *what)
   return FALSE;
 }
 
-static gboolean read_recurrent(const PipelineCall *call, Recurrent *r, GError **error)
+gboolean pipeline_gradient_read_recurrent(const PipelineCall *call, PipelineGradientRecurrent *r, GError **error)
 {
   const PipelineTensor *x = call->inputs[0], *w = call->inputs[1], *rw = call->inputs[2];
   g_autofree gchar *direction = onnx_node_copy_string(call->node, "direction", "forward");
@@ -72,8 +66,8 @@ static gboolean read_recurrent(const PipelineCall *call, Recurrent *r, GError **
 
 gboolean pipeline_gradient_recurrent_infer(PipelineCall *call, GError **error)
 {
-  Recurrent r;
-  if (!read_recurrent(call, &r, error)) return FALSE;
+  PipelineGradientRecurrent r;
+  if (!pipeline_gradient_read_recurrent(call, &r, error)) return FALSE;
   const gint64 all[] = {(gint64)r.time, (gint64)r.directions, (gint64)r.batch, (gint64)r.hidden};
   return pipeline_output_set(call, 0, ONNX_TYPE_FLOAT, 4, all, error) &&
          pipeline_output_set(call, 1, ONNX_TYPE_FLOAT, 3, all + 1, error) &&
@@ -83,12 +77,12 @@ gboolean pipeline_gradient_recurrent_infer(PipelineCall *call, GError **error)
 /* --- places ------------------------------------------------------------------------------------------------------- */
 
 /* The place in time of step `s` (from 0) of a direction. */
-static gsize time_of(const Recurrent *r, gsize direction, gsize s)
+static gsize time_of(const PipelineGradientRecurrent *r, gsize direction, gsize s)
 {
   return direction == 1 || r->backwards ? r->time - 1 - s : s;
 }
 
-static StepState state_of(PipelineGradientCall *call, const Recurrent *r, gsize direction, gsize s)
+static StepState state_of(PipelineGradientCall *call, const PipelineGradientRecurrent *r, gsize direction, gsize s)
 {
   gsize n = r->batch * r->hidden, step = direction * r->time + s, steps = r->directions * r->time;
   float *memory = pipeline_gradient_memory(call, 0, steps * n * (r->gates + 2) * sizeof(float));
@@ -98,7 +92,8 @@ static StepState state_of(PipelineGradientCall *call, const Recurrent *r, gsize 
 }
 
 /* h or c in front of step s: of the step before, the initial one, or zeros. which: 5 h, 6 c. */
-static const float *before_of(PipelineGradientCall *call, const Recurrent *r, gsize direction, gsize s, guint which)
+static const float *before_of(PipelineGradientCall *call, const PipelineGradientRecurrent *r, gsize direction, gsize s,
+                              guint which)
 {
   gsize n = r->batch * r->hidden;
   if (s > 0) {
@@ -112,15 +107,46 @@ static const float *before_of(PipelineGradientCall *call, const Recurrent *r, gs
   return zeros;
 }
 
-static float sigmoid(float x)
+/* e^x within 2 units of the last place, of plain arithmetic so that loops of it become vectors: the C library's expf
+ * and tanhf took half of a training. Source: Cephes' expf (Moshier 1989): x = n ln 2 + r, a polynomial in r, n by bits.
+ */
+static inline float exponential(float x)
 {
-  return 1 / (1 + expf(-x));
+  const float shift = 0x1.8p23f; /* a float of this size has no fraction: n lies in its low bits */
+  x = x > 88 ? 88 : x;
+  x = x < -87 ? -87 : x;
+  float shifted = x * 1.44269504f + shift, n = shifted - shift;
+  float r = x - n * 0.693359375f + n * 2.12194440e-4f;
+  float p = 1.9875691500e-4f;
+  p = p * r + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  p = p * r * r + r + 1;
+  guint32 bits;
+  memcpy(&bits, &shifted, sizeof bits);
+  bits = (bits << 23) + 0x3f800000;
+  float scale;
+  memcpy(&scale, &bits, sizeof scale);
+  return p * scale;
+}
+
+static inline float sigmoid(float x)
+{
+  return 1 / (1 + exponential(-x));
+}
+
+/* Within 2e-7, absolutely. */
+static inline float fast_tanh(float x)
+{
+  return 1 - 2 / (1 + exponential(2 * x));
 }
 
 /* --- forward ------------------------------------------------------------------------------------------------------ */
 
 /* to [batch, columns] of `stride`-wide rows = bias (W's, R's) of those gates. */
-static void fill_bias(const Recurrent *r, const float *w_bias, const float *r_bias, float *to)
+static void fill_bias(const PipelineGradientRecurrent *r, const float *w_bias, const float *r_bias, float *to)
 {
   gsize width = r->gates * r->hidden;
   for (gsize b = 0; b < r->batch; b++)
@@ -128,24 +154,28 @@ static void fill_bias(const Recurrent *r, const float *w_bias, const float *r_bi
       to[b * width + k] = (w_bias != NULL ? w_bias[k] : 0) + (r_bias != NULL ? r_bias[k] : 0);
 }
 
-static void activate_lstm(const Recurrent *r, const float *c_before, StepState *state)
+/* One row: gates [4 · hidden] before their activation. */
+WIDE static void activate_lstm_row(gsize hidden, const float *restrict c_before, float *restrict gates,
+                                   float *restrict c, float *restrict h)
 {
-  gsize hidden = r->hidden;
-  for (gsize b = 0; b < r->batch; b++)
-    for (gsize k = 0; k < hidden; k++) {
-      float *g = state->gates + b * 4 * hidden + k;
-      g[0] = sigmoid(g[0]);
-      g[hidden] = sigmoid(g[hidden]);
-      g[2 * hidden] = sigmoid(g[2 * hidden]);
-      g[3 * hidden] = tanhf(g[3 * hidden]);
-      float c = g[2 * hidden] * c_before[b * hidden + k] + g[0] * g[3 * hidden];
-      state->c[b * hidden + k] = c;
-      state->h[b * hidden + k] = g[hidden] * tanhf(c);
-    }
+  const float *i = gates, *o = gates + hidden, *f = gates + 2 * hidden, *new = gates + 3 * hidden;
+  for (gsize k = 0; k < 3 * hidden; k++) gates[k] = sigmoid(gates[k]);
+  for (gsize k = 3 * hidden; k < 4 * hidden; k++) gates[k] = fast_tanh(gates[k]);
+  for (gsize k = 0; k < hidden; k++) {
+    c[k] = f[k] * c_before[k] + i[k] * new[k];
+    h[k] = o[k] * fast_tanh(c[k]);
+  }
 }
 
-static gboolean forward_lstm(PipelineGradientCall *call, const Recurrent *r, gsize d, gsize s, const float *h,
-                             GError **error)
+static void activate_lstm(const PipelineGradientRecurrent *r, const float *c_before, StepState *state)
+{
+  for (gsize b = 0; b < r->batch; b++)
+    activate_lstm_row(r->hidden, c_before + b * r->hidden, state->gates + b * 4 * r->hidden, state->c + b * r->hidden,
+                      state->h + b * r->hidden);
+}
+
+static gboolean forward_lstm(PipelineGradientCall *call, const PipelineGradientRecurrent *r, gsize d, gsize s,
+                             const float *h, GError **error)
 {
   StepState state = state_of(call, r, d, s);
   gsize width = 4 * r->hidden;
@@ -165,8 +195,8 @@ static gboolean forward_lstm(PipelineGradientCall *call, const Recurrent *r, gsi
 }
 
 /* Three products: x W for all gates, h R for z and r, and R_h of h (linear) or of r ⊙ h. */
-static gboolean forward_gru(PipelineGradientCall *call, const Recurrent *r, gsize d, gsize s, const float *h,
-                            GError **error)
+static gboolean forward_gru(PipelineGradientCall *call, const PipelineGradientRecurrent *r, gsize d, gsize s,
+                            const float *h, GError **error)
 {
   StepState state = state_of(call, r, d, s);
   gsize hidden = r->hidden, width = 3 * hidden, n = r->batch * hidden;
@@ -197,7 +227,7 @@ static gboolean forward_gru(PipelineGradientCall *call, const Recurrent *r, gsiz
     for (gsize k = 0; k < hidden; k++) {
       float *g = state.gates + b * width + k, *inner = state.c + b * hidden + k;
       *inner += rb != NULL ? rb[2 * hidden + k] : 0;
-      g[2 * hidden] = tanhf(g[2 * hidden] + (r->linear ? g[hidden] * *inner : *inner));
+      g[2 * hidden] = fast_tanh(g[2 * hidden] + (r->linear ? g[hidden] * *inner : *inner));
       state.h[b * hidden + k] = (1 - g[0]) * g[2 * hidden] + g[0] * h[b * hidden + k];
     }
   return TRUE;
@@ -205,8 +235,8 @@ static gboolean forward_gru(PipelineGradientCall *call, const Recurrent *r, gsiz
 
 gboolean pipeline_recurrent_forward(PipelineGradientCall *call, GError **error)
 {
-  Recurrent r;
-  if (!read_recurrent(&call->call, &r, error)) return FALSE;
+  PipelineGradientRecurrent r;
+  if (!pipeline_gradient_read_recurrent(&call->call, &r, error)) return FALSE;
   gsize n = r.batch * r.hidden;
   for (gsize d = 0; d < r.directions; d++)
     for (gsize s = 0; s < r.time; s++) {
@@ -230,27 +260,34 @@ typedef struct {
   float *dh, *dc, *of_w, *of_r, *spare;
 } Flow;
 
-static void backward_lstm(const Recurrent *r, const StepState *state, const float *c_before, Flow *flow)
+/* One row; leaves 0 in dh: R's part is added by the caller. */
+WIDE static void backward_lstm_row(gsize hidden, const float *restrict gates, const float *restrict c_after,
+                                   const float *restrict c_before, float *restrict dh, float *restrict dc,
+                                   float *restrict out)
+{
+  for (gsize k = 0; k < hidden; k++) {
+    float i = gates[k], o = gates[hidden + k], f = gates[2 * hidden + k], c = gates[3 * hidden + k];
+    float t = fast_tanh(c_after[k]), of_h = dh[k], of_c = dc[k] + of_h * o * (1 - t * t);
+    out[k] = of_c * c * i * (1 - i);
+    out[hidden + k] = of_h * t * o * (1 - o);
+    out[2 * hidden + k] = of_c * c_before[k] * f * (1 - f);
+    out[3 * hidden + k] = of_c * i * (1 - c * c);
+    dc[k] = of_c * f;
+    dh[k] = 0;
+  }
+}
+
+static void backward_lstm(const PipelineGradientRecurrent *r, const StepState *state, const float *c_before, Flow *flow)
 {
   gsize hidden = r->hidden;
   for (gsize b = 0; b < r->batch; b++)
-    for (gsize k = 0; k < hidden; k++) {
-      const float *g = state->gates + b * 4 * hidden + k;
-      float *out = flow->of_w + b * 4 * hidden + k, i = g[0], o = g[hidden], f = g[2 * hidden], c = g[3 * hidden];
-      float t = tanhf(state->c[b * hidden + k]), dh = flow->dh[b * hidden + k];
-      float dc = flow->dc[b * hidden + k] + dh * o * (1 - t * t);
-      out[0] = dc * c * i * (1 - i);
-      out[hidden] = dh * t * o * (1 - o);
-      out[2 * hidden] = dc * c_before[b * hidden + k] * f * (1 - f);
-      out[3 * hidden] = dc * i * (1 - c * c);
-      flow->dc[b * hidden + k] = dc * f;
-      flow->dh[b * hidden + k] = 0; /* R's part is added by the caller */
-    }
+    backward_lstm_row(hidden, state->gates + b * 4 * hidden, state->c + b * hidden, c_before + b * hidden,
+                      flow->dh + b * hidden, flow->dc + b * hidden, flow->of_w + b * 4 * hidden);
 }
 
 /* rw_h: R of the last gate. Leaves in flow->dh what does not go through R of z and r (nor, linear, of h). */
-static gboolean backward_gru(PipelineGradientCall *call, const Recurrent *r, const StepState *state, const float *h,
-                             const float *rw_h, Flow *flow, GError **error)
+static gboolean backward_gru(PipelineGradientCall *call, const PipelineGradientRecurrent *r, const StepState *state,
+                             const float *h, const float *rw_h, Flow *flow, GError **error)
 {
   gsize hidden = r->hidden, width = 3 * hidden;
   const PipelineProduct back = {FALSE, FALSE, r->batch, hidden, hidden, 1, 0};
@@ -279,7 +316,7 @@ static gboolean backward_gru(PipelineGradientCall *call, const Recurrent *r, con
   return TRUE;
 }
 
-static void add_columns(const Recurrent *r, const float *rows, float *sums)
+static void add_columns(const PipelineGradientRecurrent *r, const float *restrict rows, float *restrict sums)
 {
   gsize width = r->gates * r->hidden;
   for (gsize b = 0; b < r->batch; b++)
@@ -287,8 +324,8 @@ static void add_columns(const Recurrent *r, const float *rows, float *sums)
 }
 
 /* A GRU that is not linear in front of its reset: R_h sees r ⊙ h and the gradient of the last gate. */
-static gboolean add_reset_part(PipelineGradientCall *call, const Recurrent *r, const StepState *state, const float *h,
-                               float *drw, float *drb, Flow *flow, GError **error)
+static gboolean add_reset_part(PipelineGradientCall *call, const PipelineGradientRecurrent *r, const StepState *state,
+                               const float *h, float *drw, float *drb, Flow *flow, GError **error)
 {
   gsize hidden = r->hidden, width = 3 * hidden;
   float *reset = flow->spare + r->batch * hidden;
@@ -301,8 +338,8 @@ static gboolean add_reset_part(PipelineGradientCall *call, const Recurrent *r, c
   return drw == NULL || pipeline_gradient_multiply(call, &of_r, flow->spare, reset, drw + 2 * hidden * hidden, error);
 }
 
-static gboolean backward_step(PipelineGradientCall *call, const Recurrent *r, gsize d, gsize s, Flow *flow,
-                              GError **error)
+static gboolean backward_step(PipelineGradientCall *call, const PipelineGradientRecurrent *r, gsize d, gsize s,
+                              Flow *flow, GError **error)
 {
   gsize width = r->gates * r->hidden, at = time_of(r, d, s) * r->batch * r->in;
   const float *rw = (const float *)call->call.inputs[2]->data + d * width * r->hidden;
@@ -340,8 +377,8 @@ static void add(float *to, const float *from, gsize n)
 
 gboolean pipeline_recurrent_backward(PipelineGradientCall *call, GError **error)
 {
-  Recurrent r;
-  if (!read_recurrent(&call->call, &r, error)) return FALSE;
+  PipelineGradientRecurrent r;
+  if (!pipeline_gradient_read_recurrent(&call->call, &r, error)) return FALSE;
   gsize n = r.batch * r.hidden, width = r.batch * r.gates * r.hidden;
   float *memory = pipeline_gradient_memory(call, 3, (4 * n + 2 * width) * sizeof(float));
   Flow flow = {

@@ -4,8 +4,8 @@
 
 #include "pipeline/gradient_internal.h"
 
-/* The tensor as [outer, length, inner] around the axis; before operator set 13 all from the axis on is one. */
-static gboolean read_axis(const PipelineCall *call, gsize *outer, gsize *length, gsize *inner, GError **error)
+gboolean pipeline_gradient_softmax_axis(const PipelineCall *call, gsize *outer, gsize *length, gsize *inner,
+                                        GError **error)
 {
   const PipelineTensor *x = call->inputs[0];
   gboolean flat = call->opset < 13;
@@ -25,7 +25,7 @@ gboolean pipeline_softmax_backward(PipelineGradientCall *call, GError **error)
 {
   gsize outer, length, inner;
   gboolean logarithm = call->gradient->parameter != NULL;
-  if (!read_axis(&call->call, &outer, &length, &inner, error)) return FALSE;
+  if (!pipeline_gradient_softmax_axis(&call->call, &outer, &length, &inner, error)) return FALSE;
   if (call->input_gradients[0] == NULL) return TRUE;
   for (gsize line = 0; line < outer * inner; line++) {
     gsize start = line / inner * length * inner + line % inner;
@@ -42,8 +42,7 @@ gboolean pipeline_softmax_backward(PipelineGradientCall *call, GError **error)
 
 const gint pipeline_reduce_mean_gradient = 1;
 
-/* The shape of the result with every reduced dimension kept as 1. */
-static gboolean kept_shape(const PipelineCall *call, PipelineTensor *kept, GError **error)
+gboolean pipeline_gradient_kept_shape(const PipelineCall *call, PipelineTensor *kept, GError **error)
 {
   const PipelineTensor *x = call->inputs[0];
   gint64 axes[ONNX_MAX_DIMENSIONS];
@@ -67,7 +66,7 @@ gboolean pipeline_reduce_backward(PipelineGradientCall *call, GError **error)
 {
   PipelineTensor kept, *dx = call->input_gradients[0];
   if (dx == NULL) return TRUE;
-  if (!kept_shape(&call->call, &kept, error)) return FALSE;
+  if (!pipeline_gradient_kept_shape(&call->call, &kept, error)) return FALSE;
   float factor = call->gradient->parameter != NULL && dx->n > 0 ? (float)kept.n / (float)dx->n : 1;
   const PipelineTensor *source = &kept;
   PipelineBroadcast walk;

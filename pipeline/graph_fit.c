@@ -48,19 +48,23 @@ static void state_init(PipelineGraphFit *fit)
                                        .gradient_norm = NAN,
                                        .best_loss = INFINITY,
                                        .best_metric = NAN,
+                                       .plateau_loss = INFINITY,
+                                       .robust_loss = NAN,
+                                       .robust_metric = NAN,
+                                       .best_robust_metric = NAN,
+                                       .best_attacked_metric = NAN,
                                        .old_loss = NAN,
                                        .old_metric = NAN,
                                        .best_old_metric = NAN,
                                        .least_loss = INFINITY,
-                                       .least_old_loss = INFINITY,
-                                       .plateau_loss = INFINITY};
+                                       .least_old_loss = INFINITY};
   pipeline_random_seed(&fit->state.random, fit->options.seed);
   fit->state.epoch_random = fit->state.random;
 }
 
 static gboolean make_pass(PipelineGraphFit *fit, const PipelineGradientBackend *backend, GError **error)
 {
-  g_autofree const gchar **names = pipeline_graph_plan_list_names(fit->plan);
+  g_autofree const gchar **names = pipeline_harden_list_wanted(&fit->options.harden, fit->graph, fit->plan);
   g_autofree const gchar **heads = g_new0(const gchar *, fit->n_heads + 1);
   for (guint i = 0; i < fit->n_heads; i++) heads[i] = fit->heads[i].value;
   const PipelineGraphPassOptions options = {.wanted = names, .heads = heads, .backend = backend};
@@ -147,8 +151,11 @@ PipelineGraphFit *pipeline_graph_fit_new(const OnnxGraph *graph, const PipelineG
   fit->options = *options;
   fit->row_width = 1;
   for (guint d = 0; d < data->n_dims; d++) fit->row_width *= (gsize)data->dims[d];
-  if (!pipeline_augment_check(&options->augment, fit->row_width, error)) return NULL;
-  gsize rows = MAX(options->batch_size, PIPELINE_FIT_EVALUATION_ROWS);
+  if (!pipeline_augment_check(&options->augment, fit->row_width, error) ||
+      !pipeline_harden_check(&options->harden, options->augment.mixup > 0, n_heads, error))
+    return NULL;
+  gsize rows =
+      MAX((gsize)options->batch_size * pipeline_harden_batch_factor(&options->harden), PIPELINE_FIT_EVALUATION_ROWS);
   state_init(fit);
   const PipelineRehearsal epoch = epoch_of(fit);
   guint64 all = fit->n_order = pipeline_rehearsal_count(&epoch);
@@ -166,6 +173,7 @@ PipelineGraphFit *pipeline_graph_fit_new(const OnnxGraph *graph, const PipelineG
   fit->head_gradients = g_ptr_array_new_with_free_func((GDestroyNotify)g_array_unref);
   for (guint i = 0; i < n_heads; i++) g_ptr_array_add(fit->head_gradients, g_array_new(FALSE, TRUE, sizeof(float)));
   if (!make_pass(fit, backend, error) || !check_heads(fit, error)) return NULL;
+  if (options->harden.method != NULL && (fit->harden = pipeline_harden_new(fit, backend, error)) == NULL) return NULL;
   memcpy(fit->state.best, fit->state.parameters, plan->n_parameters * sizeof(float));
   if (fit->state.average != NULL) memcpy(fit->state.average, fit->state.parameters, plan->n_parameters * sizeof(float));
   if (fit->state.average_statistics != NULL)
@@ -177,11 +185,24 @@ void pipeline_graph_fit_free(PipelineGraphFit *fit)
 {
   if (fit == NULL) return;
   PipelineGraphFitState *s = &fit->state;
-  gpointer arrays[] = {
-      s->parameters,      s->m,       s->v,         s->average, s->best,      s->statistics,      s->average_statistics,
-      s->best_statistics, fit->order, fit->partner, fit->x,     fit->targets, fit->mixed_targets, fit->weights,
-      fit->gradients};
+  gpointer arrays[] = {s->parameters,
+                       s->m,
+                       s->v,
+                       s->average,
+                       s->best,
+                       s->statistics,
+                       s->average_statistics,
+                       s->best_statistics,
+                       s->perturbation,
+                       fit->order,
+                       fit->partner,
+                       fit->x,
+                       fit->targets,
+                       fit->mixed_targets,
+                       fit->weights,
+                       fit->gradients};
   pipeline_graph_pass_free(fit->pass); /* its values lie in those arrays */
+  pipeline_harden_free(fit->harden);
   for (guint i = 0; i < G_N_ELEMENTS(arrays); i++) g_free(arrays[i]);
   g_clear_pointer(&fit->head_gradients, g_ptr_array_unref);
   g_free(fit);
@@ -230,9 +251,10 @@ guint64 pipeline_graph_fit_epoch_rows(const PipelineGraphFit *fit)
 double pipeline_graph_fit_learning_rate(const PipelineGraphFit *fit)
 {
   guint64 batches = (fit->n_order + fit->options.batch_size - 1) / fit->options.batch_size;
-  return fit->options.learning_rate * pipeline_schedule_factor(fit->options.schedule, &fit->options.schedule_options,
-                                                               fit->state.steps, batches * fit->options.epochs,
-                                                               fit->state.plateau_falls);
+  return fit->options.learning_rate *
+         pipeline_schedule_factor(fit->options.schedule, &fit->options.schedule_options, fit->state.steps,
+                                  batches * fit->options.epochs * pipeline_harden_count_steps(&fit->options.harden),
+                                  fit->state.plateau_falls);
 }
 
 void pipeline_graph_fit_gather(PipelineGraphFit *fit, const guint64 *rows, guint n)
@@ -246,19 +268,26 @@ void pipeline_graph_fit_gather(PipelineGraphFit *fit, const guint64 *rows, guint
   }
 }
 
-gboolean pipeline_graph_fit_forward(PipelineGraphFit *fit, guint n, gboolean training, GError **error)
+gboolean pipeline_graph_fit_set_input(PipelineGraphFit *fit, PipelineGraphPass *pass, const float *x, guint n,
+                                      GError **error)
 {
   gint64 dims[ONNX_MAX_DIMENSIONS] = {n};
   for (guint d = 0; d < fit->data->n_dims; d++) dims[1 + d] = fit->data->dims[d];
-  return pipeline_graph_pass_set_input(fit->pass, 0, 1 + fit->data->n_dims, dims, fit->x, error) &&
+  return pipeline_graph_pass_set_input(pass, 0, 1 + fit->data->n_dims, dims, x, error);
+}
+
+gboolean pipeline_graph_fit_forward(PipelineGraphFit *fit, guint n, gboolean training, GError **error)
+{
+  return pipeline_graph_fit_set_input(fit, fit->pass, fit->x, n, error) &&
          pipeline_graph_pass_forward(fit->pass, training, training ? &fit->state.random : NULL, error);
 }
 
 /* Loss of head `index` and its gradient; with mixed rows the mean of both targets' losses. */
-static double evaluate_head(PipelineGraphFit *fit, guint index, guint n, double share)
+double pipeline_graph_fit_evaluate_head(PipelineGraphFit *fit, PipelineGraphPass *pass, guint index, guint n,
+                                        double share)
 {
   const PipelineGraphHead *head = &fit->heads[index];
-  const PipelineTensor *output = pipeline_graph_pass_get_head(fit->pass, index);
+  const PipelineTensor *output = pipeline_graph_pass_get_head(pass, index);
   guint width = (guint)(output->n / n), columns = pipeline_graph_loss_n_targets(head->loss, width);
   GArray *gradient = g_ptr_array_index(fit->head_gradients, index);
   g_array_set_size(gradient, (guint)output->n);
@@ -310,30 +339,41 @@ static gboolean update(PipelineGraphFit *fit, GError **error)
   return TRUE;
 }
 
-/* Returns the batch's loss before the step; *norm of its gradient. NaN with error set when a backend fails. */
-static double train_batch(PipelineGraphFit *fit, const guint64 *rows, guint n, double *norm, GError **error)
+gboolean pipeline_graph_fit_update(PipelineGraphFit *fit, double loss, double *norm, GError **error)
+{
+  *norm =
+      pipeline_gradient_clip(fit->gradients, fit->state.n_parameters, fit->options.clip_norm, fit->options.clip_value);
+  /* Else the weights stay as they are and the monitor stops it. */
+  return !isfinite(loss) || !isfinite(*norm) || update(fit, error);
+}
+
+double pipeline_graph_fit_learn(PipelineGraphFit *fit, guint n, double share, double *norm, GError **error)
 {
   g_autofree const float **gradients = g_new0(const float *, fit->n_heads + 1);
+  double loss = 0;
+  if (!pipeline_graph_fit_forward(fit, n, TRUE, error)) return NAN;
+  for (guint h = 0; h < fit->n_heads; h++) {
+    loss += pipeline_graph_fit_evaluate_head(fit, fit->pass, h, n, share);
+    gradients[h] = (const float *)(gpointer)((GArray *)g_ptr_array_index(fit->head_gradients, h))->data;
+  }
+  if (!pipeline_graph_pass_backward(fit->pass, gradients, error)) return NAN;
+  return pipeline_graph_fit_update(fit, loss, norm, error) ? loss : NAN;
+}
+
+static double train_batch(PipelineGraphFit *fit, const guint64 *rows, guint n, double *norm, GError **error)
+{
   const PipelineAugmentOptions *augment = &fit->options.augment;
-  double share = 1, loss = 0;
+  double share = 1;
   pipeline_graph_fit_gather(fit, rows, n);
   pipeline_augment_rows(augment, &fit->state.random, fit->x, n, fit->row_width);
+  if (fit->harden != NULL) return fit->options.harden.method->learn(fit->harden, n, norm, error);
   if (augment->mixup > 0) {
     share = pipeline_augment_mix(augment, &fit->state.random, fit->x, n, fit->row_width, fit->partner);
     for (guint i = 0; i < n; i++)
       memcpy(fit->mixed_targets + (gsize)i * fit->data->n_targets,
              fit->targets + (gsize)fit->partner[i] * fit->data->n_targets, fit->data->n_targets * sizeof(float));
   }
-  if (!pipeline_graph_fit_forward(fit, n, TRUE, error)) return NAN;
-  for (guint h = 0; h < fit->n_heads; h++) {
-    loss += evaluate_head(fit, h, n, share);
-    gradients[h] = (const float *)(gpointer)((GArray *)g_ptr_array_index(fit->head_gradients, h))->data;
-  }
-  if (!pipeline_graph_pass_backward(fit->pass, gradients, error)) return NAN;
-  *norm =
-      pipeline_gradient_clip(fit->gradients, fit->state.n_parameters, fit->options.clip_norm, fit->options.clip_value);
-  /* Else the weights stay as they are and the monitor stops it. */
-  return !isfinite(loss) || !isfinite(*norm) || update(fit, error) ? loss : NAN;
+  return pipeline_graph_fit_learn(fit, n, share, norm, error);
 }
 
 /* The order of the present epoch, again after a resume. */

@@ -8,6 +8,7 @@
 #include "pipeline/graph_optimiser.h"
 #include "pipeline/graph_pass.h"
 #include "pipeline/graph_plan.h"
+#include "pipeline/harden.h"
 
 G_BEGIN_DECLS
 
@@ -54,6 +55,7 @@ typedef struct {
   PipelineAverage average;
   double average_decay, average_start;
   PipelineAugmentOptions augment;
+  PipelineHardenOptions harden;
   guint64 seed;
 } PipelineGraphFitOptions;
 void pipeline_graph_fit_options_init(PipelineGraphFitOptions *options);
@@ -77,6 +79,12 @@ typedef struct {
   double least_loss, least_old_loss; /* ever, each for itself */
   guint improved_epoch;              /* the last one in which one of them fell */
   guint plateau_falls, plateau_epochs;
+  /* Of adversarial training: loss and metric under PGD at the end of the last epoch, the best metric so far, that of
+   * the best epoch, and the epoch in which the metric collapsed, which ended it (0: none); NaN: not measured. */
+  double robust_loss, robust_metric, best_robust_metric, best_attacked_metric;
+  guint collapsed_epoch;
+  gsize n_perturbation;
+  float *perturbation;                 /* of free adversarial training, from batch to batch */
   gboolean finished;                   /* early stopping has ended it */
   PipelineRandom random, epoch_random; /* now; when the present epoch began */
 } PipelineGraphFitState;
@@ -94,7 +102,9 @@ gboolean pipeline_graph_fit_is_finished(const PipelineGraphFit *fit);
 double pipeline_graph_fit_learning_rate(const PipelineGraphFit *fit); /* of the next step */
 guint pipeline_graph_fit_epochs(const PipelineGraphFit *fit);         /* that row_visits leave */
 guint64 pipeline_graph_fit_epoch_rows(const PipelineGraphFit *fit);   /* rows that an epoch visits, old ones too */
-/* One batch; the last one of an epoch also validates and watches (*epoch_done). DIVERGED, naming the reason: loss or
+/* One batch; the last one of an epoch also validates and watches (*epoch_done). With adversarial training the best
+ * weights are those of the lowest loss under PGD on the validation rows, and a collapse of the accuracy under PGD ends
+ * the training (pipeline/harden.h). DIVERGED, naming the reason: loss or
  * weights not finite, loss 10,000 times the first one, gradients 1,000,000 times those of the first epoch, gradients
  * that have vanished (below 1e-12 of them), a Relu layer of which every unit is dead. The best weights stay. */
 gboolean pipeline_graph_fit_step(PipelineGraphFit *fit, gboolean *epoch_done, GError **error);

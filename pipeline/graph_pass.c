@@ -2,15 +2,20 @@
 
 #include <string.h>
 
-/* A value of the graph. Integer tensors and what is constant but never trained stay in host memory. */
+/* A value of the graph. With a backend that has memory of its own `tensor` lies there when it is float32, and `host` is
+ * its copy in the memory of this process, made when somebody asks; other types lie in this process only. */
 typedef struct {
   PipelineTensor tensor, gradient;
+  PipelineTensor host, host_gradient;
+  gboolean mirrored;                        /* host has the present elements */
+  gboolean handed;                          /* host is the caller's to fill: copied in by the next forward */
   gpointer buffers[2], spares[2];           /* of tensor and gradient on the device; spares: for changes of layout */
   gsize capacities[2], spare_capacities[2]; /* bytes */
   gconstpointer layouts[2];                 /* of tensor and gradient; NULL: row by row */
   gboolean constant;                        /* known when the pass is made */
   gboolean needs;                           /* a wanted value reaches it: it has a gradient */
   float *host_values, *host_gradients;      /* of the caller, when bound */
+  float *device_gradients;                  /* of the caller, when bound there */
   gboolean written;                         /* its gradient, in this backward */
 } Value;
 
@@ -23,6 +28,8 @@ typedef struct {
   gconstpointer *layouts;  /* the call's four arrays, in one piece */
   guint index;             /* of the node, for messages */
   gboolean wanted;         /* a head needs it */
+  gboolean on_host;        /* the backend lacks it: the reference computes on copies */
+  PipelineTensor *copies;  /* [n_inputs + n_outputs]: gradients of inputs and outputs then; NULL: not yet */
   gboolean differentiated; /* gradients flow through it */
 } Step;
 
@@ -33,9 +40,10 @@ struct _PipelineGraphPass {
   GHashTable *value_of; /* name -> index + 1; names are borrowed from the graph */
   GPtrArray *values;    /* of Value* */
   Step *steps;
-  guint n_steps, n_wanted, n_heads;
-  guint *inputs, *wanted, *heads; /* values */
-  PipelineTensor *host_heads;     /* [n_heads]: copies, unless the backend is `host` */
+  guint n_steps, n_wanted, n_heads, n_variables;
+  guint *inputs, *wanted, *heads, *variables; /* values */
+  PipelineTensor *host_heads;                 /* [n_heads]: copies, unless the backend is `host` */
+  gboolean keep_heads;                        /* no copies of heads */
   GStringChunk *texts;
 };
 
@@ -66,11 +74,18 @@ static Value *get_known(const PipelineGraphPass *pass, guint index)
   return g_ptr_array_index(pass->values, index);
 }
 
+/* In the memory of this process whatever the backend. */
+static gboolean lies_here(const PipelineGraphPass *pass, const PipelineTensor *tensor)
+{
+  return pass->backend->host || tensor->type != ONNX_TYPE_FLOAT;
+}
+
 /* `tensor`, whose shape is set, gets device memory that only grows. */
 static gboolean provide(PipelineGraphPass *pass, PipelineTensor *tensor, gpointer *buffer, gsize *capacity,
                         GError **error)
 {
   gsize bytes = tensor->n * pipeline_tensor_element_size(tensor->type);
+  if (!pass->backend->host && lies_here(pass, tensor)) return pipeline_tensor_allocate(tensor, error);
   /* Layouts may fill channels up to a multiple of 16. */
   if (pass->backend->unpack != NULL && tensor->n_dims > 2 && tensor->dims[1] > 0)
     bytes = bytes / (gsize)tensor->dims[1] * (((gsize)tensor->dims[1] + 15) / 16 * 16);
@@ -90,11 +105,36 @@ static gboolean provide_gradient(PipelineGraphPass *pass, Value *value, GError *
   PipelineTensor *gradient = &value->gradient;
   if (!pipeline_tensor_set_shape(gradient, ONNX_TYPE_FLOAT, value->tensor.n_dims, value->tensor.dims, error))
     return FALSE;
-  if (value->host_gradients != NULL && pass->backend->host) {
-    gradient->data = value->host_gradients;
+  float *bound = pass->backend->host ? value->host_gradients : value->device_gradients;
+  if (bound != NULL) {
+    gradient->data = bound;
     return TRUE;
   }
   return provide(pass, gradient, &value->buffers[1], &value->capacities[1], error);
+}
+
+/* The value in the memory of this process, or NULL with the error set. */
+static PipelineTensor *mirror(PipelineGraphPass *pass, Value *value, GError **error)
+{
+  PipelineTensor *tensor = &value->tensor;
+  if (lies_here(pass, tensor)) return tensor;
+  if (value->mirrored) return &value->host;
+  if (!pipeline_tensor_set_shape(&value->host, tensor->type, tensor->n_dims, tensor->dims, error) ||
+      !pipeline_tensor_allocate(&value->host, error) ||
+      !pass->backend->memory->copy_out(pass->device, value->host.data, tensor->data, tensor->n * sizeof(float), error))
+    return NULL;
+  value->mirrored = TRUE;
+  return &value->host;
+}
+
+/* The elements of `host` into the device's memory. */
+static gboolean copy_mirror_in(PipelineGraphPass *pass, Value *value, GError **error)
+{
+  const PipelineTensor *host = &value->host;
+  value->mirrored = TRUE;
+  return pipeline_tensor_set_shape(&value->tensor, host->type, host->n_dims, host->dims, error) &&
+         provide(pass, &value->tensor, &value->buffers[0], &value->capacities[0], error) &&
+         pass->backend->memory->copy_in(pass->device, value->tensor.data, host->data, host->n * sizeof(float), error);
 }
 
 /* Row by row from now on. which: 0 the value, 1 its gradient. */
@@ -180,6 +220,7 @@ static void connect_step(PipelineGraphPass *pass, Step *step, gboolean *constant
   step->second_buffers = g_new0(gpointer, call->n_inputs + 1);
   step->second_capacities = g_new0(gsize, call->n_inputs + 1);
   step->layouts = g_new0(gconstpointer, 2 * (call->n_inputs + call->n_outputs));
+  step->call.host_inputs = g_new0(const PipelineTensor *, call->n_inputs + 1);
   step->call.input_layouts = step->layouts;
   step->call.input_gradient_layouts = step->layouts + call->n_inputs;
   step->call.output_layouts = step->layouts + 2 * call->n_inputs;
@@ -212,10 +253,55 @@ static void spread_needs(PipelineGraphPass *pass, Step *step)
     if (step->outputs[i] != G_MAXUINT) get_value(pass, step->outputs[i])->needs = TRUE;
 }
 
+/* Where a backend with memory of its own finds the inputs of a step: in it, or, what it lacks, in copies. */
+static gboolean place_inputs(PipelineGraphPass *pass, Step *step, GError **error)
+{
+  PipelineCall *call = &step->call.call;
+  if (pass->backend->host) return TRUE;
+  for (guint i = 0; i < call->n_inputs; i++) {
+    Value *value = get_value(pass, step->inputs[i]);
+    call->inputs[i] = value != NULL ? &value->tensor : NULL;
+    step->call.host_inputs[i] = value == NULL                        ? NULL
+                                : lies_here(pass, &value->tensor)    ? &value->tensor
+                                : value->constant && value->mirrored ? &value->host
+                                                                     : NULL;
+  }
+  for (guint i = 0; i < call->n_outputs; i++) {
+    Value *value = get_value(pass, step->outputs[i]);
+    call->outputs[i] = value != NULL ? &value->tensor : NULL;
+  }
+  step->on_host = pass->backend->mirrors && !pipeline_gradient_has_kernel(&step->call, pass->backend);
+  for (guint i = 0; step->on_host && i < call->n_inputs; i++) {
+    Value *value = get_value(pass, step->inputs[i]);
+    if (value != NULL && (call->inputs[i] = mirror(pass, value, error)) == NULL) return FALSE;
+  }
+  return TRUE;
+}
+
+/* A step that the backend lacks, after its outputs have shapes. */
+static gboolean run_on_host(PipelineGraphPass *pass, Step *step, GError **error)
+{
+  PipelineCall *call = &step->call.call;
+  for (guint i = 0; i < call->n_outputs; i++) {
+    Value *value = get_value(pass, step->outputs[i]);
+    if (value == NULL || lies_here(pass, &value->tensor)) continue;
+    if (!pipeline_tensor_set_shape(&value->host, value->tensor.type, value->tensor.n_dims, value->tensor.dims, error) ||
+        !pipeline_tensor_allocate(&value->host, error))
+      return FALSE;
+    call->outputs[i] = &value->host;
+  }
+  if (!pipeline_gradient_forward(&step->call, &pipeline_gradient_backend_reference, error)) return FALSE;
+  for (guint i = 0; i < call->n_outputs; i++) {
+    Value *value = get_value(pass, step->outputs[i]);
+    if (value != NULL && !lies_here(pass, &value->tensor) && !copy_mirror_in(pass, value, error)) return FALSE;
+  }
+  return TRUE;
+}
+
 static gboolean run_forward(PipelineGraphPass *pass, Step *step, guint64 *bytes, GError **error)
 {
   PipelineCall *call = &step->call.call;
-  if (!pipeline_gradient_infer(&step->call, error)) return fail_step(step, error);
+  if (!place_inputs(pass, step, error) || !pipeline_gradient_infer(&step->call, error)) return fail_step(step, error);
   for (guint i = 0; i < call->n_outputs; i++) {
     Value *value = get_value(pass, step->outputs[i]);
     if (value == NULL) continue;
@@ -225,8 +311,10 @@ static gboolean run_forward(PipelineGraphPass *pass, Step *step, guint64 *bytes,
                           "the graph needs more than 8 GiB for one batch; a smaller batch needs less");
       return fail_step(step, error);
     }
+    value->mirrored = FALSE;
     if (!provide(pass, &value->tensor, &value->buffers[0], &value->capacities[0], error)) return fail_step(step, error);
   }
+  if (step->on_host) return run_on_host(pass, step, error) || fail_step(step, error);
   if (!offer_layouts(pass, step, FALSE, error) || !pipeline_gradient_forward(&step->call, pass->backend, error))
     return fail_step(step, error);
   for (guint i = 0; i < call->n_outputs; i++) {
@@ -253,7 +341,9 @@ static gboolean make_step(PipelineGraphPass *pass, guint index, guint64 *bytes, 
   /* Only what never changes may be prepared for. */
   for (guint i = 0; i < call->n_inputs; i++) {
     Value *value = get_value(pass, step->inputs[i]);
-    call->inputs[i] = value != NULL && value->constant && !value->needs ? &value->tensor : NULL;
+    call->inputs[i] = NULL;
+    if (value == NULL || !value->constant || value->needs) continue;
+    if ((call->inputs[i] = mirror(pass, value, error)) == NULL) return fail_step(step, error);
   }
   if (call->operator->prepare != NULL && uses_operator(step) && !call->operator->prepare(call, error))
     return fail_step(step, error);
@@ -272,12 +362,10 @@ static gboolean load_initialisers(PipelineGraphPass *pass, GError **error)
     const OnnxTensor *tensor = g_ptr_array_index(pass->graph->initialisers, i);
     Value *value = get_value(pass, add_value(pass, tensor->name, TRUE));
     if (!pipeline_tensor_set_onnx(&value->tensor, tensor, error)) return FALSE;
-    if (pass->backend->host || value->tensor.type != ONNX_TYPE_FLOAT) continue;
-    gconstpointer source = value->tensor.data;
-    if (!provide(pass, &value->tensor, &value->buffers[0], &value->capacities[0], error) ||
-        !pass->backend->memory->copy_in(pass->device, value->tensor.data, source, value->tensor.n * sizeof(float),
-                                        error))
-      return FALSE;
+    if (lies_here(pass, &value->tensor)) continue;
+    value->host = value->tensor;
+    value->tensor = (PipelineTensor){.type = ONNX_TYPE_FLOAT};
+    if (!copy_mirror_in(pass, value, error)) return FALSE;
   }
   return TRUE;
 }
@@ -351,7 +439,17 @@ static gboolean make_plan(PipelineGraphPass *pass, const PipelineGraphPassOption
     pass->inputs[i] = value != G_MAXUINT ? value : add_value(pass, input->name, FALSE);
   }
   if (!find_named(pass, options->wanted, "to train", &pass->wanted, &pass->n_wanted, error)) return FALSE;
-  for (guint i = 0; i < pass->n_wanted; i++) get_known(pass, pass->wanted[i])->needs = TRUE;
+  for (guint i = 0; i < pass->n_wanted; i++) {
+    Value *value = get_known(pass, pass->wanted[i]);
+    value->needs = TRUE;
+    value->mirrored = FALSE; /* it will change there */
+  }
+  if (!find_named(pass, options->variables, "variable", &pass->variables, &pass->n_variables, error)) return FALSE;
+  for (guint i = 0; i < pass->n_variables; i++) {
+    Value *value = get_known(pass, pass->variables[i]);
+    value->constant = FALSE;
+    value->mirrored = FALSE;
+  }
   pass->steps = g_new0(Step, graph->nodes->len + 1);
   for (guint n = 0; n < graph->nodes->len; n++)
     if (!make_step(pass, n, &bytes, error)) return FALSE;
@@ -394,6 +492,10 @@ static void step_clear(PipelineGraphPass *pass, Step *step)
   g_free(step->second_buffers);
   g_free(step->second_capacities);
   g_free(step->layouts);
+  g_free(step->call.host_inputs);
+  for (guint i = 0; step->copies != NULL && i < call->n_inputs + call->n_outputs; i++)
+    pipeline_tensor_clear(&step->copies[i]);
+  g_free(step->copies);
 }
 
 void pipeline_graph_pass_free(PipelineGraphPass *pass)
@@ -407,6 +509,8 @@ void pipeline_graph_pass_free(PipelineGraphPass *pass)
       if (value->spares[k] != NULL) pass->backend->memory->release(pass->device, value->spares[k]);
     }
     pipeline_tensor_clear(&value->tensor);
+    pipeline_tensor_clear(&value->host);
+    pipeline_tensor_clear(&value->host_gradient);
     g_free(value);
   }
   if (pass->device != NULL && pass->backend->close != NULL) pass->backend->close(pass->device);
@@ -416,6 +520,7 @@ void pipeline_graph_pass_free(PipelineGraphPass *pass)
   g_free(pass->steps);
   g_free(pass->inputs);
   g_free(pass->wanted);
+  g_free(pass->variables);
   for (guint i = 0; pass->host_heads != NULL && i < pass->n_heads; i++) pipeline_tensor_clear(&pass->host_heads[i]);
   g_free(pass->host_heads);
   g_free(pass->heads);
@@ -426,7 +531,29 @@ void pipeline_graph_pass_free(PipelineGraphPass *pass)
 
 PipelineTensor *pipeline_graph_pass_get_input(PipelineGraphPass *pass, guint index)
 {
-  return &get_known(pass, pass->inputs[index])->tensor;
+  Value *value = get_known(pass, pass->inputs[index]);
+  if (pass->backend->host) return &value->tensor;
+  value->handed = TRUE;
+  return &value->host;
+}
+
+/* What callers have filled goes where kernels look for it. */
+static gboolean take_inputs(PipelineGraphPass *pass, GError **error)
+{
+  for (guint i = 0; !pass->backend->host && i < pass->graph->inputs->len; i++) {
+    Value *value = get_known(pass, pass->inputs[i]);
+    if (!value->handed) continue;
+    if (value->host.type == ONNX_TYPE_FLOAT) {
+      if (!copy_mirror_in(pass, value, error)) return FALSE;
+      continue;
+    }
+    gpointer memory = value->tensor.memory;
+    gsize capacity = value->tensor.capacity;
+    value->tensor = value->host; /* borrows its elements */
+    value->tensor.memory = memory;
+    value->tensor.capacity = capacity;
+  }
+  return TRUE;
 }
 
 gboolean pipeline_graph_pass_set_input(PipelineGraphPass *pass, guint index, guint n_dims, const gint64 *dims,
@@ -439,8 +566,10 @@ gboolean pipeline_graph_pass_set_input(PipelineGraphPass *pass, guint index, gui
     tensor->data = (gpointer)data; /* no kernel writes an input */
     return TRUE;
   }
-  return provide(pass, tensor, &value->buffers[0], &value->capacities[0], error) &&
-         pass->backend->memory->copy_in(pass->device, tensor->data, data, tensor->n * sizeof(float), error);
+  value->handed = FALSE;
+  if (!pipeline_tensor_set_shape(&value->host, ONNX_TYPE_FLOAT, n_dims, dims, error)) return FALSE;
+  value->host.data = (gpointer)data;
+  return copy_mirror_in(pass, value, error);
 }
 
 gsize pipeline_graph_pass_get_size(const PipelineGraphPass *pass, guint index)
@@ -459,12 +588,38 @@ gboolean pipeline_graph_pass_bind(PipelineGraphPass *pass, guint index, float *v
   return TRUE;
 }
 
+gboolean pipeline_graph_pass_set_variable(PipelineGraphPass *pass, guint index, const float *values, GError **error)
+{
+  Value *value = get_known(pass, pass->variables[index]);
+  PipelineTensor *tensor = &value->tensor;
+  value->mirrored = FALSE;
+  if (!pass->backend->host)
+    return pass->backend->memory->copy_in(pass->device, tensor->data, values, tensor->n * sizeof(float), error);
+  tensor->data = (gpointer)values; /* no kernel writes an input in prediction */
+  return TRUE;
+}
+
+gboolean pipeline_graph_pass_bind_device(PipelineGraphPass *pass, guint index, float *values, float *gradients,
+                                         GError **error)
+{
+  Value *value = get_known(pass, pass->wanted[index]);
+  gsize bytes = value->tensor.n * sizeof(float);
+  const PipelineGradientMemory *memory = pass->backend->memory;
+  g_return_val_if_fail(!pass->backend->host, FALSE);
+  if (!memory->copy(pass->device, values, value->tensor.data, bytes, error)) return FALSE;
+  value->tensor.data = values;
+  value->device_gradients = gradients;
+  value->host_values = value->host_gradients = NULL;
+  return TRUE;
+}
+
 gboolean pipeline_graph_pass_copy_initialiser(PipelineGraphPass *pass, const gchar *name, float *values, gboolean out,
                                               GError **error)
 {
   Value *value = get_value(pass, find_value(pass, name));
   g_return_val_if_fail(value != NULL && value->constant && value->tensor.type == ONNX_TYPE_FLOAT, FALSE);
   gsize bytes = value->tensor.n * sizeof(float);
+  if (!out) value->mirrored = FALSE;
   return out ? pass->backend->memory->copy_out(pass->device, values, value->tensor.data, bytes, error)
              : pass->backend->memory->copy_in(pass->device, value->tensor.data, values, bytes, error);
 }
@@ -474,16 +629,67 @@ const PipelineTensor *pipeline_graph_pass_get_head(const PipelineGraphPass *pass
   return pass->backend->host ? &get_known(pass, pass->heads[index])->tensor : &pass->host_heads[index];
 }
 
-const PipelineTensor *pipeline_graph_pass_get_gradient(const PipelineGraphPass *pass, guint index)
+const PipelineTensor *pipeline_graph_pass_get_gradient(PipelineGraphPass *pass, guint index)
 {
-  return &get_known(pass, pass->wanted[index])->gradient;
+  Value *value = get_known(pass, pass->wanted[index]);
+  const PipelineTensor *gradient = &value->gradient;
+  PipelineTensor *copy = &value->host_gradient;
+  if (pass->backend->host) return gradient;
+  if (!pipeline_tensor_set_shape(copy, gradient->type, gradient->n_dims, gradient->dims, NULL) ||
+      !pipeline_tensor_allocate(copy, NULL) ||
+      !pass->backend->memory->copy_out(pass->device, copy->data, gradient->data, gradient->n * sizeof(float), NULL))
+    return NULL;
+  return copy;
 }
 
 const PipelineTensor *pipeline_graph_pass_get_value(PipelineGraphPass *pass, const gchar *name)
 {
   Value *value = get_value(pass, find_value(pass, name));
-  if (value != NULL && pass->backend->host && !make_plain(pass, value, 0, NULL)) return NULL;
-  return value != NULL && pass->backend->host ? &value->tensor : NULL;
+  if (value == NULL || !make_plain(pass, value, 0, NULL)) return NULL;
+  return mirror(pass, value, NULL);
+}
+
+void pipeline_graph_pass_keep_heads(PipelineGraphPass *pass, gboolean keep)
+{
+  pass->keep_heads = keep;
+}
+
+const PipelineTensor *pipeline_graph_pass_get_device_head(const PipelineGraphPass *pass, guint index)
+{
+  return &get_known(pass, pass->heads[index])->tensor;
+}
+
+float *pipeline_graph_pass_get_head_gradient(PipelineGraphPass *pass, guint index, GError **error)
+{
+  Value *value = get_known(pass, pass->heads[index]);
+  return provide_gradient(pass, value, error) ? value->gradient.data : NULL;
+}
+
+gpointer pipeline_graph_pass_get_device(PipelineGraphPass *pass)
+{
+  return pass->device;
+}
+
+float *pipeline_graph_pass_get_device_input(PipelineGraphPass *pass, guint index)
+{
+  return get_known(pass, pass->inputs[index])->tensor.data;
+}
+
+const float *pipeline_graph_pass_get_device_gradient(PipelineGraphPass *pass, guint index)
+{
+  return get_known(pass, pass->wanted[index])->gradient.data;
+}
+
+gchar *pipeline_graph_pass_list_mirrored(const PipelineGraphPass *pass)
+{
+  g_autoptr(GHashTable) seen = g_hash_table_new(g_str_hash, g_str_equal);
+  GString *list = g_string_new("");
+  for (guint n = 0; n < pass->n_steps; n++) {
+    const gchar *name = pass->steps[n].call.call.node->op_type;
+    if (pass->steps[n].on_host && g_hash_table_add(seen, (gpointer)name))
+      g_string_append_printf(list, "%s%s", list->len > 0 ? ", " : "", name);
+  }
+  return g_string_free(list, FALSE);
 }
 
 /* --- running ------------------------------------------------------------------------------------------------------ */
@@ -514,7 +720,7 @@ static gboolean copy_heads(PipelineGraphPass *pass, GError **error)
   for (guint i = 0; i < pass->n_heads; i++) {
     Value *value = get_known(pass, pass->heads[i]);
     if (!make_plain(pass, value, 0, error)) return FALSE;
-    if (pass->backend->host) continue;
+    if (pass->backend->host || pass->keep_heads) continue;
     const PipelineTensor *head = &value->tensor;
     PipelineTensor *copy = &pass->host_heads[i];
     if (!pipeline_tensor_set_shape(copy, head->type, head->n_dims, head->dims, error) ||
@@ -528,7 +734,7 @@ static gboolean copy_heads(PipelineGraphPass *pass, GError **error)
 gboolean pipeline_graph_pass_forward(PipelineGraphPass *pass, gboolean training, PipelineRandom *random, GError **error)
 {
   guint64 bytes = 0;
-  if (!copy_parameters(pass, TRUE, error)) return FALSE;
+  if (!copy_parameters(pass, TRUE, error) || !take_inputs(pass, error)) return FALSE;
   g_string_chunk_clear(pass->texts);
   for (guint n = 0; n < pass->n_steps; n++) {
     Step *step = &pass->steps[n];
@@ -610,6 +816,38 @@ static gboolean provide_zero(PipelineGraphPass *pass, Step *step, GError **error
          pass->backend->memory->clear(pass->device, value->gradient.data, value->tensor.n * sizeof(float), error);
 }
 
+/* The reference's backward on copies of the gradients; those of the inputs go back. */
+static gboolean backward_on_host(PipelineGraphPass *pass, Step *step, GError **error)
+{
+  PipelineGradientCall *call = &step->call;
+  const PipelineGradientMemory *memory = pass->backend->memory;
+  guint n = call->call.n_inputs, all = n + call->call.n_outputs;
+  g_autofree PipelineTensor **there = g_memdup2(call->input_gradients, (n + 1) * sizeof *there);
+  if (step->copies == NULL) step->copies = g_new0(PipelineTensor, all + 1);
+  for (guint i = 0; i < all; i++) {
+    const PipelineTensor *gradient = i < n ? call->input_gradients[i] : call->output_gradients[i - n];
+    PipelineTensor *copy = &step->copies[i];
+    if (gradient == NULL) continue;
+    if (!pipeline_tensor_set_shape(copy, gradient->type, gradient->n_dims, gradient->dims, error) ||
+        !pipeline_tensor_allocate(copy, error))
+      return FALSE;
+    if (i < n)
+      call->input_gradients[i] = copy;
+    else if (memory->copy_out(pass->device, copy->data, gradient->data, gradient->n * sizeof(float), error))
+      call->output_gradients[i - n] = copy;
+    else
+      return FALSE;
+  }
+  if (!pipeline_gradient_backward(call, &pipeline_gradient_backend_reference, error)) return FALSE;
+  for (guint i = 0; i < n; i++) {
+    call->input_gradients[i] = there[i];
+    if (there[i] != NULL &&
+        !memory->copy_in(pass->device, there[i]->data, step->copies[i].data, there[i]->n * sizeof(float), error))
+      return FALSE;
+  }
+  return TRUE;
+}
+
 static gboolean run_backward(PipelineGraphPass *pass, Step *step, GError **error)
 {
   gboolean any = FALSE;
@@ -620,10 +858,12 @@ static gboolean run_backward(PipelineGraphPass *pass, Step *step, GError **error
   }
   if (!any) return TRUE; /* what it computes does not reach a head in this graph */
   if (step->call.output_gradients[0] == NULL && !provide_zero(pass, step, error)) return fail_step(step, error);
-  if (provide_inputs(pass, step, error) && offer_layouts(pass, step, TRUE, error) &&
-      pipeline_gradient_backward(&step->call, pass->backend, error) && add_seconds(pass, step, error))
-    return TRUE;
-  return fail_step(step, error);
+  gboolean done = provide_inputs(pass, step, error);
+  if (done && step->on_host)
+    done = backward_on_host(pass, step, error);
+  else if (done)
+    done = offer_layouts(pass, step, TRUE, error) && pipeline_gradient_backward(&step->call, pass->backend, error);
+  return (done && add_seconds(pass, step, error)) || fail_step(step, error);
 }
 
 gboolean pipeline_graph_pass_backward(PipelineGraphPass *pass, const float *const *head_gradients, GError **error)
@@ -635,6 +875,10 @@ gboolean pipeline_graph_pass_backward(PipelineGraphPass *pass, const float *cons
   }
   for (guint i = 0; i < pass->n_heads; i++) {
     Value *value = get_known(pass, pass->heads[i]);
+    if (head_gradients == NULL) { /* it is there already */
+      value->written = TRUE;
+      continue;
+    }
     if (head_gradients[i] == NULL) continue;
     if (!provide_gradient(pass, value, error) ||
         !memory->copy_in(pass->device, value->gradient.data, head_gradients[i], value->tensor.n * sizeof(float), error))

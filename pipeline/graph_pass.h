@@ -23,6 +23,7 @@ typedef struct {
   const gchar *const *wanted; /* initialisers or float inputs whose gradients are asked for */
   const gchar *const *heads;  /* what is differentiated: float values */
   const PipelineGradientBackend *backend;
+  const gchar *const *variables; /* float initialisers that change between forwards, without gradients; NULL: none */
 } PipelineGraphPassOptions;
 
 #define PIPELINE_GRAPH_MAX_BYTES ((guint64)8 << 30) /* of all values and gradients of one batch */
@@ -47,10 +48,18 @@ gsize pipeline_graph_pass_get_size(const PipelineGraphPass *pass, guint index); 
  * forward and out after each backward. */
 gboolean pipeline_graph_pass_bind(PipelineGraphPass *pass, guint index, float *values, float *gradients,
                                   GError **error);
+/* The same in memory of the device (a backend with memory of its own), which the caller keeps and fills: nothing is
+ * copied at each pass. The present values are copied there. */
+gboolean pipeline_graph_pass_bind_device(PipelineGraphPass *pass, guint index, float *values, float *gradients,
+                                         GError **error);
 /* Copies a float initialiser out to values [its elements], or in from them: what training changes without a gradient
  * (running statistics). */
 gboolean pipeline_graph_pass_copy_initialiser(PipelineGraphPass *pass, const gchar *name, float *values, gboolean out,
                                               GError **error);
+
+/* options.variables[index] has these values from now on: host memory, borrowed (a backend with memory of its own copies
+ * them now: call again when they have changed). */
+gboolean pipeline_graph_pass_set_variable(PipelineGraphPass *pass, guint index, const float *values, GError **error);
 
 /* training: Dropout drops (by `random`), BatchNormalization uses and updates its statistics; else as in prediction. */
 gboolean pipeline_graph_pass_forward(PipelineGraphPass *pass, gboolean training, PipelineRandom *random,
@@ -59,9 +68,26 @@ gboolean pipeline_graph_pass_forward(PipelineGraphPass *pass, gboolean training,
 const PipelineTensor *pipeline_graph_pass_get_head(const PipelineGraphPass *pass, guint index);
 /* After forward. head_gradients[i] [n elements of head i], host memory; NULL: zero. */
 gboolean pipeline_graph_pass_backward(PipelineGraphPass *pass, const float *const *head_gradients, GError **error);
-/* Of wanted[index] after backward; in host memory when it is bound or the backend is `host`. */
-const PipelineTensor *pipeline_graph_pass_get_gradient(const PipelineGraphPass *pass, guint index);
-/* Any value of the graph after forward, for monitors; NULL: there is none, or not in host memory. */
+/* Of wanted[index] after backward, in host memory; NULL: it could not be copied there. */
+const PipelineTensor *pipeline_graph_pass_get_gradient(PipelineGraphPass *pass, guint index);
+/* Any value of the graph after forward, for monitors, in host memory; NULL: there is none. */
 const PipelineTensor *pipeline_graph_pass_get_value(PipelineGraphPass *pass, const gchar *name);
+
+/* --- for a backend with memory of its own: heads and their gradients that stay there
+ * ----------------------------------
+ */
+
+/* From now on forward leaves the heads on the device (get_head is not for use) until it is taken back. */
+void pipeline_graph_pass_keep_heads(PipelineGraphPass *pass, gboolean keep);
+/* heads[index] after forward, its elements in the memory of the device. */
+const PipelineTensor *pipeline_graph_pass_get_device_head(const PipelineGraphPass *pass, guint index);
+/* Where the gradient of heads[index] is to be written before backward is called with head_gradients NULL. */
+float *pipeline_graph_pass_get_head_gradient(PipelineGraphPass *pass, guint index, GError **error);
+gpointer pipeline_graph_pass_get_device(PipelineGraphPass *pass); /* what the backend's open made */
+/* The input and the gradient of wanted[index] in the memory of the device, after a forward and a backward. */
+float *pipeline_graph_pass_get_device_input(PipelineGraphPass *pass, guint index);
+const float *pipeline_graph_pass_get_device_gradient(PipelineGraphPass *pass, guint index);
+/* Operators of this pass that the reference computed on copies so far, separated by commas; "" none. New. */
+gchar *pipeline_graph_pass_list_mirrored(const PipelineGraphPass *pass);
 
 G_END_DECLS

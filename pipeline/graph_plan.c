@@ -128,6 +128,26 @@ static void look_at_node(PipelineGraphPlan *plan, const OnnxGraph *graph, guint 
   if (g_str_equal(node->op_type, "BatchNormalization")) add_statistics(plan, graph, node);
 }
 
+static gpointer fail_frozen(GError **error)
+{
+  g_set_error_literal(error, PIPELINE_ERROR, PIPELINE_ERROR_MODEL, "every weight of the model is frozen");
+  return NULL;
+}
+
+/* The node that makes the output is named: there the user recognises the kind of the model. */
+static gpointer fail_without_weights(const OnnxGraph *graph, GError **error)
+{
+  const OnnxValue *output = graph->outputs->len > 0 ? g_ptr_array_index(graph->outputs, graph->outputs->len - 1) : NULL;
+  gint last = output != NULL ? onnx_graph_find_producer(graph, output->name) : -1;
+  g_autofree gchar *where =
+      last >= 0 ? onnx_node_describe(g_ptr_array_index(graph->nodes, last), (guint)last) : g_strdup("the output");
+  g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_MODEL,
+              "the model has no weights to train: neither %s nor a node in front of it multiplies by float constants; "
+              "train a new model, or the one from which this was made",
+              where);
+  return NULL;
+}
+
 PipelineGraphPlan *pipeline_graph_plan_new(const OnnxGraph *graph, const gchar *const *freeze, GError **error)
 {
   g_autoptr(PipelineGraphPlan) plan = g_new0(PipelineGraphPlan, 1);
@@ -145,9 +165,7 @@ PipelineGraphPlan *pipeline_graph_plan_new(const OnnxGraph *graph, const gchar *
     return NULL;
   }
   if (plan->n_parameters > 0) return g_steal_pointer(&plan);
-  g_set_error_literal(error, PIPELINE_ERROR, PIPELINE_ERROR_MODEL,
-                      n_patterns > 0 ? "every weight of the model is frozen" : "the model has no weights to train");
-  return NULL;
+  return n_patterns > 0 ? fail_frozen(error) : fail_without_weights(graph, error);
 }
 
 void pipeline_graph_plan_free(PipelineGraphPlan *plan)

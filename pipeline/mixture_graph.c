@@ -281,6 +281,6 @@ OnnxGraph *pipeline_mixture_merge(const PipelineMixture *mixture, GError **error
   onnx_graph_add_node_strv(graph, "", "Sum", (const gchar *const *)weighted->pdata,
                            (const gchar *const[]){PROBABILITIES, NULL});
   if (onnx_graph_get_opset(graph, "ai.onnx.ml") == 0) onnx_graph_set_opset(graph, "ai.onnx.ml", 3);
-  pipeline_network_add_label_output(graph, mixture->schema);
+  pipeline_network_add_label(graph, mixture->schema);
   return g_steal_pointer(&graph);
 }

@@ -3,13 +3,17 @@
 
 #include "drift/schema.h"
 #include "drift/table.h"
-#include "pipeline/error.h"
+#include "pipeline/calibration.h"
+#include "pipeline/interval.h"
 #include "pipeline/reweigh.h"
 
 G_BEGIN_DECLS
 
+/* Asked with the user_data of the progress: TRUE ends the training as a progress function that returns FALSE does. */
+typedef gboolean (*PipelineTrainStopFunc)(gpointer user_data);
+
 typedef struct {
-  const gchar *architecture; /* "mlp:64,64", …; ignored when from is set */
+  const gchar *architecture; /* "mlp:64,64", "trees", …; ignored when from is set, but for the options of trees */
   GBytes *from;              /* ONNX to fine-tune; NULL: from scratch */
   const gchar *backend;      /* "onednn", "reference"; NULL: best */
   guint epochs, batch_size;  /* 0: chosen from the number of rows (pipeline/README.md) */
@@ -24,6 +28,10 @@ typedef struct {
   /* NULL, or NULL-terminated columns: row weights are multiplied by those that make label and group independent over
    * the training rows (pipeline/reweigh.h) */
   const gchar *const *reweigh;
+  /* Of trees (pipeline/tree_trainer.h); others refuse them. */
+  const gchar *const *monotone; /* "COLUMN=+1" or "COLUMN=-1", NULL-terminated; NULL: none */
+  double test_fraction;         /* the very last rows only measure */
+  gboolean balanced;            /* classes count by the inverse of their frequency */
   /* adversarial training: 0 = none. PGD, L-infinity on the numeric features in units of their standard deviations in
    * the table */
   double adversarial_epsilon;
@@ -33,8 +41,12 @@ typedef struct {
    * same call again gives the same result at once. The result does not depend on when it was written. */
   gchar *checkpoint;
   double checkpoint_seconds;
+  /* Fitted to the validation rows (pipeline/calibration.h); what `from` has is fitted again unless it says "none". */
+  PipelineCalibrationOptions calibration;
+  PipelineTrainStopFunc stop; /* or NULL; asked after each epoch */
 } PipelineTrainOptions;
 #define PIPELINE_MIN_VALIDATION 50
+#define PIPELINE_ARCHITECTURE_AUTO "auto" /* of a retraining: as the champion */
 void pipeline_train_options_init(PipelineTrainOptions *options);
 
 typedef struct {
@@ -43,6 +55,7 @@ typedef struct {
   double loss, validation_loss, validation_metric, learning_rate, samples_per_second, seconds;
   /* Of training on a graph (pipeline/graph_trainer.h); else NaN. */
   double test_loss, test_metric, gradient_norm, dead_share;
+  double robust_metric; /* of adversarial training on a graph: the metric under PGD, on validation rows if there are */
 } PipelineTrainProgress;
 /* Returns FALSE to stop (cancel): the trainer leaves a checkpoint and fails with CANCELLED. */
 typedef gboolean (*PipelineTrainProgressFunc)(const PipelineTrainProgress *progress, gpointer user_data);
@@ -53,10 +66,13 @@ typedef struct {
   guint64 n_train, n_validation, n_skipped; /* skipped: rows whose label is missing or no class of the schema */
   double train_loss, validation_loss, validation_metric; /* accuracy, or -rmse */
   double seconds, samples_per_second;
-  PipelineReweighing reweighing; /* n_groups 0: none */
-  /* Of training on a graph; else 0, NaN, NULL. */
+  PipelineReweighing reweighing;   /* n_groups 0: none */
+  PipelineCalibration calibration; /* n 0: none */
+  PipelineInterval interval;       /* n 0: none */
+  /* Of training on a graph or of trees; else 0, NaN, NULL. */
   guint64 n_test;
   double test_loss, test_metric;
+  double robust_metric; /* of the delivered weights under PGD (pipeline/harden.h); NaN: no adversarial training */
   guint64 n_old, n_old_validation, row_visits; /* rehearsed rows; rows visited in all epochs */
   double old_validation_metric;                /* of the best epoch on the rows held back of the rehearsed ones */
   gchar *warning;                              /* what the user should know about the result, or NULL */
@@ -69,7 +85,8 @@ gboolean pipeline_train(const DriftTable *table, const DriftSchema *schema, cons
                         GError **error);
 
 /* Refits only the last linear layer of a model by ridge regression on the rows (targets ±1; pipeline/README.md):
- * milliseconds, a quick first model after a change. */
+ * milliseconds, a quick first model after a change. A calibration of the model is replaced by that of the refit itself,
+ * a decision threshold is chosen anew by its rule, both on the same rows. */
 gboolean pipeline_refit_last_layer(GBytes *onnx, const DriftTable *table, const DriftSchema *schema, double penalty,
                                    const double *row_weights, PipelineTrainResult *result, GError **error);
 

@@ -36,3 +36,44 @@ check-train-finetune: $(ONNX_PYTHON) $(BUILD)/kedge ## turned images fine-tuned 
 	 PYTHONDONTWRITEBYTECODE=1 $(ONNX_PYTHON) tests/train/finetune_test $(BUILD)/kedge $(MNIST) $(BUILD)/finetune 1 6 rows=2000
 learn-finetune: $(ONNX_PYTHON) $(BUILD)/kedge ## MNIST turned by 25 degrees, three seeds: the gap closed in a fifth of the row visits
 	PYTHONDONTWRITEBYTECODE=1 $(ONNX_PYTHON) tests/train/finetune_test $(BUILD)/kedge $(MNIST) $(BUILD)/finetune 3 10 plain=1
+# Boosted trees beside XGBoost's own package, in a virtual environment of their own (it wants an older NumPy).
+TREES_DATA ?= ../shared/data
+TREES_PYTHON := $(BUILD)/trees-venv/bin/python
+$(TREES_PYTHON): tests/train/trees_requirements.txt
+	python3 -m venv $(BUILD)/trees-venv
+	$(BUILD)/trees-venv/bin/pip install -q -r $<
+	@touch $@
+SUITES += check-train-trees
+.PHONY: check-train-trees
+check-train-trees: $(TREES_PYTHON) $(BUILD)/kedge ## boosted trees: the same models as XGBoost in Python, the same leaves in ONNX Runtime
+	PYTHONDONTWRITEBYTECODE=1 $(TREES_PYTHON) tests/train/trees.py $(BUILD)/kedge $(TREES_DATA)
+# Figures against scikit-learn; calibrated models against ONNX Runtime.
+SUITES += check-evaluate
+.PHONY: check-evaluate
+check-evaluate: $(ONNX_PYTHON) $(BUILD)/kedge ## kedge evaluate against scikit-learn, calibrated models against ONNX Runtime
+	PYTHONDONTWRITEBYTECODE=1 $(ONNX_PYTHON) tests/train/evaluate.py $(BUILD)/kedge
+
+# A signal leaves a checkpoint.
+FAST_SUITES += check-train-interrupt
+.PHONY: check-train-interrupt
+check-train-interrupt: $(BUILD)/kedge ## SIGINT and SIGTERM leave a checkpoint from which the same bytes come
+	tests/train/interrupt $(BUILD)/kedge $(BUILD)/train
+
+# Calibration and intervals on real data.
+STREAMS ?= ../shared/data
+SUITES += check-calibration
+.PHONY: check-calibration
+check-calibration: $(BUILD)/kedge ## the calibration error of overfitted networks at most half of before; coverage of intervals
+	@if [ ! -f $(STREAMS)/compas.csv ] || [ ! -f $(STREAMS)/elec.csv ]; then \
+	   echo "SKIP: $(STREAMS)/compas.csv and elec.csv are not there"; echo "0 passed, 0 failed"; exit 0; fi; \
+	 tests/train/calibration_test $(BUILD)/kedge $(STREAMS) $(BUILD)/train
+# Full disk, limited memory, files that cannot be read.
+SUITES += check-train-limits
+.PHONY: check-train-limits
+check-train-limits: $(BUILD)/kedge ## trainings at the limits of disk and memory end in a sentence, their checkpoint whole
+	tests/train/limits $(BUILD)/kedge $(BUILD)/train-limits
+
+FAST_SUITES += check-train-commands
+.PHONY: check-train-commands
+check-train-commands: $(BUILD)/kedge ## kedge train, evaluate, predict, export: calibration, intervals, arrays, errors
+	tests/train/commands $(BUILD)/kedge $(BUILD)/train-commands

@@ -52,6 +52,14 @@ static gboolean device_copy_out(gpointer device, gpointer to, gconstpointer from
   return TRUE;
 }
 
+static gboolean device_copy(gpointer device, gpointer to, gconstpointer from, gsize bytes, GError **error)
+{
+  (void)device;
+  (void)error;
+  memcpy(to_host(to), to_host(from), bytes);
+  return TRUE;
+}
+
 static gboolean device_clear(gpointer device, gpointer buffer, gsize bytes, GError **error)
 {
   (void)device;
@@ -116,8 +124,8 @@ static const PipelineGradientKernel kernels[] = {{"Gemm", NULL, forward_there, b
                                                  {"Relu", NULL, forward_there, backward_there, 0, FALSE},
                                                  {"Add", NULL, forward_there, backward_there, 0, FALSE},
                                                  {.name = NULL}};
-static const PipelineGradientMemory memory = {device_allocate, device_release, device_copy_in,
-                                              device_copy_out, device_clear,   device_add};
+static const PipelineGradientMemory memory = {device_allocate, device_release, device_copy_in, device_copy_out,
+                                              device_copy,     device_clear,   device_add};
 static const PipelineGradientBackend other = {.name = "other",
                                               .summary = "memory of its own",
                                               .products = &pipeline_backend_reference,

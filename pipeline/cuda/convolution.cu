@@ -1,0 +1,203 @@
+/* Products by cuBLAS, convolutions by cuDNN. */
+#include <cstdlib>
+
+#include "device_internal.h"
+
+/* --- products -------------------------------------------------------------------------------------------------------
+ */
+
+/* Row-major c = op(a) op(b) is column-major cᵀ = op(b)ᵀ op(a)ᵀ. */
+int pipeline_cuda_gemm(PipelineCudaDevice *device, const PipelineCudaGemm *g, const float *a, const float *b, float *c)
+{
+  cublasOperation_t of_a = g->transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N;
+  cublasOperation_t of_b = g->transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N;
+  if (g->m == 0 || g->n == 0 || g->count == 0) return 0;
+  if (g->count == 1)
+    return pipeline_cuda_check_blas(device,
+                                    cublasSgemm(device->cublas, of_b, of_a, (int)g->n, (int)g->m, (int)g->k, &g->alpha,
+                                                b, (int)g->ldb, a, (int)g->lda, &g->beta, c, (int)g->ldc),
+                                    "multiply matrices");
+  return pipeline_cuda_check_blas(device,
+                                  cublasSgemmStridedBatched(device->cublas, of_b, of_a, (int)g->n, (int)g->m, (int)g->k,
+                                                            &g->alpha, b, (int)g->ldb, (long long)g->stride_b, a,
+                                                            (int)g->lda, (long long)g->stride_a, &g->beta, c,
+                                                            (int)g->ldc, (long long)g->stride_c, (int)g->count),
+                                  "multiply matrices");
+}
+
+/* --- convolutions
+ * ----------------------------------------------------------------------------------------------------- */
+
+struct _PipelineCudaConvolutionPlan {
+  PipelineCudaConvolution shape;
+  cudnnTensorDescriptor_t x, y;
+  cudnnFilterDescriptor_t w;
+  cudnnConvolutionDescriptor_t convolution;
+  cudnnConvolutionFwdAlgo_t forward;
+  cudnnConvolutionBwdDataAlgo_t backward_data;
+  cudnnConvolutionBwdFilterAlgo_t backward_filter;
+  size_t forward_bytes, data_bytes, filter_bytes;
+};
+
+static int describe(PipelineCudaDevice *device, PipelineCudaConvolutionPlan *plan)
+{
+  const PipelineCudaConvolution *s = &plan->shape;
+  const char *what = "describe a convolution";
+  return pipeline_cuda_check_dnn(device, cudnnCreateTensorDescriptor(&plan->x), what) ||
+         pipeline_cuda_check_dnn(device, cudnnCreateTensorDescriptor(&plan->y), what) ||
+         pipeline_cuda_check_dnn(device, cudnnCreateFilterDescriptor(&plan->w), what) ||
+         pipeline_cuda_check_dnn(device, cudnnCreateConvolutionDescriptor(&plan->convolution), what) ||
+         pipeline_cuda_check_dnn(device,
+                                 cudnnSetTensor4dDescriptor(plan->x, CUDNN_TENSOR_NCHW, CUDNN_DATA_FLOAT, (int)s->batch,
+                                                            (int)s->channels, (int)s->in[0], (int)s->in[1]),
+                                 what) ||
+         pipeline_cuda_check_dnn(device,
+                                 cudnnSetTensor4dDescriptor(plan->y, CUDNN_TENSOR_NCHW, CUDNN_DATA_FLOAT, (int)s->batch,
+                                                            (int)s->filters, (int)s->out[0], (int)s->out[1]),
+                                 what) ||
+         pipeline_cuda_check_dnn(device,
+                                 cudnnSetFilter4dDescriptor(plan->w, CUDNN_DATA_FLOAT, CUDNN_TENSOR_NCHW,
+                                                            (int)s->filters, (int)(s->channels / s->group),
+                                                            (int)s->kernel[0], (int)s->kernel[1]),
+                                 what) ||
+         pipeline_cuda_check_dnn(device,
+                                 cudnnSetConvolution2dDescriptor(plan->convolution, (int)s->pad[0], (int)s->pad[1],
+                                                                 (int)s->stride[0], (int)s->stride[1],
+                                                                 (int)s->dilation[0], (int)s->dilation[1],
+                                                                 CUDNN_CROSS_CORRELATION, CUDNN_DATA_FLOAT),
+                                 what) ||
+         pipeline_cuda_check_dnn(device, cudnnSetConvolutionGroupCount(plan->convolution, (int)s->group), what) ||
+         pipeline_cuda_check_dnn(device, cudnnSetConvolutionMathType(plan->convolution, CUDNN_FMA_MATH), what);
+}
+
+#define MAX_ALGORITHMS 16
+#define MAX_WORKSPACE ((size_t)1 << 30)
+
+/* cuDNN's own order of merit; the first that gives the same bits each time, in float32, within the workspace. */
+template <class Result> static const Result *choose_algorithm(const Result *results, int n)
+{
+  for (int i = 0; i < n; i++)
+    if (results[i].status == CUDNN_STATUS_SUCCESS && results[i].determinism == CUDNN_DETERMINISTIC &&
+        results[i].memory <= MAX_WORKSPACE && results[i].mathType == CUDNN_FMA_MATH)
+      return &results[i];
+  return nullptr;
+}
+
+static int choose_algorithms(PipelineCudaDevice *device, PipelineCudaConvolutionPlan *p)
+{
+  cudnnConvolutionFwdAlgoPerf_t forward[MAX_ALGORITHMS];
+  cudnnConvolutionBwdDataAlgoPerf_t data[MAX_ALGORITHMS];
+  cudnnConvolutionBwdFilterAlgoPerf_t filter[MAX_ALGORITHMS];
+  const char *what = "choose how to compute a convolution";
+  int n_forward = 0, n_data = 0, n_filter = 0;
+  if (pipeline_cuda_check_dnn(device,
+                              cudnnGetConvolutionForwardAlgorithm_v7(device->cudnn, p->x, p->w, p->convolution, p->y,
+                                                                     MAX_ALGORITHMS, &n_forward, forward),
+                              what) ||
+      pipeline_cuda_check_dnn(device,
+                              cudnnGetConvolutionBackwardDataAlgorithm_v7(device->cudnn, p->w, p->y, p->convolution,
+                                                                          p->x, MAX_ALGORITHMS, &n_data, data),
+                              what) ||
+      pipeline_cuda_check_dnn(device,
+                              cudnnGetConvolutionBackwardFilterAlgorithm_v7(device->cudnn, p->x, p->y, p->convolution,
+                                                                            p->w, MAX_ALGORITHMS, &n_filter, filter),
+                              what))
+    return 1;
+  const cudnnConvolutionFwdAlgoPerf_t *of_y = choose_algorithm(forward, n_forward);
+  const cudnnConvolutionBwdDataAlgoPerf_t *of_x = choose_algorithm(data, n_data);
+  const cudnnConvolutionBwdFilterAlgoPerf_t *of_w = choose_algorithm(filter, n_filter);
+  p->forward = of_y != nullptr ? of_y->algo : CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_GEMM;
+  p->backward_data = of_x != nullptr ? of_x->algo : CUDNN_CONVOLUTION_BWD_DATA_ALGO_1;
+  p->backward_filter = of_w != nullptr ? of_w->algo : CUDNN_CONVOLUTION_BWD_FILTER_ALGO_1;
+  return 0;
+}
+
+static int find_workspaces(PipelineCudaDevice *device, PipelineCudaConvolutionPlan *p)
+{
+  const char *what = "choose how to compute a convolution";
+  return pipeline_cuda_check_dnn(device,
+                                 cudnnGetConvolutionForwardWorkspaceSize(device->cudnn, p->x, p->w, p->convolution,
+                                                                         p->y, p->forward, &p->forward_bytes),
+                                 what) ||
+         pipeline_cuda_check_dnn(device,
+                                 cudnnGetConvolutionBackwardDataWorkspaceSize(device->cudnn, p->w, p->y, p->convolution,
+                                                                              p->x, p->backward_data, &p->data_bytes),
+                                 what) ||
+         pipeline_cuda_check_dnn(device,
+                                 cudnnGetConvolutionBackwardFilterWorkspaceSize(device->cudnn, p->x, p->y,
+                                                                                p->convolution, p->w,
+                                                                                p->backward_filter, &p->filter_bytes),
+                                 what);
+}
+
+void pipeline_cuda_convolution_free(PipelineCudaDevice *device, PipelineCudaConvolutionPlan *plan)
+{
+  (void)device;
+  if (plan->convolution != nullptr) cudnnDestroyConvolutionDescriptor(plan->convolution);
+  if (plan->w != nullptr) cudnnDestroyFilterDescriptor(plan->w);
+  if (plan->y != nullptr) cudnnDestroyTensorDescriptor(plan->y);
+  if (plan->x != nullptr) cudnnDestroyTensorDescriptor(plan->x);
+  free(plan);
+}
+
+PipelineCudaConvolutionPlan *pipeline_cuda_convolution_plan(PipelineCudaDevice *device,
+                                                            const PipelineCudaConvolution *shape)
+{
+  PipelineCudaConvolutionPlan *plan = static_cast<PipelineCudaConvolutionPlan *>(calloc(1, sizeof *plan));
+  if (plan == nullptr) {
+    pipeline_cuda_fail(device, "plan a convolution", "the host has no memory");
+    return nullptr;
+  }
+  plan->shape = *shape;
+  if (describe(device, plan) == 0 && choose_algorithms(device, plan) == 0 && find_workspaces(device, plan) == 0)
+    return plan;
+  pipeline_cuda_convolution_free(device, plan);
+  return nullptr;
+}
+
+__global__ void add_bias_kernel(float *y, const float *bias, unsigned n, unsigned filters, unsigned inner)
+{
+  unsigned i = pipeline_cuda_index();
+  if (i < n) y[i] += bias[i / inner % filters];
+}
+
+int pipeline_cuda_convolution_forward(PipelineCudaDevice *device, PipelineCudaConvolutionPlan *plan, const float *x,
+                                      const float *w, const float *bias, float *y)
+{
+  const PipelineCudaConvolution *s = &plan->shape;
+  const float one = 1, zero = 0;
+  size_t inner = s->out[0] * s->out[1], n = s->batch * s->filters * inner;
+  if (pipeline_cuda_provide_workspace(device, plan->forward_bytes) ||
+      pipeline_cuda_check_dnn(device,
+                              cudnnConvolutionForward(device->cudnn, &one, plan->x, x, plan->w, w, plan->convolution,
+                                                      plan->forward, device->workspace, plan->forward_bytes, &zero,
+                                                      plan->y, y),
+                              "compute a convolution"))
+    return 1;
+  if (bias == nullptr || n == 0) return 0;
+  LAUNCH(add_bias_kernel, pipeline_cuda_blocks(n, PIPELINE_CUDA_THREADS), PIPELINE_CUDA_THREADS, 0, device->stream, y,
+         bias, (unsigned)n, (unsigned)s->filters, (unsigned)inner);
+  return pipeline_cuda_check_launch(device, "add the bias of a convolution");
+}
+
+int pipeline_cuda_convolution_backward(PipelineCudaDevice *device, PipelineCudaConvolutionPlan *plan, const float *x,
+                                       const float *w, const float *dy, float *dx, float *dw)
+{
+  const float one = 1, zero = 0;
+  size_t bytes = dx != nullptr ? plan->data_bytes : 0;
+  if (dw != nullptr && plan->filter_bytes > bytes) bytes = plan->filter_bytes;
+  if (pipeline_cuda_provide_workspace(device, bytes)) return 1;
+  if (dw != nullptr &&
+      pipeline_cuda_check_dnn(device,
+                              cudnnConvolutionBackwardFilter(device->cudnn, &one, plan->x, x, plan->y, dy,
+                                                             plan->convolution, plan->backward_filter,
+                                                             device->workspace, plan->filter_bytes, &zero, plan->w, dw),
+                              "differentiate a convolution by its weights"))
+    return 1;
+  if (dx == nullptr) return 0;
+  return pipeline_cuda_check_dnn(device,
+                                 cudnnConvolutionBackwardData(device->cudnn, &one, plan->w, w, plan->y, dy,
+                                                              plan->convolution, plan->backward_data, device->workspace,
+                                                              plan->data_bytes, &zero, plan->x, dx),
+                                 "differentiate a convolution by its input");
+}

@@ -1,0 +1,441 @@
+/* A device: stream, handles, memory, copies, errors, recordings; and the table. */
+#include <cstdlib>
+
+#include "device_internal.h"
+
+#define STAGING_BYTES ((size_t)16 << 20)
+#define LANDING_BYTES ((size_t)4 << 20)
+#define BLAS_WORKSPACE_BYTES ((size_t)32 << 20) /* NVIDIA's advice for the newest architectures */
+#define OLDEST_DRIVER 13000
+
+/* --- errors ---------------------------------------------------------------------------------------------------------
+ */
+
+int pipeline_cuda_fail(PipelineCudaDevice *device, const char *what, const char *name)
+{
+  snprintf(device->message, sizeof device->message, "CUDA cannot %s: %s", what, name);
+  return 1;
+}
+
+int pipeline_cuda_check(PipelineCudaDevice *device, cudaError_t error, const char *what)
+{
+  if (error == cudaSuccess) return 0;
+  snprintf(device->message, sizeof device->message, "CUDA cannot %s: %s (%s)", what, cudaGetErrorName(error),
+           cudaGetErrorString(error));
+  return 1;
+}
+
+int pipeline_cuda_check_launch(PipelineCudaDevice *device, const char *what)
+{
+  return pipeline_cuda_check(device, cudaGetLastError(), what);
+}
+
+int pipeline_cuda_check_blas(PipelineCudaDevice *device, cublasStatus_t status, const char *what)
+{
+  return status == CUBLAS_STATUS_SUCCESS ? 0 : pipeline_cuda_fail(device, what, cublasGetStatusName(status));
+}
+
+int pipeline_cuda_check_dnn(PipelineCudaDevice *device, cudnnStatus_t status, const char *what)
+{
+  return status == CUDNN_STATUS_SUCCESS ? 0 : pipeline_cuda_fail(device, what, cudnnGetErrorString(status));
+}
+
+/* --- memory: released blocks are kept and given out again, so that a step asks the driver for nothing ----------------
+ */
+
+struct Block {
+  void *data;
+  size_t bytes;
+  bool taken;
+};
+
+/* Sizes in eighths of a power of two: at most an eighth is lost, and batches of nearly the same size share blocks. */
+static size_t size_class(size_t bytes)
+{
+  size_t unit = 512;
+  while (unit * 8 < bytes) unit *= 2;
+  return (bytes + unit - 1) / unit * unit + (bytes == 0 ? unit : 0);
+}
+
+static void *pool_find(PipelineCudaDevice *device, size_t bytes)
+{
+  for (size_t i = 0; i < device->n_blocks; i++) {
+    Block *block = &device->blocks[i];
+    if (block->taken || block->bytes != bytes) continue;
+    block->taken = true;
+    device->used_bytes += bytes;
+    return block->data;
+  }
+  return nullptr;
+}
+
+static int pool_add(PipelineCudaDevice *device, void *data, size_t bytes)
+{
+  if (device->n_blocks == device->block_capacity) {
+    size_t capacity = device->block_capacity * 2 + 64;
+    Block *blocks = static_cast<Block *>(realloc(device->blocks, capacity * sizeof(Block)));
+    if (blocks == nullptr) return pipeline_cuda_fail(device, "note a piece of memory", "the host has no memory");
+    device->blocks = blocks;
+    device->block_capacity = capacity;
+  }
+  device->blocks[device->n_blocks++] = Block{data, bytes, true};
+  device->used_bytes += bytes;
+  return 0;
+}
+
+/* What nobody uses goes back to the driver. */
+static void pool_trim(PipelineCudaDevice *device)
+{
+  size_t kept = 0;
+  cudaStreamSynchronize(device->stream);
+  for (size_t i = 0; i < device->n_blocks; i++) {
+    if (device->blocks[i].taken)
+      device->blocks[kept++] = device->blocks[i];
+    else
+      cudaFree(device->blocks[i].data);
+  }
+  device->n_blocks = kept;
+}
+
+static void *allocate(PipelineCudaDevice *device, size_t bytes)
+{
+  size_t size = size_class(bytes);
+  void *data = pool_find(device, size);
+  if (data != nullptr) return data;
+  cudaError_t error = cudaMalloc(&data, size);
+  if (error != cudaSuccess) {
+    cudaGetLastError();
+    pool_trim(device);
+    error = cudaMalloc(&data, size);
+  }
+  if (error != cudaSuccess) {
+    cudaGetLastError();
+    snprintf(device->message, sizeof device->message,
+             "CUDA cannot allocate %zu bytes beside the %zu in use: %s; a smaller batch needs less", bytes,
+             device->used_bytes, cudaGetErrorName(error));
+    return nullptr;
+  }
+  if (pool_add(device, data, size) == 0) return data;
+  cudaFree(data);
+  return nullptr;
+}
+
+static void release(PipelineCudaDevice *device, void *buffer)
+{
+  for (size_t i = 0; i < device->n_blocks; i++)
+    if (device->blocks[i].data == buffer && device->blocks[i].taken) {
+      device->blocks[i].taken = false;
+      device->used_bytes -= device->blocks[i].bytes;
+      return;
+    }
+}
+
+int pipeline_cuda_provide_workspace(PipelineCudaDevice *device, size_t bytes)
+{
+  if (bytes <= device->workspace_bytes) return 0;
+  if (device->workspace != nullptr) release(device, device->workspace);
+  device->workspace_bytes = 0;
+  device->workspace = allocate(device, bytes);
+  if (device->workspace == nullptr) return 1;
+  device->workspace_bytes = bytes;
+  return 0;
+}
+
+static void memory_info(PipelineCudaDevice *device, size_t *free_bytes, size_t *total_bytes, size_t *used_bytes)
+{
+  *free_bytes = *total_bytes = 0;
+  if (cudaMemGetInfo(free_bytes, total_bytes) != cudaSuccess) cudaGetLastError();
+  *used_bytes = device->used_bytes;
+}
+
+/* --- copies ---------------------------------------------------------------------------------------------------------
+ */
+
+static int finish(PipelineCudaDevice *device)
+{
+  return pipeline_cuda_check(device, cudaStreamSynchronize(device->stream), "finish what was queued");
+}
+
+/* Through a ring of pinned memory, so that the host goes on at once; what is larger than the ring waits. */
+static int copy_in(PipelineCudaDevice *device, void *to, const void *from, size_t bytes)
+{
+  if (bytes == 0) return 0;
+  if (bytes > STAGING_BYTES)
+    return pipeline_cuda_check(device, cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, device->stream),
+                               "copy to the device") ||
+           finish(device);
+  if (device->staged + bytes > STAGING_BYTES) {
+    if (finish(device)) return 1;
+    device->staged = 0;
+  }
+  unsigned char *place = device->staging + device->staged;
+  memcpy(place, from, bytes);
+  device->staged += (bytes + 63) / 64 * 64;
+  return pipeline_cuda_check(device, cudaMemcpyAsync(to, place, bytes, cudaMemcpyHostToDevice, device->stream),
+                             "copy to the device");
+}
+
+static int copy_out(PipelineCudaDevice *device, void *to, const void *from, size_t bytes)
+{
+  if (bytes == 0) return 0;
+  void *place = bytes <= LANDING_BYTES ? device->landing : to;
+  if (pipeline_cuda_check(device, cudaMemcpyAsync(place, from, bytes, cudaMemcpyDeviceToHost, device->stream),
+                          "copy from the device") ||
+      finish(device))
+    return 1;
+  if (place != to) memcpy(to, place, bytes);
+  return 0;
+}
+
+static int copy(PipelineCudaDevice *device, void *to, const void *from, size_t bytes)
+{
+  if (bytes == 0) return 0;
+  return pipeline_cuda_check(device, cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, device->stream),
+                             "copy on the device");
+}
+
+static int clear(PipelineCudaDevice *device, void *buffer, size_t bytes)
+{
+  if (bytes == 0) return 0;
+  return pipeline_cuda_check(device, cudaMemsetAsync(buffer, 0, bytes, device->stream), "clear memory");
+}
+
+/* --- results of steps
+ * ------------------------------------------------------------------------------------------------- */
+
+static int results_send(PipelineCudaDevice *device, unsigned group)
+{
+  size_t first = (size_t)group * PIPELINE_CUDA_GROUP * 2, n = PIPELINE_CUDA_GROUP * 2;
+  return pipeline_cuda_check(device,
+                             cudaMemcpyAsync(device->host_results + first, device->results + first, n * sizeof(double),
+                                             cudaMemcpyDeviceToHost, device->stream),
+                             "send results") ||
+         pipeline_cuda_check(device, cudaEventRecord(device->sent[group], device->stream), "send results");
+}
+
+static int results_get(PipelineCudaDevice *device, unsigned group, double (*results)[2])
+{
+  if (pipeline_cuda_check(device, cudaEventSynchronize(device->sent[group]), "finish steps of the training")) return 1;
+  memcpy(results, device->host_results + (size_t)group * PIPELINE_CUDA_GROUP * 2,
+         PIPELINE_CUDA_GROUP * 2 * sizeof(double));
+  return 0;
+}
+
+/* --- recordings
+ * ------------------------------------------------------------------------------------------------------- */
+
+static int record_begin(PipelineCudaDevice *device)
+{
+  if (pipeline_cuda_check(device, cudaStreamBeginCapture(device->stream, cudaStreamCaptureModeThreadLocal),
+                          "record a step"))
+    return 1;
+  device->recording = true;
+  return 0;
+}
+
+static void *record_end(PipelineCudaDevice *device)
+{
+  cudaGraph_t graph = nullptr;
+  cudaGraphExec_t recording = nullptr;
+  device->recording = false;
+  if (pipeline_cuda_check(device, cudaStreamEndCapture(device->stream, &graph), "record a step")) {
+    cudaGetLastError();
+    return nullptr;
+  }
+  int failed = pipeline_cuda_check(device, cudaGraphInstantiate(&recording, graph, 0), "prepare a recorded step");
+  cudaGraphDestroy(graph);
+  return failed ? nullptr : recording;
+}
+
+static int replay(PipelineCudaDevice *device, void *recording)
+{
+  return pipeline_cuda_check(device, cudaGraphLaunch(static_cast<cudaGraphExec_t>(recording), device->stream),
+                             "replay a step");
+}
+
+static void recording_free(PipelineCudaDevice *device, void *recording)
+{
+  (void)device;
+  cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(recording));
+}
+
+/* --- opening -------------------------------------------------------------------------------------------------------
+ */
+
+static void close_device(PipelineCudaDevice *device)
+{
+  if (device->stream != nullptr) cudaStreamSynchronize(device->stream);
+  for (size_t i = 0; i < device->n_blocks; i++) cudaFree(device->blocks[i].data);
+  free(device->blocks);
+  if (device->cudnn != nullptr) cudnnDestroy(device->cudnn);
+  if (device->cublas != nullptr) cublasDestroy(device->cublas);
+  for (unsigned i = 0; i < PIPELINE_CUDA_GROUPS; i++)
+    if (device->sent[i] != nullptr) cudaEventDestroy(device->sent[i]);
+  void *pinned[] = {device->staging, device->landing, device->host_results};
+  for (void *memory : pinned)
+    if (memory != nullptr) cudaFreeHost(memory);
+  if (device->stream != nullptr) cudaStreamDestroy(device->stream);
+  free(device);
+}
+
+static int open_memory(PipelineCudaDevice *device)
+{
+  const char *what = "reserve memory";
+  void *staging = nullptr, *landing = nullptr, *results = nullptr;
+  int failed = pipeline_cuda_check(device, cudaMallocHost(&staging, STAGING_BYTES), what);
+  device->staging = static_cast<unsigned char *>(staging);
+  failed = failed || pipeline_cuda_check(device, cudaMallocHost(&landing, LANDING_BYTES), what);
+  device->landing = static_cast<unsigned char *>(landing);
+  failed =
+      failed || pipeline_cuda_check(device, cudaMallocHost(&results, PIPELINE_CUDA_SLOTS * 2 * sizeof(double)), what);
+  device->host_results = static_cast<double *>(results);
+  if (failed) return 1;
+  device->scratch = allocate(device, PIPELINE_CUDA_SCRATCH);
+  device->blas_workspace = allocate(device, BLAS_WORKSPACE_BYTES);
+  device->results = static_cast<double *>(allocate(device, PIPELINE_CUDA_SLOTS * 2 * sizeof(double)));
+  return device->scratch == nullptr || device->blas_workspace == nullptr || device->results == nullptr ||
+         clear(device, device->results, PIPELINE_CUDA_SLOTS * 2 * sizeof(double));
+}
+
+/* One stream, one workspace and no TF32: the same bits each time, and the accuracy of float32. */
+static int open_libraries(PipelineCudaDevice *device)
+{
+  if (pipeline_cuda_check(device, cudaStreamCreateWithFlags(&device->stream, cudaStreamNonBlocking), "make a stream"))
+    return 1;
+  for (unsigned i = 0; i < PIPELINE_CUDA_GROUPS; i++)
+    if (pipeline_cuda_check(device, cudaEventCreateWithFlags(&device->sent[i], cudaEventDisableTiming),
+                            "make an event"))
+      return 1;
+  if (open_memory(device)) return 1;
+  return pipeline_cuda_check_blas(device, cublasCreate(&device->cublas), "start cuBLAS") ||
+         pipeline_cuda_check_blas(device, cublasSetStream(device->cublas, device->stream), "start cuBLAS") ||
+         pipeline_cuda_check_blas(device,
+                                  cublasSetWorkspace(device->cublas, device->blas_workspace, BLAS_WORKSPACE_BYTES),
+                                  "start cuBLAS") ||
+         pipeline_cuda_check_blas(device, cublasSetMathMode(device->cublas, CUBLAS_PEDANTIC_MATH), "start cuBLAS") ||
+         pipeline_cuda_check_dnn(device, cudnnCreate(&device->cudnn), "start cuDNN") ||
+         pipeline_cuda_check_dnn(device, cudnnSetStream(device->cudnn, device->stream), "start cuDNN");
+}
+
+static bool find_device(int number, char *message, size_t bytes)
+{
+  int driver = 0, count = 0;
+  cudaError_t error = cudaDriverGetVersion(&driver);
+  if (error != cudaSuccess || driver == 0) {
+    snprintf(message, bytes, "no CUDA device: there is no NVIDIA driver");
+    return false;
+  }
+  if (driver < OLDEST_DRIVER) {
+    snprintf(message, bytes, "driver too old: it knows CUDA %d.%d, and %d.%d is needed", driver / 1000,
+             driver % 1000 / 10, OLDEST_DRIVER / 1000, OLDEST_DRIVER % 1000 / 10);
+    return false;
+  }
+  error = cudaGetDeviceCount(&count);
+  if (error != cudaSuccess || count == 0) {
+    snprintf(message, bytes, "no CUDA device%s%s", error != cudaSuccess ? ": " : "",
+             error != cudaSuccess ? cudaGetErrorName(error) : "");
+    return false;
+  }
+  if (number >= 0 && number < count) return true;
+  snprintf(message, bytes, "no CUDA device %d: there are %d", number, count);
+  return false;
+}
+
+static PipelineCudaDevice *open_device(int number, char *message, size_t bytes)
+{
+  cudaDeviceProp properties;
+  int runtime = 0, driver = 0;
+  if (!find_device(number, message, bytes)) return nullptr;
+  PipelineCudaDevice *device = static_cast<PipelineCudaDevice *>(calloc(1, sizeof *device));
+  if (device == nullptr) return nullptr;
+  device->number = number;
+  if (pipeline_cuda_check(device, cudaSetDevice(number), "choose the device") ||
+      pipeline_cuda_check(device, cudaGetDeviceProperties(&properties, number), "look at the device") ||
+      pipeline_cuda_check(device, cudaRuntimeGetVersion(&runtime), "look at the device") ||
+      pipeline_cuda_check(device, cudaDriverGetVersion(&driver), "look at the device") || open_libraries(device)) {
+    snprintf(message, bytes, "%s", device->message);
+    close_device(device);
+    return nullptr;
+  }
+  device->multiprocessors = properties.multiProcessorCount;
+  snprintf(device->description, sizeof device->description, "%s, sm_%d%d, CUDA %d.%d, cuDNN %zu", properties.name,
+           properties.major, properties.minor, runtime / 1000, runtime % 1000 / 10, cudnnGetVersion());
+  return device;
+}
+
+static const char *get_message(const PipelineCudaDevice *device)
+{
+  return device->message;
+}
+
+static const char *get_description(const PipelineCudaDevice *device)
+{
+  return device->description;
+}
+
+/* --- the table -------------------------------------------------------------------------------------------------------
+ */
+
+static const PipelineCudaTable table = {PIPELINE_CUDA_ABI,
+                                        sizeof(PipelineCudaTable),
+                                        open_device,
+                                        close_device,
+                                        get_message,
+                                        get_description,
+                                        allocate,
+                                        release,
+                                        copy_in,
+                                        copy_out,
+                                        copy,
+                                        clear,
+                                        finish,
+                                        memory_info,
+                                        pipeline_cuda_unary,
+                                        pipeline_cuda_unary_backward,
+                                        pipeline_cuda_binary,
+                                        pipeline_cuda_binary_backward,
+                                        pipeline_cuda_choose,
+                                        pipeline_cuda_clip,
+                                        pipeline_cuda_move,
+                                        pipeline_cuda_fill,
+                                        pipeline_cuda_add,
+                                        pipeline_cuda_multiply_add,
+                                        pipeline_cuda_sum,
+                                        pipeline_cuda_softmax,
+                                        pipeline_cuda_softmax_backward,
+                                        pipeline_cuda_gemm,
+                                        pipeline_cuda_convolution_plan,
+                                        pipeline_cuda_convolution_free,
+                                        pipeline_cuda_convolution_forward,
+                                        pipeline_cuda_convolution_backward,
+                                        pipeline_cuda_max_pool,
+                                        pipeline_cuda_max_pool_backward,
+                                        pipeline_cuda_average_pool,
+                                        pipeline_cuda_average_pool_backward,
+                                        pipeline_cuda_batch_norm,
+                                        pipeline_cuda_batch_norm_backward,
+                                        pipeline_cuda_layer_norm,
+                                        pipeline_cuda_layer_norm_backward,
+                                        pipeline_cuda_gather,
+                                        pipeline_cuda_gather_backward,
+                                        pipeline_cuda_pick,
+                                        pipeline_cuda_lstm,
+                                        pipeline_cuda_lstm_backward,
+                                        pipeline_cuda_gru_gates,
+                                        pipeline_cuda_gru_state,
+                                        pipeline_cuda_gru_backward_state,
+                                        pipeline_cuda_gru_backward_gates,
+                                        pipeline_cuda_loss,
+                                        pipeline_cuda_update,
+                                        results_send,
+                                        results_get,
+                                        pipeline_cuda_ascend,
+                                        record_begin,
+                                        record_end,
+                                        replay,
+                                        recording_free};
+
+const PipelineCudaTable *pipeline_cuda_get_table(void)
+{
+  return &table;
+}

@@ -1,0 +1,164 @@
+/* What the .cu files share: the device, checks, launches, sums of a block or a warp. */
+#pragma once
+
+#include <cstdio>
+#include <cstring>
+
+#include <cublas_v2.h>
+#include <cudnn.h>
+
+#include "device.h"
+#include "launch.h"
+
+#define PIPELINE_CUDA_SLOTS (PIPELINE_CUDA_GROUP * PIPELINE_CUDA_GROUPS)
+#define PIPELINE_CUDA_SCRATCH ((size_t)8 << 20) /* bytes: partial sums of the longest reduction */
+#define PIPELINE_CUDA_THREADS 256u
+#define PIPELINE_CUDA_MAX_PARTS 256u /* blocks of a sum over everything */
+
+struct Block; /* of the memory pool */
+
+struct _PipelineCudaDevice {
+  int number, multiprocessors;
+  cudaStream_t stream;
+  cublasHandle_t cublas;
+  cudnnHandle_t cudnn;
+  char message[512], description[512];
+  struct Block *blocks;
+  size_t n_blocks, block_capacity, used_bytes;
+  unsigned char *staging; /* pinned: a ring of what is copied in */
+  size_t staged;
+  unsigned char *landing;                     /* pinned: for copies out */
+  void *scratch, *blas_workspace, *workspace; /* workspace: of cuDNN, grows */
+  size_t workspace_bytes;
+  double *results, *host_results; /* [slots][2] on the device, and pinned */
+  cudaEvent_t sent[PIPELINE_CUDA_GROUPS];
+  bool recording;
+};
+
+/* Each sets device->message and returns 1 when it failed, else 0. */
+int pipeline_cuda_fail(PipelineCudaDevice *device, const char *what, const char *name);
+int pipeline_cuda_check(PipelineCudaDevice *device, cudaError_t error, const char *what);
+int pipeline_cuda_check_launch(PipelineCudaDevice *device, const char *what);
+int pipeline_cuda_check_blas(PipelineCudaDevice *device, cublasStatus_t status, const char *what);
+int pipeline_cuda_check_dnn(PipelineCudaDevice *device, cudnnStatus_t status, const char *what);
+int pipeline_cuda_provide_workspace(PipelineCudaDevice *device, size_t bytes);
+
+static inline unsigned pipeline_cuda_blocks(size_t n, unsigned threads)
+{
+  return (unsigned)((n + threads - 1) / threads);
+}
+
+/* --- in kernels -----------------------------------------------------------------------------------------------------
+ */
+
+static __device__ __forceinline__ unsigned pipeline_cuda_index()
+{
+  return blockIdx.x * blockDim.x + threadIdx.x;
+}
+
+/* Offsets of element i in the first K operands. Tensors have fewer than 2³¹ elements. */
+template <int K>
+static __device__ __forceinline__ void pipeline_cuda_place(const PipelineCudaWalk &walk, unsigned i, int64_t *offsets)
+{
+  for (int k = 0; k < K; k++) offsets[k] = 0;
+  for (unsigned d = walk.n_dims; d-- > 1;) {
+    unsigned rest = i / walk.dims[d], place = i - rest * walk.dims[d];
+    for (int k = 0; k < K; k++) offsets[k] += (int64_t)place * walk.strides[k][d];
+    i = rest;
+  }
+  for (int k = 0; k < K; k++) offsets[k] += (int64_t)i * walk.strides[k][0];
+}
+
+static __device__ __forceinline__ double pipeline_cuda_warp_sum(double value)
+{
+  for (int step = 16; step > 0; step >>= 1) value += __shfl_xor_sync(0xffffffffu, value, step);
+  return value;
+}
+
+static __device__ __forceinline__ float pipeline_cuda_warp_max(float value)
+{
+  for (int step = 16; step > 0; step >>= 1) value = fmaxf(value, __shfl_xor_sync(0xffffffffu, value, step));
+  return value;
+}
+
+/* Of all threads of a block of whole warps (one dimension, at most 1024 threads), to all of them, always in the same
+ * order. parts: shared memory [32]; may be used again after the next barrier of the caller. */
+static __device__ __forceinline__ double pipeline_cuda_block_sum(double value, double *parts)
+{
+  value = pipeline_cuda_warp_sum(value);
+  __syncthreads();
+  if (threadIdx.x % 32 == 0) parts[threadIdx.x / 32] = value;
+  __syncthreads();
+  double sum = 0;
+  for (unsigned i = 0; i < blockDim.x / 32; i++) sum += parts[i];
+  return sum;
+}
+
+/* --- the functions of the table, by file -----------------------------------------------------------------------------
+ */
+
+/* elementwise.cu */
+int pipeline_cuda_unary(PipelineCudaDevice *, PipelineCudaUnary, const float *, float *, size_t, float, float);
+int pipeline_cuda_unary_backward(PipelineCudaDevice *, PipelineCudaUnary, const float *, const float *, const float *,
+                                 float *, size_t, float, float);
+int pipeline_cuda_binary(PipelineCudaDevice *, PipelineCudaBinary, const PipelineCudaWalk *, const float *,
+                         const float *, float *);
+int pipeline_cuda_binary_backward(PipelineCudaDevice *, PipelineCudaBinary, int, const PipelineCudaWalk *,
+                                  const float *, const float *, const float *, float *);
+int pipeline_cuda_choose(PipelineCudaDevice *, const PipelineCudaWalk *, const uint8_t *, const float *, const float *,
+                         float *);
+int pipeline_cuda_clip(PipelineCudaDevice *, const float *, const float *, const float *, const float *, float *,
+                       size_t);
+int pipeline_cuda_multiply_add(PipelineCudaDevice *, float *, const float *, float, size_t);
+int pipeline_cuda_add(PipelineCudaDevice *, float *, const float *, size_t);
+int pipeline_cuda_fill(PipelineCudaDevice *, float *, const float *, size_t);
+int pipeline_cuda_ascend(PipelineCudaDevice *, float *, const float *, const float *, float, float, float, float,
+                         size_t);
+/* reduce.cu */
+int pipeline_cuda_sum(PipelineCudaDevice *, const PipelineCudaSum *, float, const float *, float *);
+int pipeline_cuda_softmax(PipelineCudaDevice *, size_t, size_t, size_t, int, const float *, float *);
+int pipeline_cuda_softmax_backward(PipelineCudaDevice *, size_t, size_t, size_t, int, const float *, const float *,
+                                   float *);
+/* convolution.cu, pool.cu */
+int pipeline_cuda_gemm(PipelineCudaDevice *, const PipelineCudaGemm *, const float *, const float *, float *);
+PipelineCudaConvolutionPlan *pipeline_cuda_convolution_plan(PipelineCudaDevice *, const PipelineCudaConvolution *);
+void pipeline_cuda_convolution_free(PipelineCudaDevice *, PipelineCudaConvolutionPlan *);
+int pipeline_cuda_convolution_forward(PipelineCudaDevice *, PipelineCudaConvolutionPlan *, const float *, const float *,
+                                      const float *, float *);
+int pipeline_cuda_convolution_backward(PipelineCudaDevice *, PipelineCudaConvolutionPlan *, const float *,
+                                       const float *, const float *, float *, float *);
+int pipeline_cuda_max_pool(PipelineCudaDevice *, const PipelineCudaPool *, const float *, float *, uint32_t *);
+int pipeline_cuda_max_pool_backward(PipelineCudaDevice *, const PipelineCudaPool *, const uint32_t *, const float *,
+                                    float *);
+int pipeline_cuda_average_pool(PipelineCudaDevice *, const PipelineCudaPool *, const float *, float *);
+int pipeline_cuda_average_pool_backward(PipelineCudaDevice *, const PipelineCudaPool *, const float *, float *);
+/* normalization.cu */
+int pipeline_cuda_batch_norm(PipelineCudaDevice *, const PipelineCudaBatchNorm *, const float *, const float *,
+                             const float *, float *, float *, float *, float *);
+int pipeline_cuda_batch_norm_backward(PipelineCudaDevice *, const PipelineCudaBatchNorm *, const float *, const float *,
+                                      const float *, const float *, float *, float *, float *, float *);
+int pipeline_cuda_layer_norm(PipelineCudaDevice *, size_t, size_t, float, const float *, const float *, const float *,
+                             float *, float *);
+int pipeline_cuda_layer_norm_backward(PipelineCudaDevice *, size_t, size_t, const float *, const float *, const float *,
+                                      const float *, float *, float *, float *);
+/* place.cu */
+int pipeline_cuda_move(PipelineCudaDevice *, const PipelineCudaWalk *, float, const float *, float *);
+int pipeline_cuda_gather(PipelineCudaDevice *, size_t, size_t, size_t, const int32_t *, size_t, const float *, float *);
+int pipeline_cuda_gather_backward(PipelineCudaDevice *, size_t, size_t, size_t, const int32_t *, const int32_t *,
+                                  size_t, const float *, float *);
+int pipeline_cuda_pick(PipelineCudaDevice *, const int32_t *, const float *, const float *, float *, size_t);
+/* recurrent.cu */
+int pipeline_cuda_lstm(PipelineCudaDevice *, const PipelineCudaCell *, float *, const float *, float *, float *);
+int pipeline_cuda_lstm_backward(PipelineCudaDevice *, const PipelineCudaCell *, const float *, const float *,
+                                const float *, const float *, float *, float *);
+int pipeline_cuda_gru_gates(PipelineCudaDevice *, const PipelineCudaCell *, float *, const float *, const float *,
+                            const float *, float *);
+int pipeline_cuda_gru_state(PipelineCudaDevice *, const PipelineCudaCell *, float *, float *, const float *,
+                            const float *, float *);
+int pipeline_cuda_gru_backward_state(PipelineCudaDevice *, const PipelineCudaCell *, const float *, const float *,
+                                     float *, float *, float *);
+int pipeline_cuda_gru_backward_gates(PipelineCudaDevice *, const PipelineCudaCell *, const float *, const float *,
+                                     const float *, const float *, const float *, float *, float *, float *, float *);
+/* learn.cu */
+int pipeline_cuda_loss(PipelineCudaDevice *, const PipelineCudaLoss *, const float *, const float *, float *, unsigned);
+int pipeline_cuda_update(PipelineCudaDevice *, const PipelineCudaUpdate *, unsigned);

@@ -1,0 +1,59 @@
+/* The CUDA backend against the reference on a machine with a device (or through tests/cuda_shim without one): every
+ * example of the gradient table forward and backward, optimisers, whole trainings. Ends with "N passed, N failed".
+ *
+ *     check_gpu [NAME…]     only those operators
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "pipeline/gradient_check.h"
+#include "tests/gpu/check.h"
+
+static guint check_passed, check_failed;
+
+void check_that(gboolean held, const gchar *format, ...)
+{
+  va_list arguments;
+  va_start(arguments, format);
+  g_autofree gchar *what = g_strdup_vprintf(format, arguments);
+  va_end(arguments);
+  held ? check_passed++ : check_failed++;
+  printf("%s %s\n", held ? "ok    " : "FAILED", what);
+  fflush(stdout);
+}
+
+static gboolean is_wanted(gint n, gchar **names, const gchar *name)
+{
+  for (gint i = 1; i < n; i++)
+    if (strcmp(names[i], name) == 0) return TRUE;
+  return n <= 1;
+}
+
+static void check_operators(const PipelineGradientBackend *backend, gint n, gchar **names)
+{
+  for (const PipelineGradient *row = pipeline_gradients; row->name != NULL; row++) {
+    g_autoptr(GError) error = NULL;
+    const PipelineGradientKernel *kernel = pipeline_gradient_kernel_find(backend, row->name);
+    if (row->inputs == 0 || !is_wanted(n, names, row->name)) continue;
+    double bound = kernel != NULL ? MAX(kernel->tolerance, 1e-7) : 0;
+    double worst = pipeline_gradient_check_backend(row, backend, &error);
+    check_that(kernel != NULL && worst >= 0 && worst <= bound, "%s: %.2g of the largest element (bound %.0e) %s",
+               row->name, worst, bound, error != NULL ? error->message : "");
+  }
+}
+
+int main(int argc, char **argv)
+{
+  g_autoptr(GError) error = NULL;
+  const PipelineGradientBackend *backend = pipeline_gradient_backend_find("cuda", NULL, &error);
+  if (backend == NULL) {
+    printf("SKIP: %s\n0 passed, 0 failed\n", error->message);
+    return 0;
+  }
+  g_autofree gchar *what = backend->describe();
+  printf("%s\n", what);
+  check_operators(backend, argc, argv);
+  if (argc <= 1) check_trainings(backend);
+  printf("%u passed, %u failed\n", check_passed, check_failed);
+  return check_failed > 0;
+}
