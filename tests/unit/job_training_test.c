@@ -421,7 +421,7 @@ START_TEST(learning_that_brought_nothing_makes_no_version)
   JobFixture *fixture = job_fixture_open(_i);
   const JobRows rows = {.n_rows = 700};
   job_fixture_append(fixture, &rows);
-  register_first(fixture);
+  register_first(fixture, "mlp:8");
   g_autofree gchar *spec = mixture_spec(1, 0, 40); /* rows that it was trained on */
   g_autoptr(RegistryJob) job = execute(fixture, "j", "mixture", spec);
   json_t *result = result_of(job);
