@@ -70,7 +70,9 @@ static PipelineMixture *open_mixture(PipelineTraining *training, GError **error)
     PipelineMixtureOptions options;
     pipeline_mixture_options_init(&options);
     options.seed = (guint64)training->seed;
+    const gchar *usual = options.architecture;
     if (!pipeline_job_spec_text(training->spec, "architecture", &options.architecture, error)) return NULL;
+    if (g_strcmp0(options.architecture, "auto") == 0) options.architecture = usual;
     mixture = pipeline_mixture_new(training->from, training->schema, &options, error);
     if (mixture != NULL) pipeline_mixture_begin_at(mixture, online->first_row);
   }
