@@ -325,16 +325,6 @@ static int run_train(int argc, char **argv)
       {"sensitive", 0, 0, G_OPTION_ARG_STRING, &a.sensitive, "columns whose groups are compared later", "A,B"},
       {"reweigh", 0, 0, G_OPTION_ARG_STRING, &a.reweigh,
        "weigh the rows so that label and group of these columns (crossed) are independent; two classes only", "A,B"},
-      {"unlabelled", 0, 0, G_OPTION_ARG_FILENAME, &a.unlabelled,
-       "CSV of rows without labels: those that the model is sure of train too", "U.csv"},
-      {"confidence", 0, 0, G_OPTION_ARG_DOUBLE, &a.pseudo.confidence,
-       "with --unlabelled: least calibrated probability (default 0.95)", "P"},
-      {"pseudo-weight", 0, 0, G_OPTION_ARG_DOUBLE, &a.pseudo.weight,
-       "with --unlabelled: weight of such a row beside a labelled one (default 1)", "W"},
-      {"pseudo-balance", 0, 0, G_OPTION_ARG_DOUBLE, &a.pseudo.balance,
-       "with --unlabelled: most of a class, as a multiple of its share of the labelled rows (default 2)", "B"},
-      {"pseudo-rounds", 0, 0, G_OPTION_ARG_INT, &a.pseudo_rounds, "with --unlabelled: teacher and student (default 1)",
-       "N"},
       {"monotone", 0, 0, G_OPTION_ARG_STRING, &a.monotone,
        "of trees: the output never falls (+1) or never rises (-1) with these columns", "A=+1,B=-1"},
       {"exclude", 0, 0, G_OPTION_ARG_STRING, &a.exclude, "columns that the model must not see", "C,D"},
@@ -359,6 +349,7 @@ static int run_train(int argc, char **argv)
       G_OPTION_ENTRY_NULL};
   CommandCommon common;
   g_autoptr(GArray) all = command_train_graph_entries(&a.graph, entries);
+  command_train_pseudo_entries(&a, all);
   if (!command_parse(&command_train, &argc, &argv, (const GOptionEntry *)(gpointer)all->data, &common)) {
     command_train_clear(&a);
     return COMMAND_USAGE;

@@ -53,7 +53,9 @@ gboolean command_parse_range(const gchar *text, PipelineRangeKind *range, double
 /* Fills options->fit.harden and harden_…; nothing without a method. */
 gboolean command_train_harden_fill(const TrainArguments *arguments, PipelineGraphTrainOptions *options, GError **error);
 
-/* --unlabelled and its options (command_train_pseudo.c): what is wrong with them, or NULL. */
+/* --unlabelled and its options (command_train_pseudo.c), appended to an array of GOptionEntry. */
+void command_train_pseudo_entries(TrainArguments *arguments, GArray *entries);
+/* What is wrong with them, or NULL. */
 const gchar *command_train_pseudo_check(const TrainArguments *arguments);
 /* pipeline_train; with --unlabelled pipeline_train_pseudo, and *told gets what was labelled. */
 gboolean command_train_table(const TrainArguments *arguments, const DriftTable *table, const DriftSchema *schema,

@@ -4,6 +4,22 @@
 
 #include "daemon/command_train_internal.h"
 
+void command_train_pseudo_entries(TrainArguments *a, GArray *entries)
+{
+  const GOptionEntry own[] = {
+      {"unlabelled", 0, 0, G_OPTION_ARG_FILENAME, &a->unlabelled,
+       "CSV of rows without labels: those that the model is sure of train too", "U.csv"},
+      {"confidence", 0, 0, G_OPTION_ARG_DOUBLE, &a->pseudo.confidence,
+       "with --unlabelled: least calibrated probability (default 0.95)", "P"},
+      {"pseudo-weight", 0, 0, G_OPTION_ARG_DOUBLE, &a->pseudo.weight,
+       "with --unlabelled: weight of such a row beside a labelled one (default 1)", "W"},
+      {"pseudo-balance", 0, 0, G_OPTION_ARG_DOUBLE, &a->pseudo.balance,
+       "with --unlabelled: most of a class, as a multiple of its share of the labelled rows (default 2)", "B"},
+      {"pseudo-rounds", 0, 0, G_OPTION_ARG_INT, &a->pseudo_rounds, "with --unlabelled: teacher and student (default 1)",
+       "N"}};
+  g_array_append_vals(entries, own, G_N_ELEMENTS(own));
+}
+
 const gchar *command_train_pseudo_check(const TrainArguments *arguments)
 {
   if (!arguments->unlabelled) return NULL;
