@@ -95,6 +95,7 @@ static gboolean training_failed(LeaderModel *model, LeaderContext *context, cons
                                 const gchar *why, GError **error)
 {
   model->counters.training_failures++;
+  model->learner = 0; /* the next revision begins with what serves */
   return leader_note_incident(model, context, json_string_value(json_object_get(entry, "cause")),
                               json_integer_value(json_object_get(entry, "time")), job->id, error, "%s %s: %s",
                               job->kind, job->state, why);

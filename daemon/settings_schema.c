@@ -223,10 +223,10 @@ static const SettingsOption policy_options[] = {
          "What a retraining begins with: scratch (new weights in `architecture`; after an abrupt change the old ones "
          "only mislead), fine-tune (the champion's own graph and weights), or mixture: the model learns every labelled "
          "pane "
-         "online, as a mixture of versions and last layers in one graph; each pane makes a small revision, which "
-         "passes "
-         "the gate like any version, and trains only after an alarm. Then pool, cooldown_rows and daily_budget mean "
-         "nothing."},
+         "online, as a mixture of versions and last layers in one graph; what got more rows right becomes a small "
+         "revision, which passes the gate like any version, and whole models are trained only after an alarm. The "
+         "champion must be a dense classifier. Then pool, cooldown_rows, daily_budget, reweigh and "
+         "adversarial_epsilon mean nothing."},
     {"minimum_rows", SETTINGS_UINT, AT(SettingsModel, policy.minimum_rows), .fallback = "50", RANGE(1, 1000000000),
      .unit = "rows", .help = "Labelled rows since the change that a retraining needs."},
     {"cooldown_rows", SETTINGS_UINT, AT(SettingsModel, policy.cooldown_rows), .fallback = "1000", RANGE(0, 1000000000),

@@ -17,6 +17,12 @@ SUITES += check-loop-csv
 check-loop-csv: all ## the loop on CSVs of every kind
 	BUILD=$(BUILD) tests/loop/csv_test
 
+# Learning online: the same to the bit on both stores, replayed, and a turned world learnt.
+SUITES += check-loop-mixture
+.PHONY: check-loop-mixture
+check-loop-mixture: all $(BUILD)/tests/crash/labelled_log ## the loop with retrain_mode mixture on SQLite and PostgreSQL
+	BUILD=$(BUILD) tests/loop/mixture_test
+
 # A model that treats groups unlike each other is found by the bias audit, one that does not is left alone.
 SUITES += check-loop-bias
 .PHONY: check-loop-bias
