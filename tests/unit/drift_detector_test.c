@@ -203,7 +203,7 @@ START_TEST(autocorrelation_of_errors_is_seen)
   for (guint i = 0; i < 2000; i++) {
     independent[i] = next_uniform() < .3;
     runs[i] = i % 50 == 0 ? next_uniform() < .3 : runs[i - 1];
-    shifted[i] = next_uniform() < (i < 1000 ? .1 : .8);
+    shifted[i] = next_uniform() < (i < 1000 ? .1 : .4);
   }
   ck_assert_double_le(drift_error_autocorrelation(independent, 2000), 1.5);
   ck_assert_double_le(drift_error_autocorrelation(shifted, 2000), 1.8);
