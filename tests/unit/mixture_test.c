@@ -183,6 +183,7 @@ START_TEST(calls_and_stops_leave_no_trace)
   for (guint size = 10; pipeline_mixture_get_rows(parts) < 2600; size = size % 170 + 37) {
     row = MIN(row + size, 2600);
     g_auto(PipelineMixtureStep) step = learn(parts, &stream, row);
+    ck_assert_uint_le(step.n_rows, 207);
     g_autoptr(GBytes) onnx = export(parts);
     pipeline_mixture_free(g_steal_pointer(&parts));
     parts = restore(onnx, &stream);
@@ -201,6 +202,7 @@ START_TEST(only_the_rows_it_asks_for_are_needed)
   g_autoptr(GBytes) base = train_base(&stream);
   g_autoptr(PipelineMixture) whole = new_mixture(&stream, base), windowed = new_mixture(&stream, base);
   g_auto(PipelineMixtureStep) at_once = learn(whole, &stream, 3000);
+  ck_assert_uint_gt(at_once.trainings, 0);
   for (guint next = WARMUP + 100; next <= 3000; next += 100) {
     GError *error = NULL;
     gint64 first = pipeline_mixture_get_first_row(windowed);
@@ -220,6 +222,7 @@ START_TEST(rows_without_a_label_teach_nothing)
   g_autoptr(GBytes) base = train_base(&stream);
   g_autoptr(PipelineMixture) mixture = new_mixture(&stream, base);
   g_auto(PipelineMixtureStep) first = learn(mixture, &stream, 1000);
+  ck_assert_uint_eq(first.n_rows, 200);
   DriftColumn *label = drift_table_get_column(stream.table, "y");
   g_autoptr(DriftTable) rows = part(stream.table, 0, 1000);
   DriftColumn *cut = drift_table_get_column(rows, "y");
@@ -335,6 +338,7 @@ START_TEST(damaged_states_are_refused)
   g_autoptr(GBytes) base = train_base(&stream);
   g_autoptr(PipelineMixture) mixture = new_mixture(&stream, base);
   g_auto(PipelineMixtureStep) step = learn(mixture, &stream, 1000);
+  ck_assert_uint_eq(step.n_rows, 200);
   g_autoptr(GBytes) onnx = export(mixture);
   g_autoptr(OnnxGraph) graph = onnx_graph_from_bytes(onnx, NULL);
   const gchar *state = onnx_graph_get_metadata(graph, PIPELINE_MIXTURE_KEY);
