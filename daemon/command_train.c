@@ -31,7 +31,8 @@ void command_train_clear(TrainArguments *arguments)
                     arguments->backend,       arguments->sensitive,   arguments->exclude,     arguments->positive,
                     arguments->checkpoint,    arguments->output,      arguments->reweigh,     arguments->monotone,
                     arguments->harden.method, arguments->harden.norm, arguments->harden.unit, arguments->harden.range,
-                    arguments->calibrate,     arguments->threshold,   arguments->weights};
+                    arguments->calibrate,     arguments->threshold,   arguments->weights,     arguments->split,
+                    arguments->transform};
   for (guint i = 0; i < G_N_ELEMENTS(texts); i++) g_free(texts[i]);
   command_train_graph_clear(&arguments->graph);
 }
@@ -46,6 +47,11 @@ static const gchar *check_arguments(const TrainArguments *arguments, int argc)
     return "--calibrate-only needs --from, and --calibrate or --threshold";
   if (arguments->graph.rehearse && !arguments->from)
     return "--rehearse goes with --from: the model that knows the old rows";
+  if ((arguments->split || arguments->transform) && command_train_graph_is_asked(arguments))
+    return "--split and --transform work with dense models without the options of a graph (see --help)";
+  if (arguments->split && arguments->shuffle) return "--split shuffle says what --shuffle says; give one of them";
+  if (arguments->from && arguments->transform)
+    return "--transform is for new models: a model of --from keeps its preprocessing";
   if (arguments->epochs < 0 || arguments->batch_size < 0 || arguments->patience < 0 || arguments->adversarial_steps < 0)
     return "--epochs, --batch-size, --patience and --adversarial-steps cannot be negative";
   return NULL;
@@ -90,8 +96,9 @@ static json_t *describe_result(const TrainArguments *arguments, const PipelineTr
     json_object_set_new(report, "test_loss", real_or_null(result->test_loss));
     json_object_set_new(report, "test_metric", real_or_null(result->test_metric));
   }
-  if (arguments->harden.method) {
-    json_object_set_new(report, "adversarial", json_string(arguments->harden.method));
+  if (arguments->adversarial_epsilon > 0) {
+    json_object_set_new(report, "adversarial",
+                        json_string(arguments->harden.method ? arguments->harden.method : "pgd"));
     json_object_set_new(report, "adversarial_epsilon", json_real(arguments->adversarial_epsilon));
     json_object_set_new(report, "robust_metric", real_or_null(result->robust_metric));
   }
@@ -105,6 +112,7 @@ static json_t *describe_result(const TrainArguments *arguments, const PipelineTr
   json_object_set_new(report, "samples_per_second", real_or_null(result->samples_per_second));
   command_train_calibration_describe(&result->calibration, report);
   command_train_interval_describe(&result->interval, report);
+  if (result->plan) json_object_set_new(report, "plan", json_loads(result->plan, 0, NULL));
   if (arguments->reweigh)
     json_object_set_new(report, "reweighing",
                         json_pack("{s:s, s:i, s:I, s:f, s:f}", "attributes", arguments->reweigh, "groups",
@@ -131,10 +139,13 @@ void command_train_print(json_t *report)
     g_autofree gchar *reached = command_text_real(json_object_get(report, "test_metric"), 4);
     printf("%s test rows: accuracy (or -rmse) %s\n", test, reached);
   }
+  const json_t *chains = json_object_get(json_object_get(report, "plan"), "transform");
+  if (chains)
+    printf("%zu chains of transformations are part of the model (kedge prepare --help)\n", json_array_size(chains));
   command_train_tree_print(report);
-  if (json_object_get(report, "robust_metric")) {
+  if (json_is_real(json_object_get(report, "robust_metric"))) {
     g_autofree gchar *robust = command_text_real(json_object_get(report, "robust_metric"), 4);
-    printf("under PGD of epsilon %g, on up to 512 validation rows: accuracy (or -rmse) %s\n",
+    printf("under PGD of epsilon %g, on 64 to 512 validation rows: accuracy (or -rmse) %s\n",
            json_real_value(json_object_get(report, "adversarial_epsilon")), robust);
   }
   if (json_object_get(report, "rows_rehearsed")) {
@@ -205,6 +216,34 @@ static gboolean write_model(const gchar *path, const PipelineTrainResult *result
   return g_file_set_contents(path, bytes, (gssize)length, error);
 }
 
+/* What the options name: a split and a plan, both owned. */
+typedef struct {
+  PipelineSplit split;
+  PipelinePlan *plan;
+} Prepared;
+
+static void prepared_clear(Prepared *prepared)
+{
+  pipeline_split_clear(&prepared->split);
+  g_clear_pointer(&prepared->plan, pipeline_plan_free);
+}
+
+static gboolean read_prepared(const TrainArguments *arguments, Prepared *prepared, PipelineTrainOptions *options,
+                              GError **error)
+{
+  if (arguments->split && !pipeline_split_parse(arguments->split, &prepared->split, error)) return FALSE;
+  if (arguments->split) {
+    options->split = &prepared->split;
+    options->test_fraction = arguments->graph.test;
+  }
+  options->search_plan = g_strcmp0(arguments->transform, "search") == 0;
+  if (arguments->transform && !options->search_plan &&
+      !(prepared->plan = command_read_plan(arguments->transform, error)))
+    return FALSE;
+  options->plan = prepared->plan;
+  return TRUE;
+}
+
 static gboolean run_training(const CommandCommon *common, const TrainArguments *arguments, Shown *shown,
                              PipelineTrainResult *result, GError **error)
 {
@@ -224,6 +263,7 @@ static gboolean run_training(const CommandCommon *common, const TrainArguments *
                                                               arguments->positive, error)))
     return FALSE;
   PipelineTrainOptions options;
+  Prepared prepared = {0};
   fill_options(arguments, start.onnx, &options);
   options.row_weights = weights;
   if (arguments->checkpoint) options.stop = command_train_signals_came;
@@ -232,8 +272,10 @@ static gboolean run_training(const CommandCommon *common, const TrainArguments *
   if (arguments->reweigh) options.reweigh = (const gchar *const *)reweigh;
   g_autoptr(GError) cause = NULL;
   gboolean done = (!trees || command_train_tree_fill(arguments, &options, &cause)) &&
+                  read_prepared(arguments, &prepared, &options, &cause) &&
                   pipeline_train(table, start.schema, &options, show_progress, shown, result, &cause);
   command_model_clear(&start);
+  prepared_clear(&prepared);
   if (done) return TRUE;
   if (arguments->from && !trees && g_error_matches(cause, PIPELINE_ERROR, PIPELINE_ERROR_MODEL))
     g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_MODEL,
@@ -298,6 +340,13 @@ static int run_train(int argc, char **argv)
       {"weight-decay", 0, 0, G_OPTION_ARG_DOUBLE, &a.weight_decay,
        "decoupled, times the learning rate (default 0.5; on a graph 0.01)", "W"},
       {"validation", 0, 0, G_OPTION_ARG_DOUBLE, &a.validation, "share of the rows, the last ones (default 0.1)", "F"},
+      {"split", 0, 0, G_OPTION_ARG_STRING, &a.split,
+       "how rows are divided into training, validation and --test rows: time, shuffle, stratified or grouped:COLUMN "
+       "(no group on two sides)",
+       "HOW"},
+      {"transform", 0, 0, G_OPTION_ARG_STRING, &a.transform,
+       "preprocessing of columns, a file PLAN.json (kedge prepare --help), or \"search\" for what lowers the loss",
+       "age=robust,city=target"},
       {"shuffle", 0, 0, G_OPTION_ARG_NONE, &a.shuffle, "validate on random rows instead of the last ones", NULL},
       {"seed", 0, 0, G_OPTION_ARG_INT64, &a.seed, "of the first weights and the order of rows (default 1)", "S"},
       {"backend", 0, 0, G_OPTION_ARG_STRING, &a.backend, "onednn or reference (default: the best)", "B"},
@@ -390,6 +439,7 @@ const Command command_train = {
         "--reweigh\n"
         "\"reweighing\" {\"attributes\", \"groups\", \"rows_without_group\", \"smallest_weight\", "
         "\"largest_weight\"},\n"
+        "with --transform (unless the search finds nothing) \"plan\" as kedge prepare --plan writes it,\n"
         "with --calibrate or --threshold \"calibration\" {\"method\", \"threshold_rule\", \"rows\", \"threshold\",\n"
         "\"ece_before\", \"ece_after\", \"log_loss_before\", \"log_loss_after\", \"accuracy_before\", "
         "\"accuracy_after\"}\n"

@@ -26,7 +26,7 @@ typedef struct {
 
 typedef struct {
   gchar *data, *label, *from, *architecture, *backend, *sensitive, *exclude, *positive, *checkpoint, *output, *reweigh,
-      *monotone, *calibrate, *threshold, *weights;
+      *monotone, *calibrate, *threshold, *weights, *split, *transform;
   gint epochs, batch_size, patience, adversarial_steps;
   gint64 seed;
   double learning_rate, weight_decay, validation, adversarial_epsilon, checkpoint_seconds; /* NaN: not given */
