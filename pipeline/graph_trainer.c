@@ -393,6 +393,19 @@ static void prepare_ball(Training *training, PipelineHardenOptions *harden)
   }
 }
 
+/* One quantile for each output, as the loss reads them. */
+static gboolean check_quantiles(Training *training, GError **error)
+{
+  guint wanted = isnan(training->level) ? 1 : G_N_ELEMENTS(training->quantiles);
+  g_autoptr(GArray) outputs = g_array_new(FALSE, FALSE, sizeof(float));
+  if (training->head.options.quantiles == NULL) return TRUE;
+  if (!pipeline_graph_fit_predict(training->fit, training->data.train, 1, outputs, error)) return FALSE;
+  if (outputs->len == wanted) return TRUE;
+  g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_MODEL, "'%s' has %u numbers a row; %u of them can be quantiles",
+              training->head.value, outputs->len, wanted);
+  return FALSE;
+}
+
 static gboolean prepare(Training *training, GError **error)
 {
   const PipelineGraphTrainOptions *options = training->options;
@@ -420,7 +433,7 @@ static gboolean prepare(Training *training, GError **error)
   prepare_ball(training, &fit.harden);
   training->fit = pipeline_graph_fit_new(training->graph, training->plan, &training->head, 1, &training->data, &fit,
                                          training->backend, error);
-  return training->fit != NULL && check_logits(training, error);
+  return training->fit != NULL && check_logits(training, error) && check_quantiles(training, error);
 }
 
 /* --- checkpoints -------------------------------------------------------------------------------------------------- */
