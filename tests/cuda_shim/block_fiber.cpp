@@ -1,5 +1,6 @@
 /* Threads of a block as fibers: each runs until it waits or returns. A fiber that returns takes the next thread at
  * once, so a kernel without barriers needs one fiber. A seed shuffles who begins, and who goes on first. */
+#ifndef CUDA_SHIM_THREADS
 #include "tests/cuda_shim/block.h"
 #include "tests/cuda_shim/fiber.h"
 
@@ -108,3 +109,4 @@ void run_block(const Grid &grid, uint3 place, uint64_t seed)
   now.running = false;
 }
 } // namespace cuda_shim
+#endif

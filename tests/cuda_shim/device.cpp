@@ -50,7 +50,7 @@ static int computed_attribute(cudaDeviceAttr attribute)
   }
 }
 
-static cudaError_t check_device(const Call &call, int device)
+cudaError_t cuda_shim::check_device(const Call &call, int device)
 {
   if (settings().devices == 0) return refuse(cudaErrorNoDevice, call, "CUDA_SHIM_DEVICES is 0");
   if (settings().driver / 1000 < CUDART_VERSION / 1000)

@@ -44,6 +44,8 @@ cudaError_t refuse(cudaError_t error, const Call &call, const char *format, ...)
 /* Ends the program with SIGABRT: what a device would answer with an illegal address, a hang or wrong numbers. */
 [[noreturn]] void fault(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void set_last_error(cudaError_t error);
+/* There is such a device, and its driver is new enough. */
+cudaError_t check_device(const Call &call, int device);
 
 /* --- memory (memory.cpp) -------------------------------------------------------------------------------------------
  */

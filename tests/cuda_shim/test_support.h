@@ -83,6 +83,15 @@ static inline std::string child(void (*function)(), int *signal)
   return text;
 }
 
+static inline int run_suite(Suite *suite)
+{
+  SRunner *runner = srunner_create(suite);
+  srunner_run_all(runner, CK_NORMAL);
+  int failed = srunner_ntests_failed(runner);
+  srunner_free(runner);
+  return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
 /* Runs the tests of one file; returns the exit status. */
 static inline int run_tests(const char *name, const std::vector<const TTest *> &tests)
 {
@@ -91,9 +100,5 @@ static inline int run_tests(const char *name, const std::vector<const TTest *> &
   tcase_set_timeout(tcase, 120);
   for (const TTest *test : tests) tcase_add_test(tcase, test);
   suite_add_tcase(suite, tcase);
-  SRunner *runner = srunner_create(suite);
-  srunner_run_all(runner, CK_NORMAL);
-  int failed = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+  return run_suite(suite);
 }

@@ -5,7 +5,7 @@
 #include "cuda_shim_math.h"
 #include "cuda_shim_thread.h"
 
-#include <cmath>
+#include <math.h> /* functions of <cmath> in the global namespace too, as in CUDA C++ */
 
 #define CUDA_SHIM 1
 

@@ -4,6 +4,7 @@
 
 #include <climits>
 #include <cmath>
+#include <math.h>
 #include <cstdint>
 #include <cstring>
 
