@@ -32,6 +32,7 @@ struct _PipelineFitDevice {
   guint rows;
   guint64 changes;
   guint same;          /* steps before this one that were of `rows` rows and left everything in its place */
+  guint64 replayed;    /* steps */
   gboolean unrecorded; /* it cannot be: something is computed here, or drawn, in each step */
 };
 
@@ -275,9 +276,10 @@ static void forget(PipelineFitDevice *d)
 static void learn_of_step(PipelineGraphFit *fit, guint n, guint64 before, const PipelineRandom *random)
 {
   PipelineFitDevice *d = fit->device;
+  if (d->unrecorded) return;
   g_autofree gchar *mirrored = pipeline_graph_pass_list_mirrored(fit->pass);
   gboolean drawn = memcmp(random, &fit->state.random, sizeof *random) != 0;
-  d->unrecorded = d->unrecorded || drawn || *mirrored != '\0';
+  d->unrecorded = drawn || *mirrored != '\0';
   gboolean alike = d->rows == n && before == d->graph->changes(d->device) && before == d->changes;
   d->same = alike ? d->same + 1 : 0;
   if (alike) return;
@@ -314,8 +316,14 @@ static gboolean replay(PipelineGraphFit *fit, guint n, gboolean *done, GError **
   }
   if (d->recording == NULL) return TRUE;
   *done = TRUE;
+  d->replayed++;
   pipeline_graph_pass_invalidate(fit->pass);
   return d->graph->replay(d->device, d->recording, error);
+}
+
+guint64 pipeline_graph_fit_get_replayed(const PipelineGraphFit *fit)
+{
+  return fit->device != NULL ? fit->device->replayed : 0;
 }
 
 gboolean pipeline_fit_device_step(PipelineGraphFit *fit, guint n, GError **error)
