@@ -368,6 +368,7 @@ static gboolean write_checkpoint(Training *training, gboolean now, GError **erro
   if (training->options->checkpoint == NULL) return TRUE;
   if (!now && (double)(time - training->written) < training->options->checkpoint_seconds * 1e6) return TRUE;
   training->written = time;
+  if (!pipeline_graph_fit_pull(training->fit, error)) return FALSE;
   return pipeline_graph_checkpoint_write(training->options->checkpoint, pipeline_graph_fit_get_state(training->fit),
                                          training->plan, training->graph, training->fingerprint, training->environment,
                                          error);

@@ -297,7 +297,7 @@ static int open_memory(PipelineCudaDevice *device)
          clear(device, device->results, PIPELINE_CUDA_SLOTS * 2 * sizeof(double));
 }
 
-/* One stream, one workspace and no TF32: the same bits each time, and the accuracy of float32. */
+/* One stream and one workspace: the same bits each time. The default mode has the accuracy of float32: no TF32. */
 static int open_libraries(PipelineCudaDevice *device)
 {
   if (pipeline_cuda_check(device, cudaStreamCreateWithFlags(&device->stream, cudaStreamNonBlocking), "make a stream"))
@@ -312,7 +312,7 @@ static int open_libraries(PipelineCudaDevice *device)
          pipeline_cuda_check_blas(device,
                                   cublasSetWorkspace(device->cublas, device->blas_workspace, BLAS_WORKSPACE_BYTES),
                                   "start cuBLAS") ||
-         pipeline_cuda_check_blas(device, cublasSetMathMode(device->cublas, CUBLAS_PEDANTIC_MATH), "start cuBLAS") ||
+         pipeline_cuda_check_blas(device, cublasSetMathMode(device->cublas, CUBLAS_DEFAULT_MATH), "start cuBLAS") ||
          pipeline_cuda_check_dnn(device, cudnnCreate(&device->cudnn), "start cuDNN") ||
          pipeline_cuda_check_dnn(device, cudnnSetStream(device->cudnn, device->stream), "start cuDNN");
 }

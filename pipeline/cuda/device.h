@@ -43,8 +43,9 @@ typedef struct {
 #define PIPELINE_CUDA_UNARIES(X)                                                                                       \
   X(relu)                                                                                                              \
   X(leaky_relu)                                                                                                        \
-  X(elu) X(selu) X(gelu) X(gelu_tanh) X(sigmoid) X(hard_sigmoid) X(tanh) X(erf) X(softplus) X(sqrt) X(reciprocal)      \
-      X(exp) X(log) X(neg) X(abs)
+  X(elu)                                                                                                               \
+  X(selu) X(gelu) X(gelu_tanh) X(sigmoid) X(hard_sigmoid) X(tanh) X(erf) X(softplus) X(sqrt) X(reciprocal) X(exp)      \
+      X(log) X(neg) X(abs)
 #define PIPELINE_CUDA_BINARIES(X) X(add) X(sub) X(mul) X(div) X(pow) X(min) X(max)
 
 #define PIPELINE_CUDA_GROUP 8u /* slots of results that are sent together */

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "pipeline/cuda/learn.h"
+
 #define CLOSE 2e-5 /* float32 sums in another order */
 #define LOOSE 1e-4 /* functions of the device's library, sums over time */
 
@@ -421,5 +423,6 @@ const PipelineGradientBackend pipeline_gradient_backend_cuda = {
     .open = open_device,
     .close = close_device,
     .memory = &memory,
+    .graph = &pipeline_cuda_graph,
     .describe = describe,
 };

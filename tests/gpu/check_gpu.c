@@ -1,7 +1,7 @@
 /* The CUDA backend against the reference on a machine with a device (or through tests/cuda_shim without one): every
  * example of the gradient table forward and backward, optimisers, whole trainings. Ends with "N passed, N failed".
  *
- *     check_gpu [NAME…]     only those operators
+ *     check_gpu [NAME…]     only those operators; "trainings"
  */
 #include <stdio.h>
 #include <string.h>
@@ -53,7 +53,7 @@ int main(int argc, char **argv)
   g_autofree gchar *what = backend->describe();
   printf("%s\n", what);
   check_operators(backend, argc, argv);
-  if (argc <= 1) check_trainings(backend);
+  if (is_wanted(argc, argv, "trainings")) check_trainings(backend);
   printf("%u passed, %u failed\n", check_passed, check_failed);
   return check_failed > 0;
 }
