@@ -31,20 +31,35 @@ typedef struct {
   float *w, *m, *v;
   const float *g;
   const guint8 *decays; /* [n]: regularised */
-  double rate, clip_norm, clip_value;
-  guint64 step; /* from 1 */
+  double clip_norm, clip_value;
 } PipelineGraphDeviceUpdate;
+
+/* What changes from step to step. */
+typedef struct {
+  const PipelineOptimiserOptions *options; /* host */
+  double rate;
+  guint64 step; /* from 1 */
+  guint slot;   /* of its results */
+} PipelineGraphDeviceStep;
 
 typedef struct _PipelineGraphDevice {
   guint group, n_groups; /* slots are numbered from 0; group · n_groups of them, a group is sent at once */
   gboolean (*supports)(const PipelineGraphLoss *loss, const PipelineOptimiser *optimiser);
-  gboolean (*loss)(gpointer device, const PipelineGraphDeviceLoss *loss, guint slot, GError **error);
-  gboolean (*update)(gpointer device, const PipelineGraphDeviceUpdate *update, guint slot, GError **error);
+  gboolean (*begin)(gpointer device, const PipelineGraphDeviceStep *step, GError **error); /* before the other two */
+  gboolean (*loss)(gpointer device, const PipelineGraphDeviceLoss *loss, GError **error);
+  gboolean (*update)(gpointer device, const PipelineGraphDeviceUpdate *update, GError **error);
   /* to = (1 − share) to + share from */
   gboolean (*average)(gpointer device, float *to, const float *from, float share, gsize n, GError **error);
   gboolean (*send)(gpointer device, guint group, GError **error); /* queues the copy of a group's results */
   /* Waits for it: loss and norm of each slot of the group; host. */
   gboolean (*receive)(gpointer device, guint group, double (*results)[2], GError **error);
+  /* What is queued the same way each time: between the two it is only recorded (copies between the memories and new
+   * memory are refused); then it is replayed, as long as `changes` has the number it had at the end. */
+  guint64 (*changes)(gpointer device);
+  gboolean (*record_begin)(gpointer device, GError **error);
+  gpointer (*record_end)(gpointer device, GError **error); /* NULL: failed */
+  gboolean (*replay)(gpointer device, gpointer recording, GError **error);
+  void (*forget)(gpointer device, gpointer recording);
 } PipelineGraphDevice;
 
 G_END_DECLS

@@ -355,7 +355,7 @@ static gboolean step_there(PipelineGraphFit *fit, const guint64 *rows, guint n, 
 {
   pipeline_graph_fit_gather(fit, rows, n);
   pipeline_augment_rows(&fit->options.augment, &fit->state.random, fit->x, n, fit->row_width);
-  return pipeline_graph_fit_forward(fit, n, TRUE, error) && pipeline_fit_device_step(fit, n, error);
+  return pipeline_fit_device_step(fit, n, error);
 }
 
 gboolean pipeline_graph_fit_step(PipelineGraphFit *fit, gboolean *epoch_done, GError **error)

@@ -9,7 +9,7 @@
 
 /* A step whose results are not here yet. */
 typedef struct {
-  guint rows, epoch;
+  guint rows;
   guint64 step;
 } Queued;
 
@@ -27,6 +27,12 @@ struct _PipelineFitDevice {
   guint n_heads;
   guint64 queued, sent, received; /* steps */
   Queued steps[MAX_SLOTS];
+  /* A step as it was recorded: of so many rows, while nothing has moved. */
+  gpointer recording;
+  guint rows;
+  guint64 changes;
+  guint same;          /* steps before this one that were of `rows` rows and left everything in its place */
+  gboolean unrecorded; /* it cannot be: something is computed here, or drawn, in each step */
 };
 
 /* --- making ------------------------------------------------------------------------------------------------------- */
@@ -131,6 +137,7 @@ gboolean pipeline_fit_device_new(PipelineGraphFit *fit, const PipelineGradientBa
 void pipeline_fit_device_free(PipelineFitDevice *d, PipelineGraphPass *pass)
 {
   if (d == NULL || pass == NULL) return;
+  if (d->recording != NULL) d->graph->forget(d->device, d->recording);
   gpointer arrays[] = {d->w, d->m, d->v, d->g, d->average, d->decays, d->targets, d->weights};
   const PipelineGradientMemory *memory = d->backend->memory;
   for (guint i = 0; i < G_N_ELEMENTS(arrays); i++)
@@ -197,14 +204,22 @@ static gboolean advance(PipelineGraphFit *fit, GError **error)
 /* --- one step -------------------------------------------------------------------------------------------------------
  */
 
-static gboolean queue_losses(PipelineGraphFit *fit, guint n, guint slot, GError **error)
+static gboolean copy_batch(PipelineGraphFit *fit, guint n, GError **error)
 {
   PipelineFitDevice *d = fit->device;
   const PipelineGradientMemory *memory = d->backend->memory;
-  guint columns = fit->data->n_targets;
-  if (!memory->copy_in(d->device, d->targets, fit->targets, (gsize)n * columns * sizeof(float), error)) return FALSE;
-  if (fit->data->weights != NULL && !memory->copy_in(d->device, d->weights, fit->weights, n * sizeof(float), error))
-    return FALSE;
+  gsize columns = fit->data->n_targets;
+  gint64 dims[ONNX_MAX_DIMENSIONS] = {n};
+  for (guint k = 0; k < fit->data->n_dims; k++) dims[1 + k] = fit->data->dims[k];
+  return memory->copy_in(d->device, d->targets, fit->targets, n * columns * sizeof(float), error) &&
+         (fit->data->weights == NULL ||
+          memory->copy_in(d->device, d->weights, fit->weights, n * sizeof(float), error)) &&
+         pipeline_graph_pass_set_input(fit->pass, 0, 1 + fit->data->n_dims, dims, fit->x, error);
+}
+
+static gboolean queue_losses(PipelineGraphFit *fit, guint n, GError **error)
+{
+  PipelineFitDevice *d = fit->device;
   for (guint h = 0; h < fit->n_heads; h++) {
     const PipelineGraphHead *head = &fit->heads[h];
     const PipelineTensor *output = pipeline_graph_pass_get_device_head(fit->pass, h);
@@ -219,20 +234,17 @@ static gboolean queue_losses(PipelineGraphFit *fit, guint n, guint slot, GError 
                                           .weight = head->weight,
                                           .n = n,
                                           .width = output->n / n,
-                                          .n_targets = columns,
+                                          .n_targets = fit->data->n_targets,
                                           .first_target = head->first_target,
                                           .add = h > 0};
-    if (loss.gradient == NULL || !d->graph->loss(d->device, &loss, slot, error)) return FALSE;
+    if (loss.gradient == NULL || !d->graph->loss(d->device, &loss, error)) return FALSE;
   }
   return TRUE;
 }
 
-static gboolean queue_update(PipelineGraphFit *fit, guint slot, GError **error)
+static gboolean queue_all(PipelineGraphFit *fit, guint n, GError **error)
 {
   PipelineFitDevice *d = fit->device;
-  PipelineGraphFitState *state = &fit->state;
-  double rate = pipeline_graph_fit_learning_rate(fit);
-  state->steps++;
   const PipelineGraphDeviceUpdate update = {.optimiser = fit->options.optimiser,
                                             .options = &fit->options.optimiser_options,
                                             .n = d->n,
@@ -241,24 +253,93 @@ static gboolean queue_update(PipelineGraphFit *fit, guint slot, GError **error)
                                             .v = d->v,
                                             .g = d->g,
                                             .decays = d->decays,
-                                            .rate = rate,
                                             .clip_norm = fit->options.clip_norm,
-                                            .clip_value = fit->options.clip_value,
-                                            .step = state->steps};
-  if (!d->graph->update(d->device, &update, slot, error)) return FALSE;
-  if (d->average == NULL) return TRUE;
-  float decay = pipeline_graph_fit_average_decay(fit);
-  return d->graph->average(d->device, d->average, d->w, 1 - decay, d->n, error);
+                                            .clip_value = fit->options.clip_value};
+  pipeline_graph_pass_keep_heads(fit->pass, TRUE);
+  return pipeline_graph_pass_forward(fit->pass, TRUE, &fit->state.random, error) && queue_losses(fit, n, error) &&
+         pipeline_graph_pass_backward(fit->pass, NULL, error) && d->graph->update(d->device, &update, error);
+}
+
+/* --- recordings: one call in the place of many
+ * ------------------------------------------------------------------------- */
+
+#define SAME_BEFORE 2u /* steps that ran alike before one is recorded: then memory and plans are there */
+
+static void forget(PipelineFitDevice *d)
+{
+  if (d->recording != NULL) d->graph->forget(d->device, d->recording);
+  d->recording = NULL;
+}
+
+/* After a step that was queued call by call. */
+static void learn_of_step(PipelineGraphFit *fit, guint n, guint64 before, const PipelineRandom *random)
+{
+  PipelineFitDevice *d = fit->device;
+  g_autofree gchar *mirrored = pipeline_graph_pass_list_mirrored(fit->pass);
+  gboolean drawn = memcmp(random, &fit->state.random, sizeof *random) != 0;
+  d->unrecorded = d->unrecorded || drawn || *mirrored != '\0';
+  gboolean alike = d->rows == n && before == d->graph->changes(d->device) && before == d->changes;
+  d->same = alike ? d->same + 1 : 0;
+  if (alike) return;
+  forget(d);
+  d->rows = n;
+  d->changes = d->graph->changes(d->device);
+}
+
+/* NULL: it cannot be recorded, and nothing has happened. */
+static gpointer record(PipelineGraphFit *fit, guint n)
+{
+  PipelineFitDevice *d = fit->device;
+  const PipelineRandom random = fit->state.random;
+  g_autoptr(GError) ignored = NULL;
+  if (!d->graph->record_begin(d->device, &ignored)) return NULL;
+  gboolean queued = queue_all(fit, n, &ignored);
+  gpointer recording = d->graph->record_end(d->device, ignored == NULL ? &ignored : NULL);
+  fit->state.random = random;
+  if (queued && d->graph->changes(d->device) == d->changes) return recording;
+  if (recording != NULL) d->graph->forget(d->device, recording);
+  return NULL;
+}
+
+/* The last step of an epoch runs call by call: monitors look at its values. */
+static gboolean replay(PipelineGraphFit *fit, guint n, gboolean *done, GError **error)
+{
+  PipelineFitDevice *d = fit->device;
+  gboolean last = fit->state.position + n >= fit->data->n_train;
+  *done = FALSE;
+  if (d->unrecorded || last || d->rows != n || d->changes != d->graph->changes(d->device)) return TRUE;
+  if (d->recording == NULL && d->same >= SAME_BEFORE) {
+    d->recording = record(fit, n);
+    d->unrecorded = d->recording == NULL;
+  }
+  if (d->recording == NULL) return TRUE;
+  *done = TRUE;
+  pipeline_graph_pass_invalidate(fit->pass);
+  return d->graph->replay(d->device, d->recording, error);
 }
 
 gboolean pipeline_fit_device_step(PipelineGraphFit *fit, guint n, GError **error)
 {
   PipelineFitDevice *d = fit->device;
-  guint slot = (guint)(d->queued % (d->graph->group * d->graph->n_groups));
-  if (!queue_losses(fit, n, slot, error) || !pipeline_graph_pass_backward(fit->pass, NULL, error) ||
-      !queue_update(fit, slot, error))
+  PipelineGraphFitState *state = &fit->state;
+  gboolean replayed;
+  const PipelineGraphDeviceStep step = {.options = &fit->options.optimiser_options,
+                                        .rate = pipeline_graph_fit_learning_rate(fit),
+                                        .step = state->steps + 1,
+                                        .slot = (guint)(d->queued % (d->graph->group * d->graph->n_groups))};
+  if (!copy_batch(fit, n, error) || !d->graph->begin(d->device, &step, error) || !replay(fit, n, &replayed, error))
     return FALSE;
-  d->steps[slot] = (Queued){.rows = n, .epoch = fit->state.epoch, .step = fit->state.steps};
+  if (!replayed) {
+    guint64 before = d->graph->changes(d->device);
+    const PipelineRandom random = state->random;
+    if (!queue_all(fit, n, error)) return FALSE;
+    learn_of_step(fit, n, before, &random);
+  }
+  state->steps++;
+  if (d->average != NULL &&
+      !d->graph->average(d->device, d->average, d->w, 1 - pipeline_graph_fit_average_decay(fit), d->n, error))
+    return FALSE;
+  d->steps[step.slot] = (Queued){.rows = n, .step = state->steps};
   return advance(fit, error);
 }
 

@@ -11,8 +11,8 @@ G_BEGIN_DECLS
 gboolean pipeline_fit_device_new(PipelineGraphFit *fit, const PipelineGradientBackend *backend,
                                  PipelineFitDevice **made, GError **error);
 void pipeline_fit_device_free(PipelineFitDevice *device, PipelineGraphPass *pass);
-/* Queues loss, backward and step after a forward with n rows that are in fit->targets and fit->weights. DIVERGED when a
- * step before this one turns out not to be finite. */
+/* Queues a step for the n rows in fit->x, fit->targets and fit->weights. DIVERGED when a step before this one turns out
+ * not to be finite. Steps that are queued the same way each time are recorded once and replayed. */
 gboolean pipeline_fit_device_step(PipelineGraphFit *fit, guint n, GError **error);
 /* Waits for all results. */
 gboolean pipeline_fit_device_drain(PipelineGraphFit *fit, GError **error);

@@ -247,6 +247,12 @@ gpointer pipeline_cuda_buffer(PipelineGradientCall *call, guint index, gsize byt
   return kept->buffers[index];
 }
 
+void pipeline_cuda_changed(PipelineGradientCall *call)
+{
+  PipelineCuda *cuda = call->device;
+  cuda->changes++;
+}
+
 gconstpointer pipeline_cuda_constant(PipelineGradientCall *call, guint index, gconstpointer data, gsize bytes,
                                      GError **error)
 {
@@ -258,6 +264,7 @@ gconstpointer pipeline_cuda_constant(PipelineGradientCall *call, guint index, gc
   if (buffer == NULL || !copy_in(call->device, buffer, data, bytes, error)) return NULL;
   g_clear_pointer(&kept->constants[index], g_bytes_unref);
   kept->constants[index] = g_bytes_new(data, bytes);
+  pipeline_cuda_changed(call);
   return buffer;
 }
 
@@ -399,7 +406,7 @@ static gpointer open_device(GError **error)
     return NULL;
   }
   PipelineCuda *cuda = g_new(PipelineCuda, 1);
-  *cuda = (PipelineCuda){table, device};
+  *cuda = (PipelineCuda){.table = table, .device = device};
   return cuda;
 }
 

@@ -47,7 +47,7 @@ static gboolean done(const PipelineCuda *cuda, int status, GError **error)
   return FALSE;
 }
 
-static gboolean compute_loss(gpointer device, const PipelineGraphDeviceLoss *loss, guint slot, GError **error)
+static gboolean compute_loss(gpointer device, const PipelineGraphDeviceLoss *loss, GError **error)
 {
   const PipelineCuda *cuda = device;
   const PipelineCudaLoss there = {.kind = (PipelineCudaLossKind)find_loss(loss->loss),
@@ -64,14 +64,26 @@ static gboolean compute_loss(gpointer device, const PipelineGraphDeviceLoss *los
                                   .n_targets = loss->n_targets,
                                   .first_target = loss->first_target,
                                   .add = loss->add};
-  return done(cuda, cuda->table->loss(cuda->device, &there, loss->outputs, loss->targets, loss->gradient, slot), error);
+  return done(cuda, cuda->table->loss(cuda->device, &there, loss->outputs, loss->targets, loss->gradient), error);
 }
 
-static gboolean update(gpointer device, const PipelineGraphDeviceUpdate *step, guint slot, GError **error)
+static gboolean begin(gpointer device, const PipelineGraphDeviceStep *step, GError **error)
 {
   const PipelineCuda *cuda = device;
   const PipelineOptimiserOptions *o = step->options;
   const double t = (double)step->step;
+  const PipelineCudaStep there = {.rate = (float)step->rate,
+                                  .kept = (float)(1 - step->rate * o->weight_decay),
+                                  .size = (float)(step->rate / (1 - pow(o->beta_1, t))),
+                                  .root = (float)(1 / sqrt(1 - pow(o->beta_2, t))),
+                                  .slot = step->slot};
+  return done(cuda, cuda->table->step_begin(cuda->device, &there), error);
+}
+
+static gboolean update(gpointer device, const PipelineGraphDeviceUpdate *step, GError **error)
+{
+  const PipelineCuda *cuda = device;
+  const PipelineOptimiserOptions *o = step->options;
   const PipelineCudaUpdate there = {.kind = (PipelineCudaOptimiserKind)find_optimiser(step->optimiser),
                                     .n = step->n,
                                     .w = step->w,
@@ -79,19 +91,15 @@ static gboolean update(gpointer device, const PipelineGraphDeviceUpdate *step, g
                                     .v = step->v,
                                     .g = step->g,
                                     .decays = step->decays,
-                                    .rate = (float)step->rate,
                                     .momentum = (float)o->momentum,
                                     .beta_1 = (float)o->beta_1,
                                     .beta_2 = (float)o->beta_2,
                                     .epsilon = (float)o->epsilon,
-                                    .kept = (float)(1 - step->rate * o->weight_decay),
                                     .l1 = (float)o->l1,
                                     .l2 = (float)o->l2,
-                                    .size = (float)(step->rate / (1 - pow(o->beta_1, t))),
-                                    .root = (float)(1 / sqrt(1 - pow(o->beta_2, t))),
                                     .clip_norm = (float)step->clip_norm,
                                     .clip_value = (float)step->clip_value};
-  return done(cuda, cuda->table->update(cuda->device, &there, slot), error);
+  return done(cuda, cuda->table->update(cuda->device, &there), error);
 }
 
 static gboolean average(gpointer device, float *to, const float *from, float share, gsize n, GError **error)
@@ -112,11 +120,52 @@ static gboolean receive(gpointer device, guint group, double (*results)[2], GErr
   return done(cuda, cuda->table->results_get(cuda->device, group, results), error);
 }
 
+/* --- recordings
+ * ------------------------------------------------------------------------------------------------------- */
+
+static guint64 changes(gpointer device)
+{
+  const PipelineCuda *cuda = device;
+  return cuda->table->changes(cuda->device) + cuda->changes;
+}
+
+static gboolean record_begin(gpointer device, GError **error)
+{
+  const PipelineCuda *cuda = device;
+  return done(cuda, cuda->table->record_begin(cuda->device), error);
+}
+
+static gpointer record_end(gpointer device, GError **error)
+{
+  const PipelineCuda *cuda = device;
+  gpointer recording = cuda->table->record_end(cuda->device);
+  if (recording == NULL) done(cuda, 1, error);
+  return recording;
+}
+
+static gboolean replay(gpointer device, gpointer recording, GError **error)
+{
+  const PipelineCuda *cuda = device;
+  return done(cuda, cuda->table->replay(cuda->device, recording), error);
+}
+
+static void forget(gpointer device, gpointer recording)
+{
+  const PipelineCuda *cuda = device;
+  cuda->table->recording_free(cuda->device, recording);
+}
+
 const PipelineGraphDevice pipeline_cuda_graph = {.group = PIPELINE_CUDA_GROUP,
                                                  .n_groups = PIPELINE_CUDA_GROUPS,
                                                  .supports = supports,
+                                                 .begin = begin,
                                                  .loss = compute_loss,
                                                  .update = update,
                                                  .average = average,
                                                  .send = send,
-                                                 .receive = receive};
+                                                 .receive = receive,
+                                                 .changes = changes,
+                                                 .record_begin = record_begin,
+                                                 .record_end = record_end,
+                                                 .replay = replay,
+                                                 .forget = forget};

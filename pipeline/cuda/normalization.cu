@@ -73,6 +73,47 @@ __global__ void normalise_channels_kernel(PipelineCudaBatchNorm shape, unsigned 
   y[i] = (x[i] - kept[channel]) * kept[shape.channels + channel] * scale[channel] + bias[channel];
 }
 
+/* The same for wide planes [inner] of a channel in a sample: a block a stretch of one, no division an element. */
+#define PLANE_THREADS 128u
+#define PLANE_STRETCH (8u * PLANE_THREADS)
+
+static bool has_planes(const PipelineCudaBatchNorm *shape)
+{
+  return shape->inner >= PLANE_THREADS / 2;
+}
+
+static dim3 plane_grid(const PipelineCudaBatchNorm *shape)
+{
+  return dim3((unsigned)(shape->batch * shape->channels), pipeline_cuda_blocks(shape->inner, PLANE_STRETCH));
+}
+
+__global__ void normalise_planes_kernel(PipelineCudaBatchNorm shape, const float *x, const float *scale,
+                                        const float *bias, const float *kept, float *y)
+{
+  unsigned channel = blockIdx.x % (unsigned)shape.channels, end = (blockIdx.y + 1) * PLANE_STRETCH;
+  size_t start = (size_t)blockIdx.x * shape.inner;
+  float mean = kept[channel], factor = kept[shape.channels + channel] * scale[channel], shift = bias[channel];
+  if (end > shape.inner) end = (unsigned)shape.inner;
+  for (unsigned i = blockIdx.y * PLANE_STRETCH + threadIdx.x; i < end; i += PLANE_THREADS)
+    y[start + i] = (x[start + i] - mean) * factor + shift;
+}
+
+__global__ void differentiate_planes_kernel(PipelineCudaBatchNorm shape, const float *x, const float *scale,
+                                            const float *kept, const float *sums, const float *dy, float *dx)
+{
+  unsigned channel = blockIdx.x % (unsigned)shape.channels, end = (blockIdx.y + 1) * PLANE_STRETCH;
+  size_t start = (size_t)blockIdx.x * shape.inner;
+  float mean = kept[channel], inverse = kept[shape.channels + channel], factor = scale[channel] * inverse;
+  float count = (float)(shape.batch * shape.inner), sum = 0, product = 0;
+  if (shape.batch_wise) {
+    sum = sums[channel] / count;
+    product = sums[shape.channels + channel] / count;
+  }
+  if (end > shape.inner) end = (unsigned)shape.inner;
+  for (unsigned i = blockIdx.y * PLANE_STRETCH + threadIdx.x; i < end; i += PLANE_THREADS)
+    dx[start + i] = factor * (dy[start + i] - sum - (x[start + i] - mean) * inverse * product);
+}
+
 /* Pieces of a channel so that all multiprocessors have work, and the partial sums fit the scratch memory. */
 static unsigned count_parts(const PipelineCudaDevice *device, const PipelineCudaBatchNorm *shape)
 {
@@ -100,7 +141,10 @@ int pipeline_cuda_batch_norm(PipelineCudaDevice *device, const PipelineCudaBatch
   if (shape->channels > 0)
     LAUNCH(channel_statistics_kernel, pipeline_cuda_blocks(shape->channels, 128), 128, 0, device->stream, *shape, parts,
            sums, running_mean, running_variance, kept);
-  if (n > 0)
+  if (n > 0 && has_planes(shape))
+    LAUNCH(normalise_planes_kernel, plane_grid(shape), PLANE_THREADS, 0, device->stream, *shape, x, scale, bias, kept,
+           y);
+  else if (n > 0)
     LAUNCH(normalise_channels_kernel, pipeline_cuda_blocks(n, PIPELINE_CUDA_THREADS), PIPELINE_CUDA_THREADS, 0,
            device->stream, *shape, (unsigned)n, x, scale, bias, kept, y);
   return pipeline_cuda_check_launch(device, "normalise a batch");
@@ -144,7 +188,10 @@ int pipeline_cuda_batch_norm_backward(PipelineCudaDevice *device, const Pipeline
   LAUNCH(channel_sums_kernel, grid, STATISTICS_THREADS, 0, device->stream, *shape, x, kept, dy, partial);
   LAUNCH(channel_gradients_kernel, pipeline_cuda_blocks(shape->channels, 128), 128, 0, device->stream, *shape, parts,
          partial, sums, dscale, dbias);
-  if (dx != nullptr && n > 0)
+  if (dx != nullptr && n > 0 && has_planes(shape))
+    LAUNCH(differentiate_planes_kernel, plane_grid(shape), PLANE_THREADS, 0, device->stream, *shape, x, scale, kept,
+           sums, dy, dx);
+  else if (dx != nullptr && n > 0)
     LAUNCH(differentiate_channels_kernel, pipeline_cuda_blocks(n, PIPELINE_CUDA_THREADS), PIPELINE_CUDA_THREADS, 0,
            device->stream, *shape, (unsigned)n, x, scale, kept, sums, dy, dx);
   return pipeline_cuda_check_launch(device, "differentiate a batch normalisation");

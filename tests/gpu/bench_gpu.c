@@ -149,7 +149,7 @@ static gboolean attack(PipelineGraphPass *pass, const World *world, guint batch,
                                           .n = batch,
                                           .width = output->n / batch,
                                           .n_targets = 1};
-    if (loss.gradient == NULL || !pipeline_gradient_backend_cuda.graph->loss((gpointer)cuda, &loss, 0, error) ||
+    if (loss.gradient == NULL || !pipeline_gradient_backend_cuda.graph->loss((gpointer)cuda, &loss, error) ||
         !pipeline_graph_pass_backward(pass, NULL, error))
       return FALSE;
     if (cuda->table->ascend(cuda->device, x, pipeline_graph_pass_get_device_gradient(pass, 0), origin, 0.01f, 0.1f, 0,
