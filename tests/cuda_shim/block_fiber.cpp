@@ -10,7 +10,7 @@ const CudaShimIndex *cuda_shim_index;
 
 namespace cuda_shim
 {
-static struct {
+struct State {
   Block block;
   bool running = false;
   Lane *lane = nullptr;
@@ -20,7 +20,8 @@ static struct {
   std::vector<Lane *> ready;
   std::vector<Lane *> released;
   size_t next_ready = 0;
-} now;
+};
+static State &now = *new State; /* never destroyed, nor are its fibers */
 
 Block *current_block()
 {

@@ -35,7 +35,7 @@ constexpr size_t ZONE = 256, ALIGNMENT = 256, STEP = size_t{1} << 20, QUARANTINE
 struct Span { /* [start, start + size): zone, bytes of the caller rounded up, zone */
   size_t size, bytes;
 };
-static struct {
+struct Arena {
   unsigned char *base = nullptr;
   size_t size = 0, committed = 0, used = 0;
   unsigned open = 0;
@@ -43,8 +43,11 @@ static struct {
   std::map<size_t, size_t> free;        /* offset, size */
   std::deque<size_t> queue;             /* of `resting`, oldest first */
   size_t resting_bytes = 0;
-} arena;
-static std::map<uintptr_t, std::pair<size_t, bool>> pinned; /* bytes, whether we own them */
+};
+/* Never destroyed: a program may still free its device while it ends. */
+static Arena &arena = *new Arena;
+using Pinned = std::map<uintptr_t, std::pair<size_t, bool>>;
+static Pinned &pinned = *new Pinned; /* bytes, whether we own them */
 static struct sigaction previous_segv;
 
 /* Room for zones and for what rests, so that the stated size can be allocated. */
