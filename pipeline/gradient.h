@@ -48,7 +48,7 @@ typedef struct {
 typedef gboolean (*PipelineGradientFunc)(PipelineGradientCall *call, GError **error);
 
 struct _PipelineGradient {
-  const gchar *name; /* of the operator in the default domain */
+  const gchar *name; /* of the operator; "DOMAIN:NAME" outside of the default domain */
   guint32 inputs;    /* bit i: input i has a gradient; 0: none, what follows does not depend smoothly on the input */
   gboolean (*infer)(PipelineCall *call, GError **error); /* NULL: the operator's */
   PipelineGradientFunc forward;                          /* NULL: the operator's reference kernel */

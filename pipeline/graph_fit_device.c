@@ -107,7 +107,10 @@ static gboolean make_arrays(PipelineFitDevice *d, const PipelineGraphFit *fit, G
 
 static gboolean computes_there(const PipelineGraphFit *fit, const PipelineGradientBackend *backend)
 {
-  if (backend->host || backend->graph == NULL || fit->options.augment.mixup > 0) return FALSE;
+  if (backend->host || backend->graph == NULL || fit->options.augment.mixup > 0 || fit->options.harden.method != NULL)
+    return FALSE;
+  for (guint i = 0; i < fit->plan->parameters->len; i++)
+    if (get_parameter(fit, i)->rate != 1) return FALSE;
   if (fit->options.average == PIPELINE_AVERAGE_EMA && fit->plan->n_statistics > 0) return FALSE;
   for (guint h = 0; h < fit->n_heads; h++)
     if (!backend->graph->supports(fit->heads[h].loss, fit->options.optimiser)) return FALSE;
@@ -210,12 +213,10 @@ static gboolean copy_batch(PipelineGraphFit *fit, guint n, GError **error)
   PipelineFitDevice *d = fit->device;
   const PipelineGradientMemory *memory = d->backend->memory;
   gsize columns = fit->data->n_targets;
-  gint64 dims[ONNX_MAX_DIMENSIONS] = {n};
-  for (guint k = 0; k < fit->data->n_dims; k++) dims[1 + k] = fit->data->dims[k];
   return memory->copy_in(d->device, d->targets, fit->targets, n * columns * sizeof(float), error) &&
          (fit->data->weights == NULL ||
           memory->copy_in(d->device, d->weights, fit->weights, n * sizeof(float), error)) &&
-         pipeline_graph_pass_set_input(fit->pass, 0, 1 + fit->data->n_dims, dims, fit->x, error);
+         pipeline_graph_fit_set_input(fit, fit->pass, fit->x, n, error);
 }
 
 static gboolean queue_losses(PipelineGraphFit *fit, guint n, GError **error)
@@ -307,7 +308,7 @@ static gpointer record(PipelineGraphFit *fit, guint n)
 static gboolean replay(PipelineGraphFit *fit, guint n, gboolean *done, GError **error)
 {
   PipelineFitDevice *d = fit->device;
-  gboolean last = fit->state.position + n >= fit->data->n_train;
+  gboolean last = fit->state.position + n >= fit->n_order;
   *done = FALSE;
   if (d->unrecorded || last || d->rows != n || d->changes != d->graph->changes(d->device)) return TRUE;
   if (d->recording == NULL && d->same >= SAME_BEFORE) {
