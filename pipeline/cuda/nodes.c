@@ -109,6 +109,7 @@ static const PipelineGradientKernel kernels[] = {
     ROW("BatchNormalization", supports_floats, batch_normalization_node, LOOSE),
     ROW("LayerNormalization", supports_floats, layer_normalization_node, LOOSE),
     ROW("Dropout", supports_dropout, dropout_node, CLOSE),
+    ROW("ai.onnx.ml:Scaler", supports_float, scaler_node, CLOSE),
     ROW("LSTM", supports_float, recurrent_node, LOOSE),
     ROW("GRU", supports_float, recurrent_node, LOOSE),
     ROW("Identity", supports_float, copy_node, 0),
