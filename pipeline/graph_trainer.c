@@ -72,6 +72,7 @@ typedef struct {
   const PipelineGradientBackend *backend;
   PipelineGraphFit *fit;
   gchar *fingerprint, *environment, *written_in;
+  gchar *note;             /* why a faster backend is not used, or NULL */
   gint64 started, written; /* monotonic microseconds */
   guint64 rows_done;       /* by this process */
 } Training;
@@ -91,6 +92,7 @@ static void training_clear(Training *training)
   g_free(training->fingerprint);
   g_free(training->environment);
   g_free(training->written_in);
+  g_free(training->note);
 }
 
 static void split_rows(Training *training)
@@ -361,7 +363,7 @@ static gboolean prepare(Training *training, GError **error)
   training->plan = pipeline_graph_plan_new(training->graph, options->freeze, error);
   if (training->plan == NULL) return FALSE;
   pipeline_finetune_decay_rates(training->plan, options->layer_decay);
-  training->backend = pipeline_gradient_backend_find(options->backend, training->graph, error);
+  training->backend = pipeline_gradient_backend_choose(options->backend, training->graph, &training->note, error);
   if (training->backend == NULL) return FALSE;
   PipelineGraphFitOptions fit = options->fit;
   if (fit.augment.channels == 0) {
@@ -559,6 +561,8 @@ static gboolean deliver(Training *training, PipelineTrainResult *result, GError 
     result->warning = g_strdup_printf("the checkpoint was written in another environment (%s; here: %s): the model is "
                                       "sound, but not the same to the bit as that of an unbroken training",
                                       training->written_in, training->environment);
+  else
+    result->warning = g_strdup(training->note);
   return TRUE;
 }
 

@@ -428,6 +428,7 @@ const PipelineGradientBackend pipeline_gradient_backend_cuda = {
     .products = &pipeline_backend_reference,
     .mirrors = TRUE,
     .kernels = kernels,
+    .is_installed = pipeline_cuda_plugin_is_installed,
     .open = open_device,
     .close = close_device,
     .memory = &memory,
