@@ -1,6 +1,6 @@
 /* BatchNormalization and LayerNormalization: the formulas of pipeline/gradient_normalization.c. The running variance is
  * the population's, as ONNX defines. Sums run in double, always in the same order. */
-#include "device_internal.h"
+#include "pipeline/cuda/device_internal.h"
 
 #define STATISTICS_THREADS 256u
 

@@ -1,6 +1,6 @@
 /* Pools with any padding and dilation: pipeline/gradient_pool.c, one thread an element. Backward each input gathers
  * from the windows over it, so that no addition depends on the order of threads. */
-#include "device_internal.h"
+#include "pipeline/cuda/device_internal.h"
 
 typedef struct {
   int64_t start[2], from[2], to[2]; /* taps inside the input: from ≤ tap < to */

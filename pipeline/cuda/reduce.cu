@@ -1,5 +1,5 @@
 /* Sums over dimensions, and softmax along one. Sums run in double, always in the same order. */
-#include "device_internal.h"
+#include "pipeline/cuda/device_internal.h"
 
 #define COLUMNS 32u
 
