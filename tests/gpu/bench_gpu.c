@@ -12,6 +12,7 @@
 #include "pipeline/graph_device.h"
 #include "pipeline/graph_fit_internal.h"
 #include "tests/gpu/networks.h"
+#include "tests/gpu/profile.h"
 
 #define WINDOWS 7
 
@@ -225,6 +226,8 @@ int main(int argc, char **argv)
   for (guint i = 0; i < G_N_ELEMENTS(trainings); i++)
     if (is_wanted(argc, argv, trainings[i].name))
       done = measure_training(trainings[i].name, trainings[i].batch, trainings[i].rows, seconds) && done;
+  for (guint i = 0; i < G_N_ELEMENTS(trainings); i++)
+    if (is_wanted(argc, argv, trainings[i].name)) done = profile(trainings[i].name, trainings[i].batch) && done;
   if (is_wanted(argc, argv, "gemm")) done = measure_gemm(cuda, 1024) && measure_gemm(cuda, 8192) && done;
   if (is_wanted(argc, argv, "pgd10"))
     done = measure_attack("mlp", 256, seconds) && measure_attack("lenet", 256, seconds) && done;
