@@ -97,6 +97,29 @@ static gboolean measure_training(const gchar *name, guint batch, guint rows, dou
 /* --- products
  * --------------------------------------------------------------------------------------------------------- */
 
+/* A few steps whose functions are waited for one by one; the last one of an epoch is never replayed. */
+static gboolean profile(const gchar *name, guint batch)
+{
+  enum { STEPS = 3 };
+  g_autoptr(GError) error = NULL;
+  g_autoptr(World) world = world_new(network_find(name), batch, 0, &error);
+  PipelineGraphFitOptions options;
+  if (world == NULL) return fail(name, error);
+  pipeline_graph_fit_options_init(&options);
+  options.epochs = 1000;
+  options.batch_size = batch; /* one step an epoch */
+  g_autoptr(PipelineGraphFit) fit = pipeline_graph_fit_new(world->graph, world->plan, &world->head, 1, &world->data,
+                                                           &options, &pipeline_gradient_backend_cuda, &error);
+  if (fit == NULL || !run_steps(fit, 3, &error)) return fail(name, error);
+  PipelineCuda *cuda = pipeline_graph_pass_get_device(fit->pass);
+  const PipelineCudaTable *table = cuda->table;
+  cuda->table = profile_begin(table);
+  gboolean done = run_steps(fit, STEPS, &error);
+  cuda->table = table;
+  profile_print(name, STEPS);
+  return done || fail(name, error);
+}
+
 static gboolean measure_gemm(const PipelineCuda *cuda, guint size)
 {
   const PipelineCudaGemm gemm = {

@@ -8,12 +8,12 @@
 #define FUNCTIONS(X)                                                                                                   \
   X(unary)                                                                                                             \
   X(unary_backward)                                                                                                    \
-  X(binary) X(binary_backward) X(choose) X(clip) X(move) X(fill) X(add) X(multiply_add) X(sum) X(softmax)              \
-      X(softmax_backward) X(gemm) X(convolution_forward) X(convolution_backward) X(max_pool) X(max_pool_backward)      \
-          X(average_pool) X(average_pool_backward) X(batch_norm) X(batch_norm_backward) X(layer_norm)                  \
-              X(layer_norm_backward) X(gather) X(gather_backward) X(pick) X(lstm) X(lstm_backward) X(gru_gates)        \
-                  X(gru_state) X(gru_backward_state) X(gru_backward_gates) X(loss) X(update) X(ascend) X(clear)        \
-                      X(copy)
+  X(binary)                                                                                                            \
+  X(binary_backward) X(choose) X(clip) X(move) X(fill) X(add) X(multiply_add) X(sum) X(softmax) X(softmax_backward)    \
+      X(gemm) X(convolution_forward) X(convolution_backward) X(max_pool) X(max_pool_backward) X(average_pool)          \
+          X(average_pool_backward) X(batch_norm) X(batch_norm_backward) X(layer_norm) X(layer_norm_backward) X(gather) \
+              X(gather_backward) X(pick) X(lstm) X(lstm_backward) X(gru_gates) X(gru_state) X(gru_backward_state)      \
+                  X(gru_backward_gates) X(loss) X(update) X(ascend) X(clear) X(copy)
 
 #define ROW_NAME(name) ROW_##name,
 enum { FUNCTIONS(ROW_NAME) N_ROWS };
@@ -22,7 +22,7 @@ static struct {
   const gchar *name;
   double seconds;
   guint calls;
-} rows[] = {FUNCTIONS(ROW_TEXT)};
+} entries[] = {FUNCTIONS(ROW_TEXT)};
 static const PipelineCudaTable *real;
 
 static double now(void)
@@ -41,8 +41,8 @@ static double begin(PipelineCudaDevice *device)
 static int end(PipelineCudaDevice *device, guint row, double start, int status)
 {
   real->finish(device);
-  rows[row].seconds += now() - start;
-  rows[row].calls++;
+  entries[row].seconds += now() - start;
+  entries[row].calls++;
   return status;
 }
 
@@ -182,22 +182,22 @@ const PipelineCudaTable *profile_begin(const PipelineCudaTable *table)
   real = table;
   timed = *table;
   FUNCTIONS(PUT)
-  for (guint i = 0; i < N_ROWS; i++) rows[i].seconds = 0, rows[i].calls = 0;
+  for (guint i = 0; i < N_ROWS; i++) entries[i].seconds = 0, entries[i].calls = 0;
   return &timed;
 }
 
 void profile_print(const gchar *name, guint steps)
 {
   double total = 0;
-  for (guint i = 0; i < N_ROWS; i++) total += rows[i].seconds;
+  for (guint i = 0; i < N_ROWS; i++) total += entries[i].seconds;
   printf("PROFILE %s: %.0f us a step one by one:", name, 1e6 * total / steps);
   for (guint turn = 0; turn < 8; turn++) {
     guint most = 0;
     for (guint i = 0; i < N_ROWS; i++)
-      if (rows[i].seconds > rows[most].seconds) most = i;
-    if (rows[most].seconds <= 0) break;
-    printf(" %s %.0f us (%u)", rows[most].name, 1e6 * rows[most].seconds / steps, rows[most].calls / steps);
-    rows[most].seconds = 0;
+      if (entries[i].seconds > entries[most].seconds) most = i;
+    if (entries[most].seconds <= 0) break;
+    printf(" %s %.0f us (%u)", entries[most].name, 1e6 * entries[most].seconds / steps, entries[most].calls / steps);
+    entries[most].seconds = 0;
   }
   printf("\n");
 }
