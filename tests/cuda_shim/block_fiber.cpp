@@ -1,5 +1,6 @@
 /* Threads of a block as fibers: each runs until it waits or returns. A fiber that returns takes the next thread at
  * once, so a kernel without barriers needs one fiber. A seed shuffles who begins, and who goes on first. */
+#ifndef CUDA_SHIM_THREADS
 #include "tests/cuda_shim/block.h"
 #include "tests/cuda_shim/fiber.h"
 
@@ -9,7 +10,7 @@ const CudaShimIndex *cuda_shim_index;
 
 namespace cuda_shim
 {
-static struct {
+struct State {
   Block block;
   bool running = false;
   Lane *lane = nullptr;
@@ -19,7 +20,8 @@ static struct {
   std::vector<Lane *> ready;
   std::vector<Lane *> released;
   size_t next_ready = 0;
-} now;
+};
+static State &now = *new State; /* never destroyed, nor are its fibers */
 
 Block *current_block()
 {
@@ -108,3 +110,4 @@ void run_block(const Grid &grid, uint3 place, uint64_t seed)
   now.running = false;
 }
 } // namespace cuda_shim
+#endif
