@@ -8,7 +8,7 @@
 #include "drift/change.h"
 
 enum { BLOCK = 25, MINIMUM_SIDE = 5, MINIMUM_AFTER = 20, LEVEL_MINIMUM = 500, QUIET_PANES = 10, UNKNOWN = 2 };
-static const double TAU_LIMIT = 20, TAU_UNKNOWN = 2;
+static const double TAU_UNKNOWN = 2;
 
 typedef struct {
   gint64 version;
@@ -130,27 +130,6 @@ gboolean adapt_is_open(const Adapt *adapt)
 
 /* --- figures ---------------------------------------------------------------------------------------------------- */
 
-double adapt_autocorrelation(const guint8 *errors, guint n)
-{
-  guint n_blocks = n / BLOCK;
-  if (n_blocks < 8) return NAN;
-  errors += n - n_blocks * BLOCK;
-  double within = 0, differences = 0, previous = 0;
-  for (guint b = 0; b < n_blocks; b++) {
-    guint sum = 0;
-    for (guint i = 0; i < BLOCK; i++) {
-      if (errors[b * BLOCK + i] == UNKNOWN) return NAN;
-      sum += errors[b * BLOCK + i];
-    }
-    double mean = sum / (double)BLOCK;
-    within += mean * (1 - mean);
-    if (b > 0) differences += (mean - previous) * (mean - previous);
-    previous = mean;
-  }
-  double binomial = (within / n_blocks + 1e-4) / BLOCK;
-  return CLAMP(differences / (n_blocks - 1) / 2 / binomial, 1, TAU_LIMIT);
-}
-
 /* The member's errors on [first, adapt->rows), cut to where they are known without a gap; *n gets their number. */
 static const guint8 *known_errors(const Adapt *adapt, const PoolVersion *member, gint64 first, guint *n)
 {
@@ -177,7 +156,7 @@ double adapt_get_autocorrelation(const Adapt *adapt)
 {
   guint n = 0;
   const guint8 *errors = known_errors(adapt, find_member(adapt, adapt->champion), adapt->rows - ADAPT_HISTORY, &n);
-  return adapt_autocorrelation(errors, n);
+  return drift_error_autocorrelation(errors, n);
 }
 
 /* Mean of champion's minus challenger's errors and its standard error, the larger of the independent and of the
@@ -245,10 +224,10 @@ static void detect_change(const Adapt *adapt, const AdaptSettings *settings, Ada
   if (n < 2 * MINIMUM_SIDE) return;
   double statistic = 0;
   drift_glr(errors, n, MINIMUM_SIDE, TRUE, &statistic, &split);
-  double tau = adapt_autocorrelation(errors, split);
+  double tau = drift_error_autocorrelation(errors, split);
   if (isnan(tau)) {
     const guint8 *recent = known_errors(adapt, champion, adapt->rows - ADAPT_HISTORY, &n_recent);
-    tau = adapt_autocorrelation(recent, n_recent);
+    tau = drift_error_autocorrelation(recent, n_recent);
   }
   step->glr = statistic;
   step->tau = isnan(tau) ? TAU_UNKNOWN : tau;
@@ -274,7 +253,7 @@ static void detect_loss(Adapt *adapt, const AdaptSettings *settings, AdaptStep *
   step->promise = adapt->promise;
   if (n < LEVEL_MINIMUM || isnan(adapt->promise)) return;
   const guint8 *longer = known_errors(adapt, champion, adapt->rows - ADAPT_HISTORY, &n_long);
-  double tau = adapt_autocorrelation(longer, n_long);
+  double tau = drift_error_autocorrelation(longer, n_long);
   if (isnan(tau)) tau = TAU_UNKNOWN;
   double e = step->level_error, p = adapt->promise;
   double variance = tau * MAX(e * (1 - e), .01) / n + MAX(p * (1 - p), .01) / adapt->promise_rows;

@@ -101,7 +101,5 @@ Adapt *adapt_from_json(const json_t *json, GError **error);
 gboolean adapt_compare(const Adapt *adapt, gint64 other, guint n, double *gain, double *standard_error);
 /* That of the champion's known errors; NaN with fewer than 200 of them. */
 double adapt_get_autocorrelation(const Adapt *adapt);
-/* Variance inflation of block means by autocorrelation, in [1, 20]; NaN with fewer than 200 known errors. */
-double adapt_autocorrelation(const guint8 *errors, guint n);
 
 G_END_DECLS

@@ -58,6 +58,8 @@ gchar *command_text_count(json_t *value);                /* 1204 → "1,204" */
 gchar *command_text_real(json_t *value, guint decimals); /* "0.757" */
 gchar *command_text_time(json_t *value);                 /* ISO 8601 → "2026-11-26 10:48:05" (UTC) */
 gchar *command_text(json_t *value);                      /* strings as they are, true/false → yes/no */
+/* An object as a table, one line a field, nested values as compact JSON; without the field `left_out` (or NULL). */
+void command_print_fields(json_t *object, const gchar *left_out);
 
 /* A progress bar on a terminal, a line a tenth otherwise, nothing with --quiet or --json. */
 typedef struct _CommandProgress CommandProgress;

@@ -18,18 +18,23 @@ void command_model_clear(CommandModel *model)
   g_clear_pointer(&model->schema, drift_schema_free);
 }
 
-static gboolean load_version(const CommandCommon *common, const gchar *reference, CommandModel *model, GError **error)
+/* schema: NULL when it is not asked for. */
+static GBytes *read_version(const CommandCommon *common, const gchar *reference, DriftSchema **schema, GError **error)
 {
   gint64 number = 0;
   g_autofree gchar *name = NULL;
   g_autoptr(RegistryStore) store = command_open_store(common, error);
-  if (!store || !registry_resolve(store, reference, &name, &number, error)) return FALSE;
+  if (!store || !registry_resolve(store, reference, &name, &number, error)) return NULL;
   g_autoptr(RegistryModel) registered = registry_model_get(store, name, error);
   g_autoptr(RegistryVersion) version = registered ? registry_version_get(store, name, number, error) : NULL;
   g_autoptr(RegistryArtifacts) artifacts = version ? command_open_artifacts(common, error) : NULL;
-  if (!artifacts) return FALSE;
-  model->schema = pipeline_model_spec_parse(registered->spec, error);
-  if (model->schema) model->onnx = registry_artifacts_get(artifacts, version->onnx_digest, error);
+  if (!artifacts || (schema && !(*schema = pipeline_model_spec_parse(registered->spec, error)))) return NULL;
+  return registry_artifacts_get(artifacts, version->onnx_digest, error);
+}
+
+static gboolean load_version(const CommandCommon *common, const gchar *reference, CommandModel *model, GError **error)
+{
+  model->onnx = read_version(common, reference, &model->schema, error);
   return model->onnx != NULL;
 }
 
@@ -60,6 +65,12 @@ static gboolean load_file(const gchar *path, const DriftTable *table, const gcha
       "column, from which they are inferred",
       path, PIPELINE_SCHEMA_KEY);
   return FALSE;
+}
+
+GBytes *command_read_onnx(const CommandCommon *common, const gchar *reference, GError **error)
+{
+  return g_str_has_suffix(reference, ".onnx") ? onnx_file_read(reference, NULL, error)
+                                              : read_version(common, reference, NULL, error);
 }
 
 gboolean command_load_model(const CommandCommon *common, const gchar *reference, const DriftTable *table,

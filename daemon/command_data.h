@@ -22,6 +22,9 @@ void command_model_clear(CommandModel *model);
 gboolean command_load_model(const CommandCommon *common, const gchar *reference, const DriftTable *table,
                             const gchar *label, CommandModel *model, GError **error);
 
+/* New: the bytes of such a model alone, whatever its inputs are; a file's data that lie beside it are read in. */
+GBytes *command_read_onnx(const CommandCommon *common, const gchar *reference, GError **error);
+
 /* "A,B" → NULL-terminated list (new); NULL → empty list. */
 gchar **command_split_names(const gchar *names);
 /* Infers the schema of a table; FALSE on a column named by --sensitive or --exclude that is not there. A column that is

@@ -82,22 +82,9 @@ const Command command_job_list = {
 
 static void print_job(json_t *job)
 {
-  static const gchar *const headers[] = {"FIELD", "VALUE", NULL};
-  CommandTable *table = command_table_new(headers);
-  const gchar *key;
-  json_t *value;
-  json_object_foreach (job, key, value) {
-    if (g_str_equal(key, "log")) continue;
-    gboolean nested = json_is_object(value) || json_is_array(value);
-    char *dumped = nested ? json_dumps(value, JSON_COMPACT | JSON_REAL_PRECISION(6)) : NULL;
-    g_autofree gchar *text = nested ? g_strdup(dumped) : command_text(value);
-    free(dumped);
-    command_table_add(table, key, text, NULL);
-  }
-  g_autofree gchar *text = command_table_format(table, 0);
-  fputs(text, stdout);
-  command_table_free(table);
+  command_print_fields(job, "log");
   gsize i;
+  json_t *value;
   json_array_foreach (json_object_get(job, "log"), i, value) printf("%s\n", json_string_value(value));
 }
 

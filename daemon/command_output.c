@@ -189,6 +189,25 @@ gchar *command_text(json_t *value)
   return g_strdup(UNDEFINED);
 }
 
+void command_print_fields(json_t *object, const gchar *left_out)
+{
+  static const gchar *const headers[] = {"FIELD", "VALUE", NULL};
+  CommandTable *table = command_table_new(headers);
+  const gchar *key;
+  json_t *value;
+  json_object_foreach (object, key, value) {
+    if (g_strcmp0(key, left_out) == 0) continue;
+    gboolean nested = json_is_object(value) || json_is_array(value);
+    char *dumped = nested ? json_dumps(value, JSON_COMPACT | JSON_REAL_PRECISION(6)) : NULL;
+    g_autofree gchar *text = nested ? g_strdup(dumped) : command_text(value);
+    free(dumped);
+    command_table_add(table, key, text, NULL);
+  }
+  g_autofree gchar *text = command_table_format(table, 0);
+  fputs(text, stdout);
+  command_table_free(table);
+}
+
 /* --- progress ------------------------------------------------------------------------------------------------ */
 
 enum { BAR_WIDTH = 30, REDRAW_INTERVAL_US = 100000 };

@@ -5,10 +5,11 @@
 #include "daemon/command_store.h"
 #include "daemon/command_train_internal.h"
 #include "onnx/graph.h"
+#include "pipeline/tree_options.h"
 
 extern const Command command_train;
 
-static void arguments_init(TrainArguments *arguments)
+void command_train_init(TrainArguments *arguments)
 {
   PipelineTrainOptions options;
   pipeline_train_options_init(&options);
@@ -24,11 +25,12 @@ static void arguments_init(TrainArguments *arguments)
   command_train_graph_init(&arguments->graph);
 }
 
-static void arguments_clear(TrainArguments *arguments)
+void command_train_clear(TrainArguments *arguments)
 {
-  gchar *texts[] = {arguments->data,       arguments->label,     arguments->from,    arguments->architecture,
-                    arguments->backend,    arguments->sensitive, arguments->exclude, arguments->positive,
-                    arguments->checkpoint, arguments->output,    arguments->reweigh};
+  gchar *texts[] = {arguments->data,          arguments->label,       arguments->from,        arguments->architecture,
+                    arguments->backend,       arguments->sensitive,   arguments->exclude,     arguments->positive,
+                    arguments->checkpoint,    arguments->output,      arguments->reweigh,     arguments->monotone,
+                    arguments->harden.method, arguments->harden.norm, arguments->harden.unit, arguments->harden.range};
   for (guint i = 0; i < G_N_ELEMENTS(texts); i++) g_free(texts[i]);
   command_train_graph_clear(&arguments->graph);
 }
@@ -37,9 +39,10 @@ static const gchar *check_arguments(const TrainArguments *arguments, int argc)
 {
   if (argc != 1) return "only options are taken";
   if (!arguments->data || !arguments->label || !arguments->output) return "--data, --label and -o are needed";
-  if (arguments->from && arguments->architecture) return "--from and --arch exclude each other";
-  if (arguments->reweigh && command_train_graph_is_asked(arguments))
-    return "--reweigh works with dense models without the options of a graph (see --help)";
+  if (arguments->from && arguments->architecture && !pipeline_tree_is_architecture(arguments->architecture))
+    return "--from and --arch exclude each other, but for --arch trees";
+  if (arguments->graph.rehearse && !arguments->from)
+    return "--rehearse goes with --from: the model that knows the old rows";
   if (arguments->epochs < 0 || arguments->batch_size < 0 || arguments->patience < 0 || arguments->adversarial_steps < 0)
     return "--epochs, --batch-size, --patience and --adversarial-steps cannot be negative";
   return NULL;
@@ -48,6 +51,7 @@ static const gchar *check_arguments(const TrainArguments *arguments, int argc)
 typedef struct {
   CommandProgress *bar;
   CommandTrainLog *log;
+  const gchar *unit; /* "epoch", of trees "round" */
 } Shown;
 
 /* user_data: Shown. */
@@ -56,8 +60,9 @@ static gboolean show_progress(const PipelineTrainProgress *progress, gpointer us
   Shown *shown = user_data;
   g_autofree gchar *validation =
       isnan(progress->validation_loss) ? g_strdup("") : g_strdup_printf("  validation %.4f", progress->validation_loss);
-  g_autofree gchar *text = g_strdup_printf("epoch %u/%u  loss %.4f%s  %.0f rows/s", progress->epoch, progress->epochs,
-                                           progress->loss, validation, progress->samples_per_second);
+  g_autofree gchar *loss = isnan(progress->loss) ? g_strdup("") : g_strdup_printf("  loss %.4f", progress->loss);
+  g_autofree gchar *text = g_strdup_printf("%s %u/%u%s%s  %.0f rows/s", shown->unit, progress->epoch, progress->epochs,
+                                           loss, validation, progress->samples_per_second);
   command_progress_update(shown->bar, (double)progress->epoch / progress->epochs, text);
   return command_train_log_epoch(shown->log, progress);
 }
@@ -82,6 +87,17 @@ static json_t *describe_result(const TrainArguments *arguments, const PipelineTr
     json_object_set_new(report, "test_loss", real_or_null(result->test_loss));
     json_object_set_new(report, "test_metric", real_or_null(result->test_metric));
   }
+  if (arguments->harden.method) {
+    json_object_set_new(report, "adversarial", json_string(arguments->harden.method));
+    json_object_set_new(report, "adversarial_epsilon", json_real(arguments->adversarial_epsilon));
+    json_object_set_new(report, "robust_metric", real_or_null(result->robust_metric));
+  }
+  if (result->row_visits > 0) json_object_set_new(report, "row_visits", json_integer((json_int_t)result->row_visits));
+  if (result->n_old > 0) {
+    json_object_set_new(report, "rows_rehearsed", json_integer((json_int_t)result->n_old));
+    json_object_set_new(report, "rows_old_validation", json_integer((json_int_t)result->n_old_validation));
+    json_object_set_new(report, "old_validation_metric", real_or_null(result->old_validation_metric));
+  }
   json_object_set_new(report, "seconds", real_or_null(result->seconds));
   json_object_set_new(report, "samples_per_second", real_or_null(result->samples_per_second));
   if (arguments->reweigh)
@@ -93,22 +109,36 @@ static json_t *describe_result(const TrainArguments *arguments, const PipelineTr
   return report;
 }
 
-static void print_result(json_t *report)
+void command_train_print(json_t *report)
 {
   g_autofree gchar *train = command_text_count(json_object_get(report, "rows_train"));
   g_autofree gchar *validation = command_text_count(json_object_get(report, "rows_validation"));
   g_autofree gchar *loss = command_text_real(json_object_get(report, "validation_loss"), 4);
   g_autofree gchar *metric = command_text_real(json_object_get(report, "validation_metric"), 4);
-  printf("%s: trained on %s rows in %.2f s; %s validation rows: loss %s, accuracy (or -rmse) %s, epoch "
-         "%" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT "\n",
-         json_string_value(json_object_get(report, "output")), train,
-         json_real_value(json_object_get(report, "seconds")), validation, loss, metric,
-         json_integer_value(json_object_get(report, "best_epoch")),
-         json_integer_value(json_object_get(report, "epochs")));
+  printf(
+      "%s: trained on %s rows in %.2f s; %s validation rows: loss %s, accuracy (or -rmse) %s, %s "
+      "%" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT "\n",
+      json_string_value(json_object_get(report, "output")), train, json_real_value(json_object_get(report, "seconds")),
+      validation, loss, metric, json_object_get(report, "importance") ? "round" : "epoch",
+      json_integer_value(json_object_get(report, "best_epoch")), json_integer_value(json_object_get(report, "epochs")));
   if (json_object_get(report, "test_metric")) {
     g_autofree gchar *test = command_text_count(json_object_get(report, "rows_test"));
     g_autofree gchar *reached = command_text_real(json_object_get(report, "test_metric"), 4);
     printf("%s test rows: accuracy (or -rmse) %s\n", test, reached);
+  }
+  command_train_tree_print(report);
+  if (json_object_get(report, "robust_metric")) {
+    g_autofree gchar *robust = command_text_real(json_object_get(report, "robust_metric"), 4);
+    printf("under PGD of epsilon %g, on up to 512 validation rows: accuracy (or -rmse) %s\n",
+           json_real_value(json_object_get(report, "adversarial_epsilon")), robust);
+  }
+  if (json_object_get(report, "rows_rehearsed")) {
+    g_autofree gchar *old = command_text_count(json_object_get(report, "rows_rehearsed"));
+    g_autofree gchar *watched = command_text_count(json_object_get(report, "rows_old_validation"));
+    g_autofree gchar *kept = command_text_real(json_object_get(report, "old_validation_metric"), 4);
+    g_autofree gchar *visits = command_text_count(json_object_get(report, "row_visits"));
+    printf("rehearsed %s old rows (%s row visits in all); %s old validation rows: accuracy (or -rmse) %s\n", old,
+           visits, watched, kept);
   }
   json_int_t skipped = json_integer_value(json_object_get(report, "rows_skipped"));
   const json_t *reweighing = json_object_get(report, "reweighing");
@@ -171,7 +201,9 @@ static gboolean write_model(const gchar *path, const PipelineTrainResult *result
 static gboolean run_training(const CommandCommon *common, const TrainArguments *arguments, Shown *shown,
                              PipelineTrainResult *result, GError **error)
 {
-  if (command_train_graph_is_asked(arguments))
+  gboolean trees = command_train_tree_is_asked(common, arguments);
+  if (trees) shown->unit = "round";
+  if (!trees && command_train_graph_is_asked(arguments))
     return command_train_graph_run(common, arguments, show_progress, shown, result, error);
   CommandModel start = {0};
   g_autoptr(DriftTable) table = command_read_table(arguments->data, error);
@@ -182,13 +214,15 @@ static gboolean run_training(const CommandCommon *common, const TrainArguments *
     return FALSE;
   PipelineTrainOptions options;
   fill_options(arguments, start.onnx, &options);
-  g_auto(GStrv) reweigh = command_split_names(arguments->reweigh);
+  g_auto(GStrv) reweigh = command_split_names(arguments->reweigh), monotone = command_split_names(arguments->monotone);
+  if (arguments->monotone) options.monotone = (const gchar *const *)monotone;
   if (arguments->reweigh) options.reweigh = (const gchar *const *)reweigh;
   g_autoptr(GError) cause = NULL;
-  gboolean done = pipeline_train(table, start.schema, &options, show_progress, shown, result, &cause);
+  gboolean done = (!trees || command_train_tree_fill(arguments, &options, &cause)) &&
+                  pipeline_train(table, start.schema, &options, show_progress, shown, result, &cause);
   command_model_clear(&start);
   if (done) return TRUE;
-  if (arguments->from && g_error_matches(cause, PIPELINE_ERROR, PIPELINE_ERROR_MODEL))
+  if (arguments->from && !trees && g_error_matches(cause, PIPELINE_ERROR, PIPELINE_ERROR_MODEL))
     g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_MODEL,
                 "%s; --optimiser adamw trains graphs of one float input that are no chain of dense layers",
                 cause->message);
@@ -197,20 +231,22 @@ static gboolean run_training(const CommandCommon *common, const TrainArguments *
   return FALSE;
 }
 
-static json_t *train(const CommandCommon *common, const TrainArguments *arguments, GError **error)
+json_t *command_train_execute(const CommandCommon *common, const TrainArguments *arguments, const gchar *name,
+                              GError **error)
 {
   PipelineTrainResult result = {0};
   json_t *report = NULL;
   g_autoptr(CommandTrainLog) log = NULL;
   if (arguments->graph.log && !(log = command_train_log_open(arguments->graph.log, error))) return NULL;
-  Shown shown = {command_progress_new(common, "training"), log};
+  Shown shown = {command_progress_new(common, "training"), log, "epoch"};
   gboolean done = run_training(common, arguments, &shown, &result, error);
   command_progress_finish(shown.bar, done ? "done" : "failed");
   if (done) done = command_train_log_end(log, &result, error);
   if (done && write_model(arguments->output, &result, error)) report = describe_result(arguments, &result);
+  if (report) command_train_tree_describe(&result, report);
   if (report && result.warning) {
     json_object_set_new(report, "warning", json_string(result.warning));
-    if (!common->json) fprintf(stderr, "kedge train: %s\n", result.warning);
+    if (!common->json) fprintf(stderr, "kedge %s: %s\n", name, result.warning);
   }
   pipeline_train_result_clear(&result);
   return report;
@@ -219,7 +255,7 @@ static json_t *train(const CommandCommon *common, const TrainArguments *argument
 static int run_train(int argc, char **argv)
 {
   TrainArguments a;
-  arguments_init(&a);
+  command_train_init(&a);
   const GOptionEntry entries[] = {
       {"data", 0, 0, G_OPTION_ARG_FILENAME, &a.data, "CSV with a header (\"-\": standard input), or an .npz of arrays",
        "D.csv"},
@@ -227,11 +263,15 @@ static int run_train(int argc, char **argv)
       {"from", 0, 0, G_OPTION_ARG_FILENAME, &a.from, "fine-tune this model: M.onnx, NAME@ALIAS or NAME/VERSION",
        "MODEL"},
       {"arch", 0, 0, G_OPTION_ARG_STRING, &a.architecture,
-       "widths of the hidden layers (default mlp:64,64), or channels of a network for images: cnn:32,64", "mlp:N,…"},
-      {"epochs", 0, 0, G_OPTION_ARG_INT, &a.epochs, "passes over the rows; 0: by the number of rows", "N"},
+       "widths of the hidden layers (default mlp:64,64), channels of a network for images: cnn:32,64, or boosted "
+       "trees: "
+       "trees, trees:depth=6,rounds=500 (see below)",
+       "mlp:N,…"},
+      {"epochs", 0, 0, G_OPTION_ARG_INT, &a.epochs, "passes over the rows (of trees: rounds); 0: by the number of rows",
+       "N"},
       {"batch-size", 0, 0, G_OPTION_ARG_INT, &a.batch_size, "rows a step; 0: by the number of rows", "N"},
       {"patience", 0, 0, G_OPTION_ARG_INT, &a.patience,
-       "stop after N epochs without a better validation loss; 0: never", "N"},
+       "stop after N epochs without a better validation loss; 0: never (trees: after 50 rounds)", "N"},
       {"learning-rate", 0, 0, G_OPTION_ARG_DOUBLE, &a.learning_rate,
        "falling along a cosine (default 0.005; on a graph 0.002)", "R"},
       {"weight-decay", 0, 0, G_OPTION_ARG_DOUBLE, &a.weight_decay,
@@ -239,13 +279,25 @@ static int run_train(int argc, char **argv)
       {"validation", 0, 0, G_OPTION_ARG_DOUBLE, &a.validation, "share of the rows, the last ones (default 0.1)", "F"},
       {"shuffle", 0, 0, G_OPTION_ARG_NONE, &a.shuffle, "validate on random rows instead of the last ones", NULL},
       {"seed", 0, 0, G_OPTION_ARG_INT64, &a.seed, "of the first weights and the order of rows (default 1)", "S"},
-      {"backend", 0, 0, G_OPTION_ARG_STRING, &a.backend, "onednn or reference (default: the best)", "B"},
+      {"backend", 0, 0, G_OPTION_ARG_STRING, &a.backend, "cuda, onednn or reference (default: the best)", "B"},
       {"adversarial-epsilon", 0, 0, G_OPTION_ARG_DOUBLE, &a.adversarial_epsilon,
        "train against PGD within this many standard deviations of the numeric features; 0: off", "E"},
       {"adversarial-steps", 0, 0, G_OPTION_ARG_INT, &a.adversarial_steps, "of PGD (default 7)", "N"},
+      {"adversarial", 0, 0, G_OPTION_ARG_STRING, &a.harden.method,
+       "adversarial training on the graph: pgd, free, fast or trades", "METHOD"},
+      {"adversarial-norm", 0, 0, G_OPTION_ARG_STRING, &a.harden.norm, "of the radius: inf (default) or 2", "N"},
+      {"adversarial-unit", 0, 0, G_OPTION_ARG_STRING, &a.harden.unit, "of the radius: sd (default) or absolute", "U"},
+      {"adversarial-range", 0, 0, G_OPTION_ARG_STRING, &a.harden.range,
+       "of moved numbers: data (default), none or LOW,HIGH", "R"},
+      {"adversarial-step-size", 0, 0, G_OPTION_ARG_DOUBLE, &a.harden.step_size, "in the unit (default: by method)",
+       "S"},
+      {"replays", 0, 0, G_OPTION_ARG_INT, &a.harden.replays, "of each batch by free (default 4)", "M"},
+      {"beta", 0, 0, G_OPTION_ARG_DOUBLE, &a.harden.beta, "of trades, weight of the divergence (default 6)", "B"},
       {"sensitive", 0, 0, G_OPTION_ARG_STRING, &a.sensitive, "columns whose groups are compared later", "A,B"},
       {"reweigh", 0, 0, G_OPTION_ARG_STRING, &a.reweigh,
        "weigh the rows so that label and group of these columns (crossed) are independent; two classes only", "A,B"},
+      {"monotone", 0, 0, G_OPTION_ARG_STRING, &a.monotone,
+       "of trees: the output never falls (+1) or never rises (-1) with these columns", "A=+1,B=-1"},
       {"exclude", 0, 0, G_OPTION_ARG_STRING, &a.exclude, "columns that the model must not see", "C,D"},
       {"positive", 0, 0, G_OPTION_ARG_STRING, &a.positive, "the positive class (default: the last one)", "CLASS"},
       {"checkpoint", 0, 0, G_OPTION_ARG_FILENAME, &a.checkpoint, "write to and resume from this file", "FILE"},
@@ -256,7 +308,7 @@ static int run_train(int argc, char **argv)
   CommandCommon common;
   g_autoptr(GArray) all = command_train_graph_entries(&a.graph, entries);
   if (!command_parse(&command_train, &argc, &argv, (const GOptionEntry *)(gpointer)all->data, &common)) {
-    arguments_clear(&a);
+    command_train_clear(&a);
     return COMMAND_USAGE;
   }
   int status;
@@ -265,16 +317,16 @@ static int run_train(int argc, char **argv)
     status = command_usage(&common, "%s", usage);
   } else {
     g_autoptr(GError) error = NULL;
-    json_t *report = train(&common, &a, &error);
-    status = command_report(&common, report, error, print_result);
+    json_t *report = command_train_execute(&common, &a, "train", &error);
+    status = command_report(&common, report, error, command_train_print);
   }
-  arguments_clear(&a);
+  command_train_clear(&a);
   return status;
 }
 
 const Command command_train = {
     .name = "train",
-    .arguments = "--data D.csv --label L [--from MODEL | --arch mlp:64,64] -o OUT.onnx",
+    .arguments = "--data D.csv --label L [--from MODEL | --arch mlp:64,64 | --arch trees] -o OUT.onnx",
     .summary = "train a model on a CSV file, from scratch or from another model",
     .help =
         "Writes an ONNX model with its preprocessing inside: missing numbers become the mean, numbers are\n"
@@ -285,17 +337,38 @@ const Command command_train = {
         "augmentation, a log or test rows, are trained on the ONNX graph itself: any model of one float input whose\n"
         "operators have gradients (pipeline/README.md, \"Training on the graph\"). Numbers only, none missing.\n"
         "\n"
+        "--arch trees boosts trees (XGBoost's histogram method, one thread): missing numbers stay missing, texts are\n"
+        "one-hot. Options, as trees:depth=6,eta=0.1: depth (6), rounds (500), eta (0.1), subsample (1), colsample "
+        "(1),\n"
+        "lambda (1), alpha (0), gamma (0), min_child_weight (1), scale_pos_weight (1), bins (256), patience (50; 0: "
+        "no\n"
+        "early stopping). The best round on the validation rows is kept. --from a tree model adds rounds to its trees\n"
+        "(with --arch trees:…, for their options). --test, --log, --class-weights, --reweigh, --monotone and "
+        "--checkpoint\n"
+        "work; what is of networks is refused.\n"
+        "--rehearse mixes rows of an older world into every batch, so that a model that learns new rows keeps what it\n"
+        "knew; the share of --validation of them is held back. The weights of the epoch with the best mean of both\n"
+        "validation losses are delivered, and --patience counts epochs in which neither of them fell.\n"
+        "\n"
         "--json prints {\"output\", \"rows_train\", \"rows_validation\", \"rows_skipped\", \"epochs\", \"best_epoch\", "
         "\"bytes\",\n"
         "\"train_loss\", \"validation_loss\", \"validation_metric\", \"seconds\", \"samples_per_second\"}, with "
         "--reweigh\n"
         "\"reweighing\" {\"attributes\", \"groups\", \"rows_without_group\", \"smallest_weight\", "
         "\"largest_weight\"},\n"
-        "with --test also \"rows_test\", \"test_loss\", \"test_metric\", and \"warning\" where there is one.\n"
+        "with --adversarial also \"adversarial\", \"adversarial_epsilon\" and \"robust_metric\" (under PGD, on "
+        "validation rows),\n"
+        "with --test also \"rows_test\", \"test_loss\", \"test_metric\", and \"warning\" where there is one;\n"
+        "of trees \"importance\" [{\"column\", \"gain\", \"cover\" (means a split), \"weight\" (splits)}]; epochs are "
+        "rounds.\n"
+        "On a graph \"row_visits\"; with --rehearse \"rows_rehearsed\", \"rows_old_validation\", "
+        "\"old_validation_metric\".\n"
         "\n"
         "--log writes a JSON object a line: {\"event\": \"epoch\", \"epoch\", \"loss\", \"validation_loss\",\n"
         "\"validation_metric\", \"test_loss\", \"test_metric\", \"learning_rate\", \"gradient_norm\", \"dead_share\",\n"
-        "\"samples_per_second\", \"seconds\"} after each epoch; {\"event\": \"reached\", \"metric\", \"value\", "
+        "\"robust_metric\", "
+        "\"samples_per_second\", \"seconds\"} after each epoch (of trees: round; their loss every tenth); {\"event\": "
+        "\"reached\", \"metric\", \"value\", "
         "\"epoch\",\n"
         "\"seconds\"} when .9, .95, .97, .98, .985 or .99 are first reached on the test rows, or else on the "
         "validation\n"

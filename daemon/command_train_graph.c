@@ -2,21 +2,21 @@
 #include <math.h>
 #include <string.h>
 
+#include "daemon/command_arrays.h"
 #include "daemon/command_train_internal.h"
 #include "pipeline/graph_build.h"
 #include "pipeline/graph_trainer.h"
-#include "pipeline/npz.h"
 
 void command_train_graph_init(TrainGraphArguments *arguments)
 {
-  *arguments = (TrainGraphArguments){.momentum = 0.9, .dropout = NAN};
+  *arguments = (TrainGraphArguments){.momentum = 0.9, .dropout = NAN, .rehearse_share = 0.5, .layer_decay = 1};
 }
 
 void command_train_graph_clear(TrainGraphArguments *arguments)
 {
-  gchar *texts[] = {arguments->features,      arguments->image,     arguments->loss,
-                    arguments->class_weights, arguments->optimiser, arguments->schedule,
-                    arguments->average,       arguments->freeze,    arguments->log};
+  gchar *texts[] = {arguments->features,  arguments->image,    arguments->loss,    arguments->class_weights,
+                    arguments->optimiser, arguments->schedule, arguments->average, arguments->freeze,
+                    arguments->log,       arguments->rehearse};
   for (guint i = 0; i < G_N_ELEMENTS(texts); i++) g_free(texts[i]);
 }
 
@@ -48,6 +48,14 @@ GArray *command_train_graph_entries(TrainGraphArguments *a, const GOptionEntry *
       {"freeze", 0, 0, G_OPTION_ARG_STRING, &a->freeze, "patterns of weights or nodes that stay as they are", "P,…"},
       {"new-head", 0, 0, G_OPTION_ARG_NONE, &a->new_head, "with --from: a fresh last layer for the classes of the data",
        NULL},
+      {"layer-decay", 0, 0, G_OPTION_ARG_DOUBLE, &a->layer_decay,
+       "the learning rate falls by this factor a layer away from the head (default 1)", "D"},
+      {"rehearse", 0, 0, G_OPTION_ARG_FILENAME, &a->rehearse,
+       "old rows (as --data) mixed into every batch, against forgetting", "OLD"},
+      {"rehearse-share", 0, 0, G_OPTION_ARG_DOUBLE, &a->rehearse_share,
+       "of each batch that --rehearse fills (default 0.5)", "F"},
+      {"row-visits", 0, 0, G_OPTION_ARG_INT64, &a->row_visits,
+       "rows visited at the most, rehearsed ones too; 0: as the epochs ask for", "N"},
       {"noise", 0, 0, G_OPTION_ARG_DOUBLE, &a->noise, "standard deviation of noise on every number (default 0)", "S"},
       {"mixup", 0, 0, G_OPTION_ARG_DOUBLE, &a->mixup, "alpha of mixup (default 0: off)", "A"},
       {"shift", 0, 0, G_OPTION_ARG_INT, &a->shift, "images are moved by up to N pixels (default 0)", "N"},
@@ -66,13 +74,14 @@ GArray *command_train_graph_entries(TrainGraphArguments *a, const GOptionEntry *
 gboolean command_train_graph_is_asked(const TrainArguments *arguments)
 {
   const TrainGraphArguments *a = &arguments->graph;
-  const gchar *texts[] = {a->features, a->image,  a->loss, a->class_weights, a->optimiser, a->schedule,
-                          a->average,  a->freeze, a->log};
-  gboolean asked = g_str_has_suffix(arguments->data, ".npz") ||
+  const gchar *texts[] = {a->features, a->image,   a->loss,   a->class_weights, a->optimiser,
+                          a->schedule, a->average, a->freeze, a->log,           a->rehearse};
+  gboolean asked = g_str_has_suffix(arguments->data, ".npz") || arguments->harden.method != NULL ||
                    (arguments->architecture != NULL && pipeline_graph_is_architecture(arguments->architecture)) ||
                    a->new_head || a->warm_up != 0 || a->shift != 0 || a->cutout != 0 || a->label_smoothing != 0 ||
                    a->clip_norm != 0 || a->clip_value != 0 || a->l1 != 0 || a->l2 != 0 || !isnan(a->dropout) ||
-                   a->noise != 0 || a->mixup != 0 || a->flip != 0 || a->test != 0;
+                   a->noise != 0 || a->mixup != 0 || a->flip != 0 || a->test != 0 || a->layer_decay != 1 ||
+                   a->row_visits != 0;
   for (guint i = 0; i < G_N_ELEMENTS(texts); i++) asked = asked || texts[i] != NULL;
   return asked;
 }
@@ -85,38 +94,6 @@ static gboolean invalid(GError **error, const gchar *message)
 
 /* --- data --------------------------------------------------------------------------------------------------------- */
 
-/* The array of rows: named, or the only one besides the label. */
-static const gchar *find_features(const PipelineNpz *npz, const TrainArguments *arguments, GError **error)
-{
-  const gchar *found = arguments->graph.features;
-  guint others = 0;
-  gboolean labelled = FALSE;
-  for (guint i = 0; i < pipeline_npz_get_n_arrays(npz); i++)
-    labelled = labelled || strcmp(pipeline_npz_get_name(npz, i), arguments->label) == 0;
-  if (!labelled) { /* reading it lists what there is */
-    pipeline_array_free(pipeline_npz_read(npz, arguments->label, error));
-    return NULL;
-  }
-  for (guint i = 0; found == NULL && i < pipeline_npz_get_n_arrays(npz); i++)
-    others += strcmp(pipeline_npz_get_name(npz, i), arguments->label) != 0;
-  for (guint i = 0; found == NULL && others == 1 && i < pipeline_npz_get_n_arrays(npz); i++)
-    if (strcmp(pipeline_npz_get_name(npz, i), arguments->label) != 0) found = pipeline_npz_get_name(npz, i);
-  if (found == NULL)
-    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_DATA, "%s: %u arrays besides '%s'; name the rows by --features",
-                arguments->data, others, arguments->label);
-  return found;
-}
-
-static PipelineGraphRows *read_arrays(const TrainArguments *arguments, GError **error)
-{
-  g_autoptr(PipelineNpz) npz = pipeline_npz_open(arguments->data, error);
-  const gchar *features = npz != NULL ? find_features(npz, arguments, error) : NULL;
-  if (features == NULL) return NULL;
-  g_autoptr(PipelineArray) labels = pipeline_npz_read(npz, arguments->label, error);
-  g_autoptr(PipelineArray) x = labels != NULL ? pipeline_npz_read(npz, features, error) : NULL;
-  return x != NULL ? pipeline_graph_rows_from_arrays(x, labels, arguments->label, error) : NULL;
-}
-
 /* *model: the bytes of --from, or NULL. */
 static PipelineGraphRows *read_rows(const CommandCommon *common, const TrainArguments *arguments, GBytes **model,
                                     GError **error)
@@ -124,14 +101,10 @@ static PipelineGraphRows *read_rows(const CommandCommon *common, const TrainArgu
   CommandModel start = {0};
   PipelineGraphRows *rows = NULL;
   if (g_str_has_suffix(arguments->data, ".npz")) {
-    rows = read_arrays(arguments, error);
+    rows = command_read_arrays(arguments->data, arguments->label, arguments->graph.features, error);
     if (rows == NULL || arguments->from == NULL) return rows;
-    gchar *contents = NULL;
-    gsize length;
-    if (g_file_get_contents(arguments->from, &contents, &length, error)) {
-      *model = g_bytes_new_take(contents, length);
-      return rows;
-    }
+    *model = command_read_onnx(common, arguments->from, error);
+    if (*model != NULL) return rows;
     pipeline_graph_rows_free(rows);
     return NULL;
   }
@@ -145,6 +118,22 @@ static PipelineGraphRows *read_rows(const CommandCommon *common, const TrainArgu
   if (rows != NULL && start.onnx != NULL) *model = g_bytes_ref(start.onnx);
   command_model_clear(&start);
   return rows;
+}
+
+/* The rows of --rehearse, read as those of the data; *rows stays NULL without the option. */
+static gboolean read_rehearsal(const TrainArguments *arguments, const PipelineGraphRows *fresh,
+                               PipelineGraphRows **rows, GError **error)
+{
+  const gchar *path = arguments->graph.rehearse;
+  if (path == NULL) return TRUE;
+  if (g_str_has_suffix(path, ".npz"))
+    return (*rows = command_read_arrays(path, arguments->label, arguments->graph.features, error)) != NULL;
+  g_autoptr(DriftTable) table = command_read_table(path, error);
+  if (table == NULL || (*rows = pipeline_graph_rows_from_table(table, fresh->schema, error)) == NULL) {
+    g_prefix_error(error, "%s: ", path);
+    return FALSE;
+  }
+  return TRUE;
 }
 
 /* --- options ------------------------------------------------------------------------------------------------------ */
@@ -200,6 +189,9 @@ static gboolean fill_fit(const TrainArguments *arguments, PipelineGraphFitOption
   fit->augment.shift = (guint)a->shift;
   fit->augment.cutout = (guint)a->cutout;
   fit->schedule_options.warm_up = (guint64)a->warm_up;
+  if (a->row_visits < 0) return invalid(error, "--row-visits cannot be negative");
+  fit->row_visits = (guint64)a->row_visits;
+  fit->rehearsal_share = a->rehearse_share;
   if (a->optimiser != NULL && (fit->optimiser = pipeline_optimiser_find(a->optimiser, error)) == NULL) return FALSE;
   if (a->schedule != NULL && (fit->schedule = pipeline_schedule_find(a->schedule, error)) == NULL) return FALSE;
   return fill_average(a, fit, error);
@@ -223,13 +215,20 @@ static gboolean fill_options(const TrainArguments *arguments, gchar **freeze, GB
   if (!isnan(a->dropout)) options->dropout = a->dropout;
   options->validation_fraction = arguments->validation;
   options->test_fraction = a->test;
+  options->layer_decay = a->layer_decay;
   options->shuffle_split = arguments->shuffle;
   options->checkpoint = arguments->checkpoint;
   options->checkpoint_seconds = arguments->checkpoint_seconds;
   if (a->class_weights != NULL && !options->balanced) return invalid(error, "--class-weights: balanced");
-  if (arguments->adversarial_epsilon > 0)
-    return invalid(error, "--adversarial-epsilon is for tables of --arch mlp without options of a graph");
-  return fill_image(a, options, error) && fill_fit(arguments, &options->fit, error);
+  if (arguments->reweigh != NULL)
+    return invalid(error,
+                   "--reweigh works with trees, and with dense models without the options of a graph (see --help)");
+  if (arguments->monotone != NULL) return invalid(error, "--monotone is for trees (--arch trees)");
+  if (arguments->adversarial_epsilon > 0 && arguments->harden.method == NULL)
+    return invalid(error, "--adversarial-epsilon without --adversarial METHOD is for tables of --arch mlp without "
+                          "options of a graph");
+  return fill_image(a, options, error) && fill_fit(arguments, &options->fit, error) &&
+         command_train_harden_fill(arguments, options, error);
 }
 
 gboolean command_train_graph_run(const CommandCommon *common, const TrainArguments *arguments,
@@ -239,7 +238,10 @@ gboolean command_train_graph_run(const CommandCommon *common, const TrainArgumen
   g_autoptr(GBytes) model = NULL;
   g_auto(GStrv) freeze = command_split_names(arguments->graph.freeze);
   PipelineGraphTrainOptions options;
-  g_autoptr(PipelineGraphRows) rows = read_rows(common, arguments, &model, error);
-  return rows != NULL && fill_options(arguments, freeze, model, &options, error) &&
-         pipeline_graph_train(rows, &options, progress, user_data, result, error);
+  g_autoptr(PipelineGraphRows) rows = read_rows(common, arguments, &model, error), old = NULL;
+  if (rows == NULL || !read_rehearsal(arguments, rows, &old, error) ||
+      !fill_options(arguments, freeze, model, &options, error))
+    return FALSE;
+  options.rehearsal = old;
+  return pipeline_graph_train(rows, &options, progress, user_data, result, error);
 }

@@ -1,27 +1,53 @@
-/* What command_train.c (the command), command_train_graph.c (its options for training on a graph) and
- * command_train_log.c share. */
+/* What command_train.c (the command), command_train_graph.c (its options for training on a graph),
+ * command_train_log.c, command_train_tree.c share. */
 #pragma once
 
 #include "daemon/command_data.h"
-#include "pipeline/trainer.h"
+#include "pipeline/graph_trainer.h"
 
 G_BEGIN_DECLS
 
 typedef struct {
-  gchar *features, *image, *loss, *class_weights, *optimiser, *schedule, *average, *freeze, *log;
+  gchar *features, *image, *loss, *class_weights, *optimiser, *schedule, *average, *freeze, *log, *rehearse;
   gboolean new_head;
   gint warm_up, shift, cutout;
-  double label_smoothing, momentum, clip_norm, clip_value, l1, l2, dropout, noise, mixup, flip, test;
+  gint64 row_visits;
+  double label_smoothing, momentum, clip_norm, clip_value, l1, l2, dropout, noise, mixup, flip, test, rehearse_share,
+      layer_decay;
 } TrainGraphArguments;
 
+/* Adversarial training on a graph. */
 typedef struct {
-  gchar *data, *label, *from, *architecture, *backend, *sensitive, *exclude, *positive, *checkpoint, *output, *reweigh;
+  gchar *method, *norm, *unit, *range;
+  double step_size, beta;
+  gint replays;
+} TrainHardenArguments;
+
+typedef struct {
+  gchar *data, *label, *from, *architecture, *backend, *sensitive, *exclude, *positive, *checkpoint, *output, *reweigh,
+      *monotone;
   gint epochs, batch_size, patience, adversarial_steps;
   gint64 seed;
   double learning_rate, weight_decay, validation, adversarial_epsilon, checkpoint_seconds; /* NaN: not given */
   gboolean shuffle;
   TrainGraphArguments graph;
+  TrainHardenArguments harden;
 } TrainArguments;
+
+/* What `kedge train` and `kedge harden` share (command_train.c). */
+void command_train_init(TrainArguments *arguments);
+void command_train_clear(TrainArguments *arguments);
+/* Trains and writes the model; the report. name: of the command, for warnings. */
+json_t *command_train_execute(const CommandCommon *common, const TrainArguments *arguments, const gchar *name,
+                              GError **error);
+void command_train_print(json_t *report);
+
+/* --norm, --unit and --range of attacks (command_train_harden.c): texts or NULL for the default. */
+gboolean command_parse_norm(const gchar *text, PipelineNorm *norm, GError **error);
+gboolean command_parse_unit(const gchar *text, gboolean *absolute, GError **error);
+gboolean command_parse_range(const gchar *text, PipelineRangeKind *range, double *low, double *high, GError **error);
+/* Fills options->fit.harden and harden_…; nothing without a method. */
+gboolean command_train_harden_fill(const TrainArguments *arguments, PipelineGraphTrainOptions *options, GError **error);
 
 void command_train_graph_init(TrainGraphArguments *arguments);
 void command_train_graph_clear(TrainGraphArguments *arguments);
@@ -32,6 +58,14 @@ gboolean command_train_graph_is_asked(const TrainArguments *arguments);
 gboolean command_train_graph_run(const CommandCommon *common, const TrainArguments *arguments,
                                  PipelineTrainProgressFunc progress, gpointer user_data, PipelineTrainResult *result,
                                  GError **error);
+
+/* Trees: command_train_tree.c. The architecture says so, or the model to start from is an ensemble of trees. */
+gboolean command_train_tree_is_asked(const CommandCommon *common, const TrainArguments *arguments);
+/* What trees take of the other options; INVALID names one that they do not take. */
+gboolean command_train_tree_fill(const TrainArguments *arguments, PipelineTrainOptions *options, GError **error);
+/* Adds "importance" to the report when the model carries it, and prints it. */
+void command_train_tree_describe(const PipelineTrainResult *result, json_t *report);
+void command_train_tree_print(const json_t *report);
 
 /* JSON lines; every function takes NULL for "no log". Lines are appended. */
 typedef struct _CommandTrainLog CommandTrainLog;

@@ -80,6 +80,7 @@ gboolean command_train_log_epoch(CommandTrainLog *log, const PipelineTrainProgre
   set_real(line, "learning_rate", progress->learning_rate);
   set_real(line, "gradient_norm", progress->gradient_norm);
   set_real(line, "dead_share", progress->dead_share);
+  set_real(line, "robust_metric", progress->robust_metric);
   set_real(line, "samples_per_second", progress->samples_per_second);
   set_real(line, "seconds", progress->seconds);
   return write_line(log, line) && log_reached(log, progress);

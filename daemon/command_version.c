@@ -69,23 +69,9 @@ const Command command_version_list = {
     .run = run_list,
 };
 
-/* One line a field; nested values as compact JSON. */
-static void print_fields(json_t *object)
+static void print_version(json_t *version)
 {
-  static const gchar *const headers[] = {"FIELD", "VALUE", NULL};
-  CommandTable *table = command_table_new(headers);
-  const gchar *key;
-  json_t *value;
-  json_object_foreach (object, key, value) {
-    gboolean nested = json_is_object(value) || json_is_array(value);
-    gchar *dumped = nested ? json_dumps(value, JSON_COMPACT | JSON_REAL_PRECISION(6)) : NULL;
-    g_autofree gchar *text = nested ? g_strdup(dumped) : command_text(value);
-    free(dumped);
-    command_table_add(table, key, text, NULL);
-  }
-  g_autofree gchar *text = command_table_format(table, 0);
-  fputs(text, stdout);
-  command_table_free(table);
+  command_print_fields(version, NULL);
 }
 
 static int run_show(int argc, char **argv)
@@ -104,7 +90,7 @@ static int run_show(int argc, char **argv)
   }
   if (version > 0) report = report_version(store, argv[1], version, &error);
   json_decref(model);
-  return command_report(&common, report, error, print_fields);
+  return command_report(&common, report, error, print_version);
 }
 
 const Command command_version_show = {

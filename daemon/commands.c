@@ -17,6 +17,8 @@
   X(verify)                                                                                                            \
   X(train)                                                                                                             \
   X(evaluate)                                                                                                          \
+  X(attack)                                                                                                            \
+  X(harden)                                                                                                            \
   X(drift_estimate)                                                                                                    \
   X(bias)                                                                                                              \
   X(predict)                                                                                                           \

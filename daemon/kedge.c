@@ -4,12 +4,14 @@
 
 #include "daemon/command.h"
 #include "daemon/command_help.h"
+#include "daemon/process_limits.h"
 
 int main(int argc, char **argv)
 {
   /* UTF-8 in and out whatever the environment says; numbers stay in the C locale. */
   setlocale(LC_CTYPE, "C.UTF-8");
   g_set_prgname("kedge");
+  process_limits_init(argc, argv);
   if (argc < 2) {
     command_help_overview(stderr);
     return COMMAND_USAGE;
@@ -26,5 +28,5 @@ int main(int argc, char **argv)
   const Command *command = command_find(argc, argv, &n_words);
   if (command == NULL) return command_help_unknown(argc, argv);
   argv[n_words] = (char *)command->name;
-  return command->run(argc - n_words, argv + n_words);
+  process_limits_leave(command->run(argc - n_words, argv + n_words));
 }

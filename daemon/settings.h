@@ -94,7 +94,7 @@ typedef struct {
   guint cooldown_rows;        /* labelled rows between two retrainings of one incident */
   guint daily_budget;         /* retrainings per day of event time; 0: no bound */
   guint pool;                 /* versions kept for comparison; 12; 0: no pool */
-  gchar *architecture;        /* "mlp:64,64" */
+  gchar *architecture;        /* "auto", "mlp:64,64", "trees" */
   double holdout_fraction;    /* .2 */
   double adversarial_epsilon; /* 0: no hardening */
   guint adversarial_steps;

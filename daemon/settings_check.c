@@ -4,6 +4,8 @@
 #include <gio/gio.h>
 #include <string.h>
 
+#include "pipeline/tree_options.h"
+
 typedef gboolean (*Check)(const Settings *settings, const SettingsOrigin *origin, GError **error);
 
 void settings_set_error(GError **error, const SettingsOrigin *origin, const gchar *path, const gchar *format, ...)
@@ -218,7 +220,13 @@ static gboolean check_models(const Settings *settings, const SettingsOrigin *ori
         !check_model_targets(model, at, origin, error))
       return FALSE;
     g_autofree gchar *architecture = g_strconcat(at, ".policy.architecture", NULL);
-    if (*model->policy.architecture == '\0') return refuse(error, origin, architecture, "is empty; write mlp:64,64");
+    if (*model->policy.architecture == '\0')
+      return refuse(error, origin, architecture, "is empty; write auto, mlp:64,64 or trees");
+    PipelineTreeOptions trees;
+    g_autoptr(GError) cause = NULL;
+    if (pipeline_tree_is_architecture(model->policy.architecture) &&
+        !pipeline_tree_options_parse(model->policy.architecture, &trees, &cause))
+      return refuse(error, origin, architecture, "%s", cause->message);
   }
   return TRUE;
 }

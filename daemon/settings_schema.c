@@ -231,8 +231,10 @@ static const SettingsOption policy_options[] = {
     {"pool", SETTINGS_UINT, AT(SettingsModel, policy.pool), .fallback = "12", RANGE(0, 1000), .unit = "versions",
      .help = "Earlier versions compared on recent labelled rows, so that a returning world gets its old model back; 0: "
              "none."},
-    {"architecture", SETTINGS_TEXT, AT(SettingsModel, policy.architecture), .fallback = "\"mlp:64,64\"",
-     .help = "What to train: mlp:WIDTH,WIDTH,..."},
+    {"architecture", SETTINGS_TEXT, AT(SettingsModel, policy.architecture), .fallback = "\"auto\"",
+     .help = "What to train: auto (trees when the champion is an ensemble of trees, else mlp:64,64), "
+             "mlp:WIDTH,WIDTH,... or "
+             "trees:depth=6,rounds=500,... (options as of `kedge train --arch`)."},
     {"holdout_fraction", SETTINGS_DOUBLE, AT(SettingsModel, policy.holdout_fraction), .fallback = "0.2",
      RANGE(0.01, 0.9), .unit = "fraction",
      .help = "Latest part of the data that the gate judges on and training never sees."},

@@ -3,6 +3,9 @@
 
 #include <math.h>
 
+enum { ERROR_BLOCK = 25 };
+static const double MOST_INFLATED = 20;
+
 void drift_glr_table_fill(double *table, guint n)
 {
   table[0] = 0;
@@ -51,4 +54,25 @@ gboolean drift_glr(const guint8 *errors, guint n, guint minimum_side, gboolean r
   g_autofree double *table = g_new(double, (gsize)n + 1);
   drift_glr_table_fill(table, n);
   return drift_glr_with_table(table, errors, n, minimum_side, rises_only, statistic, split);
+}
+
+double drift_error_autocorrelation(const guint8 *errors, guint n)
+{
+  guint n_blocks = n / ERROR_BLOCK;
+  if (n_blocks < 8) return NAN;
+  errors += n - n_blocks * ERROR_BLOCK;
+  double within = 0, differences = 0, previous = 0;
+  for (guint b = 0; b < n_blocks; b++) {
+    guint sum = 0;
+    for (guint i = 0; i < ERROR_BLOCK; i++) {
+      if (errors[b * ERROR_BLOCK + i] > 1) return NAN;
+      sum += errors[b * ERROR_BLOCK + i];
+    }
+    double mean = sum / (double)ERROR_BLOCK;
+    within += mean * (1 - mean);
+    if (b > 0) differences += (mean - previous) * (mean - previous);
+    previous = mean;
+  }
+  double binomial = (within / n_blocks + 1e-4) / ERROR_BLOCK;
+  return CLAMP(differences / (n_blocks - 1) / 2 / binomial, 1, MOST_INFLATED);
 }

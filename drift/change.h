@@ -14,4 +14,10 @@ G_BEGIN_DECLS
 gboolean drift_glr(const guint8 *errors, guint n, guint minimum_side, gboolean rises_only, double *statistic,
                    guint *split);
 
+/* How much autocorrelation inflates the variance of means of blocks of 25 errors: von Neumann's successive differences
+ * of the block means (Annals of Mathematical Statistics 12 (1941) 367), so that a shift of level counts little, over
+ * the binomial variance; within [1, 20]. NaN with fewer than 200 errors, or one that is not known (above 1) among them.
+ */
+double drift_error_autocorrelation(const guint8 *errors, guint n);
+
 G_END_DECLS

@@ -135,6 +135,9 @@ const OnnxAttribute *onnx_node_get_attribute(const OnnxNode *node, const gchar *
 gint64 onnx_node_get_int(const OnnxNode *node, const gchar *name, gint64 default_value);
 float onnx_node_get_float(const OnnxNode *node, const gchar *name, float default_value);
 gchar *onnx_node_copy_string(const OnnxNode *node, const gchar *name, const gchar *default_value); /* NUL-terminated */
+/* The list [*n], borrowed; NULL and 0 when the attribute is absent or of another kind. */
+const gint64 *onnx_node_get_ints(const OnnxNode *node, const gchar *name, guint *n);
+const float *onnx_node_get_floats(const OnnxNode *node, const gchar *name, guint *n);
 const gchar *onnx_node_get_input(const OnnxNode *node, guint index);  /* NULL when absent or "" */
 const gchar *onnx_node_get_output(const OnnxNode *node, guint index); /* NULL when absent or "" */
 /* Each replaces an attribute of that name. */

@@ -70,6 +70,20 @@ gint64 onnx_node_get_int(const OnnxNode *node, const gchar *name, gint64 default
   return attribute != NULL ? attribute->integer : default_value;
 }
 
+const gint64 *onnx_node_get_ints(const OnnxNode *node, const gchar *name, guint *n)
+{
+  const OnnxAttribute *attribute = get_of_kind(node, name, ONNX_ATTRIBUTE_INTS);
+  *n = attribute != NULL ? attribute->integers->len : 0;
+  return attribute != NULL ? (const gint64 *)(gpointer)attribute->integers->data : NULL;
+}
+
+const float *onnx_node_get_floats(const OnnxNode *node, const gchar *name, guint *n)
+{
+  const OnnxAttribute *attribute = get_of_kind(node, name, ONNX_ATTRIBUTE_FLOATS);
+  *n = attribute != NULL ? attribute->numbers->len : 0;
+  return attribute != NULL ? (const float *)(gpointer)attribute->numbers->data : NULL;
+}
+
 float onnx_node_get_float(const OnnxNode *node, const gchar *name, float default_value)
 {
   const OnnxAttribute *attribute = get_of_kind(node, name, ONNX_ATTRIBUTE_FLOAT);

@@ -1,10 +1,20 @@
 /* Matrix products by oneDNN's sgemm, the one call that is the same in its C APIs 1 to 3. Its kernels depend on the
  * shape: a row has other low bits in another batch, so this backend is never the default for prediction. */
+#include <dlfcn.h>
 #include <dnnl.h>
 #include <string.h>
 
 #include "pipeline/backend.h"
 #include "pipeline/onednn_internal.h"
+
+void pipeline_onednn_use_one_thread(void)
+{
+  union {
+    void *object;
+    void (*function)(int);
+  } symbol = {.object = dlsym(RTLD_DEFAULT, "omp_set_num_threads")};
+  if (symbol.object != NULL) symbol.function(1);
+}
 
 static gboolean multiply(const PipelineGemm *gemm, GError **error)
 {

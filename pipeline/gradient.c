@@ -108,6 +108,11 @@ const PipelineGradient pipeline_gradients[] = {
   {"Split", FIRST, NULL, NULL, pipeline_split_backward, NULL, SMOOTH, "f[2,5] ?; i[2] 2 3 { axis=1 } => 2"},
   {"Gather", FIRST, NULL, NULL, pipeline_gather_backward, NULL, SMOOTH, "f[4,3] ?; i[5] 0 2 2 -1 1 | f[2,4] ?; i[2,2] 1 1 0 3 { axis=1 } | f[3] ?; i[] 2"},
   {"Expand", FIRST, NULL, NULL, pipeline_expand_backward, NULL, SMOOTH, "f[2,1] ?; i[2] 2 3 | f[3] ?; i[3] 2 1 3"},
+  /* preprocessing: attacks go through it to the model's inputs */
+  {"ai.onnx.ml:Scaler", FIRST, NULL, NULL, pipeline_scaler_backward, NULL, SMOOTH,
+   "f[3,2] ? { offset=[0.5,-1.0] scale=[2.0,0.25] } | f[2,3] ? { scale=[3.0] } | f[4] ? { offset=[1.0] }"},
+  {"ai.onnx.ml:Imputer", FIRST, NULL, NULL, pipeline_imputer_backward, NULL, SMOOTH,
+   "f[3,2] ? { imputed_value_floats=[0.5,1.0] replaced_value_float=7.0 }"},
   /* what does not depend smoothly on its input: nothing flows back */
   {.name = "Shape"}, {.name = "Size"}, {.name = "ConstantOfShape"}, {.name = "Range"}, {.name = "Floor"}, {.name = "Ceil"},
   {.name = "Sign"}, {.name = "IsNaN"}, {.name = "Equal"}, {.name = "Less"}, {.name = "Greater"}, {.name = "LessOrEqual"},
@@ -119,9 +124,9 @@ const PipelineGradient pipeline_gradients[] = {
 
 const PipelineGradient *pipeline_gradient_find(const gchar *domain, const gchar *name)
 {
-  if (domain[0] != '\0') return NULL;
+  g_autofree gchar *full = domain[0] != '\0' ? g_strconcat(domain, ":", name, NULL) : g_strdup(name);
   for (const PipelineGradient *row = pipeline_gradients; row->name != NULL; row++)
-    if (strcmp(row->name, name) == 0) return row;
+    if (strcmp(row->name, full) == 0) return row;
   return NULL;
 }
 

@@ -77,7 +77,10 @@ static OnnxNode *add_node(Example *example, const PipelineGradient *gradient, gu
     onnx_graph_add_output(example->graph, name, ONNX_TYPE_FLOAT, NULL);
     g_ptr_array_add(example->heads, name);
   }
-  return onnx_graph_add_node(example->graph, "", gradient->name, inputs->str, outputs->str);
+  g_auto(GStrv) names = g_strsplit(gradient->name, ":", 2); /* NAME, or DOMAIN and NAME */
+  gboolean own = names[1] != NULL;
+  if (own) onnx_graph_set_opset(example->graph, names[0], 3);
+  return onnx_graph_add_node(example->graph, own ? names[0] : "", names[own ? 1 : 0], inputs->str, outputs->str);
 }
 
 static gboolean parse(const PipelineGradient *gradient, const gchar *text, PipelineRandom *random, Example *example,

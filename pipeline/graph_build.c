@@ -246,7 +246,8 @@ OnnxGraph *pipeline_graph_build(const PipelineGraphBuildOptions *options, const 
   onnx_graph_add_input(builder.graph, "features", ONNX_TYPE_FLOAT, shape);
   onnx_graph_set_metadata(builder.graph, PIPELINE_SCHEMA_KEY, spec);
   if (parse_widths(&builder, error)) {
-    add_standardisation(&builder, x, n_features, rows, n_rows, pipeline_graph_is_architecture(options->architecture));
+    add_standardisation(&builder, x, n_features, rows, n_rows,
+                        options->common_scale || pipeline_graph_is_architecture(options->architecture));
     if (add_layers(&builder, n_features, regression ? 1 : schema->classes->len, error)) {
       if (regression)
         pipeline_network_add_regression_head(builder.graph, targets, rows, n_rows);

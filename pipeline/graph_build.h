@@ -19,6 +19,8 @@ typedef struct {
   double dropout; /* share of units dropped while training; 0: no Dropout nodes */
   guint64 seed;
   guint channels, height, width; /* of a row as an image; 0: it is none */
+  /* mlp: one mean and standard deviation for all features, so that none of them magnifies a change of the same size */
+  gboolean common_scale;
 } PipelineGraphBuildOptions;
 
 gboolean pipeline_graph_is_architecture(const gchar *architecture); /* "cnn", "cnn:…": only this builder knows it */

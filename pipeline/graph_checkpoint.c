@@ -6,7 +6,7 @@
 
 #include "pipeline/safetensors.h"
 
-#define FORMAT "kedge graph training 1"
+#define FORMAT "kedge graph training 2"
 #define MAX_HEADER_BYTES (16u << 20)
 #define MAX_FILE_BYTES ((gsize)8 << 30)
 
@@ -47,7 +47,8 @@ static GArray *list_parts(PipelineGraphFitState *state, const PipelineGraphPlan 
                 {"best", state->best, state->n_parameters},
                 {"statistics", state->statistics, state->n_statistics},
                 {"average_statistics", state->average_statistics, state->n_statistics},
-                {"best_statistics", state->best_statistics, state->n_statistics}};
+                {"best_statistics", state->best_statistics, state->n_statistics},
+                {"perturbation", state->perturbation, state->n_perturbation}};
   for (guint i = 0; i < G_N_ELEMENTS(arrays); i++)
     add_part(parts, arrays[i].name, "F32", sizeof(float), arrays[i].n, arrays[i].data);
   add_part(parts, "random", "U64", sizeof(guint64), 4, state->random.state);
@@ -62,9 +63,12 @@ static GArray *list_parts(PipelineGraphFitState *state, const PipelineGraphPlan 
 static const struct {
   const gchar *name;
   gsize offset;
-} reals[] = {REAL(epoch_loss),      REAL(epoch_norm),        REAL(first_loss),  REAL(first_norm),  REAL(train_loss),
-             REAL(validation_loss), REAL(validation_metric), REAL(test_loss),   REAL(test_metric), REAL(gradient_norm),
-             REAL(dead_share),      REAL(best_loss),         REAL(best_metric), REAL(plateau_loss)};
+} reals[] = {REAL(epoch_loss),         REAL(epoch_norm),           REAL(first_loss),        REAL(first_norm),
+             REAL(train_loss),         REAL(validation_loss),      REAL(validation_metric), REAL(test_loss),
+             REAL(test_metric),        REAL(gradient_norm),        REAL(dead_share),        REAL(best_loss),
+             REAL(best_metric),        REAL(plateau_loss),         REAL(robust_loss),       REAL(robust_metric),
+             REAL(best_robust_metric), REAL(best_attacked_metric), REAL(old_loss),          REAL(old_metric),
+             REAL(best_old_metric),    REAL(least_loss),           REAL(least_old_loss)};
 
 /* Counters; `large`: of 64 bits. */
 static const struct {
@@ -75,9 +79,11 @@ static const struct {
                 {"n_averaged", G_STRUCT_OFFSET(PipelineGraphFitState, n_averaged), TRUE},
                 {"position", G_STRUCT_OFFSET(PipelineGraphFitState, position), TRUE},
                 {"epoch", G_STRUCT_OFFSET(PipelineGraphFitState, epoch), FALSE},
+                {"improved_epoch", G_STRUCT_OFFSET(PipelineGraphFitState, improved_epoch), FALSE},
                 {"best_epoch", G_STRUCT_OFFSET(PipelineGraphFitState, best_epoch), FALSE},
                 {"plateau_falls", G_STRUCT_OFFSET(PipelineGraphFitState, plateau_falls), FALSE},
                 {"plateau_epochs", G_STRUCT_OFFSET(PipelineGraphFitState, plateau_epochs), FALSE},
+                {"collapsed_epoch", G_STRUCT_OFFSET(PipelineGraphFitState, collapsed_epoch), FALSE},
                 {"finished", G_STRUCT_OFFSET(PipelineGraphFitState, finished), FALSE}};
 
 /* --- writing ------------------------------------------------------------------------------------------------------ */

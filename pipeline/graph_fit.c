@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "pipeline/graph_fit_device.h"
+#include "pipeline/rehearsal.h"
 
 void pipeline_graph_fit_options_init(PipelineGraphFitOptions *options)
 {
@@ -14,6 +15,7 @@ void pipeline_graph_fit_options_init(PipelineGraphFitOptions *options)
                                        .schedule = pipeline_schedule_find("cosine", NULL),
                                        .average_decay = 0.999,
                                        .average_start = 0.75,
+                                       .rehearsal_share = 0.5,
                                        .seed = 1};
   pipeline_optimiser_options_init(&options->optimiser_options);
   pipeline_schedule_options_init(&options->schedule_options);
@@ -46,14 +48,23 @@ static void state_init(PipelineGraphFit *fit)
                                        .gradient_norm = NAN,
                                        .best_loss = INFINITY,
                                        .best_metric = NAN,
-                                       .plateau_loss = INFINITY};
+                                       .plateau_loss = INFINITY,
+                                       .robust_loss = NAN,
+                                       .robust_metric = NAN,
+                                       .best_robust_metric = NAN,
+                                       .best_attacked_metric = NAN,
+                                       .old_loss = NAN,
+                                       .old_metric = NAN,
+                                       .best_old_metric = NAN,
+                                       .least_loss = INFINITY,
+                                       .least_old_loss = INFINITY};
   pipeline_random_seed(&fit->state.random, fit->options.seed);
   fit->state.epoch_random = fit->state.random;
 }
 
 static gboolean make_pass(PipelineGraphFit *fit, const PipelineGradientBackend *backend, GError **error)
 {
-  g_autofree const gchar **names = pipeline_graph_plan_list_names(fit->plan);
+  g_autofree const gchar **names = pipeline_harden_list_wanted(&fit->options.harden, fit->graph, fit->plan);
   g_autofree const gchar **heads = g_new0(const gchar *, fit->n_heads + 1);
   for (guint i = 0; i < fit->n_heads; i++) heads[i] = fit->heads[i].value;
   const PipelineGraphPassOptions options = {.wanted = names, .heads = heads, .backend = backend};
@@ -75,12 +86,19 @@ static gboolean place_parameters(PipelineGraphFit *fit, const PipelineGradientBa
   return pipeline_graph_fit_copy_statistics(fit, fit->state.statistics, TRUE, error);
 }
 
-/* The i-th of training, validation and test rows together. */
-static guint64 row_at(const PipelineGraphData *data, guint64 i)
+/* Every class of these rows is one of `width`. */
+static gboolean check_classes(const PipelineGraphData *data, const PipelineGraphHead *head, guint width,
+                              const guint64 *rows, guint64 n_rows, GError **error)
 {
-  if (i < data->n_train) return data->train[i];
-  i -= data->n_train;
-  return i < data->n_validation ? data->validation[i] : data->test[i - data->n_validation];
+  for (guint64 i = 0; i < n_rows; i++) {
+    float target = data->targets[rows[i] * data->n_targets + head->first_target];
+    if (target >= 0 && target < (float)width && target == floorf(target)) continue;
+    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_DATA,
+                "row %" G_GUINT64_FORMAT " has class %g, and output '%s' has %u", rows[i], (double)target, head->value,
+                width);
+    return FALSE;
+  }
+  return TRUE;
 }
 
 /* The heads have the width that their losses and the targets need, and every class exists. */
@@ -99,18 +117,30 @@ static gboolean check_heads(PipelineGraphFit *fit, GError **error)
                   "output '%s' is %s for one row, and there are %u targets", head->value, shape, fit->data->n_targets);
       return FALSE;
     }
-    for (guint64 i = 0; head->loss->is_class && i < fit->data->n_train + fit->data->n_validation + fit->data->n_test;
-         i++) {
-      guint64 row = row_at(fit->data, i);
-      float target = fit->data->targets[row * fit->data->n_targets + head->first_target];
-      if (target >= 0 && target < (float)width && target == floorf(target)) continue;
-      g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_DATA,
-                  "row %" G_GUINT64_FORMAT " has class %g, and output '%s' has %u", row, (double)target, head->value,
-                  width);
-      return FALSE;
-    }
+    const PipelineGraphData *d = fit->data;
+    const struct {
+      const guint64 *rows;
+      guint64 n;
+    } parts[] = {{d->train, d->n_train},
+                 {d->validation, d->n_validation},
+                 {d->test, d->n_test},
+                 {d->old, d->n_old},
+                 {d->old_validation, d->n_old_validation}};
+    for (guint p = 0; head->loss->is_class && p < G_N_ELEMENTS(parts); p++)
+      if (!check_classes(d, head, width, parts[p].rows, parts[p].n, error)) return FALSE;
   }
   return TRUE;
+}
+
+static PipelineRehearsal epoch_of(const PipelineGraphFit *fit)
+{
+  const PipelineGraphData *data = fit->data;
+  return (PipelineRehearsal){.fresh = data->train,
+                             .old = data->old,
+                             .n_fresh = data->n_train,
+                             .n_old = data->n_old,
+                             .batch_size = fit->options.batch_size,
+                             .share = fit->options.rehearsal_share};
 }
 
 PipelineGraphFit *pipeline_graph_fit_new(const OnnxGraph *graph, const PipelineGraphPlan *plan,
@@ -128,10 +158,19 @@ PipelineGraphFit *pipeline_graph_fit_new(const OnnxGraph *graph, const PipelineG
   fit->options = *options;
   fit->row_width = 1;
   for (guint d = 0; d < data->n_dims; d++) fit->row_width *= (gsize)data->dims[d];
-  if (!pipeline_augment_check(&options->augment, fit->row_width, error)) return NULL;
-  gsize rows = MAX(options->batch_size, PIPELINE_FIT_EVALUATION_ROWS);
+  if (!pipeline_augment_check(&options->augment, fit->row_width, error) ||
+      !pipeline_harden_check(&options->harden, options->augment.mixup > 0, n_heads, error))
+    return NULL;
+  gsize rows =
+      MAX((gsize)options->batch_size * pipeline_harden_batch_factor(&options->harden), PIPELINE_FIT_EVALUATION_ROWS);
   state_init(fit);
-  fit->order = g_new(guint64, data->n_train);
+  const PipelineRehearsal epoch = epoch_of(fit);
+  guint64 all = fit->n_order = pipeline_rehearsal_count(&epoch);
+  fit->order = g_new(guint64, all);
+  if (options->row_visits > 0) { /* all of them are used */
+    fit->options.epochs = (guint)MIN(options->epochs, (options->row_visits + all - 1) / all);
+    fit->n_order = MIN(all, options->row_visits / fit->options.epochs);
+  }
   fit->partner = g_new(guint64, rows);
   fit->x = g_new(float, rows * fit->row_width);
   fit->targets = g_new(float, rows * data->n_targets);
@@ -142,6 +181,7 @@ PipelineGraphFit *pipeline_graph_fit_new(const OnnxGraph *graph, const PipelineG
   for (guint i = 0; i < n_heads; i++) g_ptr_array_add(fit->head_gradients, g_array_new(FALSE, TRUE, sizeof(float)));
   if (!make_pass(fit, backend, error) || !check_heads(fit, error) || !place_parameters(fit, backend, error))
     return NULL;
+  if (options->harden.method != NULL && (fit->harden = pipeline_harden_new(fit, backend, error)) == NULL) return NULL;
   memcpy(fit->state.best, fit->state.parameters, plan->n_parameters * sizeof(float));
   if (fit->state.average != NULL) memcpy(fit->state.average, fit->state.parameters, plan->n_parameters * sizeof(float));
   if (fit->state.average_statistics != NULL)
@@ -154,12 +194,25 @@ void pipeline_graph_fit_free(PipelineGraphFit *fit)
 {
   if (fit == NULL) return;
   PipelineGraphFitState *s = &fit->state;
-  gpointer arrays[] = {
-      s->parameters,      s->m,       s->v,         s->average, s->best,      s->statistics,      s->average_statistics,
-      s->best_statistics, fit->order, fit->partner, fit->x,     fit->targets, fit->mixed_targets, fit->weights,
-      fit->gradients};
+  gpointer arrays[] = {s->parameters,
+                       s->m,
+                       s->v,
+                       s->average,
+                       s->best,
+                       s->statistics,
+                       s->average_statistics,
+                       s->best_statistics,
+                       s->perturbation,
+                       fit->order,
+                       fit->partner,
+                       fit->x,
+                       fit->targets,
+                       fit->mixed_targets,
+                       fit->weights,
+                       fit->gradients};
   pipeline_fit_device_free(fit->device, fit->pass);
   pipeline_graph_pass_free(fit->pass); /* its values lie in those arrays */
+  pipeline_harden_free(fit->harden);
   for (guint i = 0; i < G_N_ELEMENTS(arrays); i++) g_free(arrays[i]);
   g_clear_pointer(&fit->head_gradients, g_ptr_array_unref);
   g_free(fit);
@@ -195,12 +248,23 @@ gboolean pipeline_graph_fit_copy_statistics(PipelineGraphFit *fit, float *values
 
 /* --- one batch ---------------------------------------------------------------------------------------------------- */
 
+guint pipeline_graph_fit_epochs(const PipelineGraphFit *fit)
+{
+  return fit->options.epochs;
+}
+
+guint64 pipeline_graph_fit_epoch_rows(const PipelineGraphFit *fit)
+{
+  return fit->n_order;
+}
+
 double pipeline_graph_fit_learning_rate(const PipelineGraphFit *fit)
 {
-  guint64 batches = (fit->data->n_train + fit->options.batch_size - 1) / fit->options.batch_size;
-  return fit->options.learning_rate * pipeline_schedule_factor(fit->options.schedule, &fit->options.schedule_options,
-                                                               fit->state.steps, batches * fit->options.epochs,
-                                                               fit->state.plateau_falls);
+  guint64 batches = (fit->n_order + fit->options.batch_size - 1) / fit->options.batch_size;
+  return fit->options.learning_rate *
+         pipeline_schedule_factor(fit->options.schedule, &fit->options.schedule_options, fit->state.steps,
+                                  batches * fit->options.epochs * pipeline_harden_count_steps(&fit->options.harden),
+                                  fit->state.plateau_falls);
 }
 
 void pipeline_graph_fit_gather(PipelineGraphFit *fit, const guint64 *rows, guint n)
@@ -214,20 +278,27 @@ void pipeline_graph_fit_gather(PipelineGraphFit *fit, const guint64 *rows, guint
   }
 }
 
-gboolean pipeline_graph_fit_forward(PipelineGraphFit *fit, guint n, gboolean training, GError **error)
+gboolean pipeline_graph_fit_set_input(PipelineGraphFit *fit, PipelineGraphPass *pass, const float *x, guint n,
+                                      GError **error)
 {
   gint64 dims[ONNX_MAX_DIMENSIONS] = {n};
   for (guint d = 0; d < fit->data->n_dims; d++) dims[1 + d] = fit->data->dims[d];
-  pipeline_graph_pass_keep_heads(fit->pass, training && fit->device != NULL);
-  return pipeline_graph_pass_set_input(fit->pass, 0, 1 + fit->data->n_dims, dims, fit->x, error) &&
+  return pipeline_graph_pass_set_input(pass, 0, 1 + fit->data->n_dims, dims, x, error);
+}
+
+gboolean pipeline_graph_fit_forward(PipelineGraphFit *fit, guint n, gboolean training, GError **error)
+{
+  pipeline_graph_pass_keep_heads(fit->pass, FALSE);
+  return pipeline_graph_fit_set_input(fit, fit->pass, fit->x, n, error) &&
          pipeline_graph_pass_forward(fit->pass, training, training ? &fit->state.random : NULL, error);
 }
 
 /* Loss of head `index` and its gradient; with mixed rows the mean of both targets' losses. */
-static double evaluate_head(PipelineGraphFit *fit, guint index, guint n, double share)
+double pipeline_graph_fit_evaluate_head(PipelineGraphFit *fit, PipelineGraphPass *pass, guint index, guint n,
+                                        double share)
 {
   const PipelineGraphHead *head = &fit->heads[index];
-  const PipelineTensor *output = pipeline_graph_pass_get_head(fit->pass, index);
+  const PipelineTensor *output = pipeline_graph_pass_get_head(pass, index);
   guint width = (guint)(output->n / n), columns = pipeline_graph_loss_n_targets(head->loss, width);
   GArray *gradient = g_ptr_array_index(fit->head_gradients, index);
   g_array_set_size(gradient, (guint)output->n);
@@ -269,7 +340,7 @@ static gboolean update(PipelineGraphFit *fit, GError **error)
                                         .g = fit->gradients + p->offset,
                                         .n = p->n,
                                         .decays = p->decays,
-                                        .rate = rate,
+                                        .rate = rate * p->rate,
                                         .step = state->steps};
     fit->options.optimiser->step(&fit->options.optimiser_options, &step);
   }
@@ -284,30 +355,41 @@ static gboolean update(PipelineGraphFit *fit, GError **error)
   return TRUE;
 }
 
-/* Returns the batch's loss before the step; *norm of its gradient. NaN with error set when a backend fails. */
-static double train_batch(PipelineGraphFit *fit, const guint64 *rows, guint n, double *norm, GError **error)
+gboolean pipeline_graph_fit_update(PipelineGraphFit *fit, double loss, double *norm, GError **error)
+{
+  *norm =
+      pipeline_gradient_clip(fit->gradients, fit->state.n_parameters, fit->options.clip_norm, fit->options.clip_value);
+  /* Else the weights stay as they are and the monitor stops it. */
+  return !isfinite(loss) || !isfinite(*norm) || update(fit, error);
+}
+
+double pipeline_graph_fit_learn(PipelineGraphFit *fit, guint n, double share, double *norm, GError **error)
 {
   g_autofree const float **gradients = g_new0(const float *, fit->n_heads + 1);
+  double loss = 0;
+  if (!pipeline_graph_fit_forward(fit, n, TRUE, error)) return NAN;
+  for (guint h = 0; h < fit->n_heads; h++) {
+    loss += pipeline_graph_fit_evaluate_head(fit, fit->pass, h, n, share);
+    gradients[h] = (const float *)(gpointer)((GArray *)g_ptr_array_index(fit->head_gradients, h))->data;
+  }
+  if (!pipeline_graph_pass_backward(fit->pass, gradients, error)) return NAN;
+  return pipeline_graph_fit_update(fit, loss, norm, error) ? loss : NAN;
+}
+
+static double train_batch(PipelineGraphFit *fit, const guint64 *rows, guint n, double *norm, GError **error)
+{
   const PipelineAugmentOptions *augment = &fit->options.augment;
-  double share = 1, loss = 0;
+  double share = 1;
   pipeline_graph_fit_gather(fit, rows, n);
   pipeline_augment_rows(augment, &fit->state.random, fit->x, n, fit->row_width);
+  if (fit->harden != NULL) return fit->options.harden.method->learn(fit->harden, n, norm, error);
   if (augment->mixup > 0) {
     share = pipeline_augment_mix(augment, &fit->state.random, fit->x, n, fit->row_width, fit->partner);
     for (guint i = 0; i < n; i++)
       memcpy(fit->mixed_targets + (gsize)i * fit->data->n_targets,
              fit->targets + (gsize)fit->partner[i] * fit->data->n_targets, fit->data->n_targets * sizeof(float));
   }
-  if (!pipeline_graph_fit_forward(fit, n, TRUE, error)) return NAN;
-  for (guint h = 0; h < fit->n_heads; h++) {
-    loss += evaluate_head(fit, h, n, share);
-    gradients[h] = (const float *)(gpointer)((GArray *)g_ptr_array_index(fit->head_gradients, h))->data;
-  }
-  if (!pipeline_graph_pass_backward(fit->pass, gradients, error)) return NAN;
-  *norm =
-      pipeline_gradient_clip(fit->gradients, fit->state.n_parameters, fit->options.clip_norm, fit->options.clip_value);
-  /* Else the weights stay as they are and the monitor stops it. */
-  return !isfinite(loss) || !isfinite(*norm) || update(fit, error) ? loss : NAN;
+  return pipeline_graph_fit_learn(fit, n, share, norm, error);
 }
 
 /* The order of the present epoch, again after a resume. */
@@ -316,8 +398,8 @@ static void begin_epoch(PipelineGraphFit *fit)
   PipelineGraphFitState *state = &fit->state;
   PipelineRandom random = state->position == 0 ? state->random : state->epoch_random;
   if (state->position == 0) state->epoch_random = state->random;
-  memcpy(fit->order, fit->data->train, fit->data->n_train * sizeof(guint64));
-  pipeline_random_shuffle(&random, fit->order, fit->data->n_train);
+  const PipelineRehearsal epoch = epoch_of(fit);
+  pipeline_rehearsal_order(&epoch, &random, fit->order);
   if (state->position == 0) state->random = random;
 }
 
@@ -362,11 +444,11 @@ gboolean pipeline_graph_fit_step(PipelineGraphFit *fit, gboolean *epoch_done, GE
 {
   PipelineGraphFitState *state = &fit->state;
   if (state->position == 0) begin_epoch(fit);
-  guint n = (guint)MIN(fit->options.batch_size, fit->data->n_train - state->position);
+  guint n = (guint)MIN(fit->options.batch_size, fit->n_order - state->position);
   const guint64 *rows = fit->order + state->position;
   if (!(fit->device != NULL ? step_there(fit, rows, n, error) : step_here(fit, rows, n, error))) return FALSE;
   state->position += n;
-  *epoch_done = state->position >= fit->data->n_train;
+  *epoch_done = state->position >= fit->n_order;
   if (!*epoch_done) return TRUE;
   return pipeline_graph_fit_pull(fit, error) && pipeline_graph_fit_end_epoch(fit, error);
 }

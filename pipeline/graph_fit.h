@@ -8,6 +8,7 @@
 #include "pipeline/graph_optimiser.h"
 #include "pipeline/graph_pass.h"
 #include "pipeline/graph_plan.h"
+#include "pipeline/harden.h"
 
 G_BEGIN_DECLS
 
@@ -21,6 +22,8 @@ typedef struct {
   const float *weights;                     /* [n_rows] or NULL */
   const guint64 *train, *validation, *test; /* row numbers; test: only measured, nothing is chosen by them */
   guint64 n_rows, n_train, n_validation, n_test;
+  const guint64 *old, *old_validation; /* rows to rehearse, and rows that tell what is forgotten; NULL: none */
+  guint64 n_old, n_old_validation;
 } PipelineGraphData;
 
 /* One output that is learnt. */
@@ -36,7 +39,10 @@ typedef enum { PIPELINE_AVERAGE_NONE, PIPELINE_AVERAGE_EMA, PIPELINE_AVERAGE_SWA
 
 typedef struct {
   guint epochs, batch_size;
-  guint patience; /* epochs without a better validation loss before it stops; 0: no early stopping */
+  guint patience; /* epochs without a better validation loss, of new or of old rows, before it stops; 0: no early
+                   * stopping */
+  double rehearsal_share; /* of each batch that is old rows (pipeline/rehearsal.h); .5 */
+  guint64 row_visits;     /* at most, old rows too: fewer and shorter epochs; 0: as many as the epochs ask for */
   double learning_rate;
   const PipelineOptimiser *optimiser;
   PipelineOptimiserOptions optimiser_options;
@@ -49,6 +55,7 @@ typedef struct {
   PipelineAverage average;
   double average_decay, average_start;
   PipelineAugmentOptions augment;
+  PipelineHardenOptions harden;
   guint64 seed;
 } PipelineGraphFitOptions;
 void pipeline_graph_fit_options_init(PipelineGraphFitOptions *options);
@@ -65,10 +72,19 @@ typedef struct {
   double epoch_norm;             /* sum of gradient norms of the present epoch's steps */
   double first_loss, first_norm; /* of the first epoch; NaN: not yet */
   double train_loss, validation_loss, validation_metric, test_loss, test_metric, gradient_norm,
-      dead_share;   /* of the last epoch */
-  guint best_epoch; /* 0: none yet */
-  double best_loss, best_metric, plateau_loss;
+      dead_share;              /* of the last epoch */
+  double old_loss, old_metric; /* of the last epoch on the old validation rows; NaN: none */
+  guint best_epoch;            /* 0: none yet; by the mean of the losses of new and old validation rows */
+  double best_loss, best_metric, best_old_metric, plateau_loss;
+  double least_loss, least_old_loss; /* ever, each for itself */
+  guint improved_epoch;              /* the last one in which one of them fell */
   guint plateau_falls, plateau_epochs;
+  /* Of adversarial training: loss and metric under PGD at the end of the last epoch, the best metric so far, that of
+   * the best epoch, and the epoch in which the metric collapsed, which ended it (0: none); NaN: not measured. */
+  double robust_loss, robust_metric, best_robust_metric, best_attacked_metric;
+  guint collapsed_epoch;
+  gsize n_perturbation;
+  float *perturbation;                 /* of free adversarial training, from batch to batch */
   gboolean finished;                   /* early stopping has ended it */
   PipelineRandom random, epoch_random; /* now; when the present epoch began */
 } PipelineGraphFitState;
@@ -84,12 +100,18 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(PipelineGraphFit, pipeline_graph_fit_free)
 PipelineGraphFitState *pipeline_graph_fit_get_state(PipelineGraphFit *fit);
 gboolean pipeline_graph_fit_is_finished(const PipelineGraphFit *fit);
 double pipeline_graph_fit_learning_rate(const PipelineGraphFit *fit); /* of the next step */
-/* One batch; the last one of an epoch also validates and watches (*epoch_done). DIVERGED, naming the reason: loss or
+guint pipeline_graph_fit_epochs(const PipelineGraphFit *fit);         /* that row_visits leave */
+guint64 pipeline_graph_fit_epoch_rows(const PipelineGraphFit *fit);   /* rows that an epoch visits, old ones too */
+/* One batch; the last one of an epoch also validates and watches (*epoch_done). With adversarial training the best
+ * weights are those of the lowest loss under PGD on the validation rows, and a collapse of the accuracy under PGD ends
+ * the training (pipeline/harden.h). DIVERGED, naming the reason: loss or
  * weights not finite, loss 10,000 times the first one, gradients 1,000,000 times those of the first epoch, gradients
  * that have vanished (below 1e-12 of them), a Relu layer of which every unit is dead. The best weights stay. */
 gboolean pipeline_graph_fit_step(PipelineGraphFit *fit, gboolean *epoch_done, GError **error);
 /* Before the state's arrays are read in the middle of an epoch: brings them here from a device. */
 gboolean pipeline_graph_fit_pull(PipelineGraphFit *fit, GError **error);
+/* Steps so far that a device replayed from a recording. */
+guint64 pipeline_graph_fit_get_replayed(const PipelineGraphFit *fit);
 /* After a checkpoint was read into the state: makes memory agree with it. */
 gboolean pipeline_graph_fit_restore(PipelineGraphFit *fit, GError **error);
 /* The best weights on the validation rows, else the averaged, else the last ones. Borrowed. */

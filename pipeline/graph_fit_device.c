@@ -32,6 +32,7 @@ struct _PipelineFitDevice {
   guint rows;
   guint64 changes;
   guint same;          /* steps before this one that were of `rows` rows and left everything in its place */
+  guint64 replayed;    /* steps */
   gboolean unrecorded; /* it cannot be: something is computed here, or drawn, in each step */
 };
 
@@ -106,7 +107,10 @@ static gboolean make_arrays(PipelineFitDevice *d, const PipelineGraphFit *fit, G
 
 static gboolean computes_there(const PipelineGraphFit *fit, const PipelineGradientBackend *backend)
 {
-  if (backend->host || backend->graph == NULL || fit->options.augment.mixup > 0) return FALSE;
+  if (backend->host || backend->graph == NULL || fit->options.augment.mixup > 0 || fit->options.harden.method != NULL)
+    return FALSE;
+  for (guint i = 0; i < fit->plan->parameters->len; i++)
+    if (get_parameter(fit, i)->rate != 1) return FALSE;
   if (fit->options.average == PIPELINE_AVERAGE_EMA && fit->plan->n_statistics > 0) return FALSE;
   for (guint h = 0; h < fit->n_heads; h++)
     if (!backend->graph->supports(fit->heads[h].loss, fit->options.optimiser)) return FALSE;
@@ -209,12 +213,10 @@ static gboolean copy_batch(PipelineGraphFit *fit, guint n, GError **error)
   PipelineFitDevice *d = fit->device;
   const PipelineGradientMemory *memory = d->backend->memory;
   gsize columns = fit->data->n_targets;
-  gint64 dims[ONNX_MAX_DIMENSIONS] = {n};
-  for (guint k = 0; k < fit->data->n_dims; k++) dims[1 + k] = fit->data->dims[k];
   return memory->copy_in(d->device, d->targets, fit->targets, n * columns * sizeof(float), error) &&
          (fit->data->weights == NULL ||
           memory->copy_in(d->device, d->weights, fit->weights, n * sizeof(float), error)) &&
-         pipeline_graph_pass_set_input(fit->pass, 0, 1 + fit->data->n_dims, dims, fit->x, error);
+         pipeline_graph_fit_set_input(fit, fit->pass, fit->x, n, error);
 }
 
 static gboolean queue_losses(PipelineGraphFit *fit, guint n, GError **error)
@@ -275,9 +277,10 @@ static void forget(PipelineFitDevice *d)
 static void learn_of_step(PipelineGraphFit *fit, guint n, guint64 before, const PipelineRandom *random)
 {
   PipelineFitDevice *d = fit->device;
+  if (d->unrecorded) return;
   g_autofree gchar *mirrored = pipeline_graph_pass_list_mirrored(fit->pass);
   gboolean drawn = memcmp(random, &fit->state.random, sizeof *random) != 0;
-  d->unrecorded = d->unrecorded || drawn || *mirrored != '\0';
+  d->unrecorded = drawn || *mirrored != '\0';
   gboolean alike = d->rows == n && before == d->graph->changes(d->device) && before == d->changes;
   d->same = alike ? d->same + 1 : 0;
   if (alike) return;
@@ -305,7 +308,7 @@ static gpointer record(PipelineGraphFit *fit, guint n)
 static gboolean replay(PipelineGraphFit *fit, guint n, gboolean *done, GError **error)
 {
   PipelineFitDevice *d = fit->device;
-  gboolean last = fit->state.position + n >= fit->data->n_train;
+  gboolean last = fit->state.position + n >= fit->n_order;
   *done = FALSE;
   if (d->unrecorded || last || d->rows != n || d->changes != d->graph->changes(d->device)) return TRUE;
   if (d->recording == NULL && d->same >= SAME_BEFORE) {
@@ -314,8 +317,14 @@ static gboolean replay(PipelineGraphFit *fit, guint n, gboolean *done, GError **
   }
   if (d->recording == NULL) return TRUE;
   *done = TRUE;
+  d->replayed++;
   pipeline_graph_pass_invalidate(fit->pass);
   return d->graph->replay(d->device, d->recording, error);
+}
+
+guint64 pipeline_graph_fit_get_replayed(const PipelineGraphFit *fit)
+{
+  return fit->device != NULL ? fit->device->replayed : 0;
 }
 
 gboolean pipeline_fit_device_step(PipelineGraphFit *fit, guint n, GError **error)

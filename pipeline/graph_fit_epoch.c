@@ -35,13 +35,15 @@ static void add_chunk(PipelineGraphFit *fit, guint n, Sums *sums)
   }
 }
 
-static gboolean measure(PipelineGraphFit *fit, const guint64 *rows, guint64 n_rows, double *loss, double *metric,
-                        GError **error)
+/* attacked: at the points that PGD finds, else at the rows. */
+static gboolean measure_at(PipelineGraphFit *fit, const guint64 *rows, guint64 n_rows, gboolean attacked, double *loss,
+                           double *metric, GError **error)
 {
   Sums sums = {0};
   for (guint64 start = 0; start < n_rows; start += PIPELINE_FIT_EVALUATION_ROWS) {
     guint n = (guint)MIN(PIPELINE_FIT_EVALUATION_ROWS, n_rows - start);
     pipeline_graph_fit_gather(fit, rows + start, n);
+    if (attacked && !pipeline_harden_attack(fit->harden, start, n, error)) return FALSE;
     if (!pipeline_graph_fit_forward(fit, n, FALSE, error)) return FALSE;
     add_chunk(fit, n, &sums);
   }
@@ -50,13 +52,31 @@ static gboolean measure(PipelineGraphFit *fit, const guint64 *rows, guint64 n_ro
   return TRUE;
 }
 
+static gboolean measure(PipelineGraphFit *fit, const guint64 *rows, guint64 n_rows, double *loss, double *metric,
+                        GError **error)
+{
+  return measure_at(fit, rows, n_rows, FALSE, loss, metric, error);
+}
+
+/* On validation rows; without them on training rows, which only shows a collapse. */
+static gboolean measure_robust(PipelineGraphFit *fit, GError **error)
+{
+  const PipelineGraphData *data = fit->data;
+  gboolean held_out = data->n_validation > 0;
+  guint64 n = MIN(held_out ? data->n_validation : data->n_train, PIPELINE_HARDEN_WATCHED_ROWS);
+  return measure_at(fit, held_out ? data->validation : data->train, n, TRUE, &fit->state.robust_loss,
+                    &fit->state.robust_metric, error);
+}
+
 static gboolean validate(PipelineGraphFit *fit, GError **error)
 {
   const PipelineGraphData *data = fit->data;
   PipelineGraphFitState *state = &fit->state;
   return measure(fit, data->validation, data->n_validation, &state->validation_loss, &state->validation_metric,
                  error) &&
-         measure(fit, data->test, data->n_test, &state->test_loss, &state->test_metric, error);
+         measure(fit, data->test, data->n_test, &state->test_loss, &state->test_metric, error) &&
+         (fit->harden == NULL || measure_robust(fit, error)) &&
+         measure(fit, data->old_validation, data->n_old_validation, &state->old_loss, &state->old_metric, error);
 }
 
 gboolean pipeline_graph_fit_measure(PipelineGraphFit *fit, const guint64 *rows, guint64 n, double *loss, double *metric,
@@ -185,6 +205,22 @@ static gboolean watch(const PipelineGraphFit *fit, const gchar *dead_layer, GErr
   return diverged(fit, error, what);
 }
 
+/* Catastrophic overfitting (Wong et al. 2020): the model has learnt the attack, not the task. With validation rows the
+ * best weights are there to be delivered. */
+static gboolean watch_collapse(PipelineGraphFit *fit, GError **error)
+{
+  PipelineGraphFitState *state = &fit->state;
+  if (fit->harden == NULL || !pipeline_harden_has_collapsed(fit)) return TRUE;
+  state->collapsed_epoch = state->epoch;
+  state->finished = TRUE;
+  if (fit->data->n_validation > 0) return TRUE;
+  g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_DIVERGED,
+              "catastrophic overfitting in epoch %u: accuracy under PGD fell from %.3f to %.3f on training rows; train "
+              "with pgd, a smaller epsilon or validation rows, of which the best weights can be kept",
+              state->epoch, state->best_robust_metric, state->robust_metric);
+  return FALSE;
+}
+
 /* --- the end of an epoch ------------------------------------------------------------------------------------------ */
 
 static void follow_plateau(PipelineGraphFit *fit, double loss)
@@ -203,13 +239,22 @@ static void remember_best(PipelineGraphFit *fit)
 {
   PipelineGraphFitState *state = &fit->state;
   if (fit->data->n_validation == 0) return;
-  if (state->validation_loss < state->best_loss) {
-    state->best_loss = state->validation_loss;
+  gboolean both = fit->data->n_old_validation > 0;
+  double loss = fit->harden != NULL ? state->robust_loss : state->validation_loss;
+  if (both) loss = (loss + state->old_loss) / 2;
+  if (state->validation_loss < state->least_loss || (both && state->old_loss < state->least_old_loss))
+    state->improved_epoch = state->epoch;
+  state->least_loss = MIN(state->least_loss, state->validation_loss);
+  if (both) state->least_old_loss = MIN(state->least_old_loss, state->old_loss);
+  if (loss < state->best_loss) {
+    state->best_loss = loss;
     state->best_metric = state->validation_metric;
+    state->best_attacked_metric = state->robust_metric;
+    state->best_old_metric = state->old_metric;
     state->best_epoch = state->epoch;
     memcpy(state->best, state->parameters, state->n_parameters * sizeof(float));
     memcpy(state->best_statistics, state->statistics, state->n_statistics * sizeof(float));
-  } else if (fit->options.patience > 0 && state->epoch - state->best_epoch >= fit->options.patience) {
+  } else if (fit->options.patience > 0 && state->epoch - state->improved_epoch >= fit->options.patience) {
     state->finished = TRUE;
   }
 }
@@ -217,7 +262,7 @@ static void remember_best(PipelineGraphFit *fit)
 gboolean pipeline_graph_fit_end_epoch(PipelineGraphFit *fit, GError **error)
 {
   PipelineGraphFitState *state = &fit->state;
-  double n = (double)fit->data->n_train;
+  double n = (double)fit->n_order;
   state->train_loss = state->epoch_loss / n;
   state->gradient_norm = state->epoch_norm / n;
   if (isnan(state->first_loss)) {
@@ -233,6 +278,7 @@ gboolean pipeline_graph_fit_end_epoch(PipelineGraphFit *fit, GError **error)
   if (averaged && !swap_averaged(fit, error)) return FALSE;
   gboolean done = validate(fit, error);
   if (done) done = watch(fit, dead_layer, error);
+  if (done) done = watch_collapse(fit, error);
   if (done) remember_best(fit);
   if (averaged && !swap_averaged(fit, done ? error : NULL)) return FALSE;
   follow_plateau(fit, fit->data->n_validation > 0 ? state->validation_loss : state->train_loss);

@@ -20,10 +20,12 @@ struct _PipelineGraphFit {
   PipelineGraphPass *pass;
   PipelineFitDevice *device; /* losses and steps run there; NULL: here */
   gsize row_width;
-  guint64 *order, *partner;                     /* [n_train], [batch] */
+  guint64 n_order;                              /* rows of an epoch */
+  guint64 *order, *partner;                     /* of an epoch before it is cut to n_order; [batch] */
   float *x, *targets, *mixed_targets, *weights; /* of one batch */
   float *gradients;                             /* [n_parameters] */
   GPtrArray *head_gradients;                    /* of GArray* of float, by head */
+  PipelineHarden *harden;                       /* or NULL */
 };
 
 /* Rows into x, targets, weights. */
@@ -36,6 +38,17 @@ gboolean pipeline_graph_fit_count(PipelineGraphFit *fit, guint n, guint64 step, 
 float pipeline_graph_fit_average_decay(PipelineGraphFit *fit);
 /* After the state was changed here: the device's copy follows. */
 gboolean pipeline_graph_fit_push(PipelineGraphFit *fit, GError **error);
+/* The input of n rows x [n, row_width] into a pass. */
+gboolean pipeline_graph_fit_set_input(PipelineGraphFit *fit, PipelineGraphPass *pass, const float *x, guint n,
+                                      GError **error);
+/* Loss of head `index` after a forward of `pass`, and its gradient into head_gradients; share < 1: of mixed targets. */
+double pipeline_graph_fit_evaluate_head(PipelineGraphFit *fit, PipelineGraphPass *pass, guint index, guint n,
+                                        double share);
+/* Forward, backward and step on the batch in x. Returns its loss before the step, *norm that of the gradient. NaN with
+ * error set when a backend fails. */
+double pipeline_graph_fit_learn(PipelineGraphFit *fit, guint n, double share, double *norm, GError **error);
+/* After gradients are there: clips, steps. */
+gboolean pipeline_graph_fit_update(PipelineGraphFit *fit, double loss, double *norm, GError **error);
 /* Statistics between the pass and `values`. */
 gboolean pipeline_graph_fit_copy_statistics(PipelineGraphFit *fit, float *values, gboolean out, GError **error);
 /* Validation, plateau, early stopping, monitors. */

@@ -40,10 +40,10 @@ struct _PipelineGraphPass {
   GHashTable *value_of; /* name -> index + 1; names are borrowed from the graph */
   GPtrArray *values;    /* of Value* */
   Step *steps;
-  guint n_steps, n_wanted, n_heads;
-  guint *inputs, *wanted, *heads; /* values */
-  PipelineTensor *host_heads;     /* [n_heads]: copies, unless the backend is `host` */
-  gboolean keep_heads;            /* no copies of heads */
+  guint n_steps, n_wanted, n_heads, n_variables;
+  guint *inputs, *wanted, *heads, *variables; /* values */
+  PipelineTensor *host_heads;                 /* [n_heads]: copies, unless the backend is `host` */
+  gboolean keep_heads;                        /* no copies of heads */
   GStringChunk *texts;
 };
 
@@ -444,6 +444,12 @@ static gboolean make_plan(PipelineGraphPass *pass, const PipelineGraphPassOption
     value->needs = TRUE;
     value->mirrored = FALSE; /* it will change there */
   }
+  if (!find_named(pass, options->variables, "variable", &pass->variables, &pass->n_variables, error)) return FALSE;
+  for (guint i = 0; i < pass->n_variables; i++) {
+    Value *value = get_known(pass, pass->variables[i]);
+    value->constant = FALSE;
+    value->mirrored = FALSE;
+  }
   pass->steps = g_new0(Step, graph->nodes->len + 1);
   for (guint n = 0; n < graph->nodes->len; n++)
     if (!make_step(pass, n, &bytes, error)) return FALSE;
@@ -514,6 +520,7 @@ void pipeline_graph_pass_free(PipelineGraphPass *pass)
   g_free(pass->steps);
   g_free(pass->inputs);
   g_free(pass->wanted);
+  g_free(pass->variables);
   for (guint i = 0; pass->host_heads != NULL && i < pass->n_heads; i++) pipeline_tensor_clear(&pass->host_heads[i]);
   g_free(pass->host_heads);
   g_free(pass->heads);
@@ -578,6 +585,17 @@ gboolean pipeline_graph_pass_bind(PipelineGraphPass *pass, guint index, float *v
   value->host_values = values;
   value->host_gradients = gradients;
   if (pass->backend->host) value->tensor.data = values;
+  return TRUE;
+}
+
+gboolean pipeline_graph_pass_set_variable(PipelineGraphPass *pass, guint index, const float *values, GError **error)
+{
+  Value *value = get_known(pass, pass->variables[index]);
+  PipelineTensor *tensor = &value->tensor;
+  value->mirrored = FALSE;
+  if (!pass->backend->host)
+    return pass->backend->memory->copy_in(pass->device, tensor->data, values, tensor->n * sizeof(float), error);
+  tensor->data = (gpointer)values; /* no kernel writes an input in prediction */
   return TRUE;
 }
 

@@ -23,6 +23,7 @@ typedef struct {
   const gchar *const *wanted; /* initialisers or float inputs whose gradients are asked for */
   const gchar *const *heads;  /* what is differentiated: float values */
   const PipelineGradientBackend *backend;
+  const gchar *const *variables; /* float initialisers that change between forwards, without gradients; NULL: none */
 } PipelineGraphPassOptions;
 
 #define PIPELINE_GRAPH_MAX_BYTES ((guint64)8 << 30) /* of all values and gradients of one batch */
@@ -55,6 +56,10 @@ gboolean pipeline_graph_pass_bind_device(PipelineGraphPass *pass, guint index, f
  * (running statistics). */
 gboolean pipeline_graph_pass_copy_initialiser(PipelineGraphPass *pass, const gchar *name, float *values, gboolean out,
                                               GError **error);
+
+/* options.variables[index] has these values from now on: host memory, borrowed (a backend with memory of its own copies
+ * them now: call again when they have changed). */
+gboolean pipeline_graph_pass_set_variable(PipelineGraphPass *pass, guint index, const float *values, GError **error);
 
 /* training: Dropout drops (by `random`), BatchNormalization uses and updates its statistics; else as in prediction. */
 gboolean pipeline_graph_pass_forward(PipelineGraphPass *pass, gboolean training, PipelineRandom *random,

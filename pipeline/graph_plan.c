@@ -82,13 +82,16 @@ static gboolean is_known(const PipelineGraphPlan *plan, const gchar *name)
   return FALSE;
 }
 
-static void add_parameter(PipelineGraphPlan *plan, const OnnxNode *node, const OnnxTensor *tensor, guint role)
+static void add_parameter(PipelineGraphPlan *plan, const OnnxNode *node, guint number, const OnnxTensor *tensor,
+                          guint role)
 {
   PipelineGraphParameter parameter = {.name = tensor->name,
                                       .role = roles[role].role,
                                       .offset = plan->n_parameters,
                                       .n = onnx_tensor_get_n_elements(tensor),
-                                      .decays = roles[role].decays};
+                                      .decays = roles[role].decays,
+                                      .node = number,
+                                      .rate = 1};
   count_fans(node, tensor, &parameter);
   plan->n_parameters += parameter.n;
   g_array_append_val(plan->parameters, parameter);
@@ -107,9 +110,10 @@ static void add_statistics(PipelineGraphPlan *plan, const OnnxGraph *graph, cons
   }
 }
 
-static void look_at_node(PipelineGraphPlan *plan, const OnnxGraph *graph, const OnnxNode *node,
-                         const gchar *const *freeze, gboolean *used)
+static void look_at_node(PipelineGraphPlan *plan, const OnnxGraph *graph, guint number, const gchar *const *freeze,
+                         gboolean *used)
 {
+  const OnnxNode *node = g_ptr_array_index(graph->nodes, number);
   for (guint r = 0; r < G_N_ELEMENTS(roles); r++) {
     if (!g_str_equal(roles[r].op_type, node->op_type)) continue;
     const OnnxTensor *tensor = trace_initialiser(graph, onnx_node_get_input(node, roles[r].input));
@@ -118,9 +122,30 @@ static void look_at_node(PipelineGraphPlan *plan, const OnnxGraph *graph, const 
       const OnnxNode *other = find_producer(graph, onnx_node_get_input(node, 1 - roles[r].input));
       if (other == NULL || !g_strv_contains(products, other->op_type)) continue;
     }
-    if (!is_frozen(freeze, used, tensor, node) && !is_known(plan, tensor->name)) add_parameter(plan, node, tensor, r);
+    if (!is_frozen(freeze, used, tensor, node) && !is_known(plan, tensor->name))
+      add_parameter(plan, node, number, tensor, r);
   }
   if (g_str_equal(node->op_type, "BatchNormalization")) add_statistics(plan, graph, node);
+}
+
+static gpointer fail_frozen(GError **error)
+{
+  g_set_error_literal(error, PIPELINE_ERROR, PIPELINE_ERROR_MODEL, "every weight of the model is frozen");
+  return NULL;
+}
+
+/* The node that makes the output is named: there the user recognises the kind of the model. */
+static gpointer fail_without_weights(const OnnxGraph *graph, GError **error)
+{
+  const OnnxValue *output = graph->outputs->len > 0 ? g_ptr_array_index(graph->outputs, graph->outputs->len - 1) : NULL;
+  gint last = output != NULL ? onnx_graph_find_producer(graph, output->name) : -1;
+  g_autofree gchar *where =
+      last >= 0 ? onnx_node_describe(g_ptr_array_index(graph->nodes, last), (guint)last) : g_strdup("the output");
+  g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_MODEL,
+              "the model has no weights to train: neither %s nor a node in front of it multiplies by float constants; "
+              "train a new model, or the one from which this was made",
+              where);
+  return NULL;
 }
 
 PipelineGraphPlan *pipeline_graph_plan_new(const OnnxGraph *graph, const gchar *const *freeze, GError **error)
@@ -132,7 +157,7 @@ PipelineGraphPlan *pipeline_graph_plan_new(const OnnxGraph *graph, const gchar *
   plan->statistics = g_array_new(FALSE, TRUE, sizeof(PipelineGraphStatistic));
   for (guint n = 0; n < graph->nodes->len; n++) {
     const OnnxNode *node = g_ptr_array_index(graph->nodes, n);
-    if (node->domain[0] == '\0') look_at_node(plan, graph, node, freeze, used);
+    if (node->domain[0] == '\0') look_at_node(plan, graph, n, freeze, used);
   }
   for (guint i = 0; i < n_patterns; i++) {
     if (used[i]) continue;
@@ -140,9 +165,7 @@ PipelineGraphPlan *pipeline_graph_plan_new(const OnnxGraph *graph, const gchar *
     return NULL;
   }
   if (plan->n_parameters > 0) return g_steal_pointer(&plan);
-  g_set_error_literal(error, PIPELINE_ERROR, PIPELINE_ERROR_MODEL,
-                      n_patterns > 0 ? "every weight of the model is frozen" : "the model has no weights to train");
-  return NULL;
+  return n_patterns > 0 ? fail_frozen(error) : fail_without_weights(graph, error);
 }
 
 void pipeline_graph_plan_free(PipelineGraphPlan *plan)

@@ -13,6 +13,8 @@ typedef struct {
   gsize offset, n;       /* elements in the flat array of all parameters */
   gboolean decays;       /* regularised: weights, not biases and scales */
   gsize fan_in, fan_out; /* connections of one unit (weights) */
+  guint node;            /* number of the node that takes it */
+  double rate;           /* factor of the learning rate; 1 */
 } PipelineGraphParameter;
 
 /* A running statistic that training changes without a gradient. */

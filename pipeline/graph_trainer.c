@@ -4,15 +4,21 @@
 #include <math.h>
 #include <string.h>
 
+#include "pipeline/checksum.h"
 #include "pipeline/graph_build.h"
+#include "pipeline/finetune.h"
 #include "pipeline/graph_checkpoint.h"
+#include "pipeline/memory.h"
 #include "pipeline/model_spec.h"
 #include "pipeline/network_build.h"
 
 void pipeline_graph_train_options_init(PipelineGraphTrainOptions *options)
 {
-  *options = (PipelineGraphTrainOptions){
-      .architecture = "cnn:32,64", .dropout = 0.5, .validation_fraction = 0.1, .checkpoint_seconds = 5};
+  *options = (PipelineGraphTrainOptions){.architecture = "cnn:32,64",
+                                         .dropout = 0.5,
+                                         .validation_fraction = 0.1,
+                                         .layer_decay = 1,
+                                         .checkpoint_seconds = 5};
   pipeline_graph_fit_options_init(&options->fit);
   pipeline_graph_loss_options_init(&options->loss_options);
 }
@@ -36,6 +42,10 @@ static gboolean check_options(const PipelineGraphTrainOptions *o, GError **error
        "the label smoothing must be from 0 to below 1"},
       {o->validation_fraction >= 0 && o->test_fraction >= 0 && o->validation_fraction + o->test_fraction <= 0.9,
        "validation and test must leave a tenth of the rows to train on"},
+      {fit->rehearsal_share > 0 && fit->rehearsal_share <= 0.9,
+       "the share of rehearsed rows must be above 0, at most 0.9"},
+      {o->layer_decay > 0 && o->layer_decay <= 1, "the decay of the rate by layer must be above 0, at most 1"},
+      {fit->row_visits == 0 || fit->row_visits >= fit->batch_size, "the row visits must be at least one batch"},
       {o->checkpoint_seconds >= 0, "the seconds between checkpoints must not be negative"},
   };
   for (guint i = 0; i < G_N_ELEMENTS(rules); i++) {
@@ -55,11 +65,14 @@ typedef struct {
   PipelineGraphPlan *plan;
   PipelineGraphHead head;
   PipelineGraphData data;
-  guint64 *order; /* training rows, then validation, then test */
+  guint64 *order; /* training rows, then validation, then test; then the old rows, training ones first */
+  float *joined_x, *joined_targets; /* new rows and old ones; NULL: nothing is rehearsed */
   float *class_weights;
+  double *harden_scale, *harden_low, *harden_high; /* [n_features]; NULL: no adversarial training */
   const PipelineGradientBackend *backend;
   PipelineGraphFit *fit;
   gchar *fingerprint, *environment, *written_in;
+  gchar *note;             /* why a faster backend is not used, or NULL */
   gint64 started, written; /* monotonic microseconds */
   guint64 rows_done;       /* by this process */
 } Training;
@@ -70,10 +83,16 @@ static void training_clear(Training *training)
   pipeline_graph_plan_free(training->plan);
   onnx_graph_free(training->graph);
   g_free(training->order);
+  g_free(training->joined_x);
+  g_free(training->joined_targets);
   g_free(training->class_weights);
+  g_free(training->harden_scale);
+  g_free(training->harden_low);
+  g_free(training->harden_high);
   g_free(training->fingerprint);
   g_free(training->environment);
   g_free(training->written_in);
+  g_free(training->note);
 }
 
 static void split_rows(Training *training)
@@ -97,6 +116,36 @@ static void split_rows(Training *training)
   data->test = data->validation + data->n_validation;
 }
 
+/* Old rows lie behind the new ones; the last of them validate. */
+static gboolean prepare_rows(Training *training, GError **error)
+{
+  const PipelineGraphRows *old = training->options->rehearsal;
+  PipelineGraphData *data = &training->data;
+  data->x = training->rows->x;
+  data->targets = training->rows->targets;
+  data->n_targets = 1;
+  data->n_rows = training->rows->n_rows;
+  if (old == NULL) return TRUE;
+  if (!pipeline_finetune_join(training->rows, old, &training->joined_x, &training->joined_targets, error)) return FALSE;
+  data->x = training->joined_x;
+  data->targets = training->joined_targets;
+  data->n_rows += old->n_rows;
+  guint64 n = training->rows->n_rows,
+          n_validation = data->n_validation > 0
+                             ? (guint64)((double)old->n_rows * training->options->validation_fraction + 0.5)
+                             : 0;
+  training->order = g_renew(guint64, training->order, data->n_rows + 1);
+  for (guint64 i = n; i < data->n_rows; i++) training->order[i] = i;
+  data->train = training->order;
+  data->validation = data->train + data->n_train;
+  data->test = data->validation + data->n_validation;
+  data->n_old_validation = n_validation;
+  data->n_old = old->n_rows - n_validation;
+  data->old = training->order + n;
+  data->old_validation = data->old + data->n_old;
+  return TRUE;
+}
+
 /* The schema that the graph carries is the one of the rows, unless it has one already. */
 static gboolean prepare_graph(Training *training, GError **error)
 {
@@ -108,7 +157,9 @@ static gboolean prepare_graph(Training *training, GError **error)
                                              .seed = options->fit.seed,
                                              .channels = options->channels > 0 ? options->channels : rows->channels,
                                              .height = options->height > 0 ? options->height : rows->height,
-                                             .width = options->width > 0 ? options->width : rows->width};
+                                             .width = options->width > 0 ? options->width : rows->width,
+                                             .common_scale =
+                                                 options->fit.harden.method != NULL && options->harden_absolute};
     training->graph = pipeline_graph_build(&build, rows->schema, rows->x, rows->n_features, rows->targets,
                                            training->data.train, training->data.n_train, error);
     return training->graph != NULL;
@@ -269,6 +320,35 @@ static gboolean check_logits(Training *training, GError **error)
   return FALSE;
 }
 
+/* Units and ranges of adversarial training, from the training rows. */
+static void prepare_ball(Training *training, PipelineHardenOptions *harden)
+{
+  const PipelineGraphTrainOptions *options = training->options;
+  const PipelineGraphData *data = &training->data;
+  gsize width = training->rows->n_features;
+  if (harden->method == NULL) return;
+  harden->scale = training->harden_scale = g_new(double, width + 1);
+  harden->low = training->harden_low = g_new(double, width + 1);
+  harden->high = training->harden_high = g_new(double, width + 1);
+  for (gsize k = 0; k < width; k++) {
+    double sum = 0, squares = 0, low = INFINITY, high = -INFINITY, n = (double)data->n_train;
+    for (guint64 i = 0; i < data->n_train; i++) {
+      double value = (double)data->x[data->train[i] * width + k];
+      sum += value / n;
+      low = MIN(low, value);
+      high = MAX(high, value);
+    }
+    for (guint64 i = 0; i < data->n_train; i++) {
+      double difference = (double)data->x[data->train[i] * width + k] - sum;
+      squares += difference * difference / n;
+    }
+    gboolean seen = options->harden_range == PIPELINE_RANGE_DATA, given = options->harden_range == PIPELINE_RANGE_GIVEN;
+    training->harden_scale[k] = options->harden_absolute ? 1 : sqrt(squares);
+    training->harden_low[k] = seen ? low : given ? options->harden_low : NAN;
+    training->harden_high[k] = seen ? high : given ? options->harden_high : NAN;
+  }
+}
+
 static gboolean prepare(Training *training, GError **error)
 {
   const PipelineGraphTrainOptions *options = training->options;
@@ -277,15 +357,13 @@ static gboolean prepare(Training *training, GError **error)
     g_set_error_literal(error, PIPELINE_ERROR, PIPELINE_ERROR_DATA, "there is no row to train on");
     return FALSE;
   }
-  training->data.x = training->rows->x;
-  training->data.targets = training->rows->targets;
-  training->data.n_targets = 1;
-  training->data.n_rows = training->rows->n_rows;
-  if (!prepare_graph(training, error) || !prepare_input(training, error) || !prepare_head(training, error))
+  if (!prepare_rows(training, error) || !prepare_graph(training, error) || !prepare_input(training, error) ||
+      !prepare_head(training, error))
     return FALSE;
   training->plan = pipeline_graph_plan_new(training->graph, options->freeze, error);
   if (training->plan == NULL) return FALSE;
-  training->backend = pipeline_gradient_backend_find(options->backend, training->graph, error);
+  pipeline_finetune_decay_rates(training->plan, options->layer_decay);
+  training->backend = pipeline_gradient_backend_choose(options->backend, training->graph, &training->note, error);
   if (training->backend == NULL) return FALSE;
   PipelineGraphFitOptions fit = options->fit;
   if (fit.augment.channels == 0) {
@@ -293,22 +371,13 @@ static gboolean prepare(Training *training, GError **error)
     fit.augment.height = options->height > 0 ? options->height : training->rows->height;
     fit.augment.width = options->width > 0 ? options->width : training->rows->width;
   }
+  prepare_ball(training, &fit.harden);
   training->fit = pipeline_graph_fit_new(training->graph, training->plan, &training->head, 1, &training->data, &fit,
                                          training->backend, error);
   return training->fit != NULL && check_logits(training, error);
 }
 
 /* --- checkpoints -------------------------------------------------------------------------------------------------- */
-
-static void digest(GChecksum *checksum, gconstpointer data, gsize size)
-{
-  const guchar *bytes = data;
-  for (gsize done = 0; done < size;) {
-    gsize part = MIN(size - done, (gsize)1 << 30);
-    g_checksum_update(checksum, bytes + done, (gssize)part);
-    done += part;
-  }
-}
 
 static gchar *describe_options(const Training *training)
 {
@@ -319,33 +388,47 @@ static gchar *describe_options(const Training *training)
   const PipelineGraphLossOptions *l = &training->head.options;
   return g_strdup_printf(
       "%u %u %u %a %s %a %a %a %a %a %a %a %s %" G_GUINT64_FORMAT " %a %a %a %u %a %a %d %a %a %a %a %u %a %u %u %u %u "
-      "%" G_GUINT64_FORMAT " %s %a %a %a %a %d %" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT " %s",
+      "%" G_GUINT64_FORMAT " %s %a %a %a %a %d %" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT " %s %a %a %" G_GUINT64_FORMAT
+      " %" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT,
       f->epochs, f->batch_size, f->patience, f->learning_rate, f->optimiser->name, a->momentum, a->beta_1, a->beta_2,
       a->epsilon, a->weight_decay, a->l1, a->l2, f->schedule->name, s->warm_up, s->period, s->gamma, s->floor,
       s->patience, f->clip_norm, f->clip_value, (int)f->average, f->average_decay, f->average_start, f->augment.noise,
       f->augment.mixup, f->augment.shift, f->augment.flip, f->augment.cutout, f->augment.channels, f->augment.height,
       f->augment.width, f->seed, training->head.loss->name, l->label_smoothing, l->focal_gamma, l->huber_delta,
-      l->target_scale, (int)o->balanced, training->data.n_train, training->data.n_validation, training->head.value);
+      l->target_scale, (int)o->balanced, training->data.n_train, training->data.n_validation, training->head.value,
+      f->rehearsal_share, o->layer_decay, f->row_visits, training->data.n_old, training->data.n_old_validation);
+}
+
+static gchar *describe_harden(const Training *training)
+{
+  const PipelineGraphTrainOptions *o = training->options;
+  const PipelineHardenOptions *h = &o->fit.harden;
+  if (h->method == NULL) return g_strdup("");
+  return g_strdup_printf("%s %d %a %u %a %u %a %d %d %a %a", h->method->name, (int)h->norm, h->epsilon, h->steps,
+                         h->step_size, h->replays, h->beta, (int)o->harden_absolute, (int)o->harden_range,
+                         o->harden_low, o->harden_high);
 }
 
 /* Of the options, the rows and the first weights: what a checkpoint belongs to. */
 static gchar *make_fingerprint(Training *training)
 {
   g_autoptr(GChecksum) checksum = g_checksum_new(G_CHECKSUM_SHA256);
-  g_autofree gchar *text = describe_options(training);
+  g_autofree gchar *text = describe_options(training), *harden = describe_harden(training);
   const PipelineGraphFitState *state = pipeline_graph_fit_get_state(training->fit);
   const PipelineGraphRows *rows = training->rows;
-  digest(checksum, text, strlen(text));
+  pipeline_checksum_update(checksum, text, strlen(text));
+  pipeline_checksum_update(checksum, harden, strlen(harden));
   for (guint i = 0; i < training->plan->parameters->len; i++) {
     const gchar *name = g_array_index(training->plan->parameters, PipelineGraphParameter, i).name;
-    digest(checksum, name, strlen(name) + 1);
+    pipeline_checksum_update(checksum, name, strlen(name) + 1);
   }
-  digest(checksum, state->parameters, state->n_parameters * sizeof(float));
+  pipeline_checksum_update(checksum, state->parameters, state->n_parameters * sizeof(float));
   if (training->options->from != NULL)
-    digest(checksum, g_bytes_get_data(training->options->from, NULL), g_bytes_get_size(training->options->from));
-  digest(checksum, rows->x, rows->n_rows * rows->n_features * sizeof(float));
-  digest(checksum, rows->targets, rows->n_rows * sizeof(float));
-  digest(checksum, training->order, rows->n_rows * sizeof(guint64));
+    pipeline_checksum_update(checksum, g_bytes_get_data(training->options->from, NULL),
+                             g_bytes_get_size(training->options->from));
+  pipeline_checksum_update(checksum, training->data.x, training->data.n_rows * rows->n_features * sizeof(float));
+  pipeline_checksum_update(checksum, training->data.targets, training->data.n_rows * sizeof(float));
+  pipeline_checksum_update(checksum, training->order, training->data.n_rows * sizeof(guint64));
   return g_strdup(g_checksum_get_string(checksum));
 }
 
@@ -392,8 +475,8 @@ static gboolean report(Training *training, PipelineTrainProgressFunc progress, g
   const PipelineGraphFitState *state = pipeline_graph_fit_get_state(training->fit);
   double seconds = seconds_of(training);
   const PipelineTrainProgress now = {.epoch = state->epoch,
-                                     .epochs = training->options->fit.epochs,
-                                     .rows_seen = (guint64)state->epoch * training->data.n_train,
+                                     .epochs = pipeline_graph_fit_epochs(training->fit),
+                                     .rows_seen = (guint64)state->epoch * pipeline_graph_fit_epoch_rows(training->fit),
                                      .loss = state->train_loss,
                                      .validation_loss = state->validation_loss,
                                      .validation_metric = metric_of(training, state->validation_metric),
@@ -403,7 +486,8 @@ static gboolean report(Training *training, PipelineTrainProgressFunc progress, g
                                      .test_loss = state->test_loss,
                                      .test_metric = metric_of(training, state->test_metric),
                                      .gradient_norm = state->gradient_norm,
-                                     .dead_share = state->dead_share};
+                                     .dead_share = state->dead_share,
+                                     .robust_metric = state->robust_metric};
   return progress == NULL || progress(&now, user_data);
 }
 
@@ -415,13 +499,14 @@ static gboolean run(Training *training, PipelineTrainProgressFunc progress, gpoi
     guint64 before = state->position;
     gboolean epoch_done, go_on = TRUE;
     if (!pipeline_graph_fit_step(training->fit, &epoch_done, error)) return FALSE;
-    training->rows_done += epoch_done ? training->data.n_train - before : state->position - before;
+    training->rows_done +=
+        epoch_done ? pipeline_graph_fit_epoch_rows(training->fit) - before : state->position - before;
     if (epoch_done) go_on = report(training, progress, user_data);
     gboolean finished = pipeline_graph_fit_is_finished(training->fit);
     if (!write_checkpoint(training, !go_on || finished, error)) return FALSE;
     if (go_on || finished) continue;
     g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_CANCELLED, "training was stopped after epoch %u of %u",
-                state->epoch, training->options->fit.epochs);
+                state->epoch, pipeline_graph_fit_epochs(training->fit));
     return FALSE;
   }
   return TRUE;
@@ -459,12 +544,25 @@ static gboolean deliver(Training *training, PipelineTrainResult *result, GError 
                                   .seconds = seconds,
                                   .samples_per_second = (double)training->rows_done / MAX(1e-9, seconds),
                                   .n_test = training->data.n_test,
+                                  .n_old = training->data.n_old,
+                                  .n_old_validation = training->data.n_old_validation,
+                                  .row_visits = state->epoch * pipeline_graph_fit_epoch_rows(training->fit),
+                                  .old_validation_metric = metric_of(training, state->best_old_metric),
                                   .test_loss = test_loss,
-                                  .test_metric = metric_of(training, test_metric)};
-  if (training->written_in != NULL)
+                                  .test_metric = metric_of(training, test_metric),
+                                  .robust_metric =
+                                      state->best_epoch > 0 ? state->best_attacked_metric : state->robust_metric};
+  if (state->collapsed_epoch > 0)
+    result->warning = g_strdup_printf(
+        "catastrophic overfitting in epoch %u: accuracy under PGD fell from %.3f to %.3f on the validation rows; the "
+        "training was stopped and the weights of epoch %u are delivered; use pgd or a smaller epsilon",
+        state->collapsed_epoch, state->best_robust_metric, state->robust_metric, state->best_epoch);
+  else if (training->written_in != NULL)
     result->warning = g_strdup_printf("the checkpoint was written in another environment (%s; here: %s): the model is "
                                       "sound, but not the same to the bit as that of an unbroken training",
                                       training->written_in, training->environment);
+  else
+    result->warning = g_strdup(training->note);
   return TRUE;
 }
 
@@ -473,7 +571,7 @@ gboolean pipeline_graph_train(const PipelineGraphRows *rows, const PipelineGraph
                               GError **error)
 {
   g_return_val_if_fail(rows != NULL && options != NULL && result != NULL, FALSE);
-  if (!check_options(options, error)) return FALSE;
+  if (!check_options(options, error) || !pipeline_memory_require(PIPELINE_TRAINING_BYTES, error)) return FALSE;
   Training training = {.rows = rows, .options = options};
   gboolean done = prepare(&training, error) && resume(&training, error) && run(&training, progress, user_data, error) &&
                   deliver(&training, result, error);

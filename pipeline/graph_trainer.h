@@ -36,16 +36,23 @@ typedef struct {
   GBytes *from;               /* ONNX to fine-tune; NULL: from scratch */
   gboolean new_head;          /* of `from`: its last layer is replaced by a fresh one for the classes of the rows */
   const gchar *const *freeze; /* patterns of names of weights or nodes that stay; NULL: none */
-  const gchar *backend;       /* "onednn", "reference"; NULL: best */
+  const gchar *backend;       /* "cuda", "onednn", "reference"; NULL: best */
   const gchar *loss;          /* NULL: by the graph's last operator and the task */
   PipelineGraphLossOptions loss_options;
   gboolean balanced;             /* classes count by the inverse of their frequency */
   double dropout;                /* of built graphs */
   guint channels, height, width; /* of a row as an image; 0: as the rows say */
-  PipelineGraphFitOptions fit;
+  PipelineGraphFitOptions fit;   /* fit.harden without its arrays: those follow from the training rows and harden_… */
+  gboolean harden_absolute;      /* epsilon in units of the features; else in standard deviations of each */
+  PipelineRangeKind harden_range;
+  double harden_low, harden_high; /* of PIPELINE_RANGE_GIVEN */
   /* Shares of the rows, the last ones: test at the end, only measured; validation in front of it. */
   double validation_fraction, test_fraction;
   gboolean shuffle_split;
+  /* Fine-tuning without forgetting: rows of the old world, of the same features and classes, mixed into every batch
+   * (fit.rehearsal_share); the last validation_fraction of them tell what is forgotten. NULL: none. Borrowed. */
+  const PipelineGraphRows *rehearsal;
+  double layer_decay;      /* the learning rate falls by this factor a layer away from the head, in (0, 1]; 1 */
   const gchar *checkpoint; /* as in pipeline/trainer.h */
   double checkpoint_seconds;
 } PipelineGraphTrainOptions;

@@ -13,6 +13,8 @@
  *            Optional: "backend", "weight_decay", "validation_fraction", "checkpoint_seconds",
  *                  "reweigh" (true: by all sensitive features crossed),
  *                  "limits": {"cpu_seconds", "memory_bytes"}; members that are not known are left alone.
+ *            "architecture" may be "auto": trees when the champion is an ensemble of trees, else the default network.
+ *            Of trees "epochs" are rounds; "batch_size", "learning_rate" and "weight_decay" are of networks.
  *            result {"version": N, "rows": n, "holdout": n, "data": […], "rehearsal": […],
  *                    "unusable": n (rows without a label of a known class),
  *                    "comparison": {"n", "champion", "challenger", "gain", "low", "high", "confidence"},
@@ -25,7 +27,8 @@
  *            The version is registered (no alias) in the transaction that finishes the job; its tag "signature" says
  *            its inputs and outputs.
  *
- * "refit":   as retrain, by pipeline_refit_last_layer on version "from"; spec adds "penalty".
+ * "refit":   as retrain, by pipeline_refit_last_layer on version "from"; spec adds "penalty". Trees have no last layer:
+ *            of an ensemble of trees a small new one is trained.
  *
  * "score":   spec {"model", "data": […], "versions": [V, …]}
  *            result {"rows": n, "data": […], "versions": [{"version": V, "errors": "BASE64 of one bit a row",

@@ -2,6 +2,20 @@
  */
 #include "pipeline/job_training.h"
 
+#include "pipeline/tree_ensemble.h"
+
+/* Trees have no last layer. A few hundred rows carry a small ensemble, which takes milliseconds too. */
+#define FEW_ROWS_TREES "trees:depth=3,rounds=100"
+
+static gboolean learn_trees(PipelineTraining *training, GError **error)
+{
+  PipelineTrainOptions options;
+  pipeline_train_options_init(&options);
+  options.architecture = FEW_ROWS_TREES;
+  options.seed = (guint64)training->seed;
+  return pipeline_train(training->train, training->schema, &options, NULL, NULL, &training->trained, error);
+}
+
 static gboolean learn(PipelineTraining *training, GError **error)
 {
   double penalty = 1;
@@ -11,6 +25,7 @@ static gboolean learn(PipelineTraining *training, GError **error)
                 "a refit needs \"from\" in its spec: the version whose last layer is fitted again");
     return FALSE;
   }
+  if (pipeline_tree_onnx_is_ensemble(training->from)) return learn_trees(training, error);
   return pipeline_refit_last_layer(training->from, training->train, training->schema, penalty, NULL, &training->trained,
                                    error);
 }

@@ -3,6 +3,8 @@
 
 #include <glib/gstdio.h>
 
+#include "pipeline/tree_ensemble.h"
+
 /* One file a job; ids may hold any text. */
 static gchar *checkpoint_path(const PipelineJobContext *context)
 {
@@ -14,10 +16,18 @@ static gchar *checkpoint_path(const PipelineJobContext *context)
   return g_strdup_printf("%s/%s-%.16s.safetensors", context->state_directory, name, digest);
 }
 
+/* "auto" keeps the champion's family. */
+static const gchar *choose_architecture(const PipelineTraining *training, const gchar *wanted, const gchar *fallback)
+{
+  if (!g_str_equal(wanted, PIPELINE_ARCHITECTURE_AUTO)) return wanted;
+  return training->champion != NULL && pipeline_tree_onnx_is_ensemble(training->champion) ? "trees" : fallback;
+}
+
 static gboolean read_options(const PipelineTraining *training, PipelineTrainOptions *options, GError **error)
 {
   const json_t *spec = training->spec;
   pipeline_train_options_init(options);
+  const gchar *fallback = options->architecture;
   gint64 epochs = options->epochs, batch_size = options->batch_size, patience = options->patience, steps = 7;
   gboolean read = pipeline_job_spec_text(spec, "architecture", &options->architecture, error) &&
                   pipeline_job_spec_text(spec, "backend", &options->backend, error) &&
@@ -31,6 +41,7 @@ static gboolean read_options(const PipelineTraining *training, PipelineTrainOpti
                   pipeline_job_spec_real(spec, "checkpoint_seconds", 0, 1e6, &options->checkpoint_seconds, error) &&
                   pipeline_job_spec_real(spec, "adversarial_epsilon", 0, 100, &options->adversarial_epsilon, error);
   if (!read) return FALSE;
+  options->architecture = choose_architecture(training, options->architecture, fallback);
   options->epochs = (guint)epochs;
   options->batch_size = (guint)batch_size;
   options->patience = (guint)patience;

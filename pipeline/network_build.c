@@ -1,16 +1,16 @@
 #include "pipeline/network_build.h"
 
-#include <float.h>
 #include <math.h>
 #include <string.h>
 
 #include "onnx/graph.h"
+#include "pipeline/graph_prefix.h"
 #include "pipeline/model_spec.h"
 #include "pipeline/trainer_random.h"
 
 #define ML "ai.onnx.ml"
 #define MAX_HIDDEN_LAYERS 16u
-#define MAX_WIDTH 65536u
+#define MAX_WIDTH PIPELINE_MAX_COLUMNS
 #define MAX_WEIGHTS (64u << 20)
 
 typedef struct {
@@ -19,194 +19,9 @@ typedef struct {
   const guint64 *rows;
   guint64 n_rows;
   OnnxGraph *graph;
-  GArray *constant; /* of gboolean, one per column of the feature matrix: it never varies in the rows */
+  PipelineGraphPrefix *prefix;
   PipelineRandom random;
 } Builder;
-
-/* --- statistics of the rows --------------------------------------------------------------------------------------- */
-
-/* Of the values as float32, which is what the graph will see. sd 0: the column does not vary. */
-static gboolean mean_and_sd(const Builder *builder, const DriftColumn *column, double *mean, double *sd, GError **error)
-{
-  double sum = 0, squares = 0;
-  guint64 n = 0;
-  for (guint64 i = 0; i < builder->n_rows; i++) {
-    double value = g_array_index(column->numbers, double, builder->rows[i]);
-    if (isnan(value)) continue;
-    if (fabs(value) > FLT_MAX) {
-      g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_DATA,
-                  "column \"%s\", row %" G_GUINT64_FORMAT ": %g is no float32", column->name, builder->rows[i], value);
-      return FALSE;
-    }
-    sum += (float)value;
-    n++;
-  }
-  *mean = n > 0 ? sum / (double)n : 0;
-  for (guint64 i = 0; i < builder->n_rows; i++) {
-    double value = g_array_index(column->numbers, double, builder->rows[i]);
-    if (!isnan(value)) squares += ((float)value - *mean) * ((float)value - *mean);
-  }
-  *sd = n > 0 ? sqrt(squares / (double)n) : 0;
-  if (*sd <= 1e-6 * fabs(*mean)) *sd = 0; /* no more than float32 rounding */
-  return TRUE;
-}
-
-typedef struct {
-  const gchar *text;
-  guint64 count;
-} Category;
-
-static gint compare_frequency(gconstpointer a, gconstpointer b)
-{
-  const Category *x = a, *y = b;
-  if (x->count != y->count) return x->count < y->count ? 1 : -1;
-  return strcmp(x->text, y->text);
-}
-
-static gint compare_text(gconstpointer a, gconstpointer b)
-{
-  return strcmp(((const Category *)a)->text, ((const Category *)b)->text);
-}
-
-/* The categories of the rows, at most PIPELINE_MAX_ONE_HOT, sorted by text; a missing cell is the category "". */
-static GArray *find_categories(const Builder *builder, const DriftColumn *column)
-{
-  guint n = column->dictionary->len;
-  g_autofree guint64 *counts = g_new0(guint64, n + 1);
-  for (guint64 i = 0; i < builder->n_rows; i++) {
-    guint32 code = g_array_index(column->codes, guint32, builder->rows[i]);
-    counts[code == DRIFT_CODE_MISSING ? n : code]++;
-  }
-  GArray *categories = g_array_new(FALSE, FALSE, sizeof(Category));
-  for (guint i = 0; i <= n; i++) {
-    Category category = {i == n ? "" : g_ptr_array_index(column->dictionary, i), counts[i]};
-    if (category.count > 0) g_array_append_val(categories, category);
-  }
-  g_array_sort(categories, compare_frequency);
-  if (categories->len > PIPELINE_MAX_ONE_HOT) g_array_set_size(categories, PIPELINE_MAX_ONE_HOT);
-  g_array_sort(categories, compare_text);
-  return categories;
-}
-
-/* --- inputs and preprocessing ------------------------------------------------------------------------------------- */
-
-static OnnxNode *add_node(OnnxGraph *graph, const gchar *domain, const gchar *op_type, GPtrArray *inputs,
-                          const gchar *output)
-{
-  g_ptr_array_add(inputs, NULL);
-  OnnxNode *node = onnx_graph_add_node_strv(graph, domain, op_type, (const gchar *const *)inputs->pdata,
-                                            (const gchar *const[]){output, NULL});
-  g_ptr_array_set_size(inputs, (gint)inputs->len - 1);
-  return node;
-}
-
-/* The name of the tensor that holds all numeric inputs [N, n_numeric]. */
-static const gchar *join_numbers(OnnxGraph *graph, GPtrArray *numeric, gboolean has_text)
-{
-  if (!has_text) {
-    g_autofree gchar *shape = g_strdup_printf("N,%u", numeric->len);
-    onnx_graph_add_input(graph, "features", ONNX_TYPE_FLOAT, shape);
-    return "features";
-  }
-  for (guint i = 0; i < numeric->len; i++)
-    onnx_graph_add_input(graph, g_ptr_array_index(numeric, i), ONNX_TYPE_FLOAT, "N,1");
-  if (numeric->len == 1) return g_ptr_array_index(numeric, 0);
-  onnx_node_set_int(add_node(graph, "", "Concat", numeric, "kedge.numbers"), "axis", 1);
-  return "kedge.numbers";
-}
-
-static gboolean add_numbers(Builder *builder, GPtrArray *numeric, gboolean has_text, GPtrArray *parts, GError **error)
-{
-  g_autofree float *means = g_new(float, numeric->len), *scales = g_new(float, numeric->len);
-  for (guint i = 0; i < numeric->len; i++) {
-    double mean, sd;
-    const DriftColumn *column = drift_table_get_column(builder->table, g_ptr_array_index(numeric, i));
-    if (!mean_and_sd(builder, column, &mean, &sd, error)) return FALSE;
-    gboolean constant = sd == 0;
-    means[i] = (float)mean;
-    scales[i] = (float)(1 / (constant ? MAX(1, fabs(mean)) : sd));
-    g_array_append_val(builder->constant, constant);
-  }
-  const gchar *joined = join_numbers(builder->graph, numeric, has_text);
-  OnnxNode *imputer = onnx_graph_add_node_strv(builder->graph, ML, "Imputer", (const gchar *const[]){joined, NULL},
-                                               (const gchar *const[]){"kedge.imputed", NULL});
-  onnx_node_set_floats(imputer, "imputed_value_floats", means, numeric->len);
-  onnx_node_set_float(imputer, "replaced_value_float", NAN);
-  OnnxNode *scaler = onnx_graph_add_node(builder->graph, ML, "Scaler", "kedge.imputed", "kedge.scaled");
-  onnx_node_set_floats(scaler, "offset", means, numeric->len);
-  onnx_node_set_floats(scaler, "scale", scales, numeric->len);
-  g_ptr_array_add(parts, g_strdup("kedge.scaled"));
-  return TRUE;
-}
-
-static void add_category(Builder *builder, const gchar *name, guint number, GPtrArray *parts)
-{
-  g_autoptr(GArray) categories = find_categories(builder, drift_table_get_column(builder->table, name));
-  g_autofree const gchar **texts = g_new0(const gchar *, categories->len + 1);
-  for (guint i = 0; i < categories->len; i++) {
-    gboolean constant = categories->len == 1;
-    texts[i] = g_array_index(categories, Category, i).text;
-    g_array_append_val(builder->constant, constant);
-  }
-  g_autofree gchar *encoded = g_strdup_printf("kedge.category_%u", number);
-  gchar *flat = g_strdup_printf("kedge.one_hot_%u", number);
-  onnx_graph_add_input(builder->graph, name, ONNX_TYPE_STRING, "N,1");
-  OnnxNode *encoder = onnx_graph_add_node_strv(builder->graph, ML, "OneHotEncoder", (const gchar *const[]){name, NULL},
-                                               (const gchar *const[]){encoded, NULL});
-  onnx_node_set_strings(encoder, "cats_strings", texts, categories->len);
-  onnx_node_set_int(encoder, "zeros", 1);
-  OnnxNode *flatten = onnx_graph_add_node(builder->graph, "", "Flatten", encoded, flat);
-  onnx_node_set_int(flatten, "axis", 1);
-  g_ptr_array_add(parts, flat);
-}
-
-static gboolean check_feature(const Builder *builder, const DriftFeature *feature, GError **error)
-{
-  const DriftColumn *column = drift_table_get_column(builder->table, feature->name);
-  if (!column || column->kind != feature->kind) {
-    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_DATA, "column \"%s\" is %s", feature->name,
-                !column                         ? "not in the data"
-                : column->kind == DRIFT_NUMERIC ? "numeric in the data and categorical in the schema"
-                                                : "categorical in the data and numeric in the schema");
-    return FALSE;
-  }
-  if (g_str_equal(feature->name, "label") || g_str_equal(feature->name, "probabilities") ||
-      g_str_equal(feature->name, "value") || g_str_has_prefix(feature->name, "kedge.")) {
-    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_UNSUPPORTED,
-                "a feature cannot be named \"%s\": the ONNX graph uses that name for an output; rename the column",
-                feature->name);
-    return FALSE;
-  }
-  return TRUE;
-}
-
-/* Adds inputs and preprocessing; *features is the name of the feature matrix. */
-static gboolean add_prefix(Builder *builder, const gchar **features, GError **error)
-{
-  g_autoptr(GPtrArray) numeric = g_ptr_array_new(), text = g_ptr_array_new();
-  g_autoptr(GPtrArray) parts = g_ptr_array_new_with_free_func(g_free);
-  for (guint i = 0; i < drift_schema_n_features(builder->schema); i++) {
-    const DriftFeature *feature = drift_schema_get_feature(builder->schema, i);
-    if (!feature->input) continue;
-    if (!check_feature(builder, feature, error)) return FALSE;
-    g_ptr_array_add(feature->kind == DRIFT_NUMERIC ? numeric : text, feature->name);
-  }
-  if (numeric->len + text->len == 0) {
-    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_DATA, "no feature of the schema is an input of the model");
-    return FALSE;
-  }
-  if (numeric->len > 0 && !add_numbers(builder, numeric, text->len > 0, parts, error)) return FALSE;
-  for (guint i = 0; i < text->len; i++) add_category(builder, g_ptr_array_index(text, i), i, parts);
-  *features = "kedge.features";
-  if (parts->len > 1)
-    onnx_node_set_int(add_node(builder->graph, "", "Concat", parts, "kedge.features"), "axis", 1);
-  else
-    *features = numeric->len > 0 ? "kedge.scaled" : "kedge.one_hot_0";
-  if (builder->constant->len <= MAX_WIDTH) return TRUE;
-  g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_UNSUPPORTED,
-              "%u columns after one-hot encoding; at most %u are supported", builder->constant->len, MAX_WIDTH);
-  return FALSE;
-}
 
 /* --- layers ------------------------------------------------------------------------------------------------------- */
 
@@ -217,7 +32,7 @@ static float *random_weights(Builder *builder, guint n_in, guint n_out, gboolean
   double bound = sqrt(6.0 / (hidden ? n_in : n_in + n_out));
   for (gsize i = 0; i < (gsize)n_in * n_out; i++) {
     weight[i] = (float)(bound * (2 * pipeline_random_uniform(&builder->random) - 1));
-    if (first && g_array_index(builder->constant, gboolean, i % n_in)) weight[i] = 0;
+    if (first && g_array_index(builder->prefix->constant, gboolean, i % n_in)) weight[i] = 0;
   }
   return weight;
 }
@@ -241,7 +56,7 @@ static void add_gemm(Builder *builder, guint number, guint n_in, guint n_out, co
 static void add_layers(Builder *builder, const GArray *widths, guint n_outputs, const gchar *features,
                        const gchar *output)
 {
-  guint n_in = builder->constant->len;
+  guint n_in = builder->prefix->constant->len;
   g_autofree gchar *input = g_strdup(features);
   for (guint i = 0; i < widths->len; i++) {
     guint width = g_array_index(widths, guint, i);
@@ -271,12 +86,11 @@ static gint64 *integer_classes(const DriftSchema *schema)
   return g_steal_pointer(&numbers);
 }
 
-void pipeline_network_add_classifier_head(OnnxGraph *graph, const DriftSchema *schema)
+void pipeline_network_add_label(OnnxGraph *graph, const DriftSchema *schema)
 {
   const gint64 n = schema->classes->len, all = -1;
   g_autofree gint64 *numbers = integer_classes(schema);
   g_autofree gchar *shape = g_strdup_printf("N,%" G_GINT64_FORMAT, n);
-  onnx_node_set_int(onnx_graph_add_node(graph, "", "Softmax", "kedge.logits", "probabilities"), "axis", 1);
   OnnxNode *best = onnx_graph_add_node(graph, "", "ArgMax", "probabilities", "kedge.best");
   onnx_node_set_int(best, "axis", 1);
   onnx_node_set_int(best, "keepdims", 0);
@@ -288,6 +102,12 @@ void pipeline_network_add_classifier_head(OnnxGraph *graph, const DriftSchema *s
   onnx_graph_add_node(graph, "", "Reshape", "kedge.named,kedge.flat", "label");
   onnx_graph_add_output(graph, "label", numbers ? ONNX_TYPE_INT64 : ONNX_TYPE_STRING, "N");
   onnx_graph_add_output(graph, "probabilities", ONNX_TYPE_FLOAT, shape);
+}
+
+void pipeline_network_add_classifier_head(OnnxGraph *graph, const DriftSchema *schema)
+{
+  onnx_node_set_int(onnx_graph_add_node(graph, "", "Softmax", "kedge.logits", "probabilities"), "axis", 1);
+  pipeline_network_add_label(graph, schema);
 }
 
 /* From standardised to the label's units. */
@@ -346,12 +166,13 @@ static GBytes *build(Builder *builder, const GArray *widths, const float *target
   const DriftSchema *schema = builder->schema;
   gboolean regression = schema->task == DRIFT_TASK_REGRESSION;
   guint n_outputs = regression ? 1 : schema->classes->len;
-  const gchar *features = NULL;
   onnx_graph_set_opset(builder->graph, "", 17);
   onnx_graph_set_opset(builder->graph, ML, 3);
-  if (!add_prefix(builder, &features, error) || !check_size(widths, builder->constant->len, n_outputs, error))
+  if (!pipeline_graph_prefix_add(builder->graph, builder->table, schema, builder->rows, builder->n_rows, TRUE,
+                                 builder->prefix, error) ||
+      !check_size(widths, builder->prefix->constant->len, n_outputs, error))
     return NULL;
-  add_layers(builder, widths, n_outputs, features, "kedge.logits");
+  add_layers(builder, widths, n_outputs, builder->prefix->features, "kedge.logits");
   if (regression)
     pipeline_network_add_regression_head(builder->graph, targets, builder->rows, builder->n_rows);
   else
@@ -371,9 +192,9 @@ GBytes *pipeline_network_build(const gchar *architecture, const DriftTable *tabl
   g_autoptr(GArray) widths = parse_architecture(architecture, error);
   if (!widths) return NULL;
   g_autoptr(OnnxGraph) graph = onnx_graph_new("kedge");
-  g_autoptr(GArray) constant = g_array_new(FALSE, FALSE, sizeof(gboolean));
+  g_auto(PipelineGraphPrefix) prefix = {.features = NULL};
   Builder builder = {
-      .table = table, .schema = schema, .rows = rows, .n_rows = n_rows, .graph = graph, .constant = constant};
+      .table = table, .schema = schema, .rows = rows, .n_rows = n_rows, .graph = graph, .prefix = &prefix};
   pipeline_random_seed(&builder.random, seed);
   return build(&builder, widths, targets, error);
 }

@@ -13,19 +13,22 @@
 #include "drift/table.h"
 #include "onnx/graph.h"
 #include "pipeline/error.h"
+#include "pipeline/graph_prefix.h"
 
 G_BEGIN_DECLS
 
 #define PIPELINE_SCHEMA_KEY "kedge.schema"
-#define PIPELINE_MAX_ONE_HOT 256 /* categories of a feature, the most frequent ones; the others are as unseen ones */
 
 /* architecture: "mlp:64,64" (widths of the hidden layers; "mlp:" is a linear model). rows [n_rows] of the table are the
  * training rows. targets [table->n_rows]: the value of each row's label (regression), else NULL. */
 GBytes *pipeline_network_build(const gchar *architecture, const DriftTable *table, const DriftSchema *schema,
                                const guint64 *rows, guint64 n_rows, const float *targets, guint64 seed, GError **error);
 
-/* What follows the value "kedge.logits" of a new graph: probabilities and label of the schema's classes; or the value
- * in the label's units, by mean and standard deviation of the targets of those rows. Outputs are declared. */
+/* What follows the value "probabilities" of a new graph, which imports ai.onnx.ml: the label of the most probable class;
+ * declares both as outputs. */
+void pipeline_network_add_label(OnnxGraph *graph, const DriftSchema *schema);
+/* What follows the value "kedge.logits": probabilities and label of the schema's classes; or the value in the label's
+ * units, by mean and standard deviation of the targets of those rows. Outputs are declared. */
 void pipeline_network_add_classifier_head(OnnxGraph *graph, const DriftSchema *schema);
 void pipeline_network_add_regression_head(OnnxGraph *graph, const float *targets, const guint64 *rows, guint64 n_rows);
 

@@ -12,20 +12,21 @@
 /* A model that ends where the layers begin: rows enter it as they enter the whole one. */
 struct _PipelineFeatureReader {
   PipelineModel *prefix;
-  guint n_inputs;     /* width of the feature matrix */
-  DriftValue *values; /* [CHUNK_ROWS, features of the schema] */
+  gboolean takes_missing; /* NaN is a feature like others */
+  guint n_inputs;         /* width of the feature matrix */
+  DriftValue *values;     /* [CHUNK_ROWS, features of the schema] */
 };
 
 /* The part of the graph that makes the features; everything behind them is cut off. */
-static OnnxGraph *cut_prefix(const PipelineNetworkGraph *network)
+static OnnxGraph *cut_prefix(const OnnxGraph *whole, const gchar *features, guint n_inputs)
 {
-  OnnxGraph *graph = onnx_graph_copy(network->graph);
+  OnnxGraph *graph = onnx_graph_copy(whole);
   g_ptr_array_set_size(graph->outputs, 0);
-  g_autofree gchar *shape = g_strdup_printf("N,%u", network->network->n_inputs);
-  const gchar *output = network->features;
+  g_autofree gchar *shape = g_strdup_printf("N,%u", n_inputs);
+  const gchar *output = features;
   if (onnx_graph_find_producer(graph, output) < 0) { /* the input itself: an output must have a producer */
     output = "kedge.prefix";
-    onnx_graph_add_node_strv(graph, "", "Identity", (const gchar *const[]){network->features, NULL},
+    onnx_graph_add_node_strv(graph, "", "Identity", (const gchar *const[]){features, NULL},
                              (const gchar *const[]){output, NULL});
   }
   onnx_graph_add_output(graph, output, ONNX_TYPE_FLOAT, shape);
@@ -33,20 +34,28 @@ static OnnxGraph *cut_prefix(const PipelineNetworkGraph *network)
   return graph;
 }
 
-PipelineFeatureReader *pipeline_feature_reader_new(const PipelineNetworkGraph *network, const DriftSchema *schema,
-                                                   GError **error)
+PipelineFeatureReader *pipeline_feature_reader_new_at(const OnnxGraph *graph, const gchar *features, guint n_inputs,
+                                                      gboolean takes_missing, const DriftSchema *schema, GError **error)
 {
   g_autoptr(PipelineFeatureReader) reader = g_new0(PipelineFeatureReader, 1);
   PipelineModel *prefix = reader->prefix = g_new0(PipelineModel, 1);
-  reader->n_inputs = network->network->n_inputs;
+  reader->n_inputs = n_inputs;
+  reader->takes_missing = takes_missing;
   reader->values = g_new0(DriftValue, (gsize)CHUNK_ROWS * drift_schema_n_features(schema) + 1);
   prefix->schema = drift_schema_copy(schema);
   prefix->texts = g_string_chunk_new(256);
-  prefix->graph = cut_prefix(network);
+  prefix->graph = cut_prefix(graph, features, n_inputs);
   prefix->executor = pipeline_executor_new(prefix->graph, &pipeline_backend_reference, error);
   if (!prefix->executor) return NULL;
   prefix->inputs = pipeline_model_inputs_bind(prefix->graph, schema, &prefix->fixed_batch, error);
   return prefix->inputs ? g_steal_pointer(&reader) : NULL;
+}
+
+PipelineFeatureReader *pipeline_feature_reader_new(const PipelineNetworkGraph *network, const DriftSchema *schema,
+                                                   GError **error)
+{
+  return pipeline_feature_reader_new_at(network->graph, network->features, network->network->n_inputs, FALSE, schema,
+                                        error);
 }
 
 void pipeline_feature_reader_free(PipelineFeatureReader *reader)
@@ -59,10 +68,10 @@ void pipeline_feature_reader_free(PipelineFeatureReader *reader)
 
 /* --- reading ------------------------------------------------------------------------------------------------------ */
 
-static gboolean check_finite(const float *matrix, guint64 n_rows, guint width, GError **error)
+static gboolean check_finite(const float *matrix, guint64 n_rows, guint width, gboolean takes_missing, GError **error)
 {
   for (gsize i = 0; i < n_rows * width; i++) {
-    if (isfinite(matrix[i])) continue;
+    if (isfinite(matrix[i]) || (takes_missing && isnan(matrix[i]))) continue;
     g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_DATA,
                 "row %" G_GSIZE_FORMAT ": the model's preprocessing makes %g of it (feature column %" G_GSIZE_FORMAT
                 "); remove missing, infinite and extreme values",
@@ -99,8 +108,8 @@ static gboolean read_chunk(PipelineFeatureReader *reader, const DriftTable *tabl
   if (output->type != ONNX_TYPE_FLOAT || output->n != (gsize)padded * reader->n_inputs) {
     g_autofree gchar *shape = pipeline_tensor_describe(output);
     g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_MODEL,
-                "the model's preprocessing gives %s for %u rows where its first dense layer takes float32[%u,%u]",
-                shape, padded, padded, reader->n_inputs);
+                "the model's preprocessing gives %s for %u rows where what it feeds takes float32[%u,%u]", shape,
+                padded, padded, reader->n_inputs);
     return FALSE;
   }
   memcpy(matrix + start * reader->n_inputs, output->data, (gsize)n * reader->n_inputs * sizeof(float));
@@ -121,7 +130,7 @@ float *pipeline_feature_reader_read(PipelineFeatureReader *reader, const DriftTa
   if (!check_columns(reader, table, error)) return NULL;
   for (guint64 start = 0; start < n_rows; start += step)
     if (!read_chunk(reader, table, start, (guint)MIN(step, n_rows - start), matrix, error)) return NULL;
-  return check_finite(matrix, n_rows, reader->n_inputs, error) ? g_steal_pointer(&matrix) : NULL;
+  return check_finite(matrix, n_rows, reader->n_inputs, reader->takes_missing, error) ? g_steal_pointer(&matrix) : NULL;
 }
 
 /* --- how features follow inputs ----------------------------------------------------------------------------------- */

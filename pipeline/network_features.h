@@ -2,7 +2,7 @@
 #pragma once
 
 #include "drift/table.h"
-#include "pipeline/attack.h"
+#include "pipeline/attack_network.h"
 #include "pipeline/network_graph.h"
 
 G_BEGIN_DECLS
@@ -11,6 +11,10 @@ typedef struct _PipelineFeatureReader PipelineFeatureReader;
 /* Copies what it needs of graph and schema. Rows enter as in pipeline/model.h. */
 PipelineFeatureReader *pipeline_feature_reader_new(const PipelineNetworkGraph *graph, const DriftSchema *schema,
                                                    GError **error);
+/* The same for any value [N, n_inputs] of float32 in a graph. takes_missing: NaN is a feature like others. */
+PipelineFeatureReader *pipeline_feature_reader_new_at(const OnnxGraph *graph, const gchar *features, guint n_inputs,
+                                                      gboolean takes_missing, const DriftSchema *schema,
+                                                      GError **error);
 void pipeline_feature_reader_free(PipelineFeatureReader *reader);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(PipelineFeatureReader, pipeline_feature_reader_free)
 

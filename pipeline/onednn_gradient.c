@@ -1,6 +1,5 @@
 /* The oneDNN backend of the gradient table: its kernels, its device, and what the kernels share. One thread: two of
  * the library's collapse on a loaded machine. */
-#include <dlfcn.h>
 #include <string.h>
 
 #include "pipeline/onednn_internal.h"
@@ -246,15 +245,6 @@ gconstpointer pipeline_onednn_convert(const PipelineOnednn *onednn, PipelineOned
 }
 
 /* --- the device --------------------------------------------------------------------------------------------------- */
-
-void pipeline_onednn_use_one_thread(void)
-{
-  union {
-    void *object;
-    void (*function)(int);
-  } symbol = {.object = dlsym(RTLD_DEFAULT, "omp_set_num_threads")};
-  if (symbol.object != NULL) symbol.function(1);
-}
 
 static void close_device(gpointer device)
 {

@@ -46,27 +46,26 @@ static const gchar *reason_of(const gchar *name)
 gboolean pipeline_operator_check_graph(const OnnxGraph *graph, GError **error)
 {
   g_autoptr(GPtrArray) unknown = g_ptr_array_new_with_free_func(g_free);
-  g_autoptr(GHashTable) seen = g_hash_table_new(g_str_hash, g_str_equal);
+  g_autoptr(GHashTable) seen = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
   for (guint n = 0; n < graph->nodes->len; n++) {
     const OnnxNode *node = g_ptr_array_index(graph->nodes, n);
     gint64 opset = onnx_graph_get_opset(graph, node->domain);
     if (pipeline_operator_find(node->domain, node->op_type, opset) != NULL) continue;
     const gchar *reason = node->domain[0] == '\0' ? reason_of(node->op_type) : NULL;
-    gchar *name =
-        g_strdup_printf("%s%s%s (set %" G_GINT64_FORMAT "%s%s)", node->domain, node->domain[0] != '\0' ? "." : "",
-                        node->op_type, opset, reason != NULL ? ": " : "", reason != NULL ? reason : "");
-    if (g_hash_table_contains(seen, name)) {
-      g_free(name);
-      continue;
-    }
-    g_ptr_array_add(unknown, name);
-    g_hash_table_add(seen, name);
+    g_autofree gchar *where = onnx_node_describe(node, n);
+    gchar *name = g_strdup_printf("%s.%s %" G_GINT64_FORMAT, node->domain, node->op_type, opset);
+    if (!g_hash_table_add(seen, name)) continue; /* the first node of each is named */
+    g_ptr_array_add(unknown, g_strdup_printf("%s%s%s (set %" G_GINT64_FORMAT "%s%s; %s)", node->domain,
+                                             node->domain[0] != '\0' ? "." : "", node->op_type, opset,
+                                             reason != NULL ? ": " : "", reason != NULL ? reason : "", where));
   }
   if (unknown->len > 0) {
     g_ptr_array_add(unknown, NULL);
     g_autofree gchar *list = g_strjoinv(", ", (gchar **)unknown->pdata);
-    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_UNSUPPORTED,
-                "the model uses operators that are not supported: %s", list);
+    g_set_error(
+        error, PIPELINE_ERROR, PIPELINE_ERROR_UNSUPPORTED,
+        "the model uses operators that are not supported: %s; export it without them (onnx/README.md lists what is)",
+        list);
     return FALSE;
   }
   for (guint n = 0; n < graph->nodes->len; n++) {

@@ -40,6 +40,11 @@ gpointer pipeline_scratch_new(const PipelineCall *call, gsize n, gsize size, GEr
 /* Attribute `name` equals `value`; a node without it counts as `fallback`. */
 gboolean pipeline_attribute_is(const PipelineCall *call, const gchar *name, const gchar *fallback, const gchar *value);
 
+/* The FLOATS attribute, or an empty list (operator_ml.c). */
+const float *pipeline_operator_floats(const PipelineCall *call, const gchar *name, guint *n);
+/* The last dimension: features of a row (operator_ml.c). */
+gsize pipeline_operator_width(const PipelineTensor *in);
+
 /* The tensor as [outer, length, inner] around an axis. */
 typedef struct {
   guint axis;

@@ -4,8 +4,7 @@
 
 #include "pipeline/operator_internal.h"
 
-/* The FLOATS attribute, or an empty list. */
-static const float *get_floats(const PipelineCall *call, const gchar *name, guint *n)
+const float *pipeline_operator_floats(const PipelineCall *call, const gchar *name, guint *n)
 {
   const OnnxAttribute *attribute = onnx_node_get_attribute(call->node, name);
   gboolean present = attribute != NULL && attribute->kind == ONNX_ATTRIBUTE_FLOATS;
@@ -13,8 +12,7 @@ static const float *get_floats(const PipelineCall *call, const gchar *name, guin
   return present ? (const float *)(gpointer)attribute->numbers->data : NULL;
 }
 
-/* The last dimension of the input: features. */
-static gsize get_width(const PipelineTensor *in)
+gsize pipeline_operator_width(const PipelineTensor *in)
 {
   return in->n_dims > 0 ? (gsize)in->dims[in->n_dims - 1] : 1;
 }
@@ -30,9 +28,10 @@ gboolean pipeline_scaler_infer(PipelineCall *call, GError **error)
   if (!pipeline_type_is_number(in->type)) return pipeline_operator_fail_type(call, 0, error);
   for (gsize i = 0; i < G_N_ELEMENTS(lists); i++) {
     guint n;
-    get_floats(call, lists[i], &n);
-    if (n > 1 && n != get_width(in))
-      return pipeline_operator_fail(error, "'%s' has %u numbers for %zu features", lists[i], n, get_width(in));
+    pipeline_operator_floats(call, lists[i], &n);
+    if (n > 1 && n != pipeline_operator_width(in))
+      return pipeline_operator_fail(error, "'%s' has %u numbers for %zu features", lists[i], n,
+                                    pipeline_operator_width(in));
   }
   return pipeline_output_like(call, 0, ONNX_TYPE_FLOAT, in, error);
 }
@@ -42,9 +41,10 @@ gboolean pipeline_scaler_run(PipelineCall *call, GError **error)
   (void)error;
   const PipelineTensor *in = call->inputs[0];
   guint n_offset, n_scale;
-  const float *offset = get_floats(call, "offset", &n_offset), *scale = get_floats(call, "scale", &n_scale);
+  const float *offset = pipeline_operator_floats(call, "offset", &n_offset),
+              *scale = pipeline_operator_floats(call, "scale", &n_scale);
   float *out = call->outputs[0]->data;
-  gsize width = get_width(in);
+  gsize width = pipeline_operator_width(in);
   for (gsize i = 0; i < in->n; i++) {
     gsize column = i % width;
     float value = (float)pipeline_element_get_double(in, i);
@@ -58,7 +58,7 @@ gboolean pipeline_normalizer_run(PipelineCall *call, GError **error)
 {
   const PipelineTensor *in = call->inputs[0];
   float *out = call->outputs[0]->data;
-  gsize width = get_width(in);
+  gsize width = pipeline_operator_width(in);
   g_autofree gchar *norm = onnx_node_copy_string(call->node, "norm", "MAX");
   gboolean max = strcmp(norm, "MAX") == 0, square = strcmp(norm, "L2") == 0;
   if (!max && !square && strcmp(norm, "L1") != 0) return pipeline_operator_fail(error, "its norm is '%s'", norm);
@@ -90,10 +90,10 @@ gboolean pipeline_imputer_infer(PipelineCall *call, GError **error)
 {
   const PipelineTensor *in = call->inputs[0];
   guint n;
-  get_floats(call, "imputed_value_floats", &n);
+  pipeline_operator_floats(call, "imputed_value_floats", &n);
   if (in->type != ONNX_TYPE_FLOAT) return pipeline_operator_fail_type(call, 0, error);
-  if (n != 1 && n != get_width(in))
-    return pipeline_operator_fail(error, "it has %u replacements for %zu features", n, get_width(in));
+  if (n != 1 && n != pipeline_operator_width(in))
+    return pipeline_operator_fail(error, "it has %u replacements for %zu features", n, pipeline_operator_width(in));
   return pipeline_output_like(call, 0, ONNX_TYPE_FLOAT, in, error);
 }
 
@@ -102,9 +102,9 @@ gboolean pipeline_imputer_run(PipelineCall *call, GError **error)
   (void)error;
   const PipelineTensor *in = call->inputs[0];
   guint n;
-  const float *replacements = get_floats(call, "imputed_value_floats", &n), *x = in->data;
+  const float *replacements = pipeline_operator_floats(call, "imputed_value_floats", &n), *x = in->data;
   float missing = onnx_node_get_float(call->node, "replaced_value_float", 0), *out = call->outputs[0]->data;
-  gsize width = get_width(in);
+  gsize width = pipeline_operator_width(in);
   for (gsize i = 0; i < in->n; i++) {
     gboolean replace = isnan(missing) ? isnan(x[i]) : x[i] == missing;
     out[i] = replace ? replacements[n > 1 ? i % width : 0] : x[i];
@@ -213,9 +213,9 @@ static void linear_scores(const PipelineCall *call, guint n, gsize row, float *s
 {
   const PipelineTensor *in = call->inputs[0];
   guint n_coefficients, n_intercepts;
-  const float *coefficients = get_floats(call, "coefficients", &n_coefficients);
-  const float *intercepts = get_floats(call, "intercepts", &n_intercepts);
-  gsize width = get_width(in);
+  const float *coefficients = pipeline_operator_floats(call, "coefficients", &n_coefficients);
+  const float *intercepts = pipeline_operator_floats(call, "intercepts", &n_intercepts);
+  gsize width = pipeline_operator_width(in);
   for (guint c = 0; c < n; c++) {
     double sum = n_intercepts > c ? (double)intercepts[c] : 0;
     for (gsize i = 0; i < width; i++)
@@ -229,8 +229,8 @@ static gboolean linear_shape(const PipelineCall *call, gint64 *rows, guint *n_sc
 {
   const PipelineTensor *in = call->inputs[0];
   guint n;
-  gsize width = get_width(in);
-  get_floats(call, "coefficients", &n);
+  gsize width = pipeline_operator_width(in);
+  pipeline_operator_floats(call, "coefficients", &n);
   if (!pipeline_type_is_number(in->type)) return pipeline_operator_fail_type(call, 0, error);
   if (in->n_dims == 0 || in->n_dims > 2 || width == 0 || n == 0 || n % width != 0)
     return pipeline_operator_fail(error, "its %u coefficients do not fit an input of %zu features", n, width);

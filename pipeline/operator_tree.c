@@ -48,23 +48,6 @@ static void tree_free(gpointer data)
   g_free(state);
 }
 
-/* Attribute lists that must all have n entries. */
-static const gint64 *get_ints(const OnnxNode *node, const gchar *name, guint *n)
-{
-  const OnnxAttribute *attribute = onnx_node_get_attribute(node, name);
-  gboolean present = attribute != NULL && attribute->kind == ONNX_ATTRIBUTE_INTS;
-  *n = present ? attribute->integers->len : 0;
-  return present ? (const gint64 *)(gpointer)attribute->integers->data : NULL;
-}
-
-static const float *get_floats(const OnnxNode *node, const gchar *name, guint *n)
-{
-  const OnnxAttribute *attribute = onnx_node_get_attribute(node, name);
-  gboolean present = attribute != NULL && attribute->kind == ONNX_ATTRIBUTE_FLOATS;
-  *n = present ? attribute->numbers->len : 0;
-  return present ? (const float *)(gpointer)attribute->numbers->data : NULL;
-}
-
 static gboolean read_mode(GBytes *text, TreeMode *mode)
 {
   static const struct {
@@ -108,8 +91,9 @@ static const TreeId *find_id(const GArray *ids, gint64 tree, gint64 node)
 static gboolean link_children(TreeState *state, const GArray *ids, const OnnxNode *node, GError **error)
 {
   guint n_trees, n_yes, n_no;
-  const gint64 *trees = get_ints(node, "nodes_treeids", &n_trees), *yes = get_ints(node, "nodes_truenodeids", &n_yes),
-               *no = get_ints(node, "nodes_falsenodeids", &n_no);
+  const gint64 *trees = onnx_node_get_ints(node, "nodes_treeids", &n_trees),
+               *yes = onnx_node_get_ints(node, "nodes_truenodeids", &n_yes),
+               *no = onnx_node_get_ints(node, "nodes_falsenodeids", &n_no);
   g_autofree gboolean *has_parent = g_new0(gboolean, state->n_nodes);
   if (n_yes != state->n_nodes || n_no != state->n_nodes)
     return pipeline_operator_fail(error, "its lists of nodes differ in length");
@@ -133,10 +117,11 @@ static gboolean link_children(TreeState *state, const GArray *ids, const OnnxNod
 static gboolean read_nodes(TreeState *state, const OnnxNode *node, GArray *ids, GError **error)
 {
   guint n, n_ids, n_features, n_values, n_missing;
-  const gint64 *trees = get_ints(node, "nodes_treeids", &n), *numbers = get_ints(node, "nodes_nodeids", &n_ids),
-               *features = get_ints(node, "nodes_featureids", &n_features),
-               *missing = get_ints(node, "nodes_missing_value_tracks_true", &n_missing);
-  const float *values = get_floats(node, "nodes_values", &n_values);
+  const gint64 *trees = onnx_node_get_ints(node, "nodes_treeids", &n),
+               *numbers = onnx_node_get_ints(node, "nodes_nodeids", &n_ids),
+               *features = onnx_node_get_ints(node, "nodes_featureids", &n_features),
+               *missing = onnx_node_get_ints(node, "nodes_missing_value_tracks_true", &n_missing);
+  const float *values = onnx_node_get_floats(node, "nodes_values", &n_values);
   const OnnxAttribute *modes = onnx_node_get_attribute(node, "nodes_modes");
   if (n == 0 || n_ids != n || n_features != n || n_values != n || modes == NULL ||
       modes->kind != ONNX_ATTRIBUTE_STRINGS || modes->texts->len != n || (n_missing != 0 && n_missing != n))
@@ -172,9 +157,10 @@ static gboolean read_weights(TreeState *state, const OnnxNode *node, const GArra
                    *node_name = g_strdup_printf("%s_nodeids", prefix), *target_name = g_strdup_printf("%s_ids", prefix),
                    *weight_name = g_strdup_printf("%s_weights", prefix);
   guint n, n_nodes, n_targets, n_weights;
-  const gint64 *trees = get_ints(node, tree_name, &n), *numbers = get_ints(node, node_name, &n_nodes),
-               *targets = get_ints(node, target_name, &n_targets);
-  const float *weights = get_floats(node, weight_name, &n_weights);
+  const gint64 *trees = onnx_node_get_ints(node, tree_name, &n),
+               *numbers = onnx_node_get_ints(node, node_name, &n_nodes),
+               *targets = onnx_node_get_ints(node, target_name, &n_targets);
+  const float *weights = onnx_node_get_floats(node, weight_name, &n_weights);
   if (n == 0 || n_nodes != n || n_targets != n || n_weights != n)
     return pipeline_operator_fail(error, "its lists of leaf weights are missing or differ in length");
   g_autofree guint *leaf = g_new(guint, n);
@@ -218,7 +204,7 @@ gboolean pipeline_tree_prepare(PipelineCall *call, GError **error)
   state->average = strcmp(aggregate, "AVERAGE") == 0;
   if (!state->average && strcmp(aggregate, "SUM") != 0)
     return pipeline_operator_fail(error, "aggregate_function '%s' is not read", aggregate);
-  state->base = get_floats(call->node, "base_values", &state->n_base);
+  state->base = onnx_node_get_floats(call->node, "base_values", &state->n_base);
   if (state->n_base > 1 && state->n_base != state->n_targets)
     return pipeline_operator_fail(error, "it has %u base values for %u outputs", state->n_base, state->n_targets);
   state->sums = g_new0(double, state->n_targets);

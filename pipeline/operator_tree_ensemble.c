@@ -33,14 +33,6 @@ static void ensemble_free(gpointer data)
   g_free(ensemble);
 }
 
-static const gint64 *get_ints(const OnnxNode *node, const gchar *name, guint *n)
-{
-  const OnnxAttribute *attribute = onnx_node_get_attribute(node, name);
-  gboolean present = attribute != NULL && attribute->kind == ONNX_ATTRIBUTE_INTS;
-  *n = present ? attribute->integers->len : 0;
-  return present ? (const gint64 *)(gpointer)attribute->integers->data : NULL;
-}
-
 static double *get_numbers(const OnnxNode *node, const gchar *name, guint *n)
 {
   const OnnxAttribute *attribute = onnx_node_get_attribute(node, name);
@@ -88,12 +80,12 @@ static gboolean read_child(const Ensemble *ensemble, gint64 child, gboolean leaf
 static gboolean read_nodes(Ensemble *ensemble, const OnnxNode *node, GError **error)
 {
   guint n, counts[8];
-  const gint64 *features = get_ints(node, "nodes_featureids", &n),
-               *yes = get_ints(node, "nodes_truenodeids", &counts[0]),
-               *no = get_ints(node, "nodes_falsenodeids", &counts[1]),
-               *yes_leaf = get_ints(node, "nodes_trueleafs", &counts[2]),
-               *no_leaf = get_ints(node, "nodes_falseleafs", &counts[3]),
-               *missing = get_ints(node, "nodes_missing_value_tracks_true", &counts[4]);
+  const gint64 *features = onnx_node_get_ints(node, "nodes_featureids", &n),
+               *yes = onnx_node_get_ints(node, "nodes_truenodeids", &counts[0]),
+               *no = onnx_node_get_ints(node, "nodes_falsenodeids", &counts[1]),
+               *yes_leaf = onnx_node_get_ints(node, "nodes_trueleafs", &counts[2]),
+               *no_leaf = onnx_node_get_ints(node, "nodes_falseleafs", &counts[3]),
+               *missing = onnx_node_get_ints(node, "nodes_missing_value_tracks_true", &counts[4]);
   g_autofree double *splits = get_numbers(node, "nodes_splits", &counts[5]),
                     *modes = get_numbers(node, "nodes_modes", &counts[6]);
   for (guint i = 0; i < 7; i++)
@@ -126,9 +118,9 @@ static gboolean read_nodes(Ensemble *ensemble, const OnnxNode *node, GError **er
 static gboolean read_leaves(Ensemble *ensemble, const OnnxNode *node, GError **error)
 {
   guint n;
-  ensemble->targets = get_ints(node, "leaf_targetids", &ensemble->n_leaves);
+  ensemble->targets = onnx_node_get_ints(node, "leaf_targetids", &ensemble->n_leaves);
   ensemble->weights = get_numbers(node, "leaf_weights", &n);
-  ensemble->roots = get_ints(node, "tree_roots", &ensemble->n_roots);
+  ensemble->roots = onnx_node_get_ints(node, "tree_roots", &ensemble->n_roots);
   if (n == 0 || n != ensemble->n_leaves) return pipeline_operator_fail(error, "its leaves lack targets or weights");
   for (guint i = 0; i < n; i++)
     if (ensemble->targets[i] < 0 || ensemble->targets[i] >= ensemble->n_targets)

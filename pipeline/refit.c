@@ -2,13 +2,11 @@
  * enough for a first model after a change. */
 #include <math.h>
 
-#include "pipeline/network_features.h"
-#include "pipeline/network_graph.h"
+#include "pipeline/network_hidden.h"
 #include "pipeline/refit_ridge.h"
 #include "pipeline/trainer.h"
 #include "pipeline/trainer_rows.h"
 
-#define MAX_COLUMNS 8192u
 #define CHUNK_ROWS 1024u
 
 typedef struct {
@@ -40,7 +38,7 @@ static gboolean find_last_layer(Refit *refit, GError **error)
     if (layer->kind == PIPELINE_LAYER_DENSE) {
       refit->layer = i;
       refit->n_columns = layer->n_in;
-      if (layer->n_in <= MAX_COLUMNS && layer->has_bias && refit->scale != 0) return TRUE;
+      if (layer->n_in <= PIPELINE_HIDDEN_MAX && layer->has_bias && refit->scale != 0) return TRUE;
       break;
     }
     if (layer->kind != PIPELINE_LAYER_AFFINE || network->loss.kind != PIPELINE_LOSS_SQUARED) break;
@@ -51,33 +49,17 @@ static gboolean find_last_layer(Refit *refit, GError **error)
       error, PIPELINE_ERROR, PIPELINE_ERROR_UNSUPPORTED,
       "the last layer cannot be refitted: it must be a Gemm with a bias, at most %u inputs, and nothing but the "
       "head behind it",
-      MAX_COLUMNS);
+      PIPELINE_HIDDEN_MAX);
   return FALSE;
 }
 
 /* Runs the network over the usable rows and keeps what enters the last layer. */
 static gboolean read_hidden(Refit *refit, const DriftTable *table, const DriftSchema *schema, GError **error)
 {
-  const PipelineNetwork *network = refit->graph->network;
-  g_autoptr(PipelineFeatureReader) reader = pipeline_feature_reader_new(refit->graph, schema, error);
+  g_autoptr(PipelineHiddenReader) reader = pipeline_hidden_reader_new(refit->graph, refit->layer, schema, error);
   g_autoptr(DriftTable) usable = drift_table_select(table, refit->rows->rows, refit->rows->n);
-  g_autofree float *x = reader ? pipeline_feature_reader_read(reader, usable, error) : NULL;
-  const PipelineNetworkBackend *backend = x ? pipeline_network_backend_find(NULL, error) : NULL;
-  g_autoptr(PipelinePass) pass = backend ? pipeline_pass_new(network, backend, CHUNK_ROWS, error) : NULL;
-  if (!pass) return FALSE;
-  refit->hidden = g_try_new(float, refit->rows->n * refit->n_columns);
-  if (!refit->hidden) {
-    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_UNSUPPORTED,
-                "no memory for %" G_GUINT64_FORMAT " rows of width %u", refit->rows->n, refit->n_columns);
-    return FALSE;
-  }
-  for (guint64 start = 0; start < refit->rows->n; start += CHUNK_ROWS) {
-    guint n = (guint)MIN(CHUNK_ROWS, refit->rows->n - start);
-    if (!pipeline_pass_forward(pass, x + start * network->n_inputs, n, error)) return FALSE;
-    memcpy(refit->hidden + start * refit->n_columns, pipeline_pass_get_layer_input(pass, refit->layer),
-           (gsize)n * refit->n_columns * sizeof(float));
-  }
-  return TRUE;
+  refit->hidden = reader ? pipeline_hidden_reader_read(reader, usable, error) : NULL;
+  return refit->hidden != NULL;
 }
 
 static gboolean read_weights(Refit *refit, const double *row_weights, GError **error)

@@ -48,10 +48,17 @@ gboolean pipeline_ridge_solve(const float *h, const double *targets, const doubl
     cblas_dgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)size, (int)n_targets, (int)m, 1, block, (int)size,
                 target_block, (int)n_targets, 1, right, (int)n_targets);
   }
+  return pipeline_ridge_solve_sums(gram, right, size, n_targets, penalty, coefficients, error);
+}
+
+gboolean pipeline_ridge_solve_sums(double *gram, double *right, guint size, guint n_targets, double penalty,
+                                   double *coefficients, GError **error)
+{
   double trace = 0;
+  openblas_set_num_threads(1);
   for (guint k = 0; k < size; k++) trace += gram[(gsize)k * size + k];
   for (guint k = 0; k < size; k++) /* the jitter keeps columns without variation and the intercept regular */
-    gram[(gsize)k * size + k] += (k < n_columns ? penalty : 0) + 1e-12 * trace / size + 1e-300;
+    gram[(gsize)k * size + k] += (k + 1 < size ? penalty : 0) + 1e-12 * trace / size + 1e-300;
   lapack_int status = LAPACKE_dposv(LAPACK_ROW_MAJOR, 'U', (lapack_int)size, (lapack_int)n_targets, gram,
                                     (lapack_int)size, right, (lapack_int)n_targets);
   if (status != 0) {

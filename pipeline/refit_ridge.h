@@ -11,6 +11,12 @@ G_BEGIN_DECLS
 gboolean pipeline_ridge_solve(const float *h, const double *targets, const double *weights, gsize n, guint n_columns,
                               guint n_targets, double penalty, double *coefficients, GError **error);
 
+/* The last step of it: coefficients [n_targets, size] (size = n_columns + 1, the intercept last) from the sums gram
+ * [size, size] (its upper triangle) = Σ w h hᵀ and right [size, n_targets] = Σ w h tᵀ, h with a 1 behind. Both are
+ * overwritten. */
+gboolean pipeline_ridge_solve_sums(double *gram, double *right, guint size, guint n_targets, double penalty,
+                                   double *coefficients, GError **error);
+
 /* p = 1 / (1 + exp(-(slope s + intercept))) fitted to labels 0/1 by Newton's method with Platt's target smoothing
  * (Platt 1999; Lin, Lin and Weng 2007), slope > 0. */
 void pipeline_calibrate_binary(const double *scores, const guint8 *labels, const double *weights, gsize n,

@@ -4,6 +4,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "pipeline/checksum.h"
+#include "pipeline/memory.h"
 #include "pipeline/model_spec.h"
 #include "pipeline/network_build.h"
 #include "pipeline/network_features.h"
@@ -11,6 +13,8 @@
 #include "pipeline/trainer_checkpoint.h"
 #include "pipeline/trainer_fit.h"
 #include "pipeline/trainer_rows.h"
+#include "pipeline/trainer_weights.h"
+#include "pipeline/tree_trainer.h"
 
 #define MAX_EPOCHS 100000u
 #define MAX_BATCH 65536u
@@ -51,6 +55,8 @@ static gboolean check_options(const PipelineTrainOptions *options, GError **erro
        "the adversarial epsilon must be from 0 to 100 standard deviations"},
       {options->adversarial_epsilon == 0 || (options->adversarial_steps > 0 && options->adversarial_steps <= 1000),
        "the adversarial steps must be from 1 to 1000"},
+      {options->monotone == NULL && options->test_fraction == 0 && !options->balanced,
+       "monotone constraints are for trees (--arch trees)"},
       {options->checkpoint_seconds >= 0, "the seconds between checkpoints must not be negative"},
   };
   for (guint i = 0; i < G_N_ELEMENTS(rules); i++) {
@@ -119,31 +125,6 @@ static gboolean prepare_graph(Training *training, GError **error)
   return TRUE;
 }
 
-static gboolean prepare_weights(Training *training, GError **error)
-{
-  const PipelineTrainOptions *options = training->options;
-  guint64 n = training->table->n_rows;
-  if (!options->row_weights && !options->reweigh) return TRUE;
-  double sum = 0;
-  g_autofree double *weights = g_new(double, MAX(n, 1));
-  for (guint64 i = 0; i < n; i++) {
-    weights[i] = options->row_weights ? options->row_weights[i] : 1;
-    if (weights[i] >= 0 && isfinite(weights[i])) continue;
-    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID, "the weight of row %" G_GUINT64_FORMAT " is %g", i,
-                weights[i]);
-    return FALSE;
-  }
-  if (options->reweigh && !pipeline_reweigh(training->table, training->schema, options->reweigh, training->rows,
-                                            weights, &training->reweighing, error))
-    return FALSE;
-  training->weights = g_new(float, MAX(n, 1));
-  for (guint64 i = 0; i < n; i++) training->weights[i] = (float)weights[i];
-  for (guint64 i = 0; i < training->rows->n_train; i++) sum += weights[training->rows->rows[i]];
-  if (sum > 0) return TRUE;
-  g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID, "every training row has weight 0");
-  return FALSE;
-}
-
 /* The loss of a regression is measured in standard deviations of the label, so that rates and losses mean the same in
  * every unit. */
 static void choose_target_scale(Training *training)
@@ -163,7 +144,9 @@ static gboolean prepare_data(Training *training, GError **error)
   g_autoptr(PipelineFeatureReader) reader = pipeline_feature_reader_new(training->graph, training->schema, error);
   if (!reader) return FALSE;
   training->x = pipeline_feature_reader_read(reader, training->table, error);
-  if (!training->x || !prepare_weights(training, error)) return FALSE;
+  if (!training->x || !pipeline_trainer_weights(training->table, training->schema, training->options, training->rows,
+                                                &training->reweighing, &training->weights, error))
+    return FALSE;
   if (training->options->adversarial_epsilon > 0) {
     training->space = pipeline_feature_reader_find_space(reader, training->table, error);
     if (!training->space) return FALSE;
@@ -205,16 +188,6 @@ static gboolean prepare(Training *training, GError **error)
 
 /* --- checkpoints -------------------------------------------------------------------------------------------------- */
 
-static void digest_bytes(GChecksum *checksum, gconstpointer data, gsize size)
-{
-  const guchar *bytes = data;
-  for (gsize done = 0; done < size;) {
-    gsize part = MIN(size - done, (gsize)1 << 30);
-    g_checksum_update(checksum, bytes + done, (gssize)part);
-    done += part;
-  }
-}
-
 /* SHA-256 over everything that decides how the training goes. */
 static gchar *make_fingerprint(const Training *training)
 {
@@ -227,12 +200,12 @@ static gchar *make_fingerprint(const Training *training)
       options->batch_size, options->patience, options->learning_rate, options->weight_decay,
       options->adversarial_epsilon, options->adversarial_steps, options->seed, network->n_inputs, data->n_train,
       data->n_validation, training->options->backend ? training->options->backend : "");
-  digest_bytes(checksum, text, strlen(text));
-  digest_bytes(checksum, network->parameters, network->n_parameters * sizeof(float));
-  digest_bytes(checksum, data->x, data->n_rows * network->n_inputs * sizeof(float));
-  digest_bytes(checksum, data->targets, data->n_rows * sizeof(float));
-  digest_bytes(checksum, data->train, (data->n_train + data->n_validation) * sizeof(guint64));
-  if (data->weights) digest_bytes(checksum, data->weights, data->n_rows * sizeof(float));
+  pipeline_checksum_update(checksum, text, strlen(text));
+  pipeline_checksum_update(checksum, network->parameters, network->n_parameters * sizeof(float));
+  pipeline_checksum_update(checksum, data->x, data->n_rows * network->n_inputs * sizeof(float));
+  pipeline_checksum_update(checksum, data->targets, data->n_rows * sizeof(float));
+  pipeline_checksum_update(checksum, data->train, (data->n_train + data->n_validation) * sizeof(guint64));
+  if (data->weights) pipeline_checksum_update(checksum, data->weights, data->n_rows * sizeof(float));
   return g_strdup(g_checksum_get_string(checksum));
 }
 
@@ -285,7 +258,8 @@ static gboolean report(const Training *training, PipelineTrainProgressFunc progr
                                      .test_loss = NAN,
                                      .test_metric = NAN,
                                      .gradient_norm = NAN,
-                                     .dead_share = NAN};
+                                     .dead_share = NAN,
+                                     .robust_metric = NAN};
   return !progress || progress(&now, user_data);
 }
 
@@ -324,7 +298,8 @@ static gboolean deliver(const Training *training, PipelineTrainResult *result, G
                                   .samples_per_second = samples_per_second(training),
                                   .reweighing = training->reweighing,
                                   .test_loss = NAN,
-                                  .test_metric = NAN};
+                                  .test_metric = NAN,
+                                  .robust_metric = NAN};
   return TRUE;
 }
 
@@ -333,7 +308,9 @@ gboolean pipeline_train(const DriftTable *table, const DriftSchema *schema, cons
                         GError **error)
 {
   g_return_val_if_fail(table && schema && options && result, FALSE);
-  if (!check_options(options, error)) return FALSE;
+  if (pipeline_tree_is_asked(options))
+    return pipeline_tree_train(table, schema, options, progress, user_data, result, error);
+  if (!check_options(options, error) || !pipeline_memory_require(PIPELINE_TRAINING_BYTES, error)) return FALSE;
   Training training = {.table = table, .schema = schema, .options = options};
   gboolean done = prepare(&training, error) && resume(&training, error) &&
                   run_epochs(&training, progress, user_data, error) && deliver(&training, result, error);

@@ -9,7 +9,7 @@
 G_BEGIN_DECLS
 
 typedef struct {
-  const gchar *architecture; /* "mlp:64,64", …; ignored when from is set */
+  const gchar *architecture; /* "mlp:64,64", "trees", …; ignored when from is set, but for the options of trees */
   GBytes *from;              /* ONNX to fine-tune; NULL: from scratch */
   const gchar *backend;      /* "onednn", "reference"; NULL: best */
   guint epochs, batch_size;  /* 0: chosen from the number of rows (pipeline/README.md) */
@@ -24,6 +24,10 @@ typedef struct {
   /* NULL, or NULL-terminated columns: row weights are multiplied by those that make label and group independent over
    * the training rows (pipeline/reweigh.h) */
   const gchar *const *reweigh;
+  /* Of trees (pipeline/tree_trainer.h); others refuse them. */
+  const gchar *const *monotone; /* "COLUMN=+1" or "COLUMN=-1", NULL-terminated; NULL: none */
+  double test_fraction;         /* the very last rows only measure */
+  gboolean balanced;            /* classes count by the inverse of their frequency */
   /* adversarial training: 0 = none. PGD, L-infinity on the numeric features in units of their standard deviations in
    * the table */
   double adversarial_epsilon;
@@ -35,6 +39,7 @@ typedef struct {
   double checkpoint_seconds;
 } PipelineTrainOptions;
 #define PIPELINE_MIN_VALIDATION 50
+#define PIPELINE_ARCHITECTURE_AUTO "auto" /* of a retraining: as the champion */
 void pipeline_train_options_init(PipelineTrainOptions *options);
 
 typedef struct {
@@ -43,6 +48,7 @@ typedef struct {
   double loss, validation_loss, validation_metric, learning_rate, samples_per_second, seconds;
   /* Of training on a graph (pipeline/graph_trainer.h); else NaN. */
   double test_loss, test_metric, gradient_norm, dead_share;
+  double robust_metric; /* of adversarial training on a graph: the metric under PGD, on validation rows if there are */
 } PipelineTrainProgress;
 /* Returns FALSE to stop (cancel): the trainer leaves a checkpoint and fails with CANCELLED. */
 typedef gboolean (*PipelineTrainProgressFunc)(const PipelineTrainProgress *progress, gpointer user_data);
@@ -54,10 +60,13 @@ typedef struct {
   double train_loss, validation_loss, validation_metric; /* accuracy, or -rmse */
   double seconds, samples_per_second;
   PipelineReweighing reweighing; /* n_groups 0: none */
-  /* Of training on a graph; else 0, NaN, NULL. */
+  /* Of training on a graph or of trees; else 0, NaN, NULL. */
   guint64 n_test;
   double test_loss, test_metric;
-  gchar *warning; /* what the user should know about the result, or NULL */
+  double robust_metric; /* of the delivered weights under PGD (pipeline/harden.h); NaN: no adversarial training */
+  guint64 n_old, n_old_validation, row_visits; /* rehearsed rows; rows visited in all epochs */
+  double old_validation_metric;                /* of the best epoch on the rows held back of the rehearsed ones */
+  gchar *warning;                              /* what the user should know about the result, or NULL */
 } PipelineTrainResult;
 void pipeline_train_result_clear(PipelineTrainResult *result);
 

@@ -15,7 +15,7 @@ struct _PipelineFit {
   PipelineFitOptions options;
   PipelineFitState state;
   PipelinePass *pass;
-  PipelineAttack *attack;                  /* or NULL */
+  PipelineNetworkAttack *attack;           /* or NULL */
   guint64 *order;                          /* [n_train] */
   float *x, *attacked, *targets, *weights; /* of one batch or evaluation chunk */
   float *output_gradient, *gradient;
@@ -65,14 +65,14 @@ PipelineFit *pipeline_fit_new(PipelineNetwork *network, const PipelineNetworkBac
   mark_weights(fit);
   fit->pass = pipeline_pass_new(network, backend, rows, error);
   if (!fit->pass) return NULL;
-  if (options->adversarial_epsilon > 0) fit->attack = pipeline_attack_new(fit->pass, network, space);
+  if (options->adversarial_epsilon > 0) fit->attack = pipeline_network_attack_new(fit->pass, network, space);
   return g_steal_pointer(&fit);
 }
 
 void pipeline_fit_free(PipelineFit *fit)
 {
   if (!fit) return;
-  pipeline_attack_free(fit->attack);
+  pipeline_network_attack_free(fit->attack);
   pipeline_pass_free(fit->pass);
   g_free(fit->state.moment);
   g_free(fit->state.square);
@@ -148,10 +148,8 @@ static double train_batch(PipelineFit *fit, const guint64 *rows, guint n, GError
   const float *x = fit->x;
   gather(fit, rows, n);
   if (fit->attack) {
-    const PipelineAttackOptions attack = {.epsilon = fit->options.adversarial_epsilon,
-                                          .steps = fit->options.adversarial_steps};
-    if (!pipeline_attack_run(fit->attack, &attack, fit->x, fit->targets, n, &fit->state.random, fit->attacked, NULL,
-                             error))
+    if (!pipeline_network_attack_run(fit->attack, fit->options.adversarial_epsilon, fit->options.adversarial_steps,
+                                     fit->x, fit->targets, n, &fit->state.random, fit->attacked, NULL, error))
       return NAN;
     x = fit->attacked;
   }

@@ -3,7 +3,7 @@
  * (pipeline/trainer_checkpoint.h). */
 #pragma once
 
-#include "pipeline/attack.h"
+#include "pipeline/attack_network.h"
 #include "pipeline/network.h"
 #include "pipeline/trainer.h"
 #include "pipeline/trainer_random.h"

@@ -1,17 +1,17 @@
 # Fuzzers of what reads foreign bytes: CSV, JSON lines, .npy, profiles, model schemas, states of detectors and of panes,
-# sketches. clang's libFuzzer with ASan and UBSan. FUZZ_SECONDS=600 make fuzz-csv for longer. The rules that compile are in source.mk.
+# sketches, checkpoints. clang's libFuzzer with ASan and UBSan. FUZZ_SECONDS=600 make fuzz-csv for longer. The rules that compile are in source.mk.
 .DEFAULT_GOAL := all
 FUZZ_SECONDS ?= 20
 READERS_BUILD := $(BUILD)/fuzz
 READERS_LIBRARY := $(READERS_BUILD)/libreaders.a
 READERS_SOURCES := $(wildcard drift/*.c drift/*.cpp) pipeline/csv.c pipeline/embedding.c pipeline/error.c \
-                   pipeline/json_lines.c pipeline/model_spec.c pipeline/npy.c pipeline/npz.c daemon/error.c \
+                   pipeline/json_lines.c pipeline/model_spec.c pipeline/npy.c pipeline/npz.c pipeline/safetensors.c daemon/error.c \
                    daemon/number_stream.c daemon/profile_json.c
 $(READERS_LIBRARY): $(patsubst %,$(READERS_BUILD)/%.o,$(READERS_SOURCES))
 	@rm -f $@
 	ar rcs $@ $^
 # Its own pattern: the fuzzers that have this list of sources.
-READERS := csv json_lines npy npz profile spec detector state sketch
+READERS := csv json_lines npy npz safetensors profile spec detector state sketch
 $(patsubst %,$(READERS_BUILD)/%_fuzz,$(READERS)): $(READERS_BUILD)/%_fuzz: $(READERS_BUILD)/tests/fuzz/%_fuzz.c.o $(READERS_LIBRARY)
 	clang++-14 -fsanitize=fuzzer,address,undefined -o $@ $^ $(PKG_LIBS) -lm
 $(READERS_BUILD)/seeds: $(READERS_BUILD)/tests/fuzz/seeds.c.o $(READERS_LIBRARY)
@@ -24,6 +24,7 @@ FUZZ_OPTIONS_csv      := -dict=tests/fuzz/csv.dict -max_len=8192
 FUZZ_OPTIONS_json_lines := -dict=tests/fuzz/json_lines.dict -max_len=8192
 FUZZ_OPTIONS_npy      := -dict=tests/fuzz/npy.dict -max_len=1024
 FUZZ_OPTIONS_npz      := -max_len=1024
+FUZZ_OPTIONS_safetensors := -dict=tests/fuzz/safetensors.dict -max_len=1024
 FUZZ_OPTIONS_profile  := -dict=tests/fuzz/json.dict -max_len=16384
 FUZZ_OPTIONS_spec     := -dict=tests/fuzz/json.dict -max_len=16384
 FUZZ_OPTIONS_detector := -max_len=100000
@@ -33,6 +34,7 @@ FUZZ_SEEDS_csv        := tests/fuzz/corpus_csv
 FUZZ_SEEDS_json_lines := tests/fuzz/corpus_json_lines
 FUZZ_SEEDS_npy        := tests/fuzz/corpus_npy
 FUZZ_SEEDS_npz        := tests/fuzz/corpus_npz
+FUZZ_SEEDS_safetensors := tests/fuzz/corpus_safetensors
 FUZZ_SEEDS_profile    := tests/fuzz/corpus_profile
 FUZZ_SEEDS_spec       := tests/fuzz/corpus_spec
 FUZZ_SEEDS_detector   := $(READERS_BUILD)/binary_seeds/detector

@@ -28,7 +28,7 @@ NVCC_FLAGS := -std=c++17 -O3 -Werror all-warnings -Xcompiler=-Wall,-Wextra,-Werr
 $(BUILD)/libkedge-cuda.so: $(wildcard pipeline/cuda/*.cu) pipeline/cuda/device.h pipeline/cuda/device_internal.h pipeline/cuda/launch.h \
                            $(CUDA_TOOLKIT)/complete
 	$(call say,NVCC,$@)
-	$(Q)$(CUDA_TOOLKIT)/nvidia/cu13/bin/nvcc $(NVCC_FLAGS) -I$(CUDA_TOOLKIT)/nvidia/cudnn/include -shared -o $@ $(filter %.cu,$^) \
+	$(Q)$(CUDA_TOOLKIT)/nvidia/cu13/bin/nvcc $(NVCC_FLAGS) -I. -I$(CUDA_TOOLKIT)/nvidia/cudnn/include -shared -o $@ $(filter %.cu,$^) \
 	  -L$(CUDA_TOOLKIT)/nvidia/cu13/lib -L$(CUDA_TOOLKIT)/nvidia/cudnn/lib -lcublas -lcudnn
 
 .PHONY: cuda check-gpu check-cuda-build gpu-bundle

@@ -27,3 +27,9 @@ check-train-mnist: $(BUILD)/kedge ## a network for images after one epoch on MNI
 	 tests/train/mnist_test $(BUILD)/kedge $(MNIST) $(BUILD)/train 1 1 0.96
 learn-mnist: $(BUILD)/kedge ## a network for images on MNIST, three seeds: at least 98.5 %
 	tests/train/mnist_test $(BUILD)/kedge $(MNIST) $(BUILD)/train 3 10 0.985
+
+# Full disk, limited memory, files that cannot be read.
+SUITES += check-train-limits
+.PHONY: check-train-limits
+check-train-limits: $(BUILD)/kedge ## trainings at the limits of disk and memory end in a sentence, their checkpoint whole
+	tests/train/limits $(BUILD)/kedge $(BUILD)/train-limits

@@ -1,7 +1,7 @@
 /* A device: stream, handles, memory, copies, errors, recordings; and the table. */
 #include <cstdlib>
 
-#include "device_internal.h"
+#include "pipeline/cuda/device_internal.h"
 
 #define STAGING_BYTES ((size_t)16 << 20)
 #define LANDING_BYTES ((size_t)4 << 20)

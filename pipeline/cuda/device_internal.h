@@ -7,8 +7,8 @@
 #include <cublas_v2.h>
 #include <cudnn.h>
 
-#include "device.h"
-#include "launch.h"
+#include "pipeline/cuda/device.h"
+#include "pipeline/cuda/launch.h"
 
 #define PIPELINE_CUDA_SLOTS (PIPELINE_CUDA_GROUP * PIPELINE_CUDA_GROUPS)
 #define PIPELINE_CUDA_SCRATCH ((size_t)8 << 20) /* bytes: partial sums of the longest reduction */

@@ -1,5 +1,5 @@
 /* Losses (pipeline/graph_loss.c) and optimisers (pipeline/graph_optimiser.c). Losses run in double. */
-#include "device_internal.h"
+#include "pipeline/cuda/device_internal.h"
 
 /* --- losses: a warp a row -------------------------------------------------------------------------------------------
  */

@@ -71,6 +71,7 @@ PAIR(sum_node);
 PAIR(where_node);
 PAIR(clip_node);
 PAIR(dropout_node);
+PAIR(scaler_node);
 /* nodes_dense.c */
 PAIR(gemm_node);
 PAIR(matmul_node);

@@ -85,8 +85,10 @@ static gboolean measure_training(const gchar *name, guint batch, guint rows, dou
   gsize free_bytes, total_bytes, used_bytes;
   const PipelineCuda *cuda = pipeline_graph_pass_get_device(fit->pass);
   cuda->table->memory_info(cuda->device, &free_bytes, &total_bytes, &used_bytes);
-  printf("RESULT %s %u %.0f samples/s (%.1f us a step, %.0f MB in use, on the host: %s)\n", name, batch, median(rates),
-         1e6 * batch / rates[WINDOWS / 2], (double)used_bytes / 1e6, *mirrored != '\0' ? mirrored : "nothing");
+  printf("RESULT %s %u %.0f samples/s (%.1f us a step, %.0f MB in use, on the host: %s, %s)\n", name, batch,
+         median(rates), 1e6 * batch / rates[WINDOWS / 2], (double)used_bytes / 1e6,
+         *mirrored != '\0' ? mirrored : "nothing",
+         pipeline_graph_fit_get_replayed(fit) > 0 ? "replayed" : "not replayed");
   fflush(stdout);
   return TRUE;
 }

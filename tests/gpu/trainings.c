@@ -19,6 +19,7 @@ typedef struct {
 typedef struct {
   float *parameters, *statistics;
   gsize n, n_statistics;
+  guint64 replayed;
   GArray *losses; /* of double, one an epoch: training, validation */
   GError *error;
 } Outcome;
@@ -106,6 +107,7 @@ static gboolean run_steps(World *world, const PipelineGraphFitOptions *options, 
   if (done) {
     const PipelineGraphFitState *state = pipeline_graph_fit_get_state(fit);
     outcome->n = state->n_parameters;
+    outcome->replayed = pipeline_graph_fit_get_replayed(fit);
     outcome->n_statistics = state->n_statistics;
     outcome->parameters = g_memdup2(state->parameters, state->n_parameters * sizeof(float));
     outcome->statistics = g_memdup2(state->statistics, state->n_statistics * sizeof(float));
@@ -186,6 +188,20 @@ static gboolean same_bits(const Outcome *a, const Outcome *b)
          memcmp(a->losses->data, b->losses->data, a->losses->len * sizeof(double)) == 0;
 }
 
+/* Steps that are recorded once and replayed: as many, and with the same results, as the test wants. */
+static void check_replays(const PipelineGradientBackend *backend)
+{
+  const Training training = {"mlp", "adamw", NULL, .batch = 8, .epochs = 2, .rows = 80};
+  Outcome there, here;
+  gboolean done =
+      train(&training, backend, 0, &there) && train(&training, &pipeline_gradient_backend_reference, 0, &here);
+  double weights = done ? compare(there.parameters, here.parameters, here.n) : INFINITY;
+  check_that(done && there.replayed >= 5 && weights <= WEIGHTS, "%u of 16 steps are replayed, weights within %.2g",
+             (guint)there.replayed, weights);
+  outcome_clear(&there);
+  if (done) outcome_clear(&here);
+}
+
 static void check_repeats(const Training *training, const PipelineGradientBackend *backend)
 {
   Outcome first, second, third;
@@ -193,7 +209,8 @@ static void check_repeats(const Training *training, const PipelineGradientBacken
   gboolean done = train(training, backend, 0, &first);
   done = train(training, backend, 0, &second) && done;
   done = train(training, backend, 5, &third) && done;
-  check_that(done && same_bits(&first, &second), "%s: twice the same bits", what);
+  check_that(done && same_bits(&first, &second), "%s: twice the same bits (%u steps replayed)", what,
+             (guint)first.replayed);
   check_that(done && same_bits(&first, &third), "%s: the same bits when continued after step 5", what);
   outcome_clear(&first);
   outcome_clear(&second);
@@ -238,5 +255,6 @@ void check_trainings(const PipelineGradientBackend *backend)
                                {"small-transformer", "adamw", NULL, .batch = 8, .epochs = 2, .rows = 32},
                                {"small-resnet", "momentum", NULL, .batch = 2, .epochs = 1, .rows = 16, .rate = 0.01}};
   for (guint i = 0; i < G_N_ELEMENTS(repeated); i++) check_repeats(&repeated[i], backend);
+  check_replays(backend);
   check_divergence(backend);
 }

@@ -316,6 +316,15 @@ START_TEST(trainables_are_found_by_role_and_frozen_by_name)
   g_clear_error(&error);
   ck_assert_ptr_null(pipeline_graph_plan_new(graph, (const gchar *const[]){"*", NULL}, &error));
   ck_assert_ptr_nonnull(strstr(error->message, "frozen"));
+  g_clear_error(&error);
+  g_autoptr(OnnxGraph) empty = onnx_graph_new("empty");
+  onnx_graph_set_opset(empty, "", 17);
+  onnx_graph_add_input(empty, "x", ONNX_TYPE_FLOAT, "N,2");
+  g_free(onnx_graph_add_node(empty, "", "Neg", "x", "y")->name);
+  ((OnnxNode *)g_ptr_array_index(empty->nodes, 0))->name = g_strdup("turn");
+  onnx_graph_add_output(empty, "y", ONNX_TYPE_FLOAT, "N,2");
+  ck_assert_ptr_null(pipeline_graph_plan_new(empty, NULL, &error));
+  ck_assert_ptr_nonnull(strstr(error->message, "Neg node 'turn'"));
 }
 END_TEST
 

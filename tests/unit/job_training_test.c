@@ -12,6 +12,7 @@
 #include "pipeline/job_internal.h"
 #include "pipeline/model_cache.h"
 #include "pipeline/trainer.h"
+#include "pipeline/tree_ensemble.h"
 #include "registry/model.h"
 #include "tests/support/job_fixture.h"
 
@@ -32,13 +33,13 @@ static DriftTable *read_table(JobFixture *fixture, gint64 first, gint64 next)
 }
 
 /* Version 1: trained on 200 rows of the world as it was, with the grid of those rows. */
-static void register_first(JobFixture *fixture)
+static void register_first(JobFixture *fixture, const gchar *architecture)
 {
   g_autoptr(GError) error = NULL;
   g_autoptr(DriftTable) table = read_table(fixture, 0, 200);
   PipelineTrainOptions options;
   pipeline_train_options_init(&options);
-  options.architecture = "mlp:8";
+  options.architecture = architecture;
   options.epochs = 30;
   options.learning_rate = .02;
   PipelineTrainResult trained = {0};
@@ -56,13 +57,18 @@ static void register_first(JobFixture *fixture)
 }
 
 /* The log holds 200 rows of the first world, then n of the second one. */
-static JobFixture *open_worlds(int index, gint64 n)
+static JobFixture *open_worlds_of(int index, gint64 n, const gchar *architecture)
 {
   JobFixture *fixture = job_fixture_open(index);
   const JobRows rows = {.n_rows = 200 + n, .flipped_from = 200};
   job_fixture_append(fixture, &rows);
-  register_first(fixture);
+  register_first(fixture, architecture);
   return fixture;
+}
+
+static JobFixture *open_worlds(int index, gint64 n)
+{
+  return open_worlds_of(index, n, "mlp:8");
 }
 
 static gchar *retrain_spec(gint64 first, gint64 next, const gchar *more)
@@ -132,6 +138,38 @@ START_TEST(a_retraining_registers_a_better_version)
 }
 END_TEST
 
+/* What version 2 is made of, by the champion's family, the spec's architecture, and the kind of job. */
+START_TEST(a_retraining_keeps_the_family)
+{
+  static const struct {
+    const gchar *first, *architecture, *kind;
+    gint from;
+    gboolean trees;
+  } cases[] = {{"trees:depth=3", "auto", "retrain", 0, TRUE},
+               {"mlp:8", "auto", "retrain", 0, FALSE},
+               {"trees:depth=3", "mlp:8", "retrain", 0, FALSE},
+               {"mlp:8", "trees:depth=2", "retrain", 0, TRUE},
+               {"trees:depth=3", "auto", "retrain", 1, TRUE},
+               {"trees:depth=3", "auto", "refit", 1, TRUE},
+               {"mlp:8", "auto", "refit", 1, FALSE}};
+  for (guint i = 0; i < G_N_ELEMENTS(cases); i++) {
+    JobFixture *fixture = open_worlds_of(0, 400, cases[i].first);
+    g_autofree gchar *spec = g_strdup_printf(
+        "{\"model\": \"loan\", \"data\": [{\"partition\": 0, \"label_partition\": 0, \"first_row\": 200, "
+        "\"next_row\": 600}], \"architecture\": \"%s\", \"from\": %d, \"champion\": 1, \"seed\": 3}",
+        cases[i].architecture, cases[i].from);
+    g_autoptr(RegistryJob) job = execute(fixture, "j", cases[i].kind, spec);
+    json_t *result = result_of(job);
+    g_autoptr(RegistryVersion) version = registry_version_get(fixture->store, "loan", 2, NULL);
+    g_autoptr(GBytes) onnx = registry_artifacts_get(fixture->artifacts, version->onnx_digest, NULL);
+    ck_assert_msg(pipeline_tree_onnx_is_ensemble(onnx) == cases[i].trees, "case %u", i);
+    ck_assert_double_gt(real_of(result, "comparison", "gain"), cases[i].from == 1 && i == 4 ? .1 : .4);
+    json_decref(result);
+    job_fixture_close(fixture);
+  }
+}
+END_TEST
+
 START_TEST(the_profile_is_of_the_training_rows_on_the_models_grid)
 {
   JobFixture *fixture = open_worlds(0, 400);
@@ -167,7 +205,7 @@ START_TEST(held_out_rows_are_never_trained_on)
     JobFixture *fixture = job_fixture_open(0);
     const JobRows rows = {.n_rows = 600, .flipped_from = i == 0 ? 520 : 600};
     job_fixture_append(fixture, &rows);
-    register_first(fixture);
+    register_first(fixture, "mlp:8");
     g_autofree gchar *spec = retrain_spec(200, 600, "");
     g_autoptr(RegistryJob) job = execute(fixture, "j", "retrain", spec);
     ck_assert_str_eq(job->state, "done");
@@ -281,7 +319,7 @@ START_TEST(one_class_only_fails_in_words)
   JobFixture *fixture = job_fixture_open(0);
   const JobRows rows = {.n_rows = 300, .one_class_from = 200};
   job_fixture_append(fixture, &rows);
-  register_first(fixture);
+  register_first(fixture, "mlp:8");
   g_autofree gchar *spec = retrain_spec(200, 300, "");
   expect_failure(fixture, "a", "retrain", spec, "all 80 training rows have the label \"yes\"");
   job_fixture_close(fixture);
@@ -396,7 +434,7 @@ START_TEST(a_row_without_a_known_class_counts_as_wrong)
   JobFixture *fixture = job_fixture_open(0);
   const JobRows rows = {.n_rows = 400, .unknown_each = 4};
   job_fixture_append(fixture, &rows);
-  register_first(fixture);
+  register_first(fixture, "mlp:8");
   const gchar *spec = "{\"model\": \"loan\", \"data\": [{\"partition\": 0, \"label_partition\": 0, \"first_row\": 200,"
                       " \"next_row\": 400}], \"versions\": [1]}";
   g_autoptr(RegistryJob) job = execute(fixture, "j", "score", spec);
@@ -416,6 +454,7 @@ int main(void)
   int stores = test_stores_count();
   tcase_set_timeout(tests, 120);
   tcase_add_loop_test(tests, a_retraining_registers_a_better_version, 0, stores);
+  tcase_add_test(tests, a_retraining_keeps_the_family);
   tcase_add_test(tests, the_profile_is_of_the_training_rows_on_the_models_grid);
   tcase_add_test(tests, held_out_rows_are_never_trained_on);
   tcase_add_test(tests, rehearsal_rows_train_and_are_not_held_out);

@@ -263,7 +263,8 @@ START_TEST(test_refusals)
   onnx_graph_add_output(exotic, "r", ONNX_TYPE_FLOAT, "N,3");
   ck_assert_ptr_eq(load(exotic, schema, &error), NULL);
   assert_error(error, PIPELINE_ERROR_UNSUPPORTED,
-               "RandomNormalLike (set 17: random numbers), SequenceInsert (set 17: sequences)");
+               "RandomNormalLike (set 17: random numbers; RandomNormalLike node number 2 (output 'y')), "
+               "SequenceInsert (set 17: sequences; SequenceInsert node");
   error = NULL;
   drift_schema_add_feature(schema, "extra", DRIFT_NUMERIC, FALSE, TRUE);
   ck_assert_ptr_eq(load(linear("Softmax", "y", 3), schema, &error), NULL);

@@ -58,7 +58,7 @@ START_TEST(defaults_are_those_of_the_header)
   ck_assert_ptr_null(model->policy.act_on[1]);
   ck_assert(model->policy.retrain);
   ck_assert_uint_eq(model->policy.pool, 12);
-  ck_assert_str_eq(model->policy.architecture, "mlp:64,64");
+  ck_assert_str_eq(model->policy.architecture, "auto");
   ck_assert_uint_eq(model->policy.seed, 1);
   ck_assert(model->rollout.automatic);
   ck_assert_uint_eq(model->rollout.watch_rows, 1000);

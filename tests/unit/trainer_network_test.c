@@ -5,7 +5,7 @@
 #include <unistd.h>
 #include <glib/gstdio.h>
 
-#include "pipeline/attack.h"
+#include "pipeline/attack_network.h"
 #include "pipeline/network.h"
 #include "pipeline/trainer_checkpoint.h"
 #include "pipeline/trainer_fit.h"
@@ -391,13 +391,12 @@ START_TEST(attacks_stay_in_the_ball_and_raise_the_loss)
   const float gains[] = {1.5f, 0.5f};
   g_autoptr(PipelineAttackSpace) space = pipeline_attack_space_new(2, gains);
   g_autoptr(PipelinePass) pass = pipeline_pass_new(network, &pipeline_network_backend_reference, ROWS, NULL);
-  g_autoptr(PipelineAttack) attack = pipeline_attack_new(pass, network, space);
-  const PipelineAttackOptions attack_options = {.epsilon = 0.3, .steps = 10, .keep_worst = TRUE};
+  g_autoptr(PipelineNetworkAttack) attack = pipeline_network_attack_new(pass, network, space);
   PipelineRandom random;
   pipeline_random_seed(&random, 1);
   g_autofree float *attacked = g_new(float, ROWS * 2), *shifts = g_new(float, ROWS * 2);
   ck_assert(
-      pipeline_attack_run(attack, &attack_options, circle.x, circle.targets, ROWS, &random, attacked, shifts, NULL));
+      pipeline_network_attack_run(attack, 0.3, 10, circle.x, circle.targets, ROWS, &random, attacked, shifts, NULL));
   for (guint i = 0; i < ROWS * 2; i++) {
     ck_assert_double_le(fabs(shifts[i]), 0.3 + 1e-6);
     ck_assert_double_eq_tol(attacked[i], circle.x[i] + shifts[i] * gains[i % 2], 1e-5);

@@ -1,0 +1,278 @@
+/* `kedge attack`. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "daemon/command_arrays.h"
+#include "daemon/command_attack_internal.h"
+#include "daemon/command_train_internal.h"
+#include "pipeline/csv.h"
+
+extern const Command command_attack;
+
+typedef struct {
+  gchar *data, *label, *features, *reference, *attack, *epsilons, *norm, *unit, *loss, *range, *immutable, *integer,
+      *one_hot, *output;
+  gint steps, restarts, queries;
+  double step_size;
+  gint64 seed, rows;
+  gboolean whole; /* no early exit */
+} AttackArguments;
+
+static void arguments_clear(AttackArguments *a)
+{
+  gchar *texts[] = {a->data, a->label, a->features, a->reference, a->attack,  a->epsilons, a->norm,
+                    a->unit, a->loss,  a->range,    a->immutable, a->integer, a->one_hot,  a->output};
+  for (guint i = 0; i < G_N_ELEMENTS(texts); i++) g_free(texts[i]);
+}
+
+static gboolean invalid(GError **error, const gchar *message)
+{
+  g_set_error_literal(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID, message);
+  return FALSE;
+}
+
+/* --- options ------------------------------------------------------------------------------------------------------ */
+
+static gboolean parse_epsilons(const gchar *text, GArray *epsilons, GError **error)
+{
+  g_auto(GStrv) parts = g_strsplit(text, ",", -1);
+  for (guint i = 0; parts[i] != NULL; i++) {
+    gchar *end = NULL;
+    double epsilon = g_ascii_strtod(parts[i], &end);
+    if (end == parts[i] || *end != '\0' || !(epsilon > 0 && isfinite(epsilon)))
+      return invalid(error, "--eps: write radii above 0, e.g. 0.1 or 0.05,0.1,0.2");
+    g_array_append_val(epsilons, epsilon);
+  }
+  return TRUE;
+}
+
+static gboolean parse_types(const gchar *text, GPtrArray *types, GError **error)
+{
+  g_auto(GStrv) parts = command_split_names(text != NULL ? text : "pgd");
+  for (guint i = 0; parts[i] != NULL; i++) {
+    const PipelineAttackType *type = pipeline_attack_find(parts[i], error);
+    if (type == NULL) return FALSE;
+    g_ptr_array_add(types, (gpointer)type);
+  }
+  return types->len > 0 || invalid(error, "--attack: name at least one attack");
+}
+
+/* Lists are borrowed by the options. */
+static gboolean fill_options(const AttackArguments *a, PipelineRobustnessOptions *options, GError **error)
+{
+  gboolean margin = g_strcmp0(a->loss, "margin") == 0;
+  pipeline_robustness_options_init(options);
+  if (a->loss != NULL && !margin && strcmp(a->loss, "cross-entropy") != 0)
+    return invalid(error, "--loss: cross-entropy or margin");
+  if (a->steps < 1 || a->restarts < 1 || a->queries < 1)
+    return invalid(error, "--steps, --restarts and --queries must be at least 1");
+  if (!(a->step_size >= 0)) return invalid(error, "--step-size cannot be negative");
+  options->loss = margin ? PIPELINE_ATTACK_MARGIN : PIPELINE_ATTACK_CROSS_ENTROPY;
+  options->attack.steps = (guint)a->steps;
+  options->attack.restarts = (guint)a->restarts;
+  options->attack.queries = (guint)a->queries;
+  options->attack.step_size = a->step_size;
+  options->attack.early_exit = !a->whole;
+  options->seed = (guint64)a->seed;
+  return command_parse_norm(a->norm, &options->norm, error) && command_parse_unit(a->unit, &options->absolute, error) &&
+         command_parse_range(a->range, &options->range, &options->low, &options->high, error);
+}
+
+/* --- data --------------------------------------------------------------------------------------------------------- */
+
+static DriftTable *first_rows(DriftTable *table, gint64 n)
+{
+  if (n <= 0 || (guint64)n >= table->n_rows) return table;
+  g_autofree guint64 *rows = g_new(guint64, n);
+  for (gint64 i = 0; i < n; i++) rows[i] = (guint64)i;
+  DriftTable *first = drift_table_select(table, rows, (guint64)n);
+  drift_table_free(table);
+  return first;
+}
+
+static DriftTable *read_data(const CommandCommon *common, const AttackArguments *a, const gchar *reference,
+                             CommandModel *model, GError **error)
+{
+  DriftTable *table = NULL;
+  if (!g_str_has_suffix(a->data, ".npz")) {
+    table = command_read_table(a->data, error);
+    if (table == NULL || command_load_model(common, reference, table, a->label, model, error)) return table;
+    drift_table_free(table);
+    return NULL;
+  }
+  g_autoptr(PipelineGraphRows) rows = command_read_arrays(a->data, a->label, a->features, error);
+  if (rows != NULL && command_load_model(common, reference, NULL, NULL, model, error))
+    table = command_tabulate_arrays(rows, model->schema, error);
+  return table;
+}
+
+/* The attacked rows with two more columns: whether the model was fooled and how far the point is away. */
+static gboolean write_points(const gchar *path, const PipelineRobustness *robustness, const DriftSchema *schema,
+                             const DriftTable *table, GError **error)
+{
+  g_autoptr(DriftTable) moved = pipeline_robustness_tabulate(robustness, schema, table);
+  DriftColumn *decision = drift_table_add_column(moved, "attack.decision", DRIFT_CATEGORICAL),
+              *fooled = drift_table_add_column(moved, "attack.fooled", DRIFT_NUMERIC),
+              *distance = drift_table_add_column(moved, "attack.distance", DRIFT_NUMERIC),
+              *queries = drift_table_add_column(moved, "attack.queries", DRIFT_NUMERIC);
+  for (guint64 i = 0; i < robustness->n; i++) {
+    drift_column_append_text(decision, g_ptr_array_index(schema->classes, robustness->decisions[i]), -1);
+    drift_column_append_number(fooled, robustness->right[i] && !robustness->robust[i] ? 1 : 0);
+    drift_column_append_number(distance, robustness->distances[i]);
+    drift_column_append_number(queries, (double)robustness->queries[i]);
+  }
+  return pipeline_csv_write(path, moved, error);
+}
+
+/* --- the run ------------------------------------------------------------------------------------------------------ */
+
+static void robustness_free(gpointer data)
+{
+  pipeline_robustness_clear(data);
+  g_free(data);
+}
+
+static gboolean measure(const CommandCommon *common, PipelineModel *model, const DriftTable *table,
+                        PipelineRobustnessOptions *options, AttackReport *report, GError **error)
+{
+  guint total = report->epsilons->len * report->types->len;
+  CommandProgress *bar = command_progress_new(common, "attacking");
+  gboolean done = TRUE;
+  for (guint i = 0; done && i < total; i++) {
+    PipelineRobustness *robustness = g_new0(PipelineRobustness, 1);
+    options->epsilon = g_array_index(report->epsilons, double, i / report->types->len);
+    options->attack.type = g_ptr_array_index(report->types, i % report->types->len);
+    g_autofree gchar *text = g_strdup_printf("%s, epsilon %g", options->attack.type->name, options->epsilon);
+    command_progress_update(bar, (double)i / total, text);
+    g_ptr_array_add(report->measured, robustness);
+    done = pipeline_robustness_measure(model, table, options, robustness, error);
+  }
+  command_progress_finish(bar, done ? "done" : "failed");
+  return done;
+}
+
+static gboolean run_on_data(const CommandCommon *common, const AttackArguments *a, const CommandModel *loaded,
+                            const DriftTable *table, PipelineRobustnessOptions *options, AttackReport *report,
+                            GError **error)
+{
+  g_auto(GStrv) immutable = command_split_names(a->immutable), integer = command_split_names(a->integer),
+                one_hot = command_split_names(a->one_hot);
+  g_autoptr(DriftTable) reference = NULL;
+  if (g_strcmp0(loaded->schema->label, a->label) != 0 && !g_str_has_suffix(a->data, ".npz")) {
+    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID, "--label %s: the model predicts \"%s\"", a->label,
+                loaded->schema->label);
+    return FALSE;
+  }
+  if (a->reference != NULL && (reference = command_read_table(a->reference, error)) == NULL) return FALSE;
+  options->immutable = (const gchar *const *)immutable;
+  options->integer = (const gchar *const *)integer;
+  options->one_hot = (const gchar *const *)one_hot;
+  options->reference = reference;
+  g_autoptr(PipelineModel) model = pipeline_model_load(loaded->onnx, loaded->schema, NULL, error);
+  return model != NULL && measure(common, model, table, options, report, error) &&
+         (a->output == NULL ||
+          write_points(a->output, g_ptr_array_index(report->measured, 0), loaded->schema, table, error));
+}
+
+static json_t *attack(const CommandCommon *common, const AttackArguments *a, const gchar *reference, GError **error)
+{
+  PipelineRobustnessOptions options;
+  CommandModel loaded = {0};
+  json_t *described = NULL;
+  g_autoptr(DriftTable) table = NULL;
+  AttackReport report = {.epsilons = g_array_new(FALSE, FALSE, sizeof(double)),
+                         .types = g_ptr_array_new(),
+                         .measured = g_ptr_array_new_with_free_func(robustness_free)};
+  if (fill_options(a, &options, error) && parse_epsilons(a->epsilons, report.epsilons, error) &&
+      parse_types(a->attack, report.types, error) &&
+      (table = read_data(common, a, reference, &loaded, error)) != NULL) {
+    table = first_rows(table, a->rows);
+    report.norm = options.norm;
+    report.unit = options.absolute ? "absolute" : "sd";
+    if (a->output != NULL && report.epsilons->len * report.types->len > 1)
+      invalid(error, "-o writes the points of one attack at one epsilon");
+    else if (run_on_data(common, a, &loaded, table, &options, &report, error))
+      described = command_attack_describe(&report);
+  }
+  command_model_clear(&loaded);
+  g_array_unref(report.epsilons);
+  g_ptr_array_unref(report.types);
+  g_ptr_array_unref(report.measured);
+  return described;
+}
+
+static int run_attack(int argc, char **argv)
+{
+  AttackArguments a = {.steps = 40, .restarts = 1, .queries = 1000, .seed = 1};
+  const GOptionEntry entries[] = {
+      {"data", 0, 0, G_OPTION_ARG_FILENAME, &a.data, "CSV with a header (\"-\": standard input), or an .npz of arrays",
+       "D.csv"},
+      {"label", 0, 0, G_OPTION_ARG_STRING, &a.label, "the column (of an .npz: the array) with the truth", "L"},
+      {"features", 0, 0, G_OPTION_ARG_STRING, &a.features, "of an .npz: the array of rows (default: the other one)",
+       "X"},
+      {"rows", 0, 0, G_OPTION_ARG_INT64, &a.rows, "attack the first N rows only (default: all)", "N"},
+      {"attack", 0, 0, G_OPTION_ARG_STRING, &a.attack, "fgsm, pgd, square, hopskipjump; several: A,B (default pgd)",
+       "NAME"},
+      {"eps", 0, 0, G_OPTION_ARG_STRING, &a.epsilons, "radius of the ball; several: E,F", "E"},
+      {"norm", 0, 0, G_OPTION_ARG_STRING, &a.norm, "of the ball: inf (default) or 2", "N"},
+      {"unit", 0, 0, G_OPTION_ARG_STRING, &a.unit,
+       "of the radius: sd (standard deviations of each feature, default) or absolute", "U"},
+      {"steps", 0, 0, G_OPTION_ARG_INT, &a.steps, "of pgd (default 40)", "N"},
+      {"step-size", 0, 0, G_OPTION_ARG_DOUBLE, &a.step_size, "of pgd, in the unit (default 2.5 E / steps)", "S"},
+      {"restarts", 0, 0, G_OPTION_ARG_INT, &a.restarts, "of pgd, from random points of the ball (default 1)", "N"},
+      {"loss", 0, 0, G_OPTION_ARG_STRING, &a.loss, "that the attack raises: cross-entropy (default) or margin", "NAME"},
+      {"queries", 0, 0, G_OPTION_ARG_INT, &a.queries,
+       "of square and hopskipjump: answers of the model a row (default 1000)", "N"},
+      {"whole", 0, 0, G_OPTION_ARG_NONE, &a.whole, "go on with rows that are wrong already (for timings)", NULL},
+      {"range", 0, 0, G_OPTION_ARG_STRING, &a.range,
+       "of the numbers: data (lowest to highest of each feature, default), none or LOW,HIGH", "R"},
+      {"reference", 0, 0, G_OPTION_ARG_FILENAME, &a.reference,
+       "data that standard deviations and ranges are taken from (default: the attacked rows)", "R.csv"},
+      {"immutable", 0, 0, G_OPTION_ARG_STRING, &a.immutable, "features that cannot change", "A,B"},
+      {"integer", 0, 0, G_OPTION_ARG_STRING, &a.integer, "features that change by whole numbers", "A,B"},
+      {"one-hot", 0, 0, G_OPTION_ARG_STRING, &a.one_hot, "groups of one-hot columns, which stay: a+b+c,d+e", "G"},
+      {"seed", 0, 0, G_OPTION_ARG_INT64, &a.seed, "of the random points (default 1)", "S"},
+      {"output", 'o', 0, G_OPTION_ARG_FILENAME, &a.output, "CSV to write the attacked rows to", "OUT.csv"},
+      G_OPTION_ENTRY_NULL};
+  CommandCommon common;
+  int status = COMMAND_USAGE;
+  if (command_parse(&command_attack, &argc, &argv, entries, &common)) {
+    if (argc != 2 || !a.data || !a.label || !a.epsilons) {
+      status = command_usage(&common, "one MODEL, --data, --label and --eps are needed");
+    } else {
+      g_autoptr(GError) error = NULL;
+      json_t *report = attack(&common, &a, argv[1], &error);
+      status = command_report(&common, report, error, command_attack_print);
+    }
+  }
+  arguments_clear(&a);
+  return status;
+}
+
+const Command command_attack = {
+    .name = "attack",
+    .arguments = "MODEL --data D --label L --eps E [--attack pgd] [--immutable A,B] [-o OUT.csv]",
+    .summary = "measure how robust a model is: its accuracy when rows are moved within a ball",
+    .help =
+        "MODEL is NAME@ALIAS, NAME/VERSION or a file M.onnx. Each row that the model gets right is moved by at most "
+        "E,\n"
+        "so that the model gets it wrong if the attack can: fgsm and pgd follow the gradient, square asks for\n"
+        "probabilities and hopskipjump for classes only (trees and other models without gradients). Texts, immutable\n"
+        "features and one-hot groups stay; a missing number stays missing. Every point keeps to ball, ranges and "
+        "whole\n"
+        "numbers without tolerance, and the model itself has the last word. An attack that fails proves nothing:\n"
+        "accuracy under attack is an upper bound (see kedge smooth for a certificate).\n"
+        "\n"
+        "--json prints {\"rows\", \"rows_skipped\", \"norm\", \"unit\", \"rows_right\", \"accuracy\", "
+        "\"accuracy_low\",\n"
+        "\"accuracy_high\", \"attacks\": [{\"attack\", \"epsilon\", \"rows_attacked\", \"rows_fooled\", "
+        "\"rows_robust\",\n"
+        "\"robust_accuracy\", \"robust_accuracy_low\", \"robust_accuracy_high\", \"median_distance\", "
+        "\"queries_per_row\",\n"
+        "\"seconds\", \"rows_per_second\"}], \"worst\": [{\"epsilon\", \"rows_robust\", \"robust_accuracy\", …}]}: "
+        "intervals are\n"
+        "Wilson's of 95 %; worst counts rows that no attack fooled. -o writes the attacked rows, moved, with\n"
+        "\"attack.decision\", \"attack.fooled\", \"attack.distance\" and \"attack.queries\".",
+    .run = run_attack,
+};

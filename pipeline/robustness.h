@@ -1,0 +1,67 @@
+/* How robust a model is: its accuracy on labelled rows when an attack (pipeline/attack.h) may move each row's numbers
+ * within a ball, ranges and other constraints. The model itself has the last word on every point. */
+#pragma once
+
+#include "drift/table.h"
+#include "pipeline/attack.h"
+#include "pipeline/attack_model.h"
+
+G_BEGIN_DECLS
+
+typedef struct {
+  PipelineAttackOptions attack;
+  PipelineAttackLoss loss; /* that the attack raises; cross-entropy */
+  PipelineNorm norm;
+  double epsilon;
+  gboolean absolute;       /* epsilon in units of the features; else in standard deviations of each in the reference */
+  PipelineRangeKind range; /* of the reference; PIPELINE_RANGE_DATA */
+  double low, high;        /* of PIPELINE_RANGE_GIVEN */
+  const gchar *const *immutable; /* features that stay; NULL: none */
+  const gchar *const *integer;   /* numbers that move by whole numbers; NULL: none */
+  const gchar *const *one_hot;   /* groups "a+b+c" of numbers of which one is 1 and the others 0: they stay; NULL */
+  const DriftTable *reference;   /* for standard deviations and ranges; NULL: the attacked rows */
+  guint64 seed;
+} PipelineRobustnessOptions;
+void pipeline_robustness_options_init(PipelineRobustnessOptions *options);
+
+/* Of the n rows with a usable label. Arrays [n]; points [n, features] of rows that were not attacked are the rows. */
+typedef struct {
+  guint64 n, n_skipped;      /* skipped: label missing or no class of the schema */
+  guint64 n_right;           /* rows that the model gets right as they are: those are attacked */
+  guint64 n_robust;          /* of them: still right at the point found */
+  double seconds;            /* of the attack, without the last look by the model */
+  guint64 *rows;             /* of the table */
+  guint *labels, *decisions; /* classes: the true one, the model's at the point */
+  gboolean *right, *robust;
+  guint64 *queries;
+  double *distances; /* of the point, in the norm and unit of epsilon */
+  GArray *features;  /* of guint: schema indices of the columns of points */
+  float *points;
+} PipelineRobustness;
+void pipeline_robustness_clear(PipelineRobustness *robustness);
+
+/* INVALID: options, unknown names; DATA: fractions in a whole number, a group that is not one-hot (row and column are
+ * named); UNSUPPORTED: the attack does not work with this model (regression, no gradients, no numeric input). */
+gboolean pipeline_robustness_measure(PipelineModel *model, const DriftTable *table,
+                                     const PipelineRobustnessOptions *options, PipelineRobustness *robustness,
+                                     GError **error);
+/* The attacked rows with the numbers of the points; what has not moved is as it was. New. */
+DriftTable *pipeline_robustness_tabulate(const PipelineRobustness *robustness, const DriftSchema *schema,
+                                         const DriftTable *table);
+/* Rows that every one of n measurements (of the same rows) left right. */
+guint64 pipeline_robustness_count_worst(const PipelineRobustness *const *measured, guint n);
+
+/* --- the ball of a table (robustness_ball.c) ---------------------------------------------------------------------- */
+
+typedef struct {
+  PipelineAttackBall ball; /* points into the arrays below */
+  double *scale, *low, *high;
+  gboolean *integer;
+} PipelineRobustnessBall;
+/* features: of guint, schema indices of the columns of points; rows: those that are attacked. */
+gboolean pipeline_robustness_ball_init(PipelineRobustnessBall *ball, const PipelineRobustnessOptions *options,
+                                       const DriftSchema *schema, const GArray *features, const DriftTable *rows,
+                                       GError **error);
+void pipeline_robustness_ball_clear(PipelineRobustnessBall *ball);
+
+G_END_DECLS

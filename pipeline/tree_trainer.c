@@ -1,0 +1,409 @@
+#include "pipeline/tree_trainer.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "pipeline/checksum.h"
+#include "pipeline/network_features.h"
+#include "pipeline/trainer_rows.h"
+#include "pipeline/trainer_weights.h"
+#include "pipeline/tree_boost.h"
+#include "pipeline/tree_checkpoint.h"
+#include "pipeline/tree_graph.h"
+
+gboolean pipeline_tree_is_asked(const PipelineTrainOptions *options)
+{
+  return options->from != NULL
+             ? pipeline_tree_onnx_is_ensemble(options->from) || pipeline_tree_is_architecture(options->architecture)
+             : pipeline_tree_is_architecture(options->architecture);
+}
+
+/* --- the parts of one training ------------------------------------------------------------------------------------ */
+
+/* Rows of one purpose, gathered side by side. */
+typedef struct {
+  float *x, *targets, *weights; /* weights NULL: all 1 */
+  gsize n;
+} Rows;
+
+typedef struct {
+  const DriftTable *table;
+  const DriftSchema *schema;
+  const PipelineTrainOptions *options;
+  PipelineTreeOptions tree_options;
+  PipelineTrainerRows *rows;
+  guint64 n_test; /* usable rows behind the validation rows */
+  PipelineTreeGraph graph;
+  PipelineLoss loss;
+  PipelineReweighing reweighing;
+  Rows train, validation, test;
+  gchar *monotone; /* as XGBoost wants it, or NULL */
+  PipelineTreeBoost *boost;
+  guint n_start; /* trees of the model it started from */
+  gchar *fingerprint;
+  gint64 started, written; /* monotonic microseconds */
+  guint first_round;       /* of this process */
+} Training;
+
+static void rows_clear(Rows *rows)
+{
+  g_free(rows->x);
+  g_free(rows->targets);
+  g_free(rows->weights);
+}
+
+static void training_clear(Training *training)
+{
+  pipeline_tree_boost_free(training->boost);
+  pipeline_tree_graph_clear(&training->graph);
+  pipeline_trainer_rows_free(training->rows);
+  rows_clear(&training->train);
+  rows_clear(&training->validation);
+  rows_clear(&training->test);
+  g_free(training->monotone);
+  g_free(training->fingerprint);
+}
+
+static gboolean invalid(GError **error, const gchar *message)
+{
+  g_set_error_literal(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID, message);
+  return FALSE;
+}
+
+static gboolean read_options(Training *training, GError **error)
+{
+  const PipelineTrainOptions *options = training->options;
+  PipelineTreeOptions *tree = &training->tree_options;
+  const gchar *architecture = pipeline_tree_is_architecture(options->architecture) ? options->architecture : "trees";
+  if (!pipeline_tree_options_parse(architecture, tree, error)) return FALSE;
+  if (options->epochs > 0) tree->rounds = options->epochs;
+  if (options->patience > 0) tree->patience = options->patience;
+  if (options->backend != NULL) return invalid(error, "trees are trained by XGBoost: no backend can be chosen");
+  if (options->adversarial_epsilon > 0)
+    return invalid(error, "trees have no gradients: adversarial training is for networks (--arch mlp:64,64)");
+  if (tree->rounds > 100000) return invalid(error, "the rounds must be at most 100000");
+  if (!(options->validation_fraction >= 0 && options->test_fraction >= 0 &&
+        options->validation_fraction + options->test_fraction <= .9))
+    return invalid(error, "validation and test must leave a tenth of the rows to train on");
+  return options->checkpoint_seconds >= 0 || invalid(error, "the seconds between checkpoints must not be negative");
+}
+
+/* The very last rows test; of the others the last, or random ones, validate. */
+static gboolean split(Training *training, GError **error)
+{
+  const PipelineTrainOptions *options = training->options;
+  PipelineTrainerRows *rows = training->rows = pipeline_trainer_rows_new(training->table, training->schema, error);
+  if (rows == NULL) return FALSE;
+  guint64 usable = rows->n, n_test = (guint64)((double)usable * options->test_fraction + .5);
+  rows->n = usable - n_test;
+  if (rows->n == 0) return invalid(error, "the test rows leave none to train on");
+  double fraction = options->validation_fraction * (double)usable / (double)rows->n;
+  pipeline_trainer_rows_split(rows, fraction, PIPELINE_MIN_VALIDATION, options->shuffle_split, options->seed);
+  rows->n = usable;
+  training->n_test = n_test;
+  return TRUE;
+}
+
+/* --- where boosting starts ---------------------------------------------------------------------------------------- */
+
+/* The weighted mean of the training rows' targets as a raw output; several classes start from 0. In single precision
+ * and in XGBoost's own order of operations, so that its base_score means the same. */
+static PipelineTreeEnsemble *make_start(const Training *training)
+{
+  const Rows *rows = &training->train;
+  double sum = 0, total = 0;
+  for (gsize i = 0; i < rows->n; i++) {
+    double weight = rows->weights != NULL ? (double)rows->weights[i] : 1;
+    sum += weight * (double)rows->targets[i];
+    total += weight;
+  }
+  guint n_outputs = training->loss.n_outputs;
+  g_autofree float *base = g_new0(float, n_outputs);
+  if (training->loss.kind == PIPELINE_LOSS_SQUARED) base[0] = (float)(sum / total);
+  if (training->loss.kind == PIPELINE_LOSS_SIGMOID) base[0] = -logf(1 / (float)CLAMP(sum / total, 1e-6, 1 - 1e-6) - 1);
+  return pipeline_tree_ensemble_new(training->graph.n_columns, n_outputs, base);
+}
+
+/* The loss of a regression is measured in standard deviations of the label. */
+static void choose_loss(Training *training)
+{
+  const DriftSchema *schema = training->schema;
+  const PipelineTrainerRows *rows = training->rows;
+  guint n_classes = schema->classes->len;
+  training->loss = (PipelineLoss){.kind = schema->task == DRIFT_TASK_REGRESSION ? PIPELINE_LOSS_SQUARED
+                                          : n_classes == 2                      ? PIPELINE_LOSS_SIGMOID
+                                                                                : PIPELINE_LOSS_SOFTMAX,
+                                  .n_outputs = schema->task == DRIFT_TASK_REGRESSION || n_classes == 2 ? 1 : n_classes,
+                                  .target_scale = 1};
+  if (schema->task != DRIFT_TASK_REGRESSION) return;
+  double sum = 0, squares = 0, n = (double)rows->n_train;
+  for (guint64 i = 0; i < rows->n_train; i++) sum += (double)rows->targets[rows->rows[i]];
+  for (guint64 i = 0; i < rows->n_train; i++) {
+    double difference = (double)rows->targets[rows->rows[i]] - sum / n;
+    squares += difference * difference;
+  }
+  if (squares > 0) training->loss.target_scale = sqrt(squares / n);
+}
+
+static gboolean gather(const Training *training, const float *x, const float *weights, guint64 first, guint64 n,
+                       Rows *out, GError **error)
+{
+  gsize width = training->graph.n_columns;
+  const PipelineTrainerRows *rows = training->rows;
+  out->n = n;
+  out->x = g_try_new(float, n *width + 1);
+  out->targets = g_try_new(float, n + 1);
+  if (weights != NULL) out->weights = g_try_new(float, n + 1);
+  if (out->x == NULL || out->targets == NULL || (weights != NULL && out->weights == NULL)) {
+    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_UNSUPPORTED,
+                "no memory for %" G_GUINT64_FORMAT " rows of %zu columns; use fewer rows", n, width);
+    return FALSE;
+  }
+  for (guint64 i = 0; i < n; i++) {
+    guint64 row = rows->rows[first + i];
+    memcpy(out->x + i * width, x + row * width, width * sizeof(float));
+    out->targets[i] = rows->targets[row];
+    if (weights != NULL) out->weights[i] = weights[row];
+  }
+  return TRUE;
+}
+
+static gboolean read_rows(Training *training, GError **error)
+{
+  const PipelineTrainerRows *rows = training->rows;
+  PipelineTreeGraph *graph = &training->graph;
+  g_autofree float *weights = NULL;
+  g_autoptr(PipelineFeatureReader) reader =
+      pipeline_feature_reader_new_at(graph->graph, graph->features, graph->n_columns, TRUE, training->schema, error);
+  g_autofree float *x = reader != NULL ? pipeline_feature_reader_read(reader, training->table, error) : NULL;
+  return x != NULL &&
+         pipeline_trainer_weights(training->table, training->schema, training->options, rows, &training->reweighing,
+                                  &weights, error) &&
+         gather(training, x, weights, 0, rows->n_train, &training->train, error) &&
+         gather(training, x, weights, rows->n_train, rows->n_validation, &training->validation, error) &&
+         gather(training, x, weights, rows->n_train + rows->n_validation, training->n_test, &training->test, error);
+}
+
+/* --- monotone constraints ----------------------------------------------------------------------------------------- */
+
+static gboolean find_constraint(const Training *training, const gchar *text, gint *signs, GError **error)
+{
+  const GPtrArray *columns = training->graph.columns;
+  g_autofree gchar *name = g_strdup(text);
+  gchar *equals = strrchr(name, '=');
+  const gchar *sign = equals != NULL ? equals + 1 : "";
+  if (equals != NULL) *equals = '\0';
+  gint way = g_str_equal(sign, "+1") || g_str_equal(sign, "1") ? 1 : g_str_equal(sign, "-1") ? -1 : 0;
+  if (way == 0) {
+    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID,
+                "\"%s\": write COLUMN=+1 (never falling) or COLUMN=-1 (never rising)", text);
+    return FALSE;
+  }
+  for (guint i = 0; i < columns->len; i++)
+    if (g_str_equal(g_ptr_array_index(columns, i), name)) {
+      signs[i] = way;
+      return TRUE;
+    }
+  g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID,
+              "monotone constraint: \"%s\" is no numeric input of the model", name);
+  return FALSE;
+}
+
+static gboolean read_monotone(Training *training, GError **error)
+{
+  const gchar *const *list = training->options->monotone;
+  guint n = training->graph.n_columns;
+  if (list == NULL || *list == NULL) return TRUE;
+  if (training->loss.kind == PIPELINE_LOSS_SOFTMAX)
+    return invalid(error,
+                   "monotone constraints are for two classes or a value: of several classes none can be constrained "
+                   "alone");
+  g_autofree gint *signs = g_new0(gint, n);
+  for (; *list != NULL; list++)
+    if (!find_constraint(training, *list, signs, error)) return FALSE;
+  g_autoptr(GString) text = g_string_new("(");
+  for (guint i = 0; i < n; i++) g_string_append_printf(text, "%s%d", i > 0 ? "," : "", signs[i]);
+  g_string_append_c(text, ')');
+  training->monotone = g_string_free(g_steal_pointer(&text), FALSE);
+  return TRUE;
+}
+
+/* --- preparing ---------------------------------------------------------------------------------------------------- */
+
+static PipelineTreeSet set_of(const Rows *rows)
+{
+  return (PipelineTreeSet){.x = rows->x, .targets = rows->targets, .weights = rows->weights, .n = rows->n};
+}
+
+static gboolean prepare(Training *training, GError **error)
+{
+  const PipelineTrainOptions *options = training->options;
+  if (!read_options(training, error) || !split(training, error)) return FALSE;
+  g_autoptr(PipelineTreeEnsemble) start = NULL;
+  if (options->from != NULL
+          ? !pipeline_tree_graph_read(options->from, training->schema, &training->graph, &start, error)
+          : !pipeline_tree_graph_build(training->table, training->schema, training->rows->rows, training->rows->n_train,
+                                       &training->graph, error))
+    return FALSE;
+  choose_loss(training);
+  if (!read_rows(training, error) || !read_monotone(training, error)) return FALSE;
+  if (start == NULL) start = make_start(training);
+  training->n_start = pipeline_tree_ensemble_n_trees(start);
+  PipelineTreeSet train = set_of(&training->train), validation = set_of(&training->validation);
+  training->boost = pipeline_tree_boost_new(&train, &validation, &training->loss, &training->tree_options,
+                                            training->monotone, options->seed, g_steal_pointer(&start), error);
+  return training->boost != NULL;
+}
+
+/* --- checkpoints -------------------------------------------------------------------------------------------------- */
+
+static void digest_option(const gchar *name, const gchar *value, gpointer data)
+{
+  g_checksum_update(data, (const guchar *)name, -1);
+  g_checksum_update(data, (const guchar *)value, -1);
+}
+
+/* SHA-256 over everything that decides how the training goes. */
+static gchar *make_fingerprint(Training *training)
+{
+  PipelineTreeState state;
+  const PipelineTreeEnsemble *start = pipeline_tree_boost_get_ensemble(training->boost, &state);
+  const Rows *sets[] = {&training->train, &training->validation};
+  g_autoptr(GChecksum) checksum = g_checksum_new(G_CHECKSUM_SHA256);
+  g_autofree gchar *text =
+      g_strdup_printf("%u %u %" G_GUINT64_FORMAT " %d %u %u %s", training->tree_options.rounds,
+                      training->tree_options.patience, training->options->seed, (int)training->loss.kind,
+                      start->n_columns, start->n_outputs, training->monotone != NULL ? training->monotone : "");
+  pipeline_checksum_update(checksum, text, strlen(text));
+  pipeline_tree_options_foreach(&training->tree_options, digest_option, checksum);
+  pipeline_checksum_update(checksum, start->nodes->data, start->nodes->len * sizeof(PipelineTreeNode));
+  pipeline_checksum_update(checksum, start->base, start->n_outputs * sizeof(float));
+  for (guint i = 0; i < G_N_ELEMENTS(sets); i++) {
+    pipeline_checksum_update(checksum, sets[i]->x, sets[i]->n * start->n_columns * sizeof(float));
+    pipeline_checksum_update(checksum, sets[i]->targets, sets[i]->n * sizeof(float));
+    if (sets[i]->weights != NULL) pipeline_checksum_update(checksum, sets[i]->weights, sets[i]->n * sizeof(float));
+  }
+  return g_strdup(g_checksum_get_string(checksum));
+}
+
+static gboolean resume(Training *training, GError **error)
+{
+  PipelineTreeState state;
+  PipelineTreeEnsemble *ensemble = NULL;
+  if (training->options->checkpoint == NULL) return TRUE;
+  training->fingerprint = make_fingerprint(training);
+  const PipelineTreeEnsemble *like = pipeline_tree_boost_get_ensemble(training->boost, &state);
+  if (!pipeline_tree_checkpoint_read(training->options->checkpoint, like, training->fingerprint, &ensemble, &state,
+                                     error))
+    return FALSE;
+  if (ensemble != NULL) pipeline_tree_boost_resume(training->boost, ensemble, &state);
+  return TRUE;
+}
+
+static gboolean write_checkpoint(Training *training, gboolean now, GError **error)
+{
+  PipelineTreeState state;
+  gint64 time = g_get_monotonic_time();
+  if (training->options->checkpoint == NULL) return TRUE;
+  if (!now && (double)(time - training->written) < training->options->checkpoint_seconds * 1e6) return TRUE;
+  const PipelineTreeEnsemble *ensemble = pipeline_tree_boost_get_ensemble(training->boost, &state);
+  if (!now && state.round != pipeline_tree_boost_get_state(training->boost)->round) return TRUE; /* within a stretch */
+  training->written = time;
+  return pipeline_tree_checkpoint_write(training->options->checkpoint, ensemble, &state, training->fingerprint, error);
+}
+
+/* --- the run ------------------------------------------------------------------------------------------------------ */
+
+static double seconds_since(gint64 start)
+{
+  return (double)(g_get_monotonic_time() - start) / 1e6;
+}
+
+static double samples_per_second(const Training *training)
+{
+  guint rounds = pipeline_tree_boost_get_state(training->boost)->round - training->first_round;
+  return (double)rounds * (double)training->train.n / MAX(1e-9, seconds_since(training->started));
+}
+
+static gboolean report(const Training *training, PipelineTrainProgressFunc progress, gpointer user_data)
+{
+  const PipelineTreeState *state = pipeline_tree_boost_get_state(training->boost);
+  const PipelineTrainProgress now = {.epoch = state->round,
+                                     .epochs = training->tree_options.rounds,
+                                     .rows_seen = (guint64)state->round * training->train.n,
+                                     .loss = state->train_loss,
+                                     .validation_loss = state->validation_loss,
+                                     .validation_metric = state->validation_metric,
+                                     .learning_rate = training->tree_options.eta,
+                                     .samples_per_second = samples_per_second(training),
+                                     .seconds = seconds_since(training->started),
+                                     .test_loss = NAN,
+                                     .test_metric = NAN,
+                                     .gradient_norm = NAN,
+                                     .dead_share = NAN};
+  return progress == NULL || progress(&now, user_data);
+}
+
+static gboolean run_rounds(Training *training, PipelineTrainProgressFunc progress, gpointer user_data, GError **error)
+{
+  const PipelineTreeState *state = pipeline_tree_boost_get_state(training->boost);
+  training->first_round = state->round;
+  training->started = training->written = g_get_monotonic_time();
+  while (!state->finished) {
+    if (!pipeline_tree_boost_round(training->boost, error)) return FALSE;
+    gboolean go_on = report(training, progress, user_data);
+    if (!write_checkpoint(training, !go_on || state->finished, error)) return FALSE;
+    if (go_on || state->finished) continue;
+    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_CANCELLED, "training was stopped after round %u of %u",
+                state->round, training->tree_options.rounds);
+    return FALSE;
+  }
+  return TRUE;
+}
+
+/* Loss and metric of the final trees on the test rows; NaN when there are none. */
+static void test(const Training *training, const PipelineTreeEnsemble *ensemble, PipelineTrainResult *result)
+{
+  const Rows *rows = &training->test;
+  result->test_loss = result->test_metric = NAN;
+  result->n_test = rows->n;
+  if (rows->n == 0) return;
+  g_autofree float *raw = g_new(float, rows->n * ensemble->n_outputs);
+  pipeline_tree_ensemble_start(ensemble, rows->n, raw);
+  pipeline_tree_ensemble_add(ensemble, 0, rows->x, rows->n, raw);
+  result->test_loss = pipeline_loss_evaluate(&training->loss, raw, rows->targets, rows->weights, (guint)rows->n, NULL);
+  result->test_metric = pipeline_loss_metric(&training->loss, raw, rows->targets, rows->weights, (guint)rows->n);
+}
+
+static gboolean deliver(Training *training, PipelineTrainResult *result, GError **error)
+{
+  const PipelineTreeState state = *pipeline_tree_boost_get_state(training->boost);
+  g_autoptr(PipelineTreeEnsemble) ensemble = pipeline_tree_boost_steal_result(training->boost);
+  GBytes *onnx = pipeline_tree_graph_write(&training->graph, training->schema, ensemble, training->n_start, error);
+  if (onnx == NULL) return FALSE;
+  *result = (PipelineTrainResult){.onnx = onnx,
+                                  .epochs = state.round,
+                                  .best_epoch = training->validation.n > 0 ? state.best_round : state.round,
+                                  .n_train = training->rows->n_train,
+                                  .n_validation = training->rows->n_validation,
+                                  .n_skipped = training->rows->n_skipped,
+                                  .train_loss = state.train_loss,
+                                  .validation_loss = state.best_loss,
+                                  .validation_metric = state.best_metric,
+                                  .seconds = seconds_since(training->started),
+                                  .samples_per_second = samples_per_second(training),
+                                  .reweighing = training->reweighing};
+  test(training, ensemble, result);
+  return TRUE;
+}
+
+gboolean pipeline_tree_train(const DriftTable *table, const DriftSchema *schema, const PipelineTrainOptions *options,
+                             PipelineTrainProgressFunc progress, gpointer user_data, PipelineTrainResult *result,
+                             GError **error)
+{
+  Training training = {.table = table, .schema = schema, .options = options};
+  gboolean done = prepare(&training, error) && resume(&training, error) &&
+                  run_rounds(&training, progress, user_data, error) && deliver(&training, result, error);
+  training_clear(&training);
+  return done;
+}

@@ -1,0 +1,153 @@
+"""What exporters do that importers stumble over, and what is refused: each case is a function of its own."""
+import os
+import shutil
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+import networks
+from support import check, write_bytes
+
+FIXTURES = networks.FOLDERS[0]
+
+
+class Case:
+    def __init__(self, function):
+        self.name, self.run = function.__name__.replace("_", " "), function
+
+
+def check_trap(programs, case):
+    case.run(programs, case.name)
+
+
+def fixture(name):
+    return networks.Case(os.path.join(FIXTURES, name + ".onnx"))
+
+
+def weights_of(path):
+    return {t.name: numpy_helper.to_array(t) for t in onnx.load(path).graph.initializer}
+
+
+def data_beside_the_model(programs, name):
+    """dynamo's .onnx.data: read, trained, whole in one file afterwards; a folder without it is refused by name."""
+    case = fixture("mlp_dynamo_beside")
+    model = onnx.load(case.path, load_external_data=False)
+    check(any(t.external_data for t in model.graph.initializer), name, "the fixture keeps its data beside it")
+    tuned = programs.path("tuned.onnx")
+    _, error = networks.train(programs, case, tuned)
+    check(error is None, name, error or "trained")
+    check(not any(t.external_data for t in onnx.load(tuned, load_external_data=False).graph.initializer), name, "the result is one file")
+    alone = programs.path("alone.onnx")
+    shutil.copy(case.path, alone)
+    _, _, error = programs.run_model(alone, case.feeds(slice(0, 2)))
+    check(error is not None and "mlp_dynamo_beside.onnx.data" in error, name, f"without its data: {error}")
+
+
+def equal_weights_shared_through_identity(programs, name):
+    """Equal initialisers are written once: they part before training, and learn different values."""
+    case = fixture("batchnorm_torchscript")
+    model = onnx.load(case.path)
+    initialisers = {t.name for t in model.graph.initializer}
+    copies = [n for n in model.graph.node if n.op_type == "Identity" and n.input[0] in initialisers]
+    check(len(copies) > 0, name, f"{len(copies)} weights are shared in the fixture")
+    tuned = programs.path("tuned.onnx")
+    _, error = networks.train(programs, case, tuned)
+    if error:
+        return check(False, name, error)
+    learned = weights_of(tuned)
+    biases = [learned[n] for n in ("0.bias", "4.bias") if n in learned]
+    check(len(biases) == 2 and not np.allclose(*biases), name, "the two biases differ after an epoch")
+
+
+def batch_normalisation_exported_in_training_mode(programs, name):
+    """Its statistics learn, it predicts afterwards, and its further outputs are gone or unread."""
+    case = fixture("batchnorm_torchscript_training")
+    tuned = programs.path("tuned.onnx")
+    _, error = networks.train(programs, case, tuned)
+    if error:
+        return check(False, name, error)
+    nodes = [n for n in onnx.load(tuned).graph.node if n.op_type == "BatchNormalization"]
+    modes = [a.i for n in nodes for a in n.attribute if a.name == "training_mode"]
+    check(len(nodes) == 2 and not any(modes), name, f"{len(nodes)} nodes predict after training")
+    before, after = weights_of(case.path), weights_of(tuned)
+    moved = [n for n in before if "running" in n and n in after and not np.array_equal(before[n], after[n])]
+    check(len(moved) == 4, name, f"running statistics that moved: {moved}")
+
+
+def anonymous_transposed_constants(programs, name):
+    """A transformer's weights are constants without a speaking name: found by what they do."""
+    for exporter in ("transformer_torchscript", "transformer_dynamo"):
+        case = fixture(exporter)
+        tuned = programs.path("tuned.onnx")
+        _, error = networks.train(programs, case, tuned)
+        if error:
+            check(False, name, f"{exporter}: {error}")
+            continue
+        before, after = weights_of(case.path), weights_of(tuned)
+        products = {n.input[1] for n in onnx.load(tuned).graph.node if n.op_type == "MatMul"}
+        constants = [n for n in products if n in after]
+        moved = [n for n in constants if n not in before or not np.array_equal(before[n], after[n])]
+        check(len(constants) >= 4 and len(moved) == len(constants), name, f"{exporter}: {len(moved)} of {len(constants)} products learned")
+
+
+def first_layer(node):
+    """x [N, 6] through `node` and a Gemm of one output."""
+    x, y = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 6]), helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 1])
+    weights = [numpy_helper.from_array(np.ones((6, 6), np.float32), "a"), numpy_helper.from_array(np.full((6, 1), 0.1, np.float32), "b")]
+    nodes = [helper.make_node("MatMul", ["x", "a"], ["h"], name="first"), node, helper.make_node("MatMul", ["g", "b"], ["y"], name="last")]
+    return helper.make_model(helper.make_graph(nodes, "g", [x], [y], weights), ir_version=10, opset_imports=[helper.make_opsetid("", 20)])
+
+
+def refuse(programs, name, model, words, command):
+    path, data = programs.path("refused.onnx"), programs.path("refused.npz")
+    write_bytes(path, model.SerializeToString())
+    if command == "train":
+        np.savez(data, x=np.ones((40, 6), np.float32) * np.arange(40)[:, None], y=np.arange(40) / 7)
+        _, error = programs.run_kedge("train", "--from", path, "--data", data, "--label", "y", "--epochs", "1", "-o", os.devnull)
+    else:
+        _, _, error = programs.run_model(path, {"x": np.ones((2, 6), np.float32)})
+    check(error is not None and all(word in error for word in words), name, f"refused: {error}")
+
+
+def operators_without_gradient(programs, name):
+    """Named with the node, and with what to do; frozen in front of it, it is no obstacle."""
+    node = helper.make_node("Sin", ["h"], ["g"], name="wave")
+    model = first_layer(node)
+    refuse(programs, name, model, ["Sin", "wave", "freeze"], "train")
+    path, data, out = programs.path("refused.onnx"), programs.path("refused.npz"), programs.path("frozen.onnx")
+    _, error = programs.run_kedge("train", "--from", path, "--data", data, "--label", "y", "--epochs", "1", "--freeze", "a", "-o", out)
+    check(error is None, name, error or "trained behind what is frozen")
+
+
+def unknown_operators(programs, name):
+    node = helper.make_node("Frobnicate", ["h"], ["g"], name="odd", domain="com.example")
+    model = first_layer(node)
+    model.opset_import.append(helper.make_opsetid("com.example", 1))
+    refuse(programs, name, model, ["Frobnicate", "odd", "export it without"], "run")
+
+
+def control_flow(programs, name):
+    branch = lambda n: helper.make_graph([helper.make_node("Identity", ["h"], [n])], n, [], [helper.make_tensor_value_info(n, TensorProto.FLOAT, None)])
+    model = first_layer(helper.make_node("If", ["yes"], ["g"], name="fork", then_branch=branch("t"), else_branch=branch("e")))
+    model.graph.initializer.append(numpy_helper.from_array(np.array(True), "yes"))
+    refuse(programs, name, model, ["control flow", "fork", "export it without"], "run")
+
+
+def integers_where_weights_belong(programs, name):
+    """A quantised weight is not trained silently."""
+    model = first_layer(helper.make_node("DequantizeLinear", ["q", "s"], ["w"], name="dequantise"))
+    model.graph.initializer.extend([numpy_helper.from_array(np.ones((6, 6), np.int8), "q"), numpy_helper.from_array(np.float32(0.1), "s")])
+    del model.graph.initializer[:2]
+    model.graph.node[0].input[1] = "w"
+    model.graph.node[2].CopyFrom(helper.make_node("ReduceSum", ["h"], ["y"], name="sum", keepdims=1))
+    model.graph.node.insert(0, model.graph.node.pop(1))
+    refuse(programs, name, model, ["ReduceSum", "sum", "the one from which this was made"], "train")
+
+
+CASES = [data_beside_the_model, equal_weights_shared_through_identity, batch_normalisation_exported_in_training_mode,
+         anonymous_transposed_constants, operators_without_gradient, unknown_operators, control_flow, integers_where_weights_belong]
+
+
+def all_cases():
+    return [Case(function) for function in CASES]
