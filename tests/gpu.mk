@@ -8,7 +8,7 @@ GPU_LIBS = $(shell pkg-config --libs glib-2.0) -lm -ldl
 $(GPU)/check_gpu: $(GPU)/check_gpu.c.o $(GPU)/trainings.c.o $(GPU_SHARED) $(GPU_LIBRARIES)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(GPU_LIBS)
-$(GPU)/bench_gpu: $(GPU)/bench_gpu.c.o $(GPU_SHARED) $(GPU_LIBRARIES)
+$(GPU)/bench_gpu: $(GPU)/bench_gpu.c.o $(GPU)/profile.c.o $(GPU_SHARED) $(GPU_LIBRARIES)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(GPU_LIBS)
 

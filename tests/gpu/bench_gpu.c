@@ -12,6 +12,7 @@
 #include "pipeline/graph_device.h"
 #include "pipeline/graph_fit_internal.h"
 #include "tests/gpu/networks.h"
+#include "tests/gpu/profile.h"
 
 #define WINDOWS 7
 
@@ -95,6 +96,29 @@ static gboolean measure_training(const gchar *name, guint batch, guint rows, dou
 
 /* --- products
  * --------------------------------------------------------------------------------------------------------- */
+
+/* A few steps whose functions are waited for one by one; the last one of an epoch is never replayed. */
+static gboolean profile(const gchar *name, guint batch)
+{
+  enum { STEPS = 3 };
+  g_autoptr(GError) error = NULL;
+  g_autoptr(World) world = world_new(network_find(name), batch, 0, &error);
+  PipelineGraphFitOptions options;
+  if (world == NULL) return fail(name, error);
+  pipeline_graph_fit_options_init(&options);
+  options.epochs = 1000;
+  options.batch_size = batch; /* one step an epoch */
+  g_autoptr(PipelineGraphFit) fit = pipeline_graph_fit_new(world->graph, world->plan, &world->head, 1, &world->data,
+                                                           &options, &pipeline_gradient_backend_cuda, &error);
+  if (fit == NULL || !run_steps(fit, 3, &error)) return fail(name, error);
+  PipelineCuda *cuda = pipeline_graph_pass_get_device(fit->pass);
+  const PipelineCudaTable *table = cuda->table;
+  cuda->table = profile_begin(table);
+  gboolean done = run_steps(fit, STEPS, &error);
+  cuda->table = table;
+  profile_print(name, STEPS);
+  return done || fail(name, error);
+}
 
 static gboolean measure_gemm(const PipelineCuda *cuda, guint size)
 {
@@ -225,6 +249,8 @@ int main(int argc, char **argv)
   for (guint i = 0; i < G_N_ELEMENTS(trainings); i++)
     if (is_wanted(argc, argv, trainings[i].name))
       done = measure_training(trainings[i].name, trainings[i].batch, trainings[i].rows, seconds) && done;
+  for (guint i = 0; i < G_N_ELEMENTS(trainings); i++)
+    if (is_wanted(argc, argv, trainings[i].name)) done = profile(trainings[i].name, trainings[i].batch) && done;
   if (is_wanted(argc, argv, "gemm")) done = measure_gemm(cuda, 1024) && measure_gemm(cuda, 8192) && done;
   if (is_wanted(argc, argv, "pgd10"))
     done = measure_attack("mlp", 256, seconds) && measure_attack("lenet", 256, seconds) && done;
