@@ -131,12 +131,17 @@ void command_train_print(json_t *report)
   g_autofree gchar *validation = command_text_count(json_object_get(report, "rows_validation"));
   g_autofree gchar *loss = command_text_real(json_object_get(report, "validation_loss"), 4);
   g_autofree gchar *metric = command_text_real(json_object_get(report, "validation_metric"), 4);
-  printf(
-      "%s: trained on %s rows in %.2f s; %s validation rows: loss %s, accuracy (or -rmse) %s, %s "
-      "%" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT "\n",
-      json_string_value(json_object_get(report, "output")), train, json_real_value(json_object_get(report, "seconds")),
-      validation, loss, metric, json_object_get(report, "importance") ? "round" : "epoch",
-      json_integer_value(json_object_get(report, "best_epoch")), json_integer_value(json_object_get(report, "epochs")));
+  if (json_integer_value(json_object_get(report, "rows_train")) == 0)
+    printf("%s: not trained further; %s rows: log-loss %s, accuracy %s\n",
+           json_string_value(json_object_get(report, "output")), validation, loss, metric);
+  else
+    printf("%s: trained on %s rows in %.2f s; %s validation rows: loss %s, accuracy (or -rmse) %s, %s "
+           "%" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT "\n",
+           json_string_value(json_object_get(report, "output")), train,
+           json_real_value(json_object_get(report, "seconds")), validation, loss, metric,
+           json_object_get(report, "importance") ? "round" : "epoch",
+           json_integer_value(json_object_get(report, "best_epoch")),
+           json_integer_value(json_object_get(report, "epochs")));
   if (json_object_get(report, "test_metric")) {
     g_autofree gchar *test = command_text_count(json_object_get(report, "rows_test"));
     g_autofree gchar *reached = command_text_real(json_object_get(report, "test_metric"), 4);
@@ -357,7 +362,7 @@ static int run_train(int argc, char **argv)
        "age=robust,city=target"},
       {"shuffle", 0, 0, G_OPTION_ARG_NONE, &a.shuffle, "validate on random rows instead of the last ones", NULL},
       {"seed", 0, 0, G_OPTION_ARG_INT64, &a.seed, "of the first weights and the order of rows (default 1)", "S"},
-      {"backend", 0, 0, G_OPTION_ARG_STRING, &a.backend, "onednn or reference (default: the best)", "B"},
+      {"backend", 0, 0, G_OPTION_ARG_STRING, &a.backend, "cuda, onednn or reference (default: the best)", "B"},
       {"adversarial-epsilon", 0, 0, G_OPTION_ARG_DOUBLE, &a.adversarial_epsilon,
        "train against PGD within this many standard deviations of the numeric features; 0: off", "E"},
       {"adversarial-steps", 0, 0, G_OPTION_ARG_INT, &a.adversarial_steps, "of PGD (default 7)", "N"},
@@ -458,6 +463,8 @@ const Command command_train = {
         "with --calibrate or --threshold \"calibration\" {\"method\", \"threshold_rule\", \"rows\", \"threshold\",\n"
         "\"ece_before\", \"ece_after\", \"log_loss_before\", \"log_loss_after\", \"accuracy_before\", "
         "\"accuracy_after\"}\n"
+        "and with --interval \"interval\" {\"level\", \"margin\" (in units of the label), \"coverage_before\" it, "
+        "\"rows\"}\n"
         "(on the validation rows; after them validation_metric is the accuracy by the threshold),\n"
         "with --adversarial also \"adversarial\", \"adversarial_epsilon\" and \"robust_metric\" (under PGD, on "
         "validation rows),\n"
