@@ -340,7 +340,8 @@ static int run_train(int argc, char **argv)
        "decoupled, times the learning rate (default 0.5; on a graph 0.01)", "W"},
       {"validation", 0, 0, G_OPTION_ARG_DOUBLE, &a.validation, "share of the rows, the last ones (default 0.1)", "F"},
       {"split", 0, 0, G_OPTION_ARG_STRING, &a.split,
-       "how rows are divided into training, validation and --test rows: time, shuffle, stratified or grouped:COLUMN "
+       "how rows are divided into training, validation and --test rows: time, blocks, shuffle, stratified or "
+       "grouped:COLUMN "
        "(no group on two sides)",
        "HOW"},
       {"transform", 0, 0, G_OPTION_ARG_STRING, &a.transform,
