@@ -1,8 +1,8 @@
 /* Splits of the usable rows of a table: by time, at random, stratified by the label, or by the groups of a column.
  *
- *     PipelineSplit split;                                              // "time", "blocks", "shuffle", "stratified", "grouped:A"
- *     pipeline_split_parse("grouped:customer", &split, &error);
- *     pipeline_split_parts(&split, table, rows, (double[]){.7, .1, .2}, 3, seed, part, &error);
+ *     PipelineSplit split;                                              // "time", "blocks", "shuffle", "stratified",
+ * "grouped:A" pipeline_split_parse("grouped:customer", &split, &error); pipeline_split_parts(&split, table, rows,
+ * (double[]){.7, .1, .2}, 3, seed, part, &error);
  *
  * The same table, split and seed give the same parts on every machine. */
 #pragma once
