@@ -20,6 +20,7 @@
   X(evaluate)                                                                                                          \
   X(attack)                                                                                                            \
   X(harden)                                                                                                            \
+  X(smooth)                                                                                                            \
   X(drift_estimate)                                                                                                    \
   X(bias)                                                                                                              \
   X(predict)                                                                                                           \

@@ -27,6 +27,7 @@ static OnnxGraph *cut_prefix(const OnnxGraph *whole, const gchar *features, guin
   const gchar *output = features;
   if (onnx_graph_find_producer(graph, output) < 0) { /* the input itself: an output must have a producer */
     output = "kedge.prefix";
+    if (onnx_graph_get_opset(graph, "") == 0) onnx_graph_set_opset(graph, "", 13); /* models of ai.onnx.ml alone */
     onnx_graph_add_node_strv(graph, "", "Identity", (const gchar *const[]){features, NULL},
                              (const gchar *const[]){output, NULL});
   }

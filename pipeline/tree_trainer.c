@@ -349,7 +349,8 @@ static gboolean report(const Training *training, PipelineTrainProgressFunc progr
                                      .test_loss = NAN,
                                      .test_metric = NAN,
                                      .gradient_norm = NAN,
-                                     .dead_share = NAN};
+                                     .dead_share = NAN,
+                                     .robust_metric = NAN};
   return progress == NULL || progress(&now, user_data);
 }
 
@@ -375,7 +376,7 @@ static gboolean run_rounds(Training *training, PipelineTrainProgressFunc progres
 static void test(const Training *training, const PipelineTreeEnsemble *ensemble, PipelineTrainResult *result)
 {
   const Rows *rows = &training->test;
-  result->test_loss = result->test_metric = NAN;
+  result->test_loss = result->test_metric = result->robust_metric = result->old_validation_metric = NAN;
   result->n_test = rows->n;
   if (rows->n == 0) return;
   g_autofree float *raw = g_new(float, rows->n * ensemble->n_outputs);
