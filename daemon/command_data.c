@@ -153,6 +153,16 @@ DriftTable *command_read_table(const gchar *path, GError **error)
   return pipeline_csv_read(path, error);
 }
 
+PipelinePlan *command_read_plan(const gchar *text, GError **error)
+{
+  g_autofree gchar *contents = NULL;
+  if (!g_str_has_suffix(text, ".json")) return pipeline_plan_parse(text, error);
+  if (!g_file_get_contents(text, &contents, NULL, error)) return NULL;
+  PipelinePlan *plan = pipeline_plan_parse(contents, error);
+  if (!plan) g_prefix_error(error, "%s: ", text);
+  return plan;
+}
+
 GHashTable *command_parse_pairs(gchar **texts, const gchar **bad)
 {
   g_autoptr(GHashTable) options = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);

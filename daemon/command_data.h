@@ -4,6 +4,7 @@
 #include "daemon/command.h"
 #include "drift/schema.h"
 #include "drift/table.h"
+#include "pipeline/transform.h"
 
 G_BEGIN_DECLS
 
@@ -37,6 +38,8 @@ DriftSchema *command_infer_schema(const DriftTable *table, const gchar *label, c
  * (pipeline_npz_read_table); .jsonl and .ndjson JSON
  * lines (pipeline/json_lines.h); else a CSV with a header ("-": of standard input). */
 DriftTable *command_read_table(const gchar *path, GError **error);
+/* A plan of transformations: a file "….json", or what pipeline_plan_parse reads. */
+PipelinePlan *command_read_plan(const gchar *text, GError **error);
 /* "key=value" texts (NULL: none) as a table; NULL: *bad is the text that is not one. */
 GHashTable *command_parse_pairs(gchar **texts, const gchar **bad);
 

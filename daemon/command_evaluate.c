@@ -5,7 +5,7 @@
 extern const Command command_evaluate;
 
 typedef struct {
-  gchar *data, *label, *sensitive;
+  gchar *data, *label, *sensitive, *html;
   double robust_epsilon;
   gint robust_steps;
   gint64 seed;
@@ -60,6 +60,10 @@ static json_t *evaluate(const CommandCommon *common, const EvaluateArguments *ar
   if (table && command_load_model(common, reference, table, arguments->label, &loaded, error) &&
       mark_sensitive(loaded.schema, arguments->sensitive, error))
     report = measure(arguments, &loaded, table, error);
+  if (report && arguments->html && !command_evaluate_write_html(report, arguments->html, error)) {
+    json_decref(report);
+    report = NULL;
+  }
   command_model_clear(&loaded);
   return report;
 }
@@ -68,13 +72,15 @@ static int run_evaluate(int argc, char **argv)
 {
   EvaluateArguments a = {.robust_steps = 20, .seed = 1};
   const GOptionEntry entries[] = {
-      {"data", 0, 0, G_OPTION_ARG_FILENAME, &a.data, "CSV with a header; \"-\": standard input", "D.csv"},
+      {"data", 0, 0, G_OPTION_ARG_FILENAME, &a.data,
+       "CSV with a header (\"-\": standard input), JSON lines, .npy or .npz", "D.csv"},
       {"label", 0, 0, G_OPTION_ARG_STRING, &a.label, "the column with the truth", "L"},
       {"sensitive", 0, 0, G_OPTION_ARG_STRING, &a.sensitive, "features whose groups are compared", "A,B"},
       {"robust-epsilon", 0, 0, G_OPTION_ARG_DOUBLE, &a.robust_epsilon,
        "also the accuracy under PGD within this many standard deviations; 0: off", "E"},
       {"robust-steps", 0, 0, G_OPTION_ARG_INT, &a.robust_steps, "of PGD (default 20)", "N"},
       {"seed", 0, 0, G_OPTION_ARG_INT64, &a.seed, "of PGD's start (default 1)", "S"},
+      {"html", 0, 0, G_OPTION_ARG_FILENAME, &a.html, "also write the report as a page", "F.html"},
       G_OPTION_ENTRY_NULL};
   CommandCommon common;
   int status = COMMAND_USAGE;
@@ -92,12 +98,13 @@ static int run_evaluate(int argc, char **argv)
   g_free(a.data);
   g_free(a.label);
   g_free(a.sensitive);
+  g_free(a.html);
   return status;
 }
 
 const Command command_evaluate = {
     .name = "evaluate",
-    .arguments = "MODEL --data D.csv --label L [--sensitive A,B] [--robust-epsilon E]",
+    .arguments = "MODEL --data D.csv --label L [--sensitive A,B] [--robust-epsilon E] [--html F]",
     .summary = "measure a model on labelled rows",
     .help =
         "MODEL is NAME@ALIAS, NAME/VERSION or a file M.onnx. Figures that are undefined (for the task, or on these\n"

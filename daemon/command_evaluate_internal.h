@@ -12,5 +12,7 @@ json_t *command_evaluate_describe(const PipelineEvaluation *evaluation, const Pi
                                   const DriftSchema *schema);
 /* Scalars as a table, then the classes. */
 void command_evaluate_print(json_t *report);
+/* The same as one page with a reliability diagram. */
+gboolean command_evaluate_write_html(json_t *report, const gchar *path, GError **error);
 
 G_END_DECLS

@@ -90,7 +90,7 @@ static int run_harden(int argc, char **argv)
        "F"},
       {"shuffle", 0, 0, G_OPTION_ARG_NONE, &a.shuffle, "validate on random rows instead of the last ones", NULL},
       {"seed", 0, 0, G_OPTION_ARG_INT64, &a.seed, "of the order of rows and of the attack's starts (default 1)", "S"},
-      {"backend", 0, 0, G_OPTION_ARG_STRING, &a.backend, "onednn or reference (default: the best)", "B"},
+      {"backend", 0, 0, G_OPTION_ARG_STRING, &a.backend, "cuda, onednn or reference (default: the best)", "B"},
       {"checkpoint", 0, 0, G_OPTION_ARG_FILENAME, &a.checkpoint, "write to and resume from this file", "FILE"},
       {"checkpoint-seconds", 0, 0, G_OPTION_ARG_DOUBLE, &a.checkpoint_seconds, "at most every S seconds (default 5)",
        "S"},

@@ -95,8 +95,8 @@ gboolean command_train_graph_is_asked(const TrainArguments *arguments)
                    a->new_head || a->warm_up != 0 || a->shift != 0 || a->cutout != 0 || a->label_smoothing != 0 ||
                    a->clip_norm != 0 || a->clip_value != 0 || a->l1 != 0 || a->l2 != 0 || !isnan(a->dropout) ||
                    !isnan(a->focal_gamma) || !isnan(a->huber_delta) || !isnan(a->quantile) || a->interval != 0 ||
-                   a->noise != 0 || a->mixup != 0 || a->flip != 0 || a->test != 0 || a->layer_decay != 1 ||
-                   a->row_visits != 0;
+                   a->noise != 0 || a->mixup != 0 || a->flip != 0 || (a->test != 0 && arguments->split == NULL) ||
+                   a->layer_decay != 1 || a->row_visits != 0;
   for (guint i = 0; i < G_N_ELEMENTS(texts); i++) asked = asked || texts[i] != NULL;
   return asked;
 }

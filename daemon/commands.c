@@ -15,6 +15,7 @@
   X(diff)                                                                                                              \
   X(export)                                                                                                            \
   X(verify)                                                                                                            \
+  X(prepare)                                                                                                           \
   X(train)                                                                                                             \
   X(evaluate)                                                                                                          \
   X(attack)                                                                                                            \

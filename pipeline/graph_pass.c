@@ -680,6 +680,14 @@ const float *pipeline_graph_pass_get_device_gradient(PipelineGraphPass *pass, gu
   return get_known(pass, pass->wanted[index])->gradient.data;
 }
 
+void pipeline_graph_pass_invalidate(PipelineGraphPass *pass)
+{
+  for (guint i = 0; i < pass->values->len; i++) {
+    Value *value = get_known(pass, i);
+    if (!value->constant || value->needs) value->mirrored = FALSE;
+  }
+}
+
 gchar *pipeline_graph_pass_list_mirrored(const PipelineGraphPass *pass)
 {
   g_autoptr(GHashTable) seen = g_hash_table_new(g_str_hash, g_str_equal);

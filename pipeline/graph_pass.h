@@ -87,6 +87,8 @@ gpointer pipeline_graph_pass_get_device(PipelineGraphPass *pass); /* what the ba
 /* The input and the gradient of wanted[index] in the memory of the device, after a forward and a backward. */
 float *pipeline_graph_pass_get_device_input(PipelineGraphPass *pass, guint index);
 const float *pipeline_graph_pass_get_device_gradient(PipelineGraphPass *pass, guint index);
+/* A forward and a backward were replayed behind the pass: copies of its values here are out of date. */
+void pipeline_graph_pass_invalidate(PipelineGraphPass *pass);
 /* Operators of this pass that the reference computed on copies so far, separated by commas; "" none. New. */
 gchar *pipeline_graph_pass_list_mirrored(const PipelineGraphPass *pass);
 

@@ -6,6 +6,8 @@
 #include "pipeline/calibration.h"
 #include "pipeline/interval.h"
 #include "pipeline/reweigh.h"
+#include "pipeline/split.h"
+#include "pipeline/transform.h"
 
 G_BEGIN_DECLS
 
@@ -23,6 +25,10 @@ typedef struct {
    * rows the weights of the best epoch on them are the result, else the last ones. */
   double validation_fraction;
   gboolean shuffle_split;
+  double test_fraction;       /* only measures: the very last rows (of trees), or as `split` divides (of both) */
+  const PipelineSplit *split; /* how all rows are divided, instead of shuffle_split; NULL: see above */
+  const PipelinePlan *plan;   /* transformations of a new model (pipeline/transform.h); NULL: the default ones */
+  gboolean search_plan;       /* instead of plan: it is searched for (pipeline/prepare_search.h) on the training rows */
   guint64 seed;
   const double *row_weights; /* [n_rows] or NULL */
   /* NULL, or NULL-terminated columns: row weights are multiplied by those that make label and group independent over
@@ -30,7 +36,6 @@ typedef struct {
   const gchar *const *reweigh;
   /* Of trees (pipeline/tree_trainer.h); others refuse them. */
   const gchar *const *monotone; /* "COLUMN=+1" or "COLUMN=-1", NULL-terminated; NULL: none */
-  double test_fraction;         /* the very last rows only measure */
   gboolean balanced;            /* classes count by the inverse of their frequency */
   /* adversarial training: 0 = none. PGD, L-infinity on the numeric features in units of their standard deviations in
    * the table */
@@ -69,7 +74,8 @@ typedef struct {
   PipelineReweighing reweighing;   /* n_groups 0: none */
   PipelineCalibration calibration; /* n 0: none */
   PipelineInterval interval;       /* n 0: none */
-  /* Of training on a graph or of trees; else 0, NaN, NULL. */
+  gchar *plan;                     /* of transformations as JSON (pipeline_plan_format), where there is one; or NULL */
+  /* Of training on a graph, of trees or with a split; else 0, NaN, NULL. */
   guint64 n_test;
   double test_loss, test_metric;
   double robust_metric; /* of the delivered weights under PGD (pipeline/harden.h); NaN: no adversarial training */

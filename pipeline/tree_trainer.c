@@ -81,6 +81,8 @@ static gboolean read_options(Training *training, GError **error)
   if (options->backend != NULL) return invalid(error, "trees are trained by XGBoost: no backend can be chosen");
   if (options->adversarial_epsilon > 0)
     return invalid(error, "trees have no gradients: adversarial training is for networks (--arch mlp:64,64)");
+  if (options->plan != NULL || options->search_plan)
+    return invalid(error, "trees take columns as they are: transformations are for networks (--arch mlp:64,64)");
   if (tree->rounds > 100000) return invalid(error, "the rounds must be at most 100000");
   if (!(options->validation_fraction >= 0 && options->test_fraction >= 0 &&
         options->validation_fraction + options->test_fraction <= .9))
@@ -94,6 +96,13 @@ static gboolean split(Training *training, GError **error)
   const PipelineTrainOptions *options = training->options;
   PipelineTrainerRows *rows = training->rows = pipeline_trainer_rows_new(training->table, training->schema, error);
   if (rows == NULL) return FALSE;
+  if (options->split != NULL) {
+    gboolean done =
+        pipeline_split_rows(options->split, training->table, training->schema, rows, options->validation_fraction,
+                            options->test_fraction, PIPELINE_MIN_VALIDATION, options->seed, error);
+    training->n_test = rows->n_test;
+    return done;
+  }
   guint64 usable = rows->n, n_test = (guint64)((double)usable * options->test_fraction + .5);
   rows->n = usable - n_test;
   if (rows->n == 0) return invalid(error, "the test rows leave none to train on");
@@ -340,7 +349,8 @@ static gboolean report(const Training *training, PipelineTrainProgressFunc progr
                                      .test_loss = NAN,
                                      .test_metric = NAN,
                                      .gradient_norm = NAN,
-                                     .dead_share = NAN};
+                                     .dead_share = NAN,
+                                     .robust_metric = NAN};
   return progress == NULL || progress(&now, user_data);
 }
 
@@ -366,7 +376,7 @@ static gboolean run_rounds(Training *training, PipelineTrainProgressFunc progres
 static void test(const Training *training, const PipelineTreeEnsemble *ensemble, PipelineTrainResult *result)
 {
   const Rows *rows = &training->test;
-  result->test_loss = result->test_metric = NAN;
+  result->test_loss = result->test_metric = result->robust_metric = result->old_validation_metric = NAN;
   result->n_test = rows->n;
   if (rows->n == 0) return;
   g_autofree float *raw = g_new(float, rows->n * ensemble->n_outputs);

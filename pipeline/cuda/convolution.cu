@@ -1,7 +1,7 @@
 /* Products by cuBLAS, convolutions by cuDNN. */
 #include <cstdlib>
 
-#include "device_internal.h"
+#include "pipeline/cuda/device_internal.h"
 
 /* --- products -------------------------------------------------------------------------------------------------------
  */

@@ -106,6 +106,7 @@ static gboolean upload_places(PipelineGradientCall *call, const gint64 *found, g
   gint32 *there = pipeline_cuda_buffer(call, ORIGINS, (2 * m + n + 2) * sizeof(gint32), error);
   if (there == NULL || !PIPELINE_CUDA_RUN(call, copy_in, there, all, (2 * m + n + 1) * sizeof(gint32))) return FALSE;
   *places = (Places){there, there + m, there + m + n + 1};
+  pipeline_cuda_changed(call);
   return TRUE;
 }
 

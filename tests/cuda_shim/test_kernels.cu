@@ -4,6 +4,11 @@
 
 #include <cmath>
 
+#ifdef CUDA_SHIM_THREADS /* the system orders them; each costs a thread */
+constexpr int orders = 1, softmax_rows = 4;
+#else
+constexpr int orders = 4, softmax_rows = 200;
+#endif
 static const char *const seeds[] = {"0", "1", "2", "3"};
 
 static void set_seed(int number)
@@ -47,7 +52,7 @@ static __global__ void softmax(const float *x, float *y, int columns)
 START_TEST(test_softmax)
 {
   set_seed(_i);
-  constexpr size_t rows = 200, columns = 300;
+  constexpr size_t rows = softmax_rows, columns = 300;
   std::vector<float> x = numbers(rows * columns, 1);
   Device<float> from(x), to(rows * columns);
   LAUNCH(softmax, rows, 128, 0, nullptr, from.get(), to.get(), static_cast<int>(columns));
@@ -151,7 +156,8 @@ static __global__ void votes(unsigned *out, float *undefined)
   unsigned low = __ballot_sync(0xffffffffu, lane % 3 == 0);
   if (lane < 8) { /* part of the warp goes its own way */
     low += __shfl_sync(0xffu, lane, 3);
-    *undefined = __shfl_sync(0xffu, 1.0f, 20); /* of a lane that is not there */
+    float nobody = __shfl_sync(0xffu, 1.0f, 20); /* of a lane that is not there */
+    if (threadIdx.x == 0) *undefined = nobody;
   }
   __syncwarp();
   int all = __all_sync(0xffffffffu, lane < 32), any = __any_sync(0xffffffffu, lane == 31),
@@ -258,7 +264,7 @@ int main()
   TCase *shuffled = tcase_create("every order"), *once = tcase_create("once");
   tcase_set_timeout(shuffled, 120);
   for (const TTest *test : {test_softmax, test_transpose, test_sum, test_shuffles, test_votes, test_atomics, test_grid})
-    tcase_add_loop_test(shuffled, test, 0, 4);
+    tcase_add_loop_test(shuffled, test, 0, orders);
   tcase_add_test(once, test_poison);
   tcase_add_test(once, test_bfloat16);
   suite_add_tcase(suite, shuffled);
