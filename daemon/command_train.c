@@ -6,6 +6,7 @@
 #include "daemon/command_train_internal.h"
 #include "onnx/graph.h"
 #include "pipeline/tree_options.h"
+#include "pipeline/output_file.h"
 
 extern const Command command_train;
 
@@ -222,7 +223,7 @@ static gboolean write_model(const gchar *path, const PipelineTrainResult *result
   if (!onnx) return FALSE;
   gsize length = 0;
   const gchar *bytes = g_bytes_get_data(onnx, &length);
-  return g_file_set_contents(path, bytes, (gssize)length, error);
+  return pipeline_output_file_write(path, bytes, length, error);
 }
 
 /* What the options name: a split and a plan, both owned. */
