@@ -4,7 +4,8 @@
 
 #include "pipeline/npz.h"
 
-static const gchar *find_features(const PipelineNpz *npz, const gchar *path, const gchar *label, GError **error)
+static const gchar *find_features(const PipelineNpz *npz, const gchar *path, const gchar *label, const gchar *weights,
+                                  GError **error)
 {
   const gchar *found = NULL;
   guint others = 0;
@@ -15,6 +16,7 @@ static const gchar *find_features(const PipelineNpz *npz, const gchar *path, con
       labelled = TRUE;
       continue;
     }
+    if (g_strcmp0(name, weights) == 0) continue;
     found = name;
     others++;
   }
@@ -28,13 +30,30 @@ static const gchar *find_features(const PipelineNpz *npz, const gchar *path, con
   return NULL;
 }
 
-PipelineGraphRows *command_read_arrays(const gchar *path, const gchar *label, const gchar *features, GError **error)
+static gboolean set_weights(PipelineGraphRows *rows, const PipelineNpz *npz, const gchar *name, guint64 n,
+                            GError **error)
+{
+  g_autoptr(PipelineArray) weights = pipeline_npz_read(npz, name, error);
+  if (weights == NULL) return FALSE;
+  if (weights->n_columns == 1 && weights->n_rows == n)
+    return pipeline_graph_rows_set_weights(rows, weights->values, n, error);
+  g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_DATA,
+              "weights '%s': %" G_GUINT64_FORMAT " × %" G_GUINT64_FORMAT " of them for %" G_GUINT64_FORMAT " rows",
+              name, weights->n_rows, weights->n_columns, n);
+  return FALSE;
+}
+
+PipelineGraphRows *command_read_arrays(const gchar *path, const gchar *label, const gchar *features,
+                                       const gchar *weights, GError **error)
 {
   g_autoptr(PipelineNpz) npz = pipeline_npz_open(path, error);
-  if (npz == NULL || (features == NULL && (features = find_features(npz, path, label, error)) == NULL)) return NULL;
+  if (npz == NULL || (features == NULL && (features = find_features(npz, path, label, weights, error)) == NULL))
+    return NULL;
   g_autoptr(PipelineArray) labels = pipeline_npz_read(npz, label, error);
   g_autoptr(PipelineArray) x = labels != NULL ? pipeline_npz_read(npz, features, error) : NULL;
-  return x != NULL ? pipeline_graph_rows_from_arrays(x, labels, label, error) : NULL;
+  g_autoptr(PipelineGraphRows) rows = x != NULL ? pipeline_graph_rows_from_arrays(x, labels, label, error) : NULL;
+  gboolean done = rows != NULL && (weights == NULL || set_weights(rows, npz, weights, x->n_rows, error));
+  return done ? g_steal_pointer(&rows) : NULL;
 }
 
 static guint count_inputs(const DriftSchema *schema, gboolean *numeric)

@@ -11,18 +11,19 @@
 extern const Command command_attack;
 
 typedef struct {
-  gchar *data, *label, *features, *reference, *attack, *epsilons, *norm, *unit, *loss, *range, *immutable, *integer,
-      *one_hot, *output;
+  CommandAttackData data;
+  gchar *reference, *attack, *epsilons, *norm, *unit, *loss, *range, *immutable, *integer, *one_hot, *output;
   gint steps, restarts, queries;
   double step_size;
-  gint64 seed, rows;
+  gint64 seed;
   gboolean whole; /* no early exit */
 } AttackArguments;
 
 static void arguments_clear(AttackArguments *a)
 {
-  gchar *texts[] = {a->data, a->label, a->features, a->reference, a->attack,  a->epsilons, a->norm,
-                    a->unit, a->loss,  a->range,    a->immutable, a->integer, a->one_hot,  a->output};
+  gchar *texts[] = {a->reference, a->attack,    a->epsilons, a->norm,    a->unit,  a->loss,
+                    a->range,     a->immutable, a->integer,  a->one_hot, a->output};
+  command_attack_data_clear(&a->data);
   for (guint i = 0; i < G_N_ELEMENTS(texts); i++) g_free(texts[i]);
 }
 
@@ -34,15 +35,25 @@ static gboolean invalid(GError **error, const gchar *message)
 
 /* --- options ------------------------------------------------------------------------------------------------------ */
 
-static gboolean parse_epsilons(const gchar *text, GArray *epsilons, GError **error)
+void command_attack_data_clear(CommandAttackData *data)
+{
+  g_free(data->data);
+  g_free(data->label);
+  g_free(data->features);
+}
+
+gboolean command_attack_parse_radii(const gchar *text, const gchar *option, GArray *radii, GError **error)
 {
   g_auto(GStrv) parts = g_strsplit(text, ",", -1);
   for (guint i = 0; parts[i] != NULL; i++) {
     gchar *end = NULL;
-    double epsilon = g_ascii_strtod(parts[i], &end);
-    if (end == parts[i] || *end != '\0' || !(epsilon > 0 && isfinite(epsilon)))
-      return invalid(error, "--eps: write radii above 0, e.g. 0.1 or 0.05,0.1,0.2");
-    g_array_append_val(epsilons, epsilon);
+    double radius = g_ascii_strtod(parts[i], &end);
+    if (end == parts[i] || *end != '\0' || !(radius > 0 && isfinite(radius))) {
+      g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID, "%s: write radii above 0, e.g. 0.1 or 0.05,0.1,0.2",
+                  option);
+      return FALSE;
+    }
+    g_array_append_val(radii, radius);
   }
   return TRUE;
 }
@@ -83,7 +94,7 @@ static gboolean fill_options(const AttackArguments *a, PipelineRobustnessOptions
 
 static DriftTable *first_rows(DriftTable *table, gint64 n)
 {
-  if (n <= 0 || (guint64)n >= table->n_rows) return table;
+  if (table == NULL || n <= 0 || (guint64)n >= table->n_rows) return table;
   g_autofree guint64 *rows = g_new(guint64, n);
   for (gint64 i = 0; i < n; i++) rows[i] = (guint64)i;
   DriftTable *first = drift_table_select(table, rows, (guint64)n);
@@ -91,20 +102,26 @@ static DriftTable *first_rows(DriftTable *table, gint64 n)
   return first;
 }
 
-static DriftTable *read_data(const CommandCommon *common, const AttackArguments *a, const gchar *reference,
-                             CommandModel *model, GError **error)
+static DriftTable *read_arrays(const CommandCommon *common, const CommandAttackData *data, const gchar *reference,
+                               CommandModel *model, GError **error)
 {
-  DriftTable *table = NULL;
-  if (!g_str_has_suffix(a->data, ".npz")) {
-    table = command_read_table(a->data, error);
-    if (table == NULL || command_load_model(common, reference, table, a->label, model, error)) return table;
-    drift_table_free(table);
-    return NULL;
-  }
-  g_autoptr(PipelineGraphRows) rows = command_read_arrays(a->data, a->label, a->features, error);
-  if (rows != NULL && command_load_model(common, reference, NULL, NULL, model, error))
-    table = command_tabulate_arrays(rows, model->schema, error);
-  return table;
+  g_autoptr(PipelineGraphRows) rows = command_read_arrays(data->data, data->label, data->features, NULL, error);
+  return rows != NULL && command_load_model(common, reference, NULL, NULL, model, error)
+             ? command_tabulate_arrays(rows, model->schema, error)
+             : NULL;
+}
+
+DriftTable *command_attack_read_data(const CommandCommon *common, const CommandAttackData *data, const gchar *reference,
+                                     CommandModel *model, GError **error)
+{
+  if (g_str_has_suffix(data->data, ".npz"))
+    return first_rows(read_arrays(common, data, reference, model, error), data->rows);
+  g_autoptr(DriftTable) table = command_read_table(data->data, error);
+  if (table == NULL || !command_load_model(common, reference, table, data->label, model, error)) return NULL;
+  if (g_strcmp0(model->schema->label, data->label) == 0) return first_rows(g_steal_pointer(&table), data->rows);
+  g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID, "--label %s: the model predicts \"%s\"", data->label,
+              model->schema->label);
+  return NULL;
 }
 
 /* The attacked rows with two more columns: whether the model was fooled and how far the point is away. */
@@ -159,11 +176,6 @@ static gboolean run_on_data(const CommandCommon *common, const AttackArguments *
   g_auto(GStrv) immutable = command_split_names(a->immutable), integer = command_split_names(a->integer),
                 one_hot = command_split_names(a->one_hot);
   g_autoptr(DriftTable) reference = NULL;
-  if (g_strcmp0(loaded->schema->label, a->label) != 0 && !g_str_has_suffix(a->data, ".npz")) {
-    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID, "--label %s: the model predicts \"%s\"", a->label,
-                loaded->schema->label);
-    return FALSE;
-  }
   if (a->reference != NULL && (reference = command_read_table(a->reference, error)) == NULL) return FALSE;
   options->immutable = (const gchar *const *)immutable;
   options->integer = (const gchar *const *)integer;
@@ -184,10 +196,9 @@ static json_t *attack(const CommandCommon *common, const AttackArguments *a, con
   AttackReport report = {.epsilons = g_array_new(FALSE, FALSE, sizeof(double)),
                          .types = g_ptr_array_new(),
                          .measured = g_ptr_array_new_with_free_func(robustness_free)};
-  if (fill_options(a, &options, error) && parse_epsilons(a->epsilons, report.epsilons, error) &&
+  if (fill_options(a, &options, error) && command_attack_parse_radii(a->epsilons, "--eps", report.epsilons, error) &&
       parse_types(a->attack, report.types, error) &&
-      (table = read_data(common, a, reference, &loaded, error)) != NULL) {
-    table = first_rows(table, a->rows);
+      (table = command_attack_read_data(common, &a->data, reference, &loaded, error)) != NULL) {
     report.norm = options.norm;
     report.unit = options.absolute ? "absolute" : "sd";
     if (a->output != NULL && report.epsilons->len * report.types->len > 1)
@@ -206,12 +217,12 @@ static int run_attack(int argc, char **argv)
 {
   AttackArguments a = {.steps = 40, .restarts = 1, .queries = 1000, .seed = 1};
   const GOptionEntry entries[] = {
-      {"data", 0, 0, G_OPTION_ARG_FILENAME, &a.data, "CSV with a header (\"-\": standard input), or an .npz of arrays",
-       "D.csv"},
-      {"label", 0, 0, G_OPTION_ARG_STRING, &a.label, "the column (of an .npz: the array) with the truth", "L"},
-      {"features", 0, 0, G_OPTION_ARG_STRING, &a.features, "of an .npz: the array of rows (default: the other one)",
-       "X"},
-      {"rows", 0, 0, G_OPTION_ARG_INT64, &a.rows, "attack the first N rows only (default: all)", "N"},
+      {"data", 0, 0, G_OPTION_ARG_FILENAME, &a.data.data,
+       "CSV with a header (\"-\": standard input), or an .npz of arrays", "D.csv"},
+      {"label", 0, 0, G_OPTION_ARG_STRING, &a.data.label, "the column (of an .npz: the array) with the truth", "L"},
+      {"features", 0, 0, G_OPTION_ARG_STRING, &a.data.features,
+       "of an .npz: the array of rows (default: the other one)", "X"},
+      {"rows", 0, 0, G_OPTION_ARG_INT64, &a.data.rows, "attack the first N rows only (default: all)", "N"},
       {"attack", 0, 0, G_OPTION_ARG_STRING, &a.attack, "fgsm, pgd, square, hopskipjump; several: A,B (default pgd)",
        "NAME"},
       {"eps", 0, 0, G_OPTION_ARG_STRING, &a.epsilons, "radius of the ball; several: E,F", "E"},
@@ -238,7 +249,7 @@ static int run_attack(int argc, char **argv)
   CommandCommon common;
   int status = COMMAND_USAGE;
   if (command_parse(&command_attack, &argc, &argv, entries, &common)) {
-    if (argc != 2 || !a.data || !a.label || !a.epsilons) {
+    if (argc != 2 || !a.data.data || !a.data.label || !a.epsilons) {
       status = command_usage(&common, "one MODEL, --data, --label and --eps are needed");
     } else {
       g_autoptr(GError) error = NULL;
@@ -270,7 +281,8 @@ const Command command_attack = {
         "\"rows_robust\",\n"
         "\"robust_accuracy\", \"robust_accuracy_low\", \"robust_accuracy_high\", \"median_distance\", "
         "\"queries_per_row\",\n"
-        "\"seconds\", \"rows_per_second\"}], \"worst\": [{\"epsilon\", \"rows_robust\", \"robust_accuracy\", …}]}: "
+        "\"seconds\", \"cpu_seconds\", \"rows_per_second\"}], \"worst\": [{\"epsilon\", \"rows_robust\", "
+        "\"robust_accuracy\", …}]}: "
         "intervals are\n"
         "Wilson's of 95 %; worst counts rows that no attack fooled. -o writes the attacked rows, moved, with\n"
         "\"attack.decision\", \"attack.fooled\", \"attack.distance\" and \"attack.queries\".",

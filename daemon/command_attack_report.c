@@ -6,7 +6,7 @@
 #include "drift/statistics.h"
 #include "pipeline/evaluate_metrics.h"
 
-static void set_rate(json_t *object, const gchar *name, guint64 count, guint64 n)
+void command_attack_set_rate(json_t *object, const gchar *name, guint64 count, guint64 n)
 {
   double low, high;
   g_autofree gchar *low_name = g_strconcat(name, "_low", NULL), *high_name = g_strconcat(name, "_high", NULL);
@@ -32,10 +32,11 @@ static json_t *describe_one(const PipelineRobustness *robustness, const gchar *a
   json_t *object = json_pack("{s:s, s:f, s:I, s:I, s:I}", "attack", attack, "epsilon", epsilon, "rows_attacked",
                              (json_int_t)robustness->n_right, "rows_fooled", (json_int_t)fooled, "rows_robust",
                              (json_int_t)robustness->n_robust);
-  set_rate(object, "robust_accuracy", robustness->n_robust, robustness->n);
+  command_attack_set_rate(object, "robust_accuracy", robustness->n_robust, robustness->n);
   json_object_set_new(object, "median_distance", real_or_null(pipeline_metric_quantile(distances, (guint)fooled, 0.5)));
   json_object_set_new(object, "queries_per_row", real_or_null((double)queries / (double)robustness->n_right));
   json_object_set_new(object, "seconds", json_real(robustness->seconds));
+  json_object_set_new(object, "cpu_seconds", json_real(robustness->cpu_seconds));
   json_object_set_new(object, "rows_per_second",
                       real_or_null((double)robustness->n_right / MAX(robustness->seconds, 1e-9)));
   return object;
@@ -48,7 +49,7 @@ static json_t *describe_worst(const AttackReport *report, guint e)
   guint64 count = pipeline_robustness_count_worst(measured, n);
   json_t *object =
       json_pack("{s:f, s:I}", "epsilon", g_array_index(report->epsilons, double, e), "rows_robust", (json_int_t)count);
-  set_rate(object, "robust_accuracy", count, measured[0]->n);
+  command_attack_set_rate(object, "robust_accuracy", count, measured[0]->n);
   return object;
 }
 
@@ -58,7 +59,7 @@ json_t *command_attack_describe(const AttackReport *report)
   json_t *object = json_pack("{s:I, s:I, s:s, s:s, s:I}", "rows", (json_int_t)first->n, "rows_skipped",
                              (json_int_t)first->n_skipped, "norm", report->norm == PIPELINE_NORM_2 ? "2" : "inf",
                              "unit", report->unit, "rows_right", (json_int_t)first->n_right);
-  set_rate(object, "accuracy", first->n_right, first->n);
+  command_attack_set_rate(object, "accuracy", first->n_right, first->n);
   json_t *attacks = json_array(), *worst = json_array();
   for (guint e = 0; e < report->epsilons->len; e++) {
     double epsilon = g_array_index(report->epsilons, double, e);
@@ -74,8 +75,7 @@ json_t *command_attack_describe(const AttackReport *report)
   return object;
 }
 
-/* ".857 (.832 to .879)". */
-static gchar *text_rate(json_t *object, const gchar *name)
+gchar *command_attack_text_rate(json_t *object, const gchar *name)
 {
   g_autofree gchar *low = g_strconcat(name, "_low", NULL), *high = g_strconcat(name, "_high", NULL);
   g_autofree gchar *value = command_text_real(json_object_get(object, name), 4),
@@ -87,7 +87,7 @@ static gchar *text_rate(json_t *object, const gchar *name)
 static void add_line(CommandTable *table, json_t *object, const gchar *attack)
 {
   g_autofree gchar *epsilon = command_text_real(json_object_get(object, "epsilon"), 4),
-                   *rate = text_rate(object, "robust_accuracy"),
+                   *rate = command_attack_text_rate(object, "robust_accuracy"),
                    *robust = command_text_count(json_object_get(object, "rows_robust")),
                    *distance = command_text_real(json_object_get(object, "median_distance"), 4),
                    *queries = command_text_real(json_object_get(object, "queries_per_row"), 1),
@@ -97,7 +97,8 @@ static void add_line(CommandTable *table, json_t *object, const gchar *attack)
 
 void command_attack_print(json_t *report)
 {
-  g_autofree gchar *clean = text_rate(report, "accuracy"), *rows = command_text_count(json_object_get(report, "rows")),
+  g_autofree gchar *clean = command_attack_text_rate(report, "accuracy"),
+                   *rows = command_text_count(json_object_get(report, "rows")),
                    *skipped = command_text_count(json_object_get(report, "rows_skipped"));
   printf("accuracy %s on %s rows (95 %% Wilson intervals); epsilon and distance: norm %s, unit %s; %s rows skipped\n\n",
          clean, rows, json_string_value(json_object_get(report, "norm")),

@@ -10,6 +10,7 @@
 #include "pipeline/model_spec.h"
 #include "pipeline/network_build.h"
 #include "pipeline/npy.h"
+#include "pipeline/npz.h"
 #include "registry/model.h"
 
 void command_model_clear(CommandModel *model)
@@ -44,6 +45,13 @@ static DriftSchema *carried_schema(GBytes *onnx, GError **error)
   g_autoptr(OnnxGraph) graph = onnx_graph_from_bytes(onnx, error);
   const gchar *spec = graph ? onnx_graph_get_metadata(graph, PIPELINE_SCHEMA_KEY) : NULL;
   return spec ? pipeline_model_spec_parse(spec, error) : NULL;
+}
+
+gboolean command_has_schema(const gchar *path, GError **error)
+{
+  g_autoptr(GBytes) onnx = onnx_file_read(path, NULL, error);
+  g_autoptr(DriftSchema) schema = onnx ? carried_schema(onnx, error) : NULL;
+  return schema != NULL;
 }
 
 static gboolean load_file(const gchar *path, const DriftTable *table, const gchar *label, CommandModel *model,
@@ -141,12 +149,18 @@ DriftTable *command_read_table(const gchar *path, GError **error)
   if (g_str_has_suffix(path, ".npy")) return pipeline_npy_read_table(path, error);
   if (g_str_has_suffix(path, ".jsonl") || g_str_has_suffix(path, ".ndjson"))
     return pipeline_json_lines_read(path, error);
-  if (!g_str_has_suffix(path, ".npz")) return pipeline_csv_read(path, error);
-  g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_UNSUPPORTED,
-              "%s: CSV files with a header, JSON lines (.jsonl, .ndjson) and .npy arrays are read; save the arrays of "
-              "the .npz one by one",
-              path);
-  return NULL;
+  if (g_str_has_suffix(path, ".npz")) return pipeline_npz_read_table(path, error);
+  return pipeline_csv_read(path, error);
+}
+
+PipelinePlan *command_read_plan(const gchar *text, GError **error)
+{
+  g_autofree gchar *contents = NULL;
+  if (!g_str_has_suffix(text, ".json")) return pipeline_plan_parse(text, error);
+  if (!g_file_get_contents(text, &contents, NULL, error)) return NULL;
+  PipelinePlan *plan = pipeline_plan_parse(contents, error);
+  if (!plan) g_prefix_error(error, "%s: ", text);
+  return plan;
 }
 
 GHashTable *command_parse_pairs(gchar **texts, const gchar **bad)

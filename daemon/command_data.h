@@ -4,6 +4,7 @@
 #include "daemon/command.h"
 #include "drift/schema.h"
 #include "drift/table.h"
+#include "pipeline/transform.h"
 
 G_BEGIN_DECLS
 
@@ -22,6 +23,8 @@ void command_model_clear(CommandModel *model);
 gboolean command_load_model(const CommandCommon *common, const gchar *reference, const DriftTable *table,
                             const gchar *label, CommandModel *model, GError **error);
 
+/* FALSE without an error: the file "….onnx" carries no schema. */
+gboolean command_has_schema(const gchar *path, GError **error);
 /* New: the bytes of such a model alone, whatever its inputs are; a file's data that lie beside it are read in. */
 GBytes *command_read_onnx(const CommandCommon *common, const gchar *reference, GError **error);
 
@@ -31,9 +34,12 @@ gchar **command_split_names(const gchar *names);
  * excluded and sensitive stays in the schema, unseen by the model. positive: class, or NULL. */
 DriftSchema *command_infer_schema(const DriftTable *table, const gchar *label, const gchar *sensitive,
                                   const gchar *exclude, const gchar *positive, GError **error);
-/* By the end of its name: .npy an array, column "x" or "x[0]", "x[1]", … (pipeline/npy.h); .jsonl and .ndjson JSON
+/* By the end of its name: .npy an array, column "x" or "x[0]", "x[1]", … (pipeline/npy.h); .npz arrays by name
+ * (pipeline_npz_read_table); .jsonl and .ndjson JSON
  * lines (pipeline/json_lines.h); else a CSV with a header ("-": of standard input). */
 DriftTable *command_read_table(const gchar *path, GError **error);
+/* A plan of transformations: a file "….json", or what pipeline_plan_parse reads. */
+PipelinePlan *command_read_plan(const gchar *text, GError **error);
 /* "key=value" texts (NULL: none) as a table; NULL: *bad is the text that is not one. */
 GHashTable *command_parse_pairs(gchar **texts, const gchar **bad);
 

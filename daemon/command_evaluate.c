@@ -1,63 +1,15 @@
 /* `kedge evaluate`. */
-#include <math.h>
-#include <stdio.h>
-
-#include "daemon/command_data.h"
-#include "pipeline/evaluate.h"
+#include "daemon/command_evaluate_internal.h"
 #include "pipeline/model.h"
 
 extern const Command command_evaluate;
 
 typedef struct {
-  gchar *data, *label, *sensitive;
+  gchar *data, *label, *sensitive, *html;
   double robust_epsilon;
   gint robust_steps;
   gint64 seed;
 } EvaluateArguments;
-
-/* The figures in the order in which they are shown; NaN is null: undefined or not measured. */
-static json_t *describe(const PipelineEvaluation *evaluation)
-{
-  const struct {
-    const gchar *name;
-    double value;
-  } figures[] = {{"accuracy", evaluation->accuracy},
-                 {"balanced_accuracy", evaluation->balanced_accuracy},
-                 {"auc", evaluation->auc},
-                 {"log_loss", evaluation->log_loss},
-                 {"mae", evaluation->mae},
-                 {"rmse", evaluation->rmse},
-                 {"robust_accuracy", evaluation->robust_accuracy},
-                 {"robust_epsilon", evaluation->robust_epsilon},
-                 {"disparate_impact_worst", evaluation->disparate_impact_worst},
-                 {"latency_p50_us", evaluation->latency_p50_us},
-                 {"latency_p99_us", evaluation->latency_p99_us}};
-  json_t *report = json_object();
-  json_object_set_new(report, "rows", json_integer((json_int_t)evaluation->n));
-  for (guint i = 0; i < G_N_ELEMENTS(figures); i++)
-    json_object_set_new(report, figures[i].name,
-                        isfinite(figures[i].value) ? json_real(figures[i].value) : json_null());
-  if (evaluation->disparate_impact_group)
-    json_object_set_new(report, "disparate_impact_group", json_string(evaluation->disparate_impact_group));
-  if (evaluation->robust_undefined)
-    json_object_set_new(report, "robust_undefined", json_string(evaluation->robust_undefined));
-  return report;
-}
-
-static void print_figures(json_t *report)
-{
-  CommandTable *table = command_table_new((const gchar *const[]){"figure", ">value", NULL});
-  const char *name;
-  json_t *value;
-  json_object_foreach (report, name, value) {
-    if (json_is_null(value)) continue;
-    g_autofree gchar *text = json_is_real(value)      ? command_text_real(value, 4)
-                             : json_is_integer(value) ? command_text_count(value)
-                                                      : command_text(value);
-    command_table_add(table, name, text, NULL);
-  }
-  command_table_print(table);
-}
 
 /* Marks further features of the schema as sensitive. */
 static gboolean mark_sensitive(DriftSchema *schema, const gchar *names, GError **error)
@@ -79,6 +31,7 @@ static json_t *measure(const EvaluateArguments *arguments, const CommandModel *l
                        GError **error)
 {
   PipelineEvaluation evaluation = {0};
+  PipelineEvaluationDetail detail = {0};
   json_t *report = NULL;
   if (g_strcmp0(loaded->schema->label, arguments->label) != 0) {
     g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID, "--label %s: the model predicts \"%s\"",
@@ -87,11 +40,13 @@ static json_t *measure(const EvaluateArguments *arguments, const CommandModel *l
   }
   g_autoptr(PipelineModel) model = pipeline_model_load(loaded->onnx, loaded->schema, NULL, error);
   if (model && pipeline_evaluate(model, table, &evaluation, error) &&
+      pipeline_evaluate_detail(model, table, &detail, error) &&
       pipeline_evaluate_latency(model, table, &evaluation, error) &&
       (arguments->robust_epsilon == 0 ||
        pipeline_evaluate_robustness(model, table, arguments->robust_epsilon, (guint)arguments->robust_steps,
                                     (guint64)arguments->seed, &evaluation, error)))
-    report = describe(&evaluation);
+    report = command_evaluate_describe(&evaluation, &detail, loaded->schema);
+  pipeline_evaluation_detail_clear(&detail);
   pipeline_evaluation_clear(&evaluation);
   return report;
 }
@@ -105,6 +60,10 @@ static json_t *evaluate(const CommandCommon *common, const EvaluateArguments *ar
   if (table && command_load_model(common, reference, table, arguments->label, &loaded, error) &&
       mark_sensitive(loaded.schema, arguments->sensitive, error))
     report = measure(arguments, &loaded, table, error);
+  if (report && arguments->html && !command_evaluate_write_html(report, arguments->html, error)) {
+    json_decref(report);
+    report = NULL;
+  }
   command_model_clear(&loaded);
   return report;
 }
@@ -113,13 +72,15 @@ static int run_evaluate(int argc, char **argv)
 {
   EvaluateArguments a = {.robust_steps = 20, .seed = 1};
   const GOptionEntry entries[] = {
-      {"data", 0, 0, G_OPTION_ARG_FILENAME, &a.data, "CSV with a header; \"-\": standard input", "D.csv"},
+      {"data", 0, 0, G_OPTION_ARG_FILENAME, &a.data,
+       "CSV with a header (\"-\": standard input), JSON lines, .npy or .npz", "D.csv"},
       {"label", 0, 0, G_OPTION_ARG_STRING, &a.label, "the column with the truth", "L"},
       {"sensitive", 0, 0, G_OPTION_ARG_STRING, &a.sensitive, "features whose groups are compared", "A,B"},
       {"robust-epsilon", 0, 0, G_OPTION_ARG_DOUBLE, &a.robust_epsilon,
        "also the accuracy under PGD within this many standard deviations; 0: off", "E"},
       {"robust-steps", 0, 0, G_OPTION_ARG_INT, &a.robust_steps, "of PGD (default 20)", "N"},
       {"seed", 0, 0, G_OPTION_ARG_INT64, &a.seed, "of PGD's start (default 1)", "S"},
+      {"html", 0, 0, G_OPTION_ARG_FILENAME, &a.html, "also write the report as a page", "F.html"},
       G_OPTION_ENTRY_NULL};
   CommandCommon common;
   int status = COMMAND_USAGE;
@@ -131,23 +92,39 @@ static int run_evaluate(int argc, char **argv)
     } else {
       g_autoptr(GError) error = NULL;
       json_t *report = evaluate(&common, &a, argv[1], &error);
-      status = command_report(&common, report, error, print_figures);
+      status = command_report(&common, report, error, command_evaluate_print);
     }
   }
   g_free(a.data);
   g_free(a.label);
   g_free(a.sensitive);
+  g_free(a.html);
   return status;
 }
 
 const Command command_evaluate = {
     .name = "evaluate",
-    .arguments = "MODEL --data D.csv --label L [--sensitive A,B] [--robust-epsilon E]",
+    .arguments = "MODEL --data D.csv --label L [--sensitive A,B] [--robust-epsilon E] [--html F]",
     .summary = "measure a model on labelled rows",
     .help =
-        "MODEL is NAME@ALIAS, NAME/VERSION or a file M.onnx. Figures that are undefined for the task are left out\n"
-        "(null with --json): accuracy, balanced accuracy, AUC, log-loss; mean absolute and root mean squared error;\n"
-        "the lowest selection rate of a group over the highest (disparate impact; groups of at least 30 rows);\n"
-        "accuracy under attack; the time of one row.",
+        "MODEL is NAME@ALIAS, NAME/VERSION or a file M.onnx. Figures that are undefined (for the task, or on these\n"
+        "rows) are left out, null with --json. Classes are decided as the graph decides them (kedge train "
+        "--threshold).\n"
+        "\n"
+        "Two classes: accuracy, balanced accuracy, AUC, average precision, precision, recall and F1 of the positive\n"
+        "class. All classifiers: log-loss, Brier score, expected calibration error in 15 bins of equal width and of\n"
+        "equal mass (two classes: of the positive class's probability; more: of the largest one); for each class "
+        "rows,\n"
+        "decided rows, precision, recall, F1, AUC and average precision against all others. Regressions: mean, median\n"
+        "absolute and root mean squared error, mean absolute error relative to the label (mape, a share), R²;\n"
+        "with an interval (kedge train --interval) its coverage, mean width and pinball losses.\n"
+        "Also: the lowest selection rate of a group over the highest (disparate impact; groups of at least 30 rows),\n"
+        "accuracy under attack, the time of one row.\n"
+        "\n"
+        "--json adds \"ece_bins\", \"reliability\" and \"reliability_equal_mass\" [{\"rows\", \"low\", \"high\", "
+        "\"confidence\",\n"
+        "\"share\"}], \"classes\" [{\"class\", \"rows\", \"decided\", \"right\", \"precision\", \"recall\", "
+        "\"f1\", \"auc\",\n"
+        "\"average_precision\"}] and \"confusion\" (rows of class, decided as column; up to 50 classes).",
     .run = run_evaluate,
 };

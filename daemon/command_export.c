@@ -1,7 +1,9 @@
 /* `kedge export`. */
 #include <stdio.h>
 
+#include "daemon/command_data.h"
 #include "daemon/command_store.h"
+#include "onnx/graph.h"
 #include "registry/model.h"
 
 extern const Command command_export;
@@ -16,7 +18,18 @@ static gboolean write_model(const gchar *path, GBytes *onnx, GError **error)
   return FALSE;
 }
 
-static json_t *export_model(const CommandCommon *common, const gchar *reference, const gchar *path, GError **error)
+/* A file as one: data that lie beside it are read in, and it is checked as a registered model is. */
+static json_t *export_file(const CommandCommon *common, const gchar *reference, const gchar *path, GError **error)
+{
+  g_autoptr(GBytes) onnx = command_read_onnx(common, reference, error);
+  g_autoptr(OnnxGraph) graph = onnx != NULL ? onnx_graph_from_bytes(onnx, error) : NULL;
+  if (graph == NULL || !write_model(path, onnx, error)) return NULL;
+  g_autofree gchar *digest = g_compute_checksum_for_bytes(G_CHECKSUM_SHA256, onnx);
+  return json_pack("{s:s, s:n, s:s, s:I, s:s}", "model", reference, "version", "path", path, "bytes",
+                   (json_int_t)g_bytes_get_size(onnx), "sha256", digest);
+}
+
+static json_t *export_version(const CommandCommon *common, const gchar *reference, const gchar *path, GError **error)
 {
   g_autoptr(RegistryStore) store = command_open_store(common, error);
   if (store == NULL) return NULL;
@@ -32,13 +45,21 @@ static json_t *export_model(const CommandCommon *common, const gchar *reference,
                    (json_int_t)g_bytes_get_size(onnx), "sha256", version->onnx_digest);
 }
 
+static json_t *export_model(const CommandCommon *common, const gchar *reference, const gchar *path, GError **error)
+{
+  return g_str_has_suffix(reference, ".onnx") ? export_file(common, reference, path, error)
+                                              : export_version(common, reference, path, error);
+}
+
 static void print_export(json_t *out)
 {
   const gchar *path = json_string_value(json_object_get(out, "path"));
   g_autofree gchar *bytes = command_text_count(json_object_get(out, "bytes"));
   if (g_str_equal(path, "-")) return; /* standard output holds the model */
-  printf("%s: %s/%" JSON_INTEGER_FORMAT ", %s bytes, sha256 %s\n", path,
-         json_string_value(json_object_get(out, "model")), json_integer_value(json_object_get(out, "version")), bytes,
+  json_t *version = json_object_get(out, "version");
+  g_autofree gchar *number =
+      json_is_integer(version) ? g_strdup_printf("/%" JSON_INTEGER_FORMAT, json_integer_value(version)) : g_strdup("");
+  printf("%s: %s%s, %s bytes, sha256 %s\n", path, json_string_value(json_object_get(out, "model")), number, bytes,
          json_string_value(json_object_get(out, "sha256")));
 }
 
@@ -67,9 +88,11 @@ static int run_export(int argc, char **argv)
 const Command command_export = {
     .name = "export",
     .arguments = "MODEL -o M.onnx",
-    .summary = "write a version's ONNX, checked by its SHA-256",
-    .help = "MODEL is NAME@ALIAS or NAME/VERSION.\n"
-            "\n"
-            "--json prints {\"model\", \"version\", \"path\", \"bytes\", \"sha256\"}.",
+    .summary = "write a version's ONNX, checked by its SHA-256, or a file's as one",
+    .help =
+        "MODEL is NAME@ALIAS, NAME/VERSION, or a file M.onnx: then data that lie beside it are written into the one\n"
+        "file.\n"
+        "\n"
+        "--json prints {\"model\", \"version\", \"path\", \"bytes\", \"sha256\"}; the version of a file is null.",
     .run = run_export,
 };

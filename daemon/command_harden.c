@@ -1,6 +1,7 @@
 /* `kedge harden`. */
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "daemon/command_train_internal.h"
 
@@ -14,6 +15,45 @@ static const gchar *check_arguments(const TrainArguments *a, int argc)
   if (a->epochs < 0 || a->batch_size < 0 || a->patience < 0 || a->adversarial_steps < 1)
     return "--epochs, --batch-size and --patience cannot be negative, --steps must be positive";
   return NULL;
+}
+
+/* Rows of texts, or with numbers missing: they enter the model through its preprocessing, so that only the trainer of
+ * dense layers takes them (pipeline/trainer.h). */
+static gboolean needs_preprocessing(const CommandCommon *common, const TrainArguments *a, gboolean *needed,
+                                    GError **error)
+{
+  CommandModel model = {0};
+  *needed = FALSE;
+  if (g_str_has_suffix(a->data, ".npz") || strcmp(a->data, "-") == 0) return TRUE;
+  g_autoptr(DriftTable) table = command_read_table(a->data, error);
+  if (!table || !command_load_model(common, a->from, table, a->label, &model, error)) return FALSE;
+  for (guint f = 0; f < drift_schema_n_features(model.schema); f++) {
+    const DriftFeature *feature = drift_schema_get_feature(model.schema, f);
+    const DriftColumn *column = drift_table_get_column(table, feature->name);
+    if (!feature->input || !column) continue;
+    *needed = *needed || column->kind == DRIFT_CATEGORICAL;
+    for (guint i = 0; column->kind == DRIFT_NUMERIC && !*needed && i < column->numbers->len; i++)
+      *needed = isnan(g_array_index(column->numbers, double, i));
+  }
+  command_model_clear(&model);
+  return TRUE;
+}
+
+/* What that trainer does not know is refused. */
+static gboolean choose_trainer(const CommandCommon *common, TrainArguments *a, GError **error)
+{
+  gboolean needed, plain = g_strcmp0(a->harden.method, "pgd") == 0 && g_strcmp0(a->harden.norm, "2") != 0 &&
+                           g_strcmp0(a->harden.unit, "absolute") != 0 && !a->harden.range && a->harden.step_size == 0;
+  if (!needs_preprocessing(common, a, &needed, error)) return FALSE;
+  if (!needed) return TRUE;
+  if (plain) {
+    g_clear_pointer(&a->harden.method, g_free);
+    return TRUE;
+  }
+  g_set_error_literal(error, PIPELINE_ERROR, PIPELINE_ERROR_UNSUPPORTED,
+                      "the rows have texts or missing numbers: such a model is hardened by --attack pgd in standard "
+                      "deviations, norm inf, without --range and --step-size");
+  return FALSE;
 }
 
 static int run_harden(int argc, char **argv)
@@ -67,7 +107,8 @@ static int run_harden(int argc, char **argv)
       g_autoptr(GError) error = NULL;
       a.from = g_strdup(argv[1]);
       if (!a.harden.method) a.harden.method = g_strdup("pgd");
-      json_t *report = command_train_execute(&common, &a, "harden", &error);
+      json_t *report =
+          choose_trainer(&common, &a, &error) ? command_train_execute(&common, &a, "harden", &error) : NULL;
       status = command_report(&common, report, error, command_train_print);
     }
   }
@@ -83,9 +124,10 @@ const Command command_harden = {
         "MODEL is NAME@ALIAS, NAME/VERSION or a file M.onnx of one float input whose operators have gradients. Every\n"
         "batch is moved against the model within the radius before the model learns from it: pgd by several gradient\n"
         "steps (the strongest), fast by one, free by replaying batches, trades adds beta times the divergence between\n"
-        "rows and moved rows to the loss. At the end of each epoch PGD of 10 steps attacks up to 512 validation rows;\n"
+        "rows and moved rows to the loss. At the end of each epoch PGD of 10 steps attacks 64 to 512 validation rows;\n"
         "the weights of the lowest loss there are delivered. When the accuracy there falls below half of its best\n"
-        "(catastrophic overfitting, a danger of fast), the training ends and the warning says so.\n"
+        "(catastrophic overfitting, a danger of fast), the training ends and the warning says so. A chain of dense\n"
+        "layers whose rows have texts or missing numbers is trained by pgd in standard deviations, without ranges.\n"
         "\n"
         "--json prints what kedge train --adversarial prints.",
     .run = run_harden,

@@ -22,6 +22,8 @@ void command_train_init(TrainArguments *arguments)
                                 .weight_decay = NAN,
                                 .checkpoint_seconds = options.checkpoint_seconds,
                                 .validation = options.validation_fraction};
+  pipeline_pseudo_options_init(&arguments->pseudo);
+  arguments->pseudo_rounds = (gint)arguments->pseudo.rounds;
   command_train_graph_init(&arguments->graph);
 }
 
@@ -30,7 +32,9 @@ void command_train_clear(TrainArguments *arguments)
   gchar *texts[] = {arguments->data,          arguments->label,       arguments->from,        arguments->architecture,
                     arguments->backend,       arguments->sensitive,   arguments->exclude,     arguments->positive,
                     arguments->checkpoint,    arguments->output,      arguments->reweigh,     arguments->monotone,
-                    arguments->harden.method, arguments->harden.norm, arguments->harden.unit, arguments->harden.range};
+                    arguments->harden.method, arguments->harden.norm, arguments->harden.unit, arguments->harden.range,
+                    arguments->calibrate,     arguments->threshold,   arguments->weights,     arguments->split,
+                    arguments->transform,     arguments->unlabelled};
   for (guint i = 0; i < G_N_ELEMENTS(texts); i++) g_free(texts[i]);
   command_train_graph_clear(&arguments->graph);
 }
@@ -41,8 +45,16 @@ static const gchar *check_arguments(const TrainArguments *arguments, int argc)
   if (!arguments->data || !arguments->label || !arguments->output) return "--data, --label and -o are needed";
   if (arguments->from && arguments->architecture && !pipeline_tree_is_architecture(arguments->architecture))
     return "--from and --arch exclude each other, but for --arch trees";
+  if (arguments->calibrate_only && (!arguments->from || (!arguments->calibrate && !arguments->threshold)))
+    return "--calibrate-only needs --from, and --calibrate or --threshold";
+  if (command_train_pseudo_check(arguments)) return command_train_pseudo_check(arguments);
   if (arguments->graph.rehearse && !arguments->from)
     return "--rehearse goes with --from: the model that knows the old rows";
+  if ((arguments->split || arguments->transform) && command_train_graph_is_asked(arguments))
+    return "--split and --transform work with dense models without the options of a graph (see --help)";
+  if (arguments->split && arguments->shuffle) return "--split shuffle says what --shuffle says; give one of them";
+  if (arguments->from && arguments->transform)
+    return "--transform is for new models: a model of --from keeps its preprocessing";
   if (arguments->epochs < 0 || arguments->batch_size < 0 || arguments->patience < 0 || arguments->adversarial_steps < 0)
     return "--epochs, --batch-size, --patience and --adversarial-steps cannot be negative";
   return NULL;
@@ -87,8 +99,9 @@ static json_t *describe_result(const TrainArguments *arguments, const PipelineTr
     json_object_set_new(report, "test_loss", real_or_null(result->test_loss));
     json_object_set_new(report, "test_metric", real_or_null(result->test_metric));
   }
-  if (arguments->harden.method) {
-    json_object_set_new(report, "adversarial", json_string(arguments->harden.method));
+  if (arguments->adversarial_epsilon > 0) {
+    json_object_set_new(report, "adversarial",
+                        json_string(arguments->harden.method ? arguments->harden.method : "pgd"));
     json_object_set_new(report, "adversarial_epsilon", json_real(arguments->adversarial_epsilon));
     json_object_set_new(report, "robust_metric", real_or_null(result->robust_metric));
   }
@@ -100,6 +113,9 @@ static json_t *describe_result(const TrainArguments *arguments, const PipelineTr
   }
   json_object_set_new(report, "seconds", real_or_null(result->seconds));
   json_object_set_new(report, "samples_per_second", real_or_null(result->samples_per_second));
+  command_train_calibration_describe(&result->calibration, report);
+  command_train_interval_describe(&result->interval, report);
+  if (result->plan) json_object_set_new(report, "plan", json_loads(result->plan, 0, NULL));
   if (arguments->reweigh)
     json_object_set_new(report, "reweighing",
                         json_pack("{s:s, s:i, s:I, s:f, s:f}", "attributes", arguments->reweigh, "groups",
@@ -115,21 +131,30 @@ void command_train_print(json_t *report)
   g_autofree gchar *validation = command_text_count(json_object_get(report, "rows_validation"));
   g_autofree gchar *loss = command_text_real(json_object_get(report, "validation_loss"), 4);
   g_autofree gchar *metric = command_text_real(json_object_get(report, "validation_metric"), 4);
-  printf(
-      "%s: trained on %s rows in %.2f s; %s validation rows: loss %s, accuracy (or -rmse) %s, %s "
-      "%" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT "\n",
-      json_string_value(json_object_get(report, "output")), train, json_real_value(json_object_get(report, "seconds")),
-      validation, loss, metric, json_object_get(report, "importance") ? "round" : "epoch",
-      json_integer_value(json_object_get(report, "best_epoch")), json_integer_value(json_object_get(report, "epochs")));
+  if (json_integer_value(json_object_get(report, "rows_train")) == 0)
+    printf("%s: not trained further; %s rows: log-loss %s, accuracy %s\n",
+           json_string_value(json_object_get(report, "output")), validation, loss, metric);
+  else
+    printf("%s: trained on %s rows in %.2f s; %s validation rows: loss %s, accuracy (or -rmse) %s, %s "
+           "%" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT "\n",
+           json_string_value(json_object_get(report, "output")), train,
+           json_real_value(json_object_get(report, "seconds")), validation, loss, metric,
+           json_object_get(report, "importance") ? "round" : "epoch",
+           json_integer_value(json_object_get(report, "best_epoch")),
+           json_integer_value(json_object_get(report, "epochs")));
   if (json_object_get(report, "test_metric")) {
     g_autofree gchar *test = command_text_count(json_object_get(report, "rows_test"));
     g_autofree gchar *reached = command_text_real(json_object_get(report, "test_metric"), 4);
     printf("%s test rows: accuracy (or -rmse) %s\n", test, reached);
   }
+  const json_t *chains = json_object_get(json_object_get(report, "plan"), "transform");
+  if (chains)
+    printf("%zu chains of transformations are part of the model (kedge prepare --help)\n", json_array_size(chains));
   command_train_tree_print(report);
-  if (json_object_get(report, "robust_metric")) {
+  command_train_pseudo_print(report);
+  if (json_is_real(json_object_get(report, "robust_metric"))) {
     g_autofree gchar *robust = command_text_real(json_object_get(report, "robust_metric"), 4);
-    printf("under PGD of epsilon %g, on up to 512 validation rows: accuracy (or -rmse) %s\n",
+    printf("under PGD of epsilon %g, on 64 to 512 validation rows: accuracy (or -rmse) %s\n",
            json_real_value(json_object_get(report, "adversarial_epsilon")), robust);
   }
   if (json_object_get(report, "rows_rehearsed")) {
@@ -150,6 +175,7 @@ void command_train_print(json_t *report)
            json_real_value(json_object_get(reweighing, "smallest_weight")),
            json_real_value(json_object_get(reweighing, "largest_weight")),
            json_integer_value(json_object_get(reweighing, "rows_without_group")));
+  command_train_calibration_print(report);
   if (skipped > 0) printf("%" JSON_INTEGER_FORMAT " rows had no usable label and were left out\n", skipped);
 }
 
@@ -171,6 +197,7 @@ static void fill_options(const TrainArguments *arguments, GBytes *from, Pipeline
   options->adversarial_steps = (guint)arguments->adversarial_steps;
   options->checkpoint = arguments->checkpoint;
   options->checkpoint_seconds = arguments->checkpoint_seconds;
+  options->calibration = (PipelineCalibrationOptions){arguments->calibrate, arguments->threshold};
 }
 
 /* What the model promises: its accuracy on the rows it was not fitted to, as metadata of the file. `kedge model add`
@@ -198,29 +225,67 @@ static gboolean write_model(const gchar *path, const PipelineTrainResult *result
   return g_file_set_contents(path, bytes, (gssize)length, error);
 }
 
-static gboolean run_training(const CommandCommon *common, const TrainArguments *arguments, Shown *shown,
-                             PipelineTrainResult *result, GError **error)
+/* What the options name: a split and a plan, both owned. */
+typedef struct {
+  PipelineSplit split;
+  PipelinePlan *plan;
+} Prepared;
+
+static void prepared_clear(Prepared *prepared)
 {
+  pipeline_split_clear(&prepared->split);
+  g_clear_pointer(&prepared->plan, pipeline_plan_free);
+}
+
+static gboolean read_prepared(const TrainArguments *arguments, Prepared *prepared, PipelineTrainOptions *options,
+                              GError **error)
+{
+  if (arguments->split && !pipeline_split_parse(arguments->split, &prepared->split, error)) return FALSE;
+  if (arguments->split) {
+    options->split = &prepared->split;
+    options->test_fraction = arguments->graph.test;
+  }
+  options->search_plan = g_strcmp0(arguments->transform, "search") == 0;
+  if (arguments->transform && !options->search_plan &&
+      !(prepared->plan = command_read_plan(arguments->transform, error)))
+    return FALSE;
+  options->plan = prepared->plan;
+  return TRUE;
+}
+
+static gboolean run_training(const CommandCommon *common, const TrainArguments *arguments, Shown *shown,
+                             PipelineTrainResult *result, json_t **told, GError **error)
+{
+  if (arguments->calibrate_only) return command_train_calibrate(common, arguments, result, error);
   gboolean trees = command_train_tree_is_asked(common, arguments);
   if (trees) shown->unit = "round";
   if (!trees && command_train_graph_is_asked(arguments))
-    return command_train_graph_run(common, arguments, show_progress, shown, result, error);
+    return command_train_graph_run(common, arguments, show_progress,
+                                   arguments->checkpoint ? command_train_signals_came : NULL, shown, result, error);
   CommandModel start = {0};
+  g_autofree gchar *excluded = command_train_excluded(arguments);
   g_autoptr(DriftTable) table = command_read_table(arguments->data, error);
-  if (!table) return FALSE;
+  g_autofree double *weights = table ? command_train_read_weights(arguments, table, error) : NULL;
+  if (!table || (arguments->weights && !weights)) return FALSE;
   if (arguments->from ? !command_load_model(common, arguments->from, table, arguments->label, &start, error)
-                      : !(start.schema = command_infer_schema(table, arguments->label, arguments->sensitive,
-                                                              arguments->exclude, arguments->positive, error)))
+                      : !(start.schema = command_infer_schema(table, arguments->label, arguments->sensitive, excluded,
+                                                              arguments->positive, error)))
     return FALSE;
   PipelineTrainOptions options;
+  Prepared prepared = {0};
   fill_options(arguments, start.onnx, &options);
+  options.row_weights = weights;
+  if (arguments->checkpoint) options.stop = command_train_signals_came;
   g_auto(GStrv) reweigh = command_split_names(arguments->reweigh), monotone = command_split_names(arguments->monotone);
   if (arguments->monotone) options.monotone = (const gchar *const *)monotone;
   if (arguments->reweigh) options.reweigh = (const gchar *const *)reweigh;
   g_autoptr(GError) cause = NULL;
-  gboolean done = (!trees || command_train_tree_fill(arguments, &options, &cause)) &&
-                  pipeline_train(table, start.schema, &options, show_progress, shown, result, &cause);
+  gboolean done =
+      (!trees || command_train_tree_fill(arguments, &options, &cause)) &&
+      read_prepared(arguments, &prepared, &options, &cause) &&
+      command_train_table(arguments, table, start.schema, &options, show_progress, shown, result, told, &cause);
   command_model_clear(&start);
+  prepared_clear(&prepared);
   if (done) return TRUE;
   if (arguments->from && !trees && g_error_matches(cause, PIPELINE_ERROR, PIPELINE_ERROR_MODEL))
     g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_MODEL,
@@ -238,12 +303,23 @@ json_t *command_train_execute(const CommandCommon *common, const TrainArguments 
   json_t *report = NULL;
   g_autoptr(CommandTrainLog) log = NULL;
   if (arguments->graph.log && !(log = command_train_log_open(arguments->graph.log, error))) return NULL;
+  json_t *told = NULL; /* of pseudo-labels */
   Shown shown = {command_progress_new(common, "training"), log, "epoch"};
-  gboolean done = run_training(common, arguments, &shown, &result, error);
+  g_autoptr(GError) cause = NULL;
+  if (arguments->checkpoint) command_train_signals_begin();
+  gboolean done = run_training(common, arguments, &shown, &result, &told, &cause);
+  command_train_signals_end();
+  if (arguments->checkpoint && g_error_matches(cause, PIPELINE_ERROR, PIPELINE_ERROR_CANCELLED))
+    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_CANCELLED, "%s; the same command goes on from %s", cause->message,
+                arguments->checkpoint);
+  else if (cause)
+    g_propagate_error(error, g_steal_pointer(&cause));
   command_progress_finish(shown.bar, done ? "done" : "failed");
   if (done) done = command_train_log_end(log, &result, error);
   if (done && write_model(arguments->output, &result, error)) report = describe_result(arguments, &result);
   if (report) command_train_tree_describe(&result, report);
+  if (report && told) json_object_set(report, "pseudo_labels", told);
+  json_decref(told);
   if (report && result.warning) {
     json_object_set_new(report, "warning", json_string(result.warning));
     if (!common->json) fprintf(stderr, "kedge %s: %s\n", name, result.warning);
@@ -277,6 +353,13 @@ static int run_train(int argc, char **argv)
       {"weight-decay", 0, 0, G_OPTION_ARG_DOUBLE, &a.weight_decay,
        "decoupled, times the learning rate (default 0.5; on a graph 0.01)", "W"},
       {"validation", 0, 0, G_OPTION_ARG_DOUBLE, &a.validation, "share of the rows, the last ones (default 0.1)", "F"},
+      {"split", 0, 0, G_OPTION_ARG_STRING, &a.split,
+       "how rows are divided into training, validation and --test rows: time, shuffle, stratified or grouped:COLUMN "
+       "(no group on two sides)",
+       "HOW"},
+      {"transform", 0, 0, G_OPTION_ARG_STRING, &a.transform,
+       "preprocessing of columns, a file PLAN.json (kedge prepare --help), or \"search\" for what lowers the loss",
+       "age=robust,city=target"},
       {"shuffle", 0, 0, G_OPTION_ARG_NONE, &a.shuffle, "validate on random rows instead of the last ones", NULL},
       {"seed", 0, 0, G_OPTION_ARG_INT64, &a.seed, "of the first weights and the order of rows (default 1)", "S"},
       {"backend", 0, 0, G_OPTION_ARG_STRING, &a.backend, "cuda, onednn or reference (default: the best)", "B"},
@@ -300,13 +383,27 @@ static int run_train(int argc, char **argv)
        "of trees: the output never falls (+1) or never rises (-1) with these columns", "A=+1,B=-1"},
       {"exclude", 0, 0, G_OPTION_ARG_STRING, &a.exclude, "columns that the model must not see", "C,D"},
       {"positive", 0, 0, G_OPTION_ARG_STRING, &a.positive, "the positive class (default: the last one)", "CLASS"},
-      {"checkpoint", 0, 0, G_OPTION_ARG_FILENAME, &a.checkpoint, "write to and resume from this file", "FILE"},
+      {"weights", 0, 0, G_OPTION_ARG_STRING, &a.weights,
+       "column (of an .npz: array) of row weights from 0; the model does not see it", "W"},
+      {"calibrate", 0, 0, G_OPTION_ARG_STRING, &a.calibrate,
+       "map the probabilities so that they are met: temperature, platt, isotonic, auto or none, fitted to the "
+       "validation rows (default: what --from has, else none)",
+       "METHOD"},
+      {"threshold", 0, 0, G_OPTION_ARG_STRING, &a.threshold,
+       "of the positive class's probability: 0.3, f1, f2, cost:FP=1,FN=5 or none, chosen on the validation rows "
+       "(default: as --from has it, else the larger probability decides)",
+       "RULE"},
+      {"calibrate-only", 0, 0, G_OPTION_ARG_NONE, &a.calibrate_only,
+       "with --from: train nothing, fit --calibrate and --threshold to all rows", NULL},
+      {"checkpoint", 0, 0, G_OPTION_ARG_FILENAME, &a.checkpoint,
+       "write to and resume from this file; SIGINT and SIGTERM leave one at once", "FILE"},
       {"checkpoint-seconds", 0, 0, G_OPTION_ARG_DOUBLE, &a.checkpoint_seconds, "at most every S seconds (default 5)",
        "S"},
       {"output", 'o', 0, G_OPTION_ARG_FILENAME, &a.output, "where to write the model", "OUT.onnx"},
       G_OPTION_ENTRY_NULL};
   CommandCommon common;
   g_autoptr(GArray) all = command_train_graph_entries(&a.graph, entries);
+  command_train_pseudo_entries(&a, all);
   if (!command_parse(&command_train, &argc, &argv, (const GOptionEntry *)(gpointer)all->data, &common)) {
     command_train_clear(&a);
     return COMMAND_USAGE;
@@ -350,24 +447,40 @@ const Command command_train = {
         "knew; the share of --validation of them is held back. The weights of the epoch with the best mean of both\n"
         "validation losses are delivered, and --patience counts epochs in which neither of them fell.\n"
         "\n"
+        "--unlabelled trains a teacher on the labelled rows, scales its logits by the validation rows, and trains "
+        "again\n"
+        "with the rows of which a class is then at least --confidence sure. Not after a change of what the label "
+        "means:\n"
+        "the teacher would teach the old world.\n"
+        "\n"
         "--json prints {\"output\", \"rows_train\", \"rows_validation\", \"rows_skipped\", \"epochs\", \"best_epoch\", "
         "\"bytes\",\n"
         "\"train_loss\", \"validation_loss\", \"validation_metric\", \"seconds\", \"samples_per_second\"}, with "
         "--reweigh\n"
         "\"reweighing\" {\"attributes\", \"groups\", \"rows_without_group\", \"smallest_weight\", "
         "\"largest_weight\"},\n"
+        "with --transform (unless the search finds nothing) \"plan\" as kedge prepare --plan writes it,\n"
+        "with --calibrate or --threshold \"calibration\" {\"method\", \"threshold_rule\", \"rows\", \"threshold\",\n"
+        "\"ece_before\", \"ece_after\", \"log_loss_before\", \"log_loss_after\", \"accuracy_before\", "
+        "\"accuracy_after\"}\n"
+        "and with --interval \"interval\" {\"level\", \"margin\" (in units of the label), \"coverage_before\" it, "
+        "\"rows\"}\n"
+        "(on the validation rows; after them validation_metric is the accuracy by the threshold),\n"
         "with --adversarial also \"adversarial\", \"adversarial_epsilon\" and \"robust_metric\" (under PGD, on "
         "validation rows),\n"
         "with --test also \"rows_test\", \"test_loss\", \"test_metric\", and \"warning\" where there is one;\n"
         "of trees \"importance\" [{\"column\", \"gain\", \"cover\" (means a split), \"weight\" (splits)}]; epochs are "
         "rounds.\n"
         "On a graph \"row_visits\"; with --rehearse \"rows_rehearsed\", \"rows_old_validation\", "
-        "\"old_validation_metric\".\n"
+        "\"old_validation_metric\"; with\n"
+        "--unlabelled \"pseudo_labels\" {\"unlabelled\", \"confident\", \"taken\", \"rounds\", \"by_class\", "
+        "\"calibration_rows\",\n"
+        "\"scale\", \"teacher_metric\"}.\n"
         "\n"
         "--log writes a JSON object a line: {\"event\": \"epoch\", \"epoch\", \"loss\", \"validation_loss\",\n"
         "\"validation_metric\", \"test_loss\", \"test_metric\", \"learning_rate\", \"gradient_norm\", \"dead_share\",\n"
         "\"robust_metric\", "
-        "\"samples_per_second\", \"seconds\"} after each epoch (of trees: round; their loss every tenth); {\"event\": "
+        "\"samples_per_second\", \"seconds\"} after each epoch (of trees: round; their loss every 25th); {\"event\": "
         "\"reached\", \"metric\", \"value\", "
         "\"epoch\",\n"
         "\"seconds\"} when .9, .95, .97, .98, .985 or .99 are first reached on the test rows, or else on the "

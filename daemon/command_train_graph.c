@@ -9,7 +9,13 @@
 
 void command_train_graph_init(TrainGraphArguments *arguments)
 {
-  *arguments = (TrainGraphArguments){.momentum = 0.9, .dropout = NAN, .rehearse_share = 0.5, .layer_decay = 1};
+  *arguments = (TrainGraphArguments){.momentum = 0.9,
+                                     .dropout = NAN,
+                                     .rehearse_share = 0.5,
+                                     .layer_decay = 1,
+                                     .focal_gamma = NAN,
+                                     .huber_delta = NAN,
+                                     .quantile = NAN};
 }
 
 void command_train_graph_clear(TrainGraphArguments *arguments)
@@ -29,6 +35,14 @@ GArray *command_train_graph_entries(TrainGraphArguments *a, const GOptionEntry *
        "rows are images: channels,height,width (default: as the array has it)", "C,H,W"},
       {"loss", 0, 0, G_OPTION_ARG_STRING, &a->loss,
        "cross-entropy, focal, binary, squared, huber or quantile (default: by the model)", "NAME"},
+      {"interval", 0, 0, G_OPTION_ARG_DOUBLE, &a->interval,
+       "of a regression: also predict bounds that hold the label with this probability, e.g. 0.9", "P"},
+      {"focal-gamma", 0, 0, G_OPTION_ARG_DOUBLE, &a->focal_gamma,
+       "of the loss focal: how much less easy rows count (default 2)", "G"},
+      {"huber-delta", 0, 0, G_OPTION_ARG_DOUBLE, &a->huber_delta,
+       "of the loss huber, in standard deviations of the label: differences beyond it count linearly (default 1)", "D"},
+      {"quantile", 0, 0, G_OPTION_ARG_DOUBLE, &a->quantile,
+       "of the loss quantile: the share of labels below the prediction (default 0.5)", "Q"},
       {"label-smoothing", 0, 0, G_OPTION_ARG_DOUBLE, &a->label_smoothing, "of the target's probability (default 0)",
        "E"},
       {"class-weights", 0, 0, G_OPTION_ARG_STRING, &a->class_weights, "balanced: rare classes count more", "balanced"},
@@ -80,8 +94,9 @@ gboolean command_train_graph_is_asked(const TrainArguments *arguments)
                    (arguments->architecture != NULL && pipeline_graph_is_architecture(arguments->architecture)) ||
                    a->new_head || a->warm_up != 0 || a->shift != 0 || a->cutout != 0 || a->label_smoothing != 0 ||
                    a->clip_norm != 0 || a->clip_value != 0 || a->l1 != 0 || a->l2 != 0 || !isnan(a->dropout) ||
-                   a->noise != 0 || a->mixup != 0 || a->flip != 0 || a->test != 0 || a->layer_decay != 1 ||
-                   a->row_visits != 0;
+                   !isnan(a->focal_gamma) || !isnan(a->huber_delta) || !isnan(a->quantile) || a->interval != 0 ||
+                   a->noise != 0 || a->mixup != 0 || a->flip != 0 || (a->test != 0 && arguments->split == NULL) ||
+                   a->layer_decay != 1 || a->row_visits != 0;
   for (guint i = 0; i < G_N_ELEMENTS(texts); i++) asked = asked || texts[i] != NULL;
   return asked;
 }
@@ -94,27 +109,31 @@ static gboolean invalid(GError **error, const gchar *message)
 
 /* --- data --------------------------------------------------------------------------------------------------------- */
 
-/* *model: the bytes of --from, or NULL. */
-static PipelineGraphRows *read_rows(const CommandCommon *common, const TrainArguments *arguments, GBytes **model,
-                                    GError **error)
+PipelineGraphRows *command_train_graph_read(const CommandCommon *common, const TrainArguments *arguments,
+                                            GBytes **model, GError **error)
 {
   CommandModel start = {0};
   PipelineGraphRows *rows = NULL;
   if (g_str_has_suffix(arguments->data, ".npz")) {
-    rows = command_read_arrays(arguments->data, arguments->label, arguments->graph.features, error);
+    rows = command_read_arrays(arguments->data, arguments->label, arguments->graph.features, arguments->weights, error);
     if (rows == NULL || arguments->from == NULL) return rows;
     *model = command_read_onnx(common, arguments->from, error);
     if (*model != NULL) return rows;
     pipeline_graph_rows_free(rows);
     return NULL;
   }
+  g_autofree gchar *excluded = command_train_excluded(arguments);
+  g_autofree double *weights = NULL;
   g_autoptr(DriftTable) table = command_read_table(arguments->data, error);
   if (table == NULL) return NULL;
-  if (arguments->from != NULL
-          ? command_load_model(common, arguments->from, table, arguments->label, &start, error)
-          : (start.schema = command_infer_schema(table, arguments->label, arguments->sensitive, arguments->exclude,
-                                                 arguments->positive, error)) != NULL)
+  if (arguments->weights != NULL && (weights = command_train_read_weights(arguments, table, error)) == NULL)
+    return NULL;
+  if (arguments->from != NULL ? command_load_model(common, arguments->from, table, arguments->label, &start, error)
+                              : (start.schema = command_infer_schema(table, arguments->label, arguments->sensitive,
+                                                                     excluded, arguments->positive, error)) != NULL)
     rows = pipeline_graph_rows_from_table(table, start.schema, error);
+  if (rows != NULL && weights != NULL && !pipeline_graph_rows_set_weights(rows, weights, table->n_rows, error))
+    g_clear_pointer(&rows, pipeline_graph_rows_free);
   if (rows != NULL && start.onnx != NULL) *model = g_bytes_ref(start.onnx);
   command_model_clear(&start);
   return rows;
@@ -127,7 +146,7 @@ static gboolean read_rehearsal(const TrainArguments *arguments, const PipelineGr
   const gchar *path = arguments->graph.rehearse;
   if (path == NULL) return TRUE;
   if (g_str_has_suffix(path, ".npz"))
-    return (*rows = command_read_arrays(path, arguments->label, arguments->graph.features, error)) != NULL;
+    return (*rows = command_read_arrays(path, arguments->label, arguments->graph.features, NULL, error)) != NULL;
   g_autoptr(DriftTable) table = command_read_table(path, error);
   if (table == NULL || (*rows = pipeline_graph_rows_from_table(table, fresh->schema, error)) == NULL) {
     g_prefix_error(error, "%s: ", path);
@@ -197,6 +216,20 @@ static gboolean fill_fit(const TrainArguments *arguments, PipelineGraphFitOption
   return fill_average(a, fit, error);
 }
 
+/* An option of a loss that is not the one that is taken would be lost in silence. */
+static gboolean check_loss_options(const TrainGraphArguments *a, GError **error)
+{
+  const struct {
+    double value;
+    const gchar *loss, *message;
+  } rules[] = {{a->focal_gamma, "focal", "--focal-gamma needs --loss focal"},
+               {a->huber_delta, "huber", "--huber-delta needs --loss huber"},
+               {a->quantile, "quantile", "--quantile needs --loss quantile"}};
+  for (guint i = 0; i < G_N_ELEMENTS(rules); i++)
+    if (!isnan(rules[i].value) && g_strcmp0(a->loss, rules[i].loss) != 0) return invalid(error, rules[i].message);
+  return TRUE;
+}
+
 static gboolean fill_options(const TrainArguments *arguments, gchar **freeze, GBytes *model,
                              PipelineGraphTrainOptions *options, GError **error)
 {
@@ -212,6 +245,12 @@ static gboolean fill_options(const TrainArguments *arguments, gchar **freeze, GB
   options->loss = a->loss;
   options->loss_options.label_smoothing = a->label_smoothing;
   options->balanced = g_strcmp0(a->class_weights, "balanced") == 0;
+  if (!isnan(a->focal_gamma)) options->loss_options.focal_gamma = a->focal_gamma;
+  if (!isnan(a->huber_delta)) options->loss_options.huber_delta = a->huber_delta;
+  options->quantile = a->quantile;
+  options->interval = a->interval;
+  if (a->interval != 0 && arguments->from != NULL)
+    return invalid(error, "--interval is for new models; --from keeps the interval that the model has");
   if (!isnan(a->dropout)) options->dropout = a->dropout;
   options->validation_fraction = arguments->validation;
   options->test_fraction = a->test;
@@ -219,6 +258,7 @@ static gboolean fill_options(const TrainArguments *arguments, gchar **freeze, GB
   options->shuffle_split = arguments->shuffle;
   options->checkpoint = arguments->checkpoint;
   options->checkpoint_seconds = arguments->checkpoint_seconds;
+  options->calibration = (PipelineCalibrationOptions){arguments->calibrate, arguments->threshold};
   if (a->class_weights != NULL && !options->balanced) return invalid(error, "--class-weights: balanced");
   if (arguments->reweigh != NULL)
     return invalid(error,
@@ -227,21 +267,22 @@ static gboolean fill_options(const TrainArguments *arguments, gchar **freeze, GB
   if (arguments->adversarial_epsilon > 0 && arguments->harden.method == NULL)
     return invalid(error, "--adversarial-epsilon without --adversarial METHOD is for tables of --arch mlp without "
                           "options of a graph");
-  return fill_image(a, options, error) && fill_fit(arguments, &options->fit, error) &&
+  return check_loss_options(a, error) && fill_image(a, options, error) && fill_fit(arguments, &options->fit, error) &&
          command_train_harden_fill(arguments, options, error);
 }
 
 gboolean command_train_graph_run(const CommandCommon *common, const TrainArguments *arguments,
-                                 PipelineTrainProgressFunc progress, gpointer user_data, PipelineTrainResult *result,
-                                 GError **error)
+                                 PipelineTrainProgressFunc progress, PipelineTrainStopFunc stop, gpointer user_data,
+                                 PipelineTrainResult *result, GError **error)
 {
   g_autoptr(GBytes) model = NULL;
   g_auto(GStrv) freeze = command_split_names(arguments->graph.freeze);
   PipelineGraphTrainOptions options;
-  g_autoptr(PipelineGraphRows) rows = read_rows(common, arguments, &model, error), old = NULL;
+  g_autoptr(PipelineGraphRows) rows = command_train_graph_read(common, arguments, &model, error), old = NULL;
   if (rows == NULL || !read_rehearsal(arguments, rows, &old, error) ||
       !fill_options(arguments, freeze, model, &options, error))
     return FALSE;
   options.rehearsal = old;
+  options.stop = stop;
   return pipeline_graph_train(rows, &options, progress, user_data, result, error);
 }

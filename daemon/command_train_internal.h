@@ -4,6 +4,7 @@
 
 #include "daemon/command_data.h"
 #include "pipeline/graph_trainer.h"
+#include "pipeline/pseudo_label.h"
 
 G_BEGIN_DECLS
 
@@ -13,7 +14,8 @@ typedef struct {
   gint warm_up, shift, cutout;
   gint64 row_visits;
   double label_smoothing, momentum, clip_norm, clip_value, l1, l2, dropout, noise, mixup, flip, test, rehearse_share,
-      layer_decay;
+      layer_decay, focal_gamma, huber_delta, quantile; /* the last three: NaN: not given */
+  double interval;                                     /* 0: not given */
 } TrainGraphArguments;
 
 /* Adversarial training on a graph. */
@@ -25,11 +27,13 @@ typedef struct {
 
 typedef struct {
   gchar *data, *label, *from, *architecture, *backend, *sensitive, *exclude, *positive, *checkpoint, *output, *reweigh,
-      *monotone;
+      *monotone, *calibrate, *threshold, *weights, *split, *transform, *unlabelled;
   gint epochs, batch_size, patience, adversarial_steps;
   gint64 seed;
   double learning_rate, weight_decay, validation, adversarial_epsilon, checkpoint_seconds; /* NaN: not given */
-  gboolean shuffle;
+  gboolean shuffle, calibrate_only;
+  PipelinePseudoOptions pseudo;
+  gint pseudo_rounds;
   TrainGraphArguments graph;
   TrainHardenArguments harden;
 } TrainArguments;
@@ -49,6 +53,16 @@ gboolean command_parse_range(const gchar *text, PipelineRangeKind *range, double
 /* Fills options->fit.harden and harden_…; nothing without a method. */
 gboolean command_train_harden_fill(const TrainArguments *arguments, PipelineGraphTrainOptions *options, GError **error);
 
+/* --unlabelled and its options (command_train_pseudo.c), appended to an array of GOptionEntry. */
+void command_train_pseudo_entries(TrainArguments *arguments, GArray *entries);
+/* What is wrong with them, or NULL. */
+const gchar *command_train_pseudo_check(const TrainArguments *arguments);
+/* pipeline_train; with --unlabelled pipeline_train_pseudo, and *told gets what was labelled. */
+gboolean command_train_table(const TrainArguments *arguments, const DriftTable *table, const DriftSchema *schema,
+                             const PipelineTrainOptions *options, PipelineTrainProgressFunc progress,
+                             gpointer user_data, PipelineTrainResult *result, json_t **told, GError **error);
+void command_train_pseudo_print(const json_t *report);
+
 void command_train_graph_init(TrainGraphArguments *arguments);
 void command_train_graph_clear(TrainGraphArguments *arguments);
 /* New: `first` (ends with an empty entry) and the options of a graph, ending with an empty entry. */
@@ -56,8 +70,31 @@ GArray *command_train_graph_entries(TrainGraphArguments *arguments, const GOptio
 /* The data, the architecture or an option is of that kind only. */
 gboolean command_train_graph_is_asked(const TrainArguments *arguments);
 gboolean command_train_graph_run(const CommandCommon *common, const TrainArguments *arguments,
-                                 PipelineTrainProgressFunc progress, gpointer user_data, PipelineTrainResult *result,
-                                 GError **error);
+                                 PipelineTrainProgressFunc progress, PipelineTrainStopFunc stop, gpointer user_data,
+                                 PipelineTrainResult *result, GError **error);
+
+/* The rows of the data as a graph takes them; *model: the bytes of --from, or NULL. */
+PipelineGraphRows *command_train_graph_read(const CommandCommon *common, const TrainArguments *arguments,
+                                            GBytes **model, GError **error);
+
+/* Between the two SIGINT and SIGTERM are noted instead of ending the program. */
+void command_train_signals_begin(void);
+void command_train_signals_end(void);
+/* A PipelineTrainStopFunc: one has come. */
+gboolean command_train_signals_came(gpointer user_data);
+
+/* New [n_rows], or NULL without an error when --weights is not given. DATA: no such column of numbers. */
+double *command_train_read_weights(const TrainArguments *arguments, const DriftTable *table, GError **error);
+/* --exclude and the column of --weights, which no model sees; new. */
+gchar *command_train_excluded(const TrainArguments *arguments);
+
+/* --calibrate-only: --from with calibration and decision fitted to all rows; nothing is trained. */
+gboolean command_train_calibrate(const CommandCommon *common, const TrainArguments *arguments,
+                                 PipelineTrainResult *result, GError **error);
+/* Member "calibration" of the report; nothing where nothing was fitted. */
+void command_train_calibration_describe(const PipelineCalibration *calibration, json_t *report);
+void command_train_interval_describe(const PipelineInterval *interval, json_t *report); /* "interval" */
+void command_train_calibration_print(json_t *report);
 
 /* Trees: command_train_tree.c. The architecture says so, or the model to start from is an ensemble of trees. */
 gboolean command_train_tree_is_asked(const CommandCommon *common, const TrainArguments *arguments);

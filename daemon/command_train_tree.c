@@ -54,6 +54,10 @@ gboolean command_train_tree_fill(const TrainArguments *arguments, PipelineTrainO
       {a->clip_norm != 0 || a->clip_value != 0, "--clip-norm and --clip-value", NULL},
       {a->label_smoothing != 0, "--label-smoothing", NULL},
       {a->noise != 0 || a->mixup != 0 || a->shift != 0 || a->flip != 0 || a->cutout != 0, "augmentation", NULL},
+      {a->rehearse != NULL, "--rehearse", NULL},
+      {a->layer_decay != 1, "--layer-decay", NULL},
+      {a->row_visits != 0, "--row-visits", NULL},
+      {arguments->harden.method != NULL, "--adversarial", NULL},
       {a->class_weights != NULL && g_strcmp0(a->class_weights, "balanced") != 0, "--class-weights", "balanced"}};
   for (guint i = 0; i < G_N_ELEMENTS(refused); i++) {
     if (!refused[i].given) continue;

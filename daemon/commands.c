@@ -15,10 +15,12 @@
   X(diff)                                                                                                              \
   X(export)                                                                                                            \
   X(verify)                                                                                                            \
+  X(prepare)                                                                                                           \
   X(train)                                                                                                             \
   X(evaluate)                                                                                                          \
   X(attack)                                                                                                            \
   X(harden)                                                                                                            \
+  X(smooth)                                                                                                            \
   X(drift_estimate)                                                                                                    \
   X(bias)                                                                                                              \
   X(predict)                                                                                                           \

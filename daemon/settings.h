@@ -89,7 +89,7 @@ typedef struct {
   gchar **act_on;             /* of "performance", "drift", "bias", "quality"; default performance */
   gboolean retrain;           /* TRUE */
   gboolean reweigh;           /* retrainings make label and sensitive groups independent by row weights; FALSE */
-  gchar *retrain_mode;        /* "scratch" (default) or "fine-tune" (from the champion) */
+  gchar *retrain_mode;        /* "scratch" (default), "fine-tune" (from the champion), "mixture" (learns online) */
   guint minimum_rows;         /* labelled rows a retraining needs */
   guint cooldown_rows;        /* labelled rows between two retrainings of one incident */
   guint daily_budget;         /* retrainings per day of event time; 0: no bound */

@@ -60,6 +60,17 @@ static void find_range(const PipelineAttackBall *ball, guint feature, double x, 
   *high = ball->high != NULL && !isnan(ball->high[feature]) ? MAX(ball->high[feature], x) : INFINITY;
 }
 
+/* The neighbour above; the arguments are finite. */
+static float next_up(float value)
+{
+  gint32 bits;
+  if (value == 0) return 0x1p-149f;
+  memcpy(&bits, &value, sizeof bits);
+  bits += value > 0 ? 1 : -1;
+  memcpy(&value, &bits, sizeof bits);
+  return value;
+}
+
 static void bound(const PipelineAttackBall *ball, guint feature, double x, float *low, float *high)
 {
   double reach = ball->epsilon * pipeline_attack_scale(ball, feature), least, most;
@@ -74,8 +85,8 @@ static void bound(const PipelineAttackBall *ball, guint feature, double x, float
     most = floor(most);
   }
   float from = (float)least, to = (float)most;
-  while ((double)from < least || x - (double)from > reach) from = nextafterf(from, INFINITY);
-  while ((double)to > most || (double)to - x > reach) to = nextafterf(to, -INFINITY);
+  while ((double)from < least || x - (double)from > reach) from = next_up(from);
+  while ((double)to > most || (double)to - x > reach) to = -next_up(-to);
   if (from > to) return; /* no float32 number is in reach */
   *low = from;
   *high = to;

@@ -5,6 +5,7 @@
 
 #include "pipeline/graph_pass.h"
 #include "pipeline/graph_plan.h"
+#include "pipeline/calibration.h"
 #include "pipeline/model_internal.h"
 
 /* Where the number of a feature enters the graph. */
@@ -28,11 +29,14 @@ struct _PipelineAttackModel {
   /* gradients */
   PipelineGraphPass *pass; /* NULL: there are none */
   gchar *reason;
-  gboolean direct;  /* points are the graph's only input as they are */
-  gboolean checked; /* the logits decide as the model does */
-  guint *wanted;    /* [model inputs]: place in the pass's wanted values, or G_MAXUINT */
-  GArray *head;     /* of float: gradient of the logits */
-  GArray *gradient; /* of float: of the points */
+  gboolean direct;      /* points are the graph's only input as they are */
+  gboolean checked;     /* the logits decide as the model does */
+  float *padded_points; /* [PIPELINE_ATTACK_ROWS, n_features], or NULL */
+  guint *padded_rows;   /* [PIPELINE_ATTACK_ROWS] */
+  guint *column_of;     /* [n_classes]: of the logits; NULL: not known yet */
+  guint *wanted;        /* [model inputs]: place in the pass's wanted values, or G_MAXUINT */
+  GArray *head;         /* of float: gradient of the logits */
+  GArray *gradient;     /* of float: of the points */
 };
 
 /* --- making ------------------------------------------------------------------------------------------------------- */
@@ -82,7 +86,11 @@ static void make_pass(PipelineAttackModel *attacked)
   g_autoptr(GPtrArray) wanted = g_ptr_array_new();
   g_autoptr(GError) error = NULL;
   const OnnxValue *output = g_ptr_array_index(model->graph->outputs, model->output.index);
-  const gchar *loss, *heads[] = {pipeline_graph_find_head(model->graph, output->name, &loss), NULL};
+  /* What a calibration leaves in order: its own steps are flat in places, where no gradient would say where to go. */
+  g_autofree gchar *raw = g_strconcat(PIPELINE_CALIBRATION_RAW, output->name, NULL);
+  attacked->checked = onnx_graph_find_producer(model->graph, raw) >= 0; /* its threshold decides otherwise, and may */
+  const gchar *value = attacked->checked ? raw : output->name;
+  const gchar *loss, *heads[] = {pipeline_graph_find_head(model->graph, value, &loss), NULL};
   attacked->wanted = g_new(guint, model->inputs->len + 1);
   for (guint i = 0; i < model->inputs->len; i++) {
     attacked->wanted[i] = is_float(attacked, i) ? wanted->len : G_MAXUINT;
@@ -142,6 +150,9 @@ void pipeline_attack_model_free(PipelineAttackModel *attacked)
   g_free(attacked->candidate);
   g_free(attacked->outputs);
   g_free(attacked->wanted);
+  g_free(attacked->column_of);
+  g_free(attacked->padded_points);
+  g_free(attacked->padded_rows);
   g_free(attacked->reason);
   g_free(attacked);
 }
@@ -257,42 +268,60 @@ static gboolean feed(PipelineAttackModel *attacked, const float *points, const g
   return TRUE;
 }
 
-/* Class of a column of the logits; one column is the logit of the second class of `column_of`, or the positive one. */
-static guint class_of(const PipelineAttackModel *attacked, guint width, guint column)
+/* Columns of the logits by class; one logit stands for (0, z), where 1 is the class of the second column of the model's
+ * output, or the positive one. */
+static void map_columns(PipelineAttackModel *attacked, guint width)
 {
   const PipelineModelOutput *output = &attacked->model->output;
-  if (width == 1)
-    return output->n_columns == 2 && output->class_of != NULL ? output->class_of[1]
-                                                              : attacked->model->schema->positive_class;
-  return output->class_of != NULL ? output->class_of[column] : column;
+  if (attacked->column_of != NULL) return;
+  attacked->column_of = g_new0(guint, attacked->n_classes + 1);
+  if (width == 1) {
+    guint yes = output->n_columns == 2 && output->class_of != NULL ? output->class_of[1]
+                                                                   : attacked->model->schema->positive_class;
+    attacked->column_of[yes] = 1;
+    return;
+  }
+  for (guint c = 0; c < width; c++) attacked->column_of[output->class_of != NULL ? output->class_of[c] : c] = c;
 }
 
-/* Loss of one row of logits [width]; gradient [width]. *fooled: another class has the largest one. */
+/* Loss of one row of logits z [n]; gradient [n]. *fooled: another column than `own` has the largest one. */
+static double evaluate_logits(PipelineAttackLoss loss, const float *z, guint n, guint own, gboolean *fooled,
+                              float *gradient)
+{
+  guint best = own == 0 ? 1 : 0;
+  for (guint c = 0; c < n; c++)
+    if (c != own && z[c] > z[best]) best = c;
+  *fooled = z[best] > z[own];
+  if (loss == PIPELINE_ATTACK_MARGIN) {
+    for (guint c = 0; c < n && gradient != NULL; c++) gradient[c] = c == own ? -1 : c == best ? 1 : 0;
+    return (double)z[best] - (double)z[own];
+  }
+  float top = MAX(z[best], z[own]), sum = 0;
+  for (guint c = 0; c < n; c++) {
+    float part = expf(z[c] - top);
+    sum += part;
+    if (gradient != NULL) gradient[c] = part;
+  }
+  for (guint c = 0; c < n && gradient != NULL; c++) gradient[c] /= sum;
+  if (gradient != NULL) {
+    gradient[own] = 0; /* p - 1 as minus the others: nothing is lost where p is nearly 1 */
+    float others = 0;
+    for (guint c = 0; c < n; c++) others += gradient[c];
+    gradient[own] = -others;
+  }
+  return (double)(top - z[own]) + log((double)sum);
+}
+
 static double evaluate_row(const PipelineAttackModel *attacked, const float *z, guint width, guint label,
                            gboolean *fooled, float *gradient)
 {
-  double scores[2], top = -INFINITY, other = -INFINITY, sum = 0, own = 0;
-  guint n = MAX(width, 2), best = 0;
-  for (guint c = 0; c < n; c++) { /* one logit is (0, z) */
-    double score = width > 1 ? (double)z[c] : c == 0 ? 0 : (double)z[0];
-    gboolean is_own =
-        width > 1 ? class_of(attacked, width, c) == label : (class_of(attacked, 1, 0) == label) == (c == 1);
-    if (width == 1) scores[c] = score;
-    top = MAX(top, score);
-    if (is_own)
-      own = score;
-    else if (score > other)
-      other = score, best = c;
-  }
-  *fooled = other > own;
-  gboolean margin = attacked->loss == PIPELINE_ATTACK_MARGIN;
-  for (guint c = 0; c < n; c++) sum += exp((width > 1 ? (double)z[c] : scores[c]) - top);
-  for (guint c = 0; c < width && gradient != NULL; c++) {
-    gboolean is_own = width > 1 ? class_of(attacked, width, c) == label : class_of(attacked, 1, 0) == label;
-    double p = exp((double)z[c] - top) / sum;
-    gradient[c] = (float)(margin ? (is_own ? -1 : width == 1 || c == best ? 1 : 0) : p - (is_own ? 1 : 0));
-  }
-  return margin ? other - own : top + log(sum) - own;
+  guint own = attacked->column_of[label];
+  if (width > 1) return evaluate_logits(attacked->loss, z, width, own, fooled, gradient);
+  const float pair[2] = {0, z[0]};
+  float by_pair[2];
+  double loss = evaluate_logits(attacked->loss, pair, 2, own, fooled, by_pair);
+  if (gradient != NULL) gradient[0] = by_pair[1];
+  return loss;
 }
 
 /* The logits must decide as the model does: else they are not its logits. */
@@ -335,28 +364,56 @@ static const float *collect_gradient(PipelineAttackModel *attacked, guint n)
   return gradient;
 }
 
+/* Backends prepare for every new number of rows: only powers of two are asked for, filled up with the last point. */
+static guint pad(PipelineAttackModel *attacked, const float **points, const guint **rows, guint n)
+{
+  guint padded = 16, width = attacked->features->len;
+  while (padded < n) padded *= 2;
+  if (padded == n) return n;
+  if (attacked->padded_points == NULL) {
+    attacked->padded_points = g_new(float, (gsize)PIPELINE_ATTACK_ROWS *width);
+    attacked->padded_rows = g_new(guint, PIPELINE_ATTACK_ROWS);
+  }
+  for (guint i = 0; i < padded; i++) {
+    guint from = MIN(i, n - 1);
+    memcpy(attacked->padded_points + (gsize)i * width, *points + (gsize)from * width, width * sizeof(float));
+    attacked->padded_rows[i] = (*rows)[from];
+  }
+  *points = attacked->padded_points;
+  *rows = attacked->padded_rows;
+  return padded;
+}
+
+static gboolean check_logits(const PipelineAttackModel *attacked, const PipelineTensor *logits, guint n, GError **error)
+{
+  guint width = (guint)(logits->n / n);
+  if (logits->n == (gsize)n * width && (width == attacked->n_classes || (width == 1 && attacked->n_classes == 2)))
+    return TRUE;
+  g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_UNSUPPORTED, "%zu logits for %u rows of %u classes", logits->n, n,
+              attacked->n_classes);
+  return FALSE;
+}
+
 static gboolean answer_by_graph(PipelineAttackModel *attacked, const float *points, const guint *rows, guint n,
                                 PipelineAttackAnswer *answer, GError **error)
 {
-  if (!feed(attacked, points, rows, n, error) || !pipeline_graph_pass_forward(attacked->pass, FALSE, NULL, error))
+  guint padded = pad(attacked, &points, &rows, n);
+  if (!feed(attacked, points, rows, padded, error) || !pipeline_graph_pass_forward(attacked->pass, FALSE, NULL, error))
     return FALSE;
   const PipelineTensor *logits = pipeline_graph_pass_get_head(attacked->pass, 0);
-  guint width = (guint)(logits->n / n);
-  if (logits->n != (gsize)n * width || (width != 1 && width != attacked->n_classes) ||
-      (width == 1 && attacked->n_classes != 2)) {
-    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_UNSUPPORTED, "%zu logits for %u rows of %u classes", logits->n, n,
-                attacked->n_classes);
-    return FALSE;
-  }
-  g_array_set_size(attacked->head, n * width);
+  if (!check_logits(attacked, logits, padded, error)) return FALSE;
+  guint width = (guint)(logits->n / padded);
+  map_columns(attacked, width);
+  g_array_set_size(attacked->head, padded * width);
   float *gradient = (float *)(gpointer)attacked->head->data;
+  memset(gradient + (gsize)n * width, 0, (gsize)(padded - n) * width * sizeof(float));
   for (guint i = 0; i < n; i++)
     answer->losses[i] =
         evaluate_row(attacked, (const float *)logits->data + (gsize)i * width, width, attacked->labels[rows[i]],
                      &answer->fooled[i], answer->want_gradient ? gradient + (gsize)i * width : NULL);
   if (answer->want_gradient) {
     if (!pipeline_graph_pass_backward(attacked->pass, (const float *[]){gradient}, error)) return FALSE;
-    answer->gradient = collect_gradient(attacked, n);
+    answer->gradient = collect_gradient(attacked, padded);
   }
   return attacked->checked || check_head(attacked, points, rows, n, answer->fooled, error);
 }
@@ -388,10 +445,10 @@ PipelineAttackTarget pipeline_attack_model_get_target(PipelineAttackModel *attac
                                 .answer = answer};
 }
 
-gboolean pipeline_attack_model_decide(PipelineAttackModel *attacked, const float *points, guint n, guint *decisions,
-                                      GError **error)
+gboolean pipeline_attack_model_decide(PipelineAttackModel *attacked, const float *points, const guint *rows, guint n,
+                                      guint *decisions, GError **error)
 {
-  if (!predict(attacked, points, NULL, n, error)) return FALSE;
+  if (!predict(attacked, points, rows, n, error)) return FALSE;
   for (guint i = 0; i < n; i++)
     decisions[i] = pipeline_model_decide(attacked->model, attacked->outputs + (gsize)i * attacked->n_classes);
   return TRUE;

@@ -30,8 +30,9 @@ PipelineAttackTarget pipeline_attack_model_get_target(PipelineAttackModel *attac
  * of the schema). numbers [n, n_features] gets their numbers. */
 gboolean pipeline_attack_model_take(PipelineAttackModel *attacked, const DriftTable *table, guint64 first, guint n,
                                     const guint *labels, double *numbers, GError **error);
-/* decisions [n]: the classes that the model itself gives to points [n, n_features] of the batch's rows. */
-gboolean pipeline_attack_model_decide(PipelineAttackModel *attacked, const float *points, guint n, guint *decisions,
-                                      GError **error);
+/* decisions [n]: the classes that the model itself gives to points [n <= PIPELINE_ATTACK_ROWS, n_features] of rows [n]
+ * of the batch (NULL: in order). */
+gboolean pipeline_attack_model_decide(PipelineAttackModel *attacked, const float *points, const guint *rows, guint n,
+                                      guint *decisions, GError **error);
 
 G_END_DECLS

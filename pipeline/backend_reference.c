@@ -8,6 +8,7 @@ typedef float Vector __attribute__((vector_size(16)));
 #define LANES 4
 #define TILE_ROWS 4
 #define TILE_COLUMNS 8 /* two vectors */
+#define ROW_COLUMNS 32 /* of a row alone: eight vectors */
 
 static Vector load(const float *from)
 {
@@ -40,15 +41,22 @@ static void multiply_tile(const PipelineGemm *gemm, const float *a, const float 
   for (gsize i = 0; i < TILE_ROWS; i++) store(c + i * gemm->ldc, (const float *)sums[i], TILE_COLUMNS, gemm);
 }
 
-/* One row and 8 columns. */
-static void multiply_row(const PipelineGemm *gemm, const float *a, const float *b, float *c)
+/* One row and n_vectors * 4 columns: a constant where it is called, so that the sums stay in registers. */
+static inline __attribute__((always_inline)) void multiply_row_of(const PipelineGemm *gemm, const float *a,
+                                                                  const float *b, float *c, gsize n_vectors)
 {
-  Vector sums[2] = {{0}};
-  for (gsize p = 0; p < gemm->k; p++) {
-    sums[0] += load(b + p * gemm->ldb) * a[p];
-    sums[1] += load(b + p * gemm->ldb + LANES) * a[p];
-  }
-  store(c, (const float *)sums, TILE_COLUMNS, gemm);
+  Vector sums[ROW_COLUMNS / LANES] = {{0}};
+  for (gsize p = 0; p < gemm->k; p++, b += gemm->ldb)
+    for (gsize v = 0; v < n_vectors; v++) sums[v] += load(b + v * LANES) * a[p];
+  store(c, (const float *)sums, n_vectors * LANES, gemm);
+}
+
+/* One row and `columns`, a multiple of 8: many at once, because each sum waits for its last addition. */
+static void multiply_row(const PipelineGemm *gemm, const float *a, const float *b, float *c, gsize columns)
+{
+  gsize j = 0;
+  for (; j + ROW_COLUMNS <= columns; j += ROW_COLUMNS) multiply_row_of(gemm, a, b + j, c + j, ROW_COLUMNS / LANES);
+  for (; j < columns; j += TILE_COLUMNS) multiply_row_of(gemm, a, b + j, c + j, TILE_COLUMNS / LANES);
 }
 
 /* One row and the last columns (fewer than 8). */
@@ -63,12 +71,11 @@ static void multiply_rest(const PipelineGemm *gemm, const float *a, const float 
 static void multiply_plain(const PipelineGemm *gemm)
 {
   gsize columns = gemm->n - gemm->n % TILE_COLUMNS, rows = gemm->m - gemm->m % TILE_ROWS;
-  for (gsize j = 0; j < columns; j += TILE_COLUMNS) {
+  for (gsize j = 0; j < columns; j += TILE_COLUMNS)
     for (gsize i = 0; i < rows; i += TILE_ROWS)
       multiply_tile(gemm, gemm->a + i * gemm->lda, gemm->b + j, gemm->c + i * gemm->ldc + j);
-    for (gsize i = rows; i < gemm->m; i++)
-      multiply_row(gemm, gemm->a + i * gemm->lda, gemm->b + j, gemm->c + i * gemm->ldc + j);
-  }
+  for (gsize i = rows; i < gemm->m; i++)
+    multiply_row(gemm, gemm->a + i * gemm->lda, gemm->b, gemm->c + i * gemm->ldc, columns);
   if (columns == gemm->n) return;
   for (gsize i = 0; i < gemm->m; i++)
     multiply_rest(gemm, gemm->a + i * gemm->lda, gemm->b + columns, gemm->c + i * gemm->ldc + columns,

@@ -5,9 +5,9 @@
 #include <time.h>
 
 #include "drift/fairness.h"
+#include "pipeline/evaluate_internal.h"
 #include "pipeline/evaluate_metrics.h"
 #include "pipeline/trainer_random.h"
-#include "pipeline/trainer_rows.h"
 
 #define SMALLEST_GROUP 30u /* rows: rates of smaller groups say little */
 #define MOST_GROUPS 100u   /* of one sensitive feature; a feature with more is no grouping */
@@ -24,24 +24,15 @@ void pipeline_evaluation_clear(PipelineEvaluation *evaluation)
 
 /* --- predictions on the labelled rows ----------------------------------------------------------------------------- */
 
-/* The rows whose label can be used, with what the model makes of them. */
-typedef struct {
-  const DriftSchema *schema;
-  PipelineTrainerRows *rows;
-  DriftTable *table; /* the usable rows */
-  gsize n;
-  guint n_outputs;
-  float *outputs; /* [n, n_outputs] */
-} Predictions;
-
-static void predictions_clear(Predictions *predictions)
+void pipeline_predictions_clear(PipelinePredictions *predictions)
 {
   pipeline_trainer_rows_free(predictions->rows);
   drift_table_free(predictions->table);
   g_free(predictions->outputs);
 }
 
-static gboolean predict(Predictions *predictions, PipelineModel *model, const DriftTable *table, GError **error)
+gboolean pipeline_predictions_make(PipelinePredictions *predictions, PipelineModel *model, const DriftTable *table,
+                                   GError **error)
 {
   predictions->schema = pipeline_model_get_schema(model);
   predictions->n_outputs = pipeline_model_get_n_outputs(model);
@@ -58,23 +49,23 @@ static gboolean predict(Predictions *predictions, PipelineModel *model, const Dr
   return pipeline_model_predict_table(model, predictions->table, predictions->outputs, error);
 }
 
-static double target(const Predictions *predictions, gsize i)
+double pipeline_predictions_target(const PipelinePredictions *predictions, gsize i)
 {
   return predictions->rows->targets[predictions->rows->rows[i]];
 }
 
-static guint decide(const Predictions *predictions, const PipelineModel *model, gsize i)
+guint pipeline_predictions_decide(const PipelinePredictions *predictions, const PipelineModel *model, gsize i)
 {
   return pipeline_model_decide(model, predictions->outputs + i * predictions->n_outputs);
 }
 
 /* --- quality ------------------------------------------------------------------------------------------------------ */
 
-static void measure_regression(const Predictions *predictions, PipelineEvaluation *evaluation)
+static void measure_regression(const PipelinePredictions *predictions, PipelineEvaluation *evaluation)
 {
   double absolute = 0, squares = 0, n = (double)predictions->n;
   for (gsize i = 0; i < predictions->n; i++) {
-    double difference = predictions->outputs[i * predictions->n_outputs] - target(predictions, i);
+    double difference = predictions->outputs[i * predictions->n_outputs] - pipeline_predictions_target(predictions, i);
     absolute += fabs(difference);
     squares += difference * difference;
   }
@@ -82,7 +73,7 @@ static void measure_regression(const Predictions *predictions, PipelineEvaluatio
   evaluation->rmse = sqrt(squares / n);
 }
 
-static void measure_auc(const Predictions *predictions, PipelineEvaluation *evaluation)
+static void measure_auc(const PipelinePredictions *predictions, PipelineEvaluation *evaluation)
 {
   if (predictions->schema->task != DRIFT_TASK_BINARY) return;
   guint positive = predictions->schema->positive_class;
@@ -90,20 +81,20 @@ static void measure_auc(const Predictions *predictions, PipelineEvaluation *eval
   g_autofree guint8 *labels = g_new(guint8, predictions->n);
   for (gsize i = 0; i < predictions->n; i++) {
     scores[i] = predictions->outputs[i * predictions->n_outputs + positive];
-    labels[i] = (guint)target(predictions, i) == positive;
+    labels[i] = (guint)pipeline_predictions_target(predictions, i) == positive;
   }
   evaluation->auc = pipeline_metric_auc(scores, labels, predictions->n);
 }
 
-static void measure_classifier(const Predictions *predictions, const PipelineModel *model, guint *decisions,
+static void measure_classifier(const PipelinePredictions *predictions, const PipelineModel *model, guint *decisions,
                                PipelineEvaluation *evaluation)
 {
   g_autofree guint *labels = g_new(guint, predictions->n);
   g_autofree double *p = g_new(double, predictions->n);
   guint64 right = 0;
   for (gsize i = 0; i < predictions->n; i++) {
-    labels[i] = (guint)target(predictions, i);
-    decisions[i] = decide(predictions, model, i);
+    labels[i] = (guint)pipeline_predictions_target(predictions, i);
+    decisions[i] = pipeline_predictions_decide(predictions, model, i);
     p[i] = predictions->outputs[i * predictions->n_outputs + labels[i]];
     if (decisions[i] == labels[i]) right++;
   }
@@ -138,13 +129,14 @@ static void note_impact(const DriftFairnessRows *rows, const DriftColumn *column
                                                        grouping->names[range.lowest], grouping->names[range.highest]);
 }
 
-static void measure_impact(const Predictions *predictions, const guint *decisions, PipelineEvaluation *evaluation)
+static void measure_impact(const PipelinePredictions *predictions, const guint *decisions,
+                           PipelineEvaluation *evaluation)
 {
   const DriftSchema *schema = predictions->schema;
   if (schema->task != DRIFT_TASK_BINARY) return;
   g_autofree gint8 *label = g_new(gint8, predictions->n + 1), *decision = g_new(gint8, predictions->n + 1);
   for (gsize i = 0; i < predictions->n; i++) {
-    label[i] = (guint)target(predictions, i) == schema->positive_class;
+    label[i] = (guint)pipeline_predictions_target(predictions, i) == schema->positive_class;
     decision[i] = decisions[i] == schema->positive_class;
   }
   const DriftFairnessRows rows = {.n = predictions->n, .label = label, .prediction = decision};
@@ -158,8 +150,8 @@ static void measure_impact(const Predictions *predictions, const guint *decision
 gboolean pipeline_evaluate(PipelineModel *model, const DriftTable *table, PipelineEvaluation *evaluation,
                            GError **error)
 {
-  Predictions predictions = {0};
-  gboolean done = predict(&predictions, model, table, error);
+  PipelinePredictions predictions = {0};
+  gboolean done = pipeline_predictions_make(&predictions, model, table, error);
   if (done) {
     *evaluation = (PipelineEvaluation){.n = predictions.n,
                                        .accuracy = NAN,
@@ -181,7 +173,7 @@ gboolean pipeline_evaluate(PipelineModel *model, const DriftTable *table, Pipeli
       measure_impact(&predictions, decisions, evaluation);
     }
   }
-  predictions_clear(&predictions);
+  pipeline_predictions_clear(&predictions);
   return done;
 }
 
@@ -219,14 +211,15 @@ gboolean pipeline_evaluate_latency(PipelineModel *model, const DriftTable *table
 /* --- two models on the same rows ---------------------------------------------------------------------------------- */
 
 /* Per-row scores [n]: 1 right, 0 wrong; or minus the squared error. */
-static double *score_rows(const Predictions *predictions, const PipelineModel *model)
+static double *score_rows(const PipelinePredictions *predictions, const PipelineModel *model)
 {
   double *scores = g_new(double, predictions->n);
   for (gsize i = 0; i < predictions->n; i++) {
-    double difference = predictions->outputs[i * predictions->n_outputs] - target(predictions, i);
-    scores[i] = predictions->schema->task == DRIFT_TASK_REGRESSION
-                    ? -difference * difference
-                    : decide(predictions, model, i) == (guint)target(predictions, i);
+    double difference = predictions->outputs[i * predictions->n_outputs] - pipeline_predictions_target(predictions, i);
+    scores[i] =
+        predictions->schema->task == DRIFT_TASK_REGRESSION
+            ? -difference * difference
+            : pipeline_predictions_decide(predictions, model, i) == (guint)pipeline_predictions_target(predictions, i);
   }
   return scores;
 }
@@ -239,8 +232,8 @@ static double mean(const double *values, gsize n)
 }
 
 /* Rows are drawn in pairs, so that what is hard for both models does not widen the interval. */
-static void bootstrap(const double *champion, const double *challenger, gsize n, double confidence, guint64 seed,
-                      PipelineComparison *comparison)
+void pipeline_compare_scores(const double *champion, const double *challenger, gsize n, double confidence, guint64 seed,
+                             PipelineComparison *comparison)
 {
   PipelineRandom random;
   pipeline_random_seed(&random, seed);
@@ -270,8 +263,9 @@ gboolean pipeline_compare(PipelineModel *champion, PipelineModel *challenger, co
                 confidence);
     return FALSE;
   }
-  Predictions first = {0}, second = {0};
-  gboolean done = predict(&first, champion, table, error) && predict(&second, challenger, table, error);
+  PipelinePredictions first = {0}, second = {0};
+  gboolean done = pipeline_predictions_make(&first, champion, table, error) &&
+                  pipeline_predictions_make(&second, challenger, table, error);
   if (done && (first.n != second.n || first.schema->task != second.schema->task)) {
     g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_MODEL, "the two models do not have the same label and classes");
     done = FALSE;
@@ -279,9 +273,9 @@ gboolean pipeline_compare(PipelineModel *champion, PipelineModel *challenger, co
   if (done) {
     g_autofree double *champion_scores = score_rows(&first, champion),
                       *challenger_scores = score_rows(&second, challenger);
-    bootstrap(champion_scores, challenger_scores, first.n, confidence, seed, comparison);
+    pipeline_compare_scores(champion_scores, challenger_scores, first.n, confidence, seed, comparison);
   }
-  predictions_clear(&first);
-  predictions_clear(&second);
+  pipeline_predictions_clear(&first);
+  pipeline_predictions_clear(&second);
   return done;
 }

@@ -36,5 +36,8 @@ typedef struct {
 } PipelineComparison;
 gboolean pipeline_compare(PipelineModel *champion, PipelineModel *challenger, const DriftTable *table,
                           double confidence, guint64 seed, PipelineComparison *comparison, GError **error);
+/* The same of scores [n] that are known already. */
+void pipeline_compare_scores(const double *champion, const double *challenger, gsize n, double confidence, guint64 seed,
+                             PipelineComparison *comparison);
 
 G_END_DECLS

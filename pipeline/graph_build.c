@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "pipeline/graph_optimiser.h"
+#include "pipeline/interval.h"
 #include "pipeline/model_spec.h"
 #include "pipeline/network_build.h"
 
@@ -248,8 +249,11 @@ OnnxGraph *pipeline_graph_build(const PipelineGraphBuildOptions *options, const 
   if (parse_widths(&builder, error)) {
     add_standardisation(&builder, x, n_features, rows, n_rows,
                         options->common_scale || pipeline_graph_is_architecture(options->architecture));
-    if (add_layers(&builder, n_features, regression ? 1 : schema->classes->len, error)) {
-      if (regression)
+    guint n_outputs = options->interval > 0 ? 3 : regression ? 1 : schema->classes->len;
+    if (add_layers(&builder, n_features, n_outputs, error)) {
+      if (options->interval > 0)
+        pipeline_interval_add_head(builder.graph, targets, rows, n_rows, options->interval);
+      else if (regression)
         pipeline_network_add_regression_head(builder.graph, targets, rows, n_rows);
       else
         pipeline_network_add_classifier_head(builder.graph, schema);

@@ -63,7 +63,7 @@ static gboolean measure_robust(PipelineGraphFit *fit, GError **error)
 {
   const PipelineGraphData *data = fit->data;
   gboolean held_out = data->n_validation > 0;
-  guint64 n = MIN(held_out ? data->n_validation : data->n_train, PIPELINE_HARDEN_WATCHED_ROWS);
+  guint64 n = pipeline_harden_count_watched(fit, held_out ? data->n_validation : data->n_train);
   return measure_at(fit, held_out ? data->validation : data->train, n, TRUE, &fit->state.robust_loss,
                     &fit->state.robust_metric, error);
 }

@@ -3,14 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-/* Vectors of every width compute the same bits: there are no fused or reordered operations. Resolvers of such functions
- * run before sanitizers do. */
-#if defined(__x86_64__) && defined(__gnu_linux__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__) &&          \
-    !defined(__SANITIZE_THREAD__)
-#define WIDE __attribute__((target_clones("avx512f", "avx2", "default")))
-#else
-#define WIDE
-#endif
+#include "pipeline/wide.h"
 
 void pipeline_optimiser_options_init(PipelineOptimiserOptions *options)
 {

@@ -170,6 +170,16 @@ static void add_category(Builder *builder, const gchar *name, guint number, GPtr
   g_ptr_array_add(parts, flat);
 }
 
+gboolean pipeline_graph_check_feature_name(const gchar *name, GError **error)
+{
+  if (!g_str_equal(name, "label") && !g_str_equal(name, "probabilities") && !g_str_equal(name, "value") &&
+      !g_str_has_prefix(name, "kedge."))
+    return TRUE;
+  g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_UNSUPPORTED,
+              "a feature cannot be named \"%s\": the ONNX graph uses that name for an output; rename the column", name);
+  return FALSE;
+}
+
 static gboolean check_feature(const Builder *builder, const DriftFeature *feature, GError **error)
 {
   const DriftColumn *column = drift_table_get_column(builder->table, feature->name);
@@ -180,14 +190,7 @@ static gboolean check_feature(const Builder *builder, const DriftFeature *featur
                                                 : "categorical in the data and numeric in the schema");
     return FALSE;
   }
-  if (g_str_equal(feature->name, "label") || g_str_equal(feature->name, "probabilities") ||
-      g_str_equal(feature->name, "value") || g_str_has_prefix(feature->name, "kedge.")) {
-    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_UNSUPPORTED,
-                "a feature cannot be named \"%s\": the ONNX graph uses that name for an output; rename the column",
-                feature->name);
-    return FALSE;
-  }
-  return TRUE;
+  return pipeline_graph_check_feature_name(feature->name, error);
 }
 
 static gboolean add_parts(Builder *builder, GPtrArray *numeric, GPtrArray *text, GError **error)

@@ -32,4 +32,7 @@ gboolean pipeline_graph_prefix_add(OnnxGraph *graph, const DriftTable *table, co
                                    const guint64 *rows, guint64 n_rows, gboolean standardise,
                                    PipelineGraphPrefix *prefix, GError **error);
 
+/* UNSUPPORTED: the graph uses that name for something else. */
+gboolean pipeline_graph_check_feature_name(const gchar *name, GError **error);
+
 G_END_DECLS

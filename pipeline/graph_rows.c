@@ -13,7 +13,32 @@ void pipeline_graph_rows_free(PipelineGraphRows *rows)
   drift_schema_free(rows->schema);
   g_free(rows->x);
   g_free(rows->targets);
+  g_free(rows->weights);
+  g_free(rows->numbers);
   g_free(rows);
+}
+
+gboolean pipeline_graph_rows_set_weights(PipelineGraphRows *rows, const double *weights, guint64 n, GError **error)
+{
+  double sum = 0;
+  g_autofree float *narrow = g_new(float, rows->n_rows + 1);
+  for (guint64 i = 0; i < rows->n_rows; i++) {
+    double weight = rows->numbers[i] < n ? weights[rows->numbers[i]] : NAN;
+    narrow[i] = (float)weight;
+    sum += weight;
+    if (weight >= 0 && isfinite(weight)) continue;
+    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID,
+                "the weight of row %" G_GUINT64_FORMAT " is %g; weights are numbers from 0", rows->numbers[i] + 1,
+                weight);
+    return FALSE;
+  }
+  if (!(sum > 0)) {
+    g_set_error_literal(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID, "every row has weight 0");
+    return FALSE;
+  }
+  g_free(rows->weights);
+  rows->weights = g_steal_pointer(&narrow);
+  return TRUE;
 }
 
 static GPtrArray *find_inputs(const DriftTable *table, const DriftSchema *schema, GError **error)
@@ -45,6 +70,7 @@ PipelineGraphRows *pipeline_graph_rows_from_table(const DriftTable *table, const
   rows->n_features = columns->len;
   rows->x = g_new(float, usable->n * columns->len + 1);
   rows->targets = g_new(float, usable->n + 1);
+  rows->numbers = g_memdup2(usable->rows, usable->n * sizeof *usable->rows);
   for (guint64 i = 0; i < usable->n; i++) {
     rows->targets[i] = usable->targets[usable->rows[i]];
     for (guint c = 0; c < columns->len; c++) {
@@ -60,6 +86,32 @@ PipelineGraphRows *pipeline_graph_rows_from_table(const DriftTable *table, const
     }
   }
   return g_steal_pointer(&rows);
+}
+
+DriftTable *pipeline_graph_rows_tabulate(const PipelineGraphRows *rows, const guint64 *which, guint64 n)
+{
+  const DriftSchema *schema = rows->schema;
+  DriftTable *table = drift_table_new();
+  gboolean value = schema->task == DRIFT_TASK_REGRESSION;
+  gsize column = 0;
+  for (guint f = 0; f < drift_schema_n_features(schema); f++) {
+    const DriftFeature *feature = drift_schema_get_feature(schema, f);
+    if (!feature->input) continue;
+    DriftColumn *numbers = drift_table_add_column(table, feature->name, DRIFT_NUMERIC);
+    for (guint64 i = 0; i < n; i++)
+      drift_column_append_number(numbers, (double)rows->x[which[i] * rows->n_features + column]);
+    column++;
+  }
+  DriftColumn *label = drift_table_add_column(table, schema->label, value ? DRIFT_NUMERIC : DRIFT_CATEGORICAL);
+  for (guint64 i = 0; i < n; i++) {
+    float target = rows->targets[which[i]];
+    if (value)
+      drift_column_append_number(label, (double)target);
+    else
+      drift_column_append_text(label, g_ptr_array_index(schema->classes, (guint)target), -1);
+  }
+  table->n_rows = n;
+  return table;
 }
 
 /* --- arrays ------------------------------------------------------------------------------------------------------- */
@@ -127,6 +179,7 @@ static gboolean fill(PipelineGraphRows *rows, const PipelineArray *x, const Pipe
     }
     guint place = 0;
     if (classes != NULL) g_array_binary_search((GArray *)classes, &label, compare_numbers, &place);
+    rows->numbers[rows->n_rows] = i;
     rows->targets[rows->n_rows++] = classes != NULL ? (float)place : (float)label;
   }
   return TRUE;
@@ -148,6 +201,7 @@ PipelineGraphRows *pipeline_graph_rows_from_arrays(const PipelineArray *x, const
   rows->schema = make_schema(classes, rows->n_features, label);
   rows->x = g_new(float, x->n_rows * rows->n_features + 1);
   rows->targets = g_new(float, x->n_rows + 1);
+  rows->numbers = g_new(guint64, x->n_rows + 1);
   if (x->n_row_dims == 2 || x->n_row_dims == 3) {
     rows->channels = x->n_row_dims == 3 ? (guint)x->row_dims[0] : 1;
     rows->height = (guint)x->row_dims[x->n_row_dims - 2];

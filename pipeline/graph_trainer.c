@@ -16,6 +16,7 @@ void pipeline_graph_train_options_init(PipelineGraphTrainOptions *options)
 {
   *options = (PipelineGraphTrainOptions){.architecture = "cnn:32,64",
                                          .dropout = 0.5,
+                                         .quantile = NAN,
                                          .validation_fraction = 0.1,
                                          .layer_decay = 1,
                                          .checkpoint_seconds = 5};
@@ -42,6 +43,9 @@ static gboolean check_options(const PipelineGraphTrainOptions *o, GError **error
        "the label smoothing must be from 0 to below 1"},
       {o->validation_fraction >= 0 && o->test_fraction >= 0 && o->validation_fraction + o->test_fraction <= 0.9,
        "validation and test must leave a tenth of the rows to train on"},
+      {o->loss_options.focal_gamma >= 0 && o->loss_options.focal_gamma <= 100, "the focal gamma must be from 0 to 100"},
+      {o->loss_options.huber_delta > 0 && isfinite(o->loss_options.huber_delta), "the huber delta must be above 0"},
+      {!(o->quantile <= 0) && !(o->quantile >= 1), "the quantile must lie between 0 and 1"},
       {fit->rehearsal_share > 0 && fit->rehearsal_share <= 0.9,
        "the share of rehearsed rows must be above 0, at most 0.9"},
       {o->layer_decay > 0 && o->layer_decay <= 1, "the decay of the rate by layer must be above 0, at most 1"},
@@ -72,9 +76,12 @@ typedef struct {
   const PipelineGradientBackend *backend;
   PipelineGraphFit *fit;
   gchar *fingerprint, *environment, *written_in;
-  gchar *note;             /* why a faster backend is not used, or NULL */
-  gint64 started, written; /* monotonic microseconds */
-  guint64 rows_done;       /* by this process */
+  GBytes *from; /* without its calibration, or NULL */
+  PipelineCalibrationBefore before;
+  double level, quantiles[3]; /* of an interval; level NaN: none */
+  gchar *note;                /* why a faster backend is not used, or NULL */
+  gint64 started, written;    /* monotonic microseconds */
+  guint64 rows_done;          /* by this process */
 } Training;
 
 static void training_clear(Training *training)
@@ -92,6 +99,8 @@ static void training_clear(Training *training)
   g_free(training->fingerprint);
   g_free(training->environment);
   g_free(training->written_in);
+  g_clear_pointer(&training->from, g_bytes_unref);
+  pipeline_calibration_before_clear(&training->before);
   g_free(training->note);
 }
 
@@ -123,9 +132,15 @@ static gboolean prepare_rows(Training *training, GError **error)
   PipelineGraphData *data = &training->data;
   data->x = training->rows->x;
   data->targets = training->rows->targets;
+  data->weights = training->rows->weights;
   data->n_targets = 1;
   data->n_rows = training->rows->n_rows;
   if (old == NULL) return TRUE;
+  if (data->weights != NULL) {
+    g_set_error_literal(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID,
+                        "rehearsed rows have no weights: leave out the weights or the rehearsal");
+    return FALSE;
+  }
   if (!pipeline_finetune_join(training->rows, old, &training->joined_x, &training->joined_targets, error)) return FALSE;
   data->x = training->joined_x;
   data->targets = training->joined_targets;
@@ -155,6 +170,7 @@ static gboolean prepare_graph(Training *training, GError **error)
     const PipelineGraphBuildOptions build = {.architecture = options->architecture,
                                              .dropout = options->dropout,
                                              .seed = options->fit.seed,
+                                             .interval = options->interval,
                                              .channels = options->channels > 0 ? options->channels : rows->channels,
                                              .height = options->height > 0 ? options->height : rows->height,
                                              .width = options->width > 0 ? options->width : rows->width,
@@ -165,7 +181,7 @@ static gboolean prepare_graph(Training *training, GError **error)
     return training->graph != NULL;
   }
   g_autoptr(GError) cause = NULL;
-  training->graph = onnx_graph_from_bytes(options->from, &cause);
+  training->graph = onnx_graph_from_bytes(training->from, &cause);
   if (training->graph == NULL) {
     g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_MODEL, "%s", cause->message);
     return FALSE;
@@ -259,8 +275,37 @@ static double target_spread(const Training *training)
   return squares > 0 ? sqrt(squares) : 1;
 }
 
+/* The quantiles of an interval are the one thing that its model learns. */
+static gboolean prepare_interval(Training *training, GError **error)
+{
+  const PipelineGraphTrainOptions *options = training->options;
+  const gchar *problem = options->loss != NULL && strcmp(options->loss, "quantile") != 0
+                             ? "an interval is learnt by the quantile loss; leave out the other one"
+                         : !isnan(options->quantile) ? "an interval has its own quantiles; leave out the quantile"
+                         : options->new_head         ? "a model with an interval keeps its head"
+                         : training->data.n_validation == 0
+                             ? "the margin of an interval is taken from validation rows, and there are none: give more "
+                               "rows or a larger validation fraction (at least 50 rows)"
+                             : NULL;
+  if (problem != NULL) {
+    g_set_error_literal(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID, problem);
+    return FALSE;
+  }
+  if (!pipeline_interval_check(training->level, training->rows->schema, error)) return FALSE;
+  pipeline_interval_quantiles(training->level, training->quantiles);
+  training->head = (PipelineGraphHead){.value = PIPELINE_INTERVAL_QUANTILES,
+                                       .loss = pipeline_graph_loss_find("quantile", NULL),
+                                       .options = options->loss_options,
+                                       .weight = 1};
+  training->head.options.quantiles = training->quantiles;
+  training->head.options.target_scale = target_spread(training);
+  return TRUE;
+}
+
 static gboolean prepare_head(Training *training, GError **error)
 {
+  training->level = pipeline_interval_get_level(training->graph);
+  if (!isnan(training->level)) return prepare_interval(training, error);
   const PipelineGraphTrainOptions *options = training->options;
   const gchar *output = find_output(training->graph), *natural = NULL;
   guint classes = count_classes(training);
@@ -286,6 +331,7 @@ static gboolean prepare_head(Training *training, GError **error)
                 name);
     return FALSE;
   }
+  if (!isnan(options->quantile)) training->head.options.quantiles = &options->quantile;
   if (options->balanced && training->head.loss->is_class) balance_classes(training);
   if (classes == 0) training->head.options.target_scale = target_spread(training);
   return TRUE;
@@ -349,6 +395,19 @@ static void prepare_ball(Training *training, PipelineHardenOptions *harden)
   }
 }
 
+/* One quantile for each output, as the loss reads them. */
+static gboolean check_quantiles(Training *training, GError **error)
+{
+  guint wanted = isnan(training->level) ? 1 : G_N_ELEMENTS(training->quantiles);
+  g_autoptr(GArray) outputs = g_array_new(FALSE, FALSE, sizeof(float));
+  if (training->head.options.quantiles == NULL) return TRUE;
+  if (!pipeline_graph_fit_predict(training->fit, training->data.train, 1, outputs, error)) return FALSE;
+  if (outputs->len == wanted) return TRUE;
+  g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_MODEL, "'%s' has %u numbers a row; %u of them can be quantiles",
+              training->head.value, outputs->len, wanted);
+  return FALSE;
+}
+
 static gboolean prepare(Training *training, GError **error)
 {
   const PipelineGraphTrainOptions *options = training->options;
@@ -357,7 +416,9 @@ static gboolean prepare(Training *training, GError **error)
     g_set_error_literal(error, PIPELINE_ERROR, PIPELINE_ERROR_DATA, "there is no row to train on");
     return FALSE;
   }
-  if (!prepare_rows(training, error) || !prepare_graph(training, error) || !prepare_input(training, error) ||
+  if (!pipeline_calibration_begin(options->from, training->rows->schema, &options->calibration,
+                                  training->data.n_validation, &training->before, &training->from, error) ||
+      !prepare_rows(training, error) || !prepare_graph(training, error) || !prepare_input(training, error) ||
       !prepare_head(training, error))
     return FALSE;
   training->plan = pipeline_graph_plan_new(training->graph, options->freeze, error);
@@ -374,7 +435,7 @@ static gboolean prepare(Training *training, GError **error)
   prepare_ball(training, &fit.harden);
   training->fit = pipeline_graph_fit_new(training->graph, training->plan, &training->head, 1, &training->data, &fit,
                                          training->backend, error);
-  return training->fit != NULL && check_logits(training, error);
+  return training->fit != NULL && check_logits(training, error) && check_quantiles(training, error);
 }
 
 /* --- checkpoints -------------------------------------------------------------------------------------------------- */
@@ -386,17 +447,20 @@ static gchar *describe_options(const Training *training)
   const PipelineOptimiserOptions *a = &f->optimiser_options;
   const PipelineScheduleOptions *s = &f->schedule_options;
   const PipelineGraphLossOptions *l = &training->head.options;
-  return g_strdup_printf(
-      "%u %u %u %a %s %a %a %a %a %a %a %a %s %" G_GUINT64_FORMAT " %a %a %a %u %a %a %d %a %a %a %a %u %a %u %u %u %u "
-      "%" G_GUINT64_FORMAT " %s %a %a %a %a %d %" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT " %s %a %a %" G_GUINT64_FORMAT
-      " %" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT,
-      f->epochs, f->batch_size, f->patience, f->learning_rate, f->optimiser->name, a->momentum, a->beta_1, a->beta_2,
-      a->epsilon, a->weight_decay, a->l1, a->l2, f->schedule->name, s->warm_up, s->period, s->gamma, s->floor,
-      s->patience, f->clip_norm, f->clip_value, (int)f->average, f->average_decay, f->average_start, f->augment.noise,
-      f->augment.mixup, f->augment.shift, f->augment.flip, f->augment.cutout, f->augment.channels, f->augment.height,
-      f->augment.width, f->seed, training->head.loss->name, l->label_smoothing, l->focal_gamma, l->huber_delta,
-      l->target_scale, (int)o->balanced, training->data.n_train, training->data.n_validation, training->head.value,
-      f->rehearsal_share, o->layer_decay, f->row_visits, training->data.n_old, training->data.n_old_validation);
+  double quantile = l->quantiles != NULL ? l->quantiles[0] : 0.5;
+  return g_strdup_printf("%a %u %u %u %a %s %a %a %a %a %a %a %a %s %" G_GUINT64_FORMAT
+                         " %a %a %a %u %a %a %d %a %a %a %a %u %a %u %u %u %u "
+                         "%" G_GUINT64_FORMAT " %s %a %a %a %a %d %" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT
+                         " %s %a %a %" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT,
+                         quantile, f->epochs, f->batch_size, f->patience, f->learning_rate, f->optimiser->name,
+                         a->momentum, a->beta_1, a->beta_2, a->epsilon, a->weight_decay, a->l1, a->l2,
+                         f->schedule->name, s->warm_up, s->period, s->gamma, s->floor, s->patience, f->clip_norm,
+                         f->clip_value, (int)f->average, f->average_decay, f->average_start, f->augment.noise,
+                         f->augment.mixup, f->augment.shift, f->augment.flip, f->augment.cutout, f->augment.channels,
+                         f->augment.height, f->augment.width, f->seed, training->head.loss->name, l->label_smoothing,
+                         l->focal_gamma, l->huber_delta, l->target_scale, (int)o->balanced, training->data.n_train,
+                         training->data.n_validation, training->head.value, f->rehearsal_share, o->layer_decay,
+                         f->row_visits, training->data.n_old, training->data.n_old_validation);
 }
 
 static gchar *describe_harden(const Training *training)
@@ -423,9 +487,9 @@ static gchar *make_fingerprint(Training *training)
     pipeline_checksum_update(checksum, name, strlen(name) + 1);
   }
   pipeline_checksum_update(checksum, state->parameters, state->n_parameters * sizeof(float));
-  if (training->options->from != NULL)
-    pipeline_checksum_update(checksum, g_bytes_get_data(training->options->from, NULL),
-                             g_bytes_get_size(training->options->from));
+  if (training->from != NULL)
+    pipeline_checksum_update(checksum, g_bytes_get_data(training->from, NULL), g_bytes_get_size(training->from));
+  if (rows->weights != NULL) pipeline_checksum_update(checksum, rows->weights, rows->n_rows * sizeof(float));
   pipeline_checksum_update(checksum, training->data.x, training->data.n_rows * rows->n_features * sizeof(float));
   pipeline_checksum_update(checksum, training->data.targets, training->data.n_rows * sizeof(float));
   pipeline_checksum_update(checksum, training->order, training->data.n_rows * sizeof(guint64));
@@ -502,11 +566,15 @@ static gboolean run(Training *training, PipelineTrainProgressFunc progress, gpoi
     training->rows_done +=
         epoch_done ? pipeline_graph_fit_epoch_rows(training->fit) - before : state->position - before;
     if (epoch_done) go_on = report(training, progress, user_data);
+    if (training->options->stop != NULL && training->options->stop(user_data)) go_on = FALSE;
     gboolean finished = pipeline_graph_fit_is_finished(training->fit);
     if (!write_checkpoint(training, !go_on || finished, error)) return FALSE;
     if (go_on || finished) continue;
-    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_CANCELLED, "training was stopped after epoch %u of %u",
-                state->epoch, pipeline_graph_fit_epochs(training->fit));
+    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_CANCELLED,
+                "training was stopped after epoch %u of %u, row %" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT
+                " of the next one",
+                state->epoch, pipeline_graph_fit_epochs(training->fit), state->position,
+                pipeline_graph_fit_epoch_rows(training->fit));
     return FALSE;
   }
   return TRUE;
@@ -523,6 +591,31 @@ static GBytes *export_graph(const Training *training, GError **error)
   return onnx;
 }
 
+/* Fits calibration and decision to the validation rows. */
+static gboolean calibrate(const Training *training, GBytes **onnx, PipelineCalibration *calibration, gchar **warning,
+                          GError **error)
+{
+  const PipelineGraphData *data = &training->data;
+  g_autoptr(DriftTable) validation =
+      data->n_validation > 0 ? pipeline_graph_rows_tabulate(training->rows, data->validation, data->n_validation)
+                             : NULL;
+  return pipeline_calibration_end(onnx, training->rows->schema, validation, &training->options->calibration,
+                                  &training->before, calibration, warning, error);
+}
+
+/* The margin of an interval, from the validation rows. */
+static gboolean conformalise(const Training *training, GBytes **onnx, PipelineInterval *interval, GError **error)
+{
+  const PipelineGraphData *data = &training->data;
+  if (isnan(training->level)) return TRUE;
+  g_autoptr(DriftTable) validation = pipeline_graph_rows_tabulate(training->rows, data->validation, data->n_validation);
+  GBytes *wider = pipeline_interval_conformalise(*onnx, training->rows->schema, validation, interval, error);
+  if (wider == NULL) return FALSE;
+  g_bytes_unref(*onnx);
+  *onnx = wider;
+  return TRUE;
+}
+
 static gboolean deliver(Training *training, PipelineTrainResult *result, GError **error)
 {
   const PipelineGraphFitState *state = pipeline_graph_fit_get_state(training->fit);
@@ -530,39 +623,52 @@ static gboolean deliver(Training *training, PipelineTrainResult *result, GError 
   if (!pipeline_graph_fit_measure(training->fit, training->data.test, training->data.n_test, &test_loss, &test_metric,
                                   error))
     return FALSE;
+  PipelineCalibration calibration = {.threshold = NAN};
+  gchar *warning = NULL;
   GBytes *onnx = export_graph(training, error);
   if (onnx == NULL) return FALSE;
-  *result = (PipelineTrainResult){.onnx = onnx,
-                                  .epochs = state->epoch,
-                                  .best_epoch = state->best_epoch > 0 ? state->best_epoch : state->epoch,
-                                  .n_train = training->data.n_train,
-                                  .n_validation = training->data.n_validation,
-                                  .n_skipped = training->rows->n_skipped,
-                                  .train_loss = state->train_loss,
-                                  .validation_loss = state->best_epoch > 0 ? state->best_loss : NAN,
-                                  .validation_metric = metric_of(training, state->best_metric),
-                                  .seconds = seconds,
-                                  .samples_per_second = (double)training->rows_done / MAX(1e-9, seconds),
-                                  .n_test = training->data.n_test,
-                                  .n_old = training->data.n_old,
-                                  .n_old_validation = training->data.n_old_validation,
-                                  .row_visits = state->epoch * pipeline_graph_fit_epoch_rows(training->fit),
-                                  .old_validation_metric = metric_of(training, state->best_old_metric),
-                                  .test_loss = test_loss,
-                                  .test_metric = metric_of(training, test_metric),
-                                  .robust_metric =
-                                      state->best_epoch > 0 ? state->best_attacked_metric : state->robust_metric};
+  PipelineInterval interval = {.level = NAN};
+  if (!calibrate(training, &onnx, &calibration, &warning, error) || !conformalise(training, &onnx, &interval, error)) {
+    g_bytes_unref(onnx);
+    return FALSE;
+  }
+  *result = (PipelineTrainResult){
+      .onnx = onnx,
+      .calibration = calibration,
+      .interval = interval,
+      .warning = warning,
+      .epochs = state->epoch,
+      .best_epoch = state->best_epoch > 0 ? state->best_epoch : state->epoch,
+      .n_train = training->data.n_train,
+      .n_validation = training->data.n_validation,
+      .n_skipped = training->rows->n_skipped,
+      .train_loss = state->train_loss,
+      .validation_loss = state->best_epoch > 0 ? state->best_loss : NAN,
+      .validation_metric = calibration.n > 0 ? calibration.accuracy_after : metric_of(training, state->best_metric),
+      .seconds = seconds,
+      .samples_per_second = (double)training->rows_done / MAX(1e-9, seconds),
+      .n_test = training->data.n_test,
+      .n_old = training->data.n_old,
+      .n_old_validation = training->data.n_old_validation,
+      .row_visits = state->epoch * pipeline_graph_fit_epoch_rows(training->fit),
+      .old_validation_metric = metric_of(training, state->best_old_metric),
+      .test_loss = test_loss,
+      .test_metric = metric_of(training, test_metric),
+      .robust_metric = state->best_epoch > 0 ? state->best_attacked_metric : state->robust_metric};
+  gchar *note = NULL;
   if (state->collapsed_epoch > 0)
-    result->warning = g_strdup_printf(
+    note = g_strdup_printf(
         "catastrophic overfitting in epoch %u: accuracy under PGD fell from %.3f to %.3f on the validation rows; the "
         "training was stopped and the weights of epoch %u are delivered; use pgd or a smaller epsilon",
         state->collapsed_epoch, state->best_robust_metric, state->robust_metric, state->best_epoch);
   else if (training->written_in != NULL)
-    result->warning = g_strdup_printf("the checkpoint was written in another environment (%s; here: %s): the model is "
-                                      "sound, but not the same to the bit as that of an unbroken training",
-                                      training->written_in, training->environment);
+    note = g_strdup_printf("the checkpoint was written in another environment (%s; here: %s): the model is "
+                           "sound, but not the same to the bit as that of an unbroken training",
+                           training->written_in, training->environment);
   else
-    result->warning = g_strdup(training->note);
+    note = g_strdup(training->note);
+  if (note != NULL) pipeline_calibration_join_warning(&result->warning, note);
+  g_free(note);
   return TRUE;
 }
 
@@ -571,7 +677,9 @@ gboolean pipeline_graph_train(const PipelineGraphRows *rows, const PipelineGraph
                               GError **error)
 {
   g_return_val_if_fail(rows != NULL && options != NULL && result != NULL, FALSE);
-  if (!check_options(options, error) || !pipeline_memory_require(PIPELINE_TRAINING_BYTES, error)) return FALSE;
+  if (!check_options(options, error) || !pipeline_memory_require(PIPELINE_TRAINING_BYTES, error) ||
+      (options->interval != 0 && !pipeline_interval_check(options->interval, rows->schema, error)))
+    return FALSE;
   Training training = {.rows = rows, .options = options};
   gboolean done = prepare(&training, error) && resume(&training, error) && run(&training, progress, user_data, error) &&
                   deliver(&training, result, error);

@@ -15,6 +15,8 @@ typedef struct {
   DriftSchema *schema; /* features in column order, label, classes */
   float *x;            /* [n_rows, n_features] */
   float *targets;      /* [n_rows] */
+  float *weights;      /* [n_rows], from 0, or NULL: all count alike */
+  guint64 *numbers;    /* [n_rows]: where each was in what it was read from */
   guint64 n_rows, n_skipped;
   gsize n_features;
   guint channels, height, width; /* of a row as an image; 0: unknown */
@@ -23,11 +25,16 @@ typedef struct {
 /* The inputs of the schema, all numeric, in its order. Rows whose label is missing are skipped; a missing number is
  * DATA, naming row and column. */
 PipelineGraphRows *pipeline_graph_rows_from_table(const DriftTable *table, const DriftSchema *schema, GError **error);
+/* Takes weights [n of the table or array the rows came from], in its order, for the rows that were not skipped.
+ * INVALID: one is negative or no number, or all are 0. */
+gboolean pipeline_graph_rows_set_weights(PipelineGraphRows *rows, const double *weights, guint64 n, GError **error);
 /* x [n, …] and labels [n]: integers in 0 … are classes when there are at most 1000 different ones, else values. Rows of
  * 2 dimensions are images of one channel, of 3 have channels first. Features are named "x[0]", "x[1]", …, the label
  * `label`. */
 PipelineGraphRows *pipeline_graph_rows_from_arrays(const PipelineArray *x, const PipelineArray *labels,
                                                    const gchar *label, GError **error);
+/* The given rows as a table of the schema: features by name, the label by class name or value. */
+DriftTable *pipeline_graph_rows_tabulate(const PipelineGraphRows *rows, const guint64 *which, guint64 n);
 void pipeline_graph_rows_free(PipelineGraphRows *rows);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(PipelineGraphRows, pipeline_graph_rows_free)
 
@@ -38,12 +45,13 @@ typedef struct {
   const gchar *const *freeze; /* patterns of names of weights or nodes that stay; NULL: none */
   const gchar *backend;       /* "cuda", "onednn", "reference"; NULL: best */
   const gchar *loss;          /* NULL: by the graph's last operator and the task */
-  PipelineGraphLossOptions loss_options;
-  gboolean balanced;             /* classes count by the inverse of their frequency */
-  double dropout;                /* of built graphs */
-  guint channels, height, width; /* of a row as an image; 0: as the rows say */
-  PipelineGraphFitOptions fit;   /* fit.harden without its arrays: those follow from the training rows and harden_… */
-  gboolean harden_absolute;      /* epsilon in units of the features; else in standard deviations of each */
+  PipelineGraphLossOptions loss_options; /* but quantiles */
+  double quantile;                       /* of the loss "quantile" on one output; NaN: the median */
+  gboolean balanced;                     /* classes count by the inverse of their frequency */
+  double dropout;                        /* of built graphs */
+  guint channels, height, width;         /* of a row as an image; 0: as the rows say */
+  PipelineGraphFitOptions fit; /* fit.harden without its arrays: those follow from the training rows and harden_… */
+  gboolean harden_absolute;    /* epsilon in units of the features; else in standard deviations of each */
   PipelineRangeKind harden_range;
   double harden_low, harden_high; /* of PIPELINE_RANGE_GIVEN */
   /* Shares of the rows, the last ones: test at the end, only measured; validation in front of it. */
@@ -55,6 +63,10 @@ typedef struct {
   double layer_decay;      /* the learning rate falls by this factor a layer away from the head, in (0, 1]; 1 */
   const gchar *checkpoint; /* as in pipeline/trainer.h */
   double checkpoint_seconds;
+  PipelineCalibrationOptions calibration; /* as in pipeline/trainer.h */
+  /* Level of a prediction interval of a new regression (pipeline/interval.h), 0: none; `from` keeps its own. */
+  double interval;
+  PipelineTrainStopFunc stop; /* or NULL; asked after each batch */
 } PipelineGraphTrainOptions;
 void pipeline_graph_train_options_init(PipelineGraphTrainOptions *options);
 

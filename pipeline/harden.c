@@ -7,6 +7,9 @@
 
 #define COLLAPSE 0.5       /* of the best accuracy under PGD */
 #define COLLAPSE_LEAST 0.2 /* best accuracy that can collapse */
+#define WATCHED_SHARE 0.15 /* of an epoch's passes */
+#define WATCHED_LEAST 64
+#define WATCHED_MOST 512
 #define DEFAULT_REPLAYS 4u
 #define DEFAULT_BETA 6.0
 
@@ -280,10 +283,15 @@ static gboolean climb(PipelineHarden *harden, guint steps, double size, guint n,
   return TRUE;
 }
 
+static guint count_climb(const PipelineHardenOptions *options)
+{
+  return options->steps > 0 && options->method->steps > 1 ? options->steps : options->method->steps;
+}
+
 static gboolean climb_by_method(PipelineHarden *harden, guint n, float *x, GError **error)
 {
   const PipelineHardenOptions *options = &harden->fit->options.harden;
-  guint steps = options->steps > 0 && options->method->steps > 1 ? options->steps : options->method->steps;
+  guint steps = count_climb(options);
   double size = options->step_size > 0 ? options->step_size : options->method->step_factor * options->epsilon / steps;
   return climb(harden, steps, size, n, &harden->fit->state.random, x, error);
 }
@@ -369,6 +377,14 @@ static double learn_trades(PipelineHarden *harden, guint n, double *norm, GError
 }
 
 /* --- watching ----------------------------------------------------------------------------------------------------- */
+
+guint64 pipeline_harden_count_watched(const PipelineGraphFit *fit, guint64 n)
+{
+  const PipelineHardenOptions *options = &fit->options.harden;
+  double passes = options->method->replays ? pipeline_harden_count_steps(options) : count_climb(options) + 1;
+  double affordable = WATCHED_SHARE * passes * (double)fit->data->n_train / (PIPELINE_HARDEN_WATCH_STEPS + 1);
+  return MIN(n, (guint64)CLAMP(affordable, WATCHED_LEAST, WATCHED_MOST));
+}
 
 gboolean pipeline_harden_attack(PipelineHarden *harden, guint64 first, guint n, GError **error)
 {

@@ -44,8 +44,7 @@ typedef struct {
   double beta;                      /* of trades, weight of the divergence; 0: 6 */
 } PipelineHardenOptions;
 
-#define PIPELINE_HARDEN_WATCHED_ROWS 512u /* attacked at the end of an epoch, at most */
-#define PIPELINE_HARDEN_WATCH_STEPS 10u   /* of that PGD */
+#define PIPELINE_HARDEN_WATCH_STEPS 10u /* of that PGD */
 
 /* --- what a fit asks (graph_fit.c, graph_fit_epoch.c) ------------------------------------------------------------- */
 
@@ -59,6 +58,8 @@ const gchar **pipeline_harden_list_wanted(const PipelineHardenOptions *options, 
                                           const PipelineGraphPlan *plan);
 PipelineHarden *pipeline_harden_new(PipelineGraphFit *fit, const PipelineGradientBackend *backend, GError **error);
 void pipeline_harden_free(PipelineHarden *harden);
+/* Rows of n that are attacked at the end of an epoch: as many as take about a seventh of its time, 64 to 512. */
+guint64 pipeline_harden_count_watched(const PipelineGraphFit *fit, guint64 n);
 /* Moves the n rows in the fit's x by PGD (PIPELINE_HARDEN_WATCH_STEPS steps) with random numbers of its own; `first`
  * tells chunks apart. The same rows and weights give the same points. */
 gboolean pipeline_harden_attack(PipelineHarden *harden, guint64 first, guint n, GError **error);

@@ -3,6 +3,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "pipeline/calibration.h"
+#include "pipeline/interval.h"
 #include "pipeline/model_internal.h"
 
 #define PROBE_ROWS 3
@@ -86,6 +88,20 @@ static gboolean probe(PipelineModel *model, GError **error)
   return alone;
 }
 
+static gboolean has_value(const PipelineModel *model, const gchar *name)
+{
+  const PipelineTensor *tensor = pipeline_executor_get_value(model->executor, name);
+  return tensor != NULL && tensor->type == ONNX_TYPE_FLOAT && tensor->n_dims == 2 && tensor->dims[1] == 1;
+}
+
+/* The interval that the metadata says and the outputs have. */
+static double find_interval(const PipelineModel *model)
+{
+  gboolean whole = model->schema->task == DRIFT_TASK_REGRESSION && has_value(model, "lower") &&
+                   has_value(model, "value") && has_value(model, "upper");
+  return whole ? pipeline_interval_get_level(model->graph) : NAN;
+}
+
 /* --- loading
  * -------------------------------------------------------------------------------------------------------------- */
 
@@ -131,6 +147,8 @@ PipelineModel *pipeline_model_load(GBytes *onnx, const DriftSchema *schema, cons
   model->texts = g_string_chunk_new(256);
   model->n_outputs = schema->task == DRIFT_TASK_REGRESSION ? 1 : schema->classes->len;
   if (!load_graph(model, onnx, found, error) || !probe(model, error)) return NULL;
+  model->threshold = schema->task == DRIFT_TASK_BINARY ? pipeline_calibration_get_threshold(model->graph) : NAN;
+  model->interval = find_interval(model);
   g_autofree gboolean *wanted = g_new0(gboolean, model->graph->outputs->len);
   wanted[model->output.index] = TRUE; /* labels are not computed: decide() names the class */
   pipeline_executor_want_outputs(model->executor, wanted);
@@ -159,6 +177,11 @@ GBytes *pipeline_model_get_onnx(const PipelineModel *model)
 const DriftSchema *pipeline_model_get_schema(const PipelineModel *model)
 {
   return model->schema;
+}
+
+double pipeline_model_get_interval(const PipelineModel *model)
+{
+  return model->interval;
 }
 
 guint pipeline_model_get_n_outputs(const PipelineModel *model)
@@ -199,16 +222,22 @@ gboolean pipeline_model_predict(PipelineModel *model, const DriftValue *features
   return TRUE;
 }
 
-gboolean pipeline_model_predict_table(PipelineModel *model, const DriftTable *table, float *outputs, GError **error)
+gboolean pipeline_model_check_table(const PipelineModel *model, const DriftTable *table, GError **error)
 {
-  guint n_features = drift_schema_n_features(model->schema), step = batch_rows(model);
-  for (guint f = 0; f < n_features; f++) {
+  for (guint f = 0; f < drift_schema_n_features(model->schema); f++) {
     const DriftFeature *feature = drift_schema_get_feature(model->schema, f);
     if (!feature->input || drift_table_get_column(table, feature->name) != NULL) continue;
     g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_DATA, "the table has no column '%s', which the model takes",
                 feature->name);
     return FALSE;
   }
+  return TRUE;
+}
+
+gboolean pipeline_model_predict_table(PipelineModel *model, const DriftTable *table, float *outputs, GError **error)
+{
+  guint n_features = drift_schema_n_features(model->schema), step = batch_rows(model);
+  if (!pipeline_model_check_table(model, table, error)) return FALSE;
   if (table->n_rows == 0) return TRUE;
   if (model->row_values == NULL) model->row_values = g_new0(DriftValue, (gsize)PIPELINE_MODEL_BATCH * n_features + 1);
   g_autofree float *made = g_new(float, table->n_rows * model->n_outputs);
@@ -224,7 +253,8 @@ gboolean pipeline_model_predict_table(PipelineModel *model, const DriftTable *ta
 
 guint pipeline_model_decide(const PipelineModel *model, const float *outputs)
 {
-  guint best = 0;
+  guint best = 0, positive = model->schema->positive_class;
+  if (!isnan(model->threshold)) return outputs[positive] < model->threshold ? 1 - positive : positive;
   for (guint i = 1; i < model->n_outputs; i++)
     if (outputs[i] > outputs[best]) best = i;
   return best;

@@ -4,7 +4,8 @@
  * else one tensor per input feature by name: float [N, 1] or string [N, 1]. Imported models are matched by input name
  * (exactly, then with every character but letters, digits and _ read as _), then by position: number tensors take the
  * numeric features that are left in schema order, string tensors the categorical ones, an only tensor all of them.
- * Float32, float64, int32, int64 and string tensors of 1 or 2 dimensions are fed.
+ * Float32, float64, int32, int64 and string tensors of 1 or 2 dimensions are fed, and of more (images) where the graph
+ * gives every size behind the rows: features in schema order are their elements in row-major order.
  *
  * Values: a missing number is NaN; so is a text that is no number in a numeric feature. A missing text is "". A number
  * in a string tensor is written as drift_value_to_text does. What has no answer is refused (DATA, naming row and
@@ -44,8 +45,13 @@ GBytes *pipeline_model_get_onnx(const PipelineModel *model);    /* what it was l
 gboolean pipeline_model_predict(PipelineModel *model, const DriftValue *features, guint n_rows, float *outputs,
                                 GError **error);
 gboolean pipeline_model_predict_table(PipelineModel *model, const DriftTable *table, float *outputs, GError **error);
-/* The class that `outputs` [n_outputs] of one row decide: the largest, the first of equal ones. The graph's own label
- * output is not consulted. Meaningless (0) when an output is NaN: a model that does not impute gets NaN for missing. */
+/* The level of a regression's prediction interval (pipeline/interval.h): the graph has outputs "lower" and "upper".
+ * NaN: none. */
+double pipeline_model_get_interval(const PipelineModel *model);
+/* The class that `outputs` [n_outputs] of one row decide: the largest, the first of equal ones; in a graph with a
+ * decision threshold (pipeline/calibration.h) the positive class when its probability reaches that, as the graph's
+ * label output says. Any other label output is not consulted. Meaningless (0) when an output is NaN: a model that does
+ * not impute gets NaN for missing. */
 guint pipeline_model_decide(const PipelineModel *model, const float *outputs);
 
 G_END_DECLS

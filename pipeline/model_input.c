@@ -34,19 +34,34 @@ static gboolean names_match(const gchar *a, const gchar *b)
   return *a == *b;
 }
 
-/* Columns that the graph declares: 0 when it leaves them open. */
-static gboolean declared_width(const OnnxValue *value, guint *n_dims, guint *width, GError **error)
+#define MAX_WIDTH 1000000
+
+/* Elements of a row of an image or another tensor of more than two dimensions; 0: a size is open. */
+static guint count_elements(const OnnxValue *value)
 {
-  *n_dims = value->has_shape ? value->n_dims : 2;
+  gint64 n = 1;
+  for (guint d = 1; d < value->n_dims; d++) {
+    if (value->dims[d].size < 1 || value->dims[d].size > MAX_WIDTH) return 0;
+    n = MIN(n * value->dims[d].size, MAX_WIDTH);
+  }
+  return (guint)n;
+}
+
+/* Columns that the graph declares: 0 when it leaves them open. */
+static gboolean declared_width(const OnnxValue *value, PipelineModelInput *input, guint *width, GError **error)
+{
+  guint n_dims = input->n_dims = value->has_shape ? value->n_dims : 2;
   *width = 0;
-  if (*n_dims == 1) *width = 1;
-  if (*n_dims == 2 && value->has_shape && value->dims[1].size >= 0) *width = (guint)MIN(value->dims[1].size, 1000000);
-  if (is_readable(value->type) && (*n_dims == 1 || *n_dims == 2)) return TRUE;
+  if (n_dims == 1) *width = 1;
+  if (n_dims == 2 && value->has_shape && value->dims[1].size >= 0) *width = (guint)MIN(value->dims[1].size, MAX_WIDTH);
+  if (n_dims > 2) *width = count_elements(value);
+  for (guint d = 1; n_dims > 2 && d < n_dims; d++) input->dims[d] = value->dims[d].size;
+  if (is_readable(value->type) && (n_dims == 1 || n_dims == 2 || (n_dims > 2 && *width > 0))) return TRUE;
   g_set_error(
       error, PIPELINE_ERROR, PIPELINE_ERROR_UNSUPPORTED,
-      "model input '%s' is %s with %u dimensions; rows of features are float32, float64, int64, int32 or string "
-      "[N] or [N, F]",
-      value->name, onnx_type_get_name(value->type), *n_dims);
+      "model input '%s' is %s with %u dimensions%s; rows of features are float32, float64, int64, int32 or string "
+      "[N], [N, F] or [N, …] with every size given",
+      value->name, onnx_type_get_name(value->type), n_dims, n_dims > 2 ? " of open sizes" : "");
   return FALSE;
 }
 
@@ -133,8 +148,7 @@ GPtrArray *pipeline_model_inputs_bind(const OnnxGraph *graph, const DriftSchema 
     g_ptr_array_add(inputs, input);
     input->index = i;
     input->type = value->type;
-    if (!declared_width(value, &input->n_dims, &widths[i], error) || !note_batch(value, fixed_batch, error))
-      return NULL;
+    if (!declared_width(value, input, &widths[i], error) || !note_batch(value, fixed_batch, error)) return NULL;
     if (graph->inputs->len > 1 && widths[i] == 0) widths[i] = 1;
     gint feature = widths[i] <= 1 ? find_feature(schema, value->name, used) : -1;
     if (feature >= 0) use_feature(input, (guint)feature, used);
@@ -232,7 +246,8 @@ gboolean pipeline_model_inputs_fill(PipelineModel *model, const DriftValue *feat
     const PipelineModelInput *input = g_ptr_array_index(model->inputs, i);
     PipelineTensor *tensor = pipeline_executor_get_input(model->executor, input->index);
     guint width = input->features->len;
-    gint64 dims[2] = {padded, width};
+    gint64 dims[ONNX_MAX_DIMENSIONS] = {padded, width};
+    for (guint d = 1; input->n_dims > 2 && d < input->n_dims; d++) dims[d] = input->dims[d];
     if (!pipeline_tensor_set_shape(tensor, input->type, input->n_dims, dims, error) ||
         !pipeline_tensor_allocate(tensor, error))
       return FALSE;

@@ -12,7 +12,8 @@ G_BEGIN_DECLS
 typedef struct {
   guint index; /* in graph->inputs */
   OnnxType type;
-  guint n_dims;     /* 1: [N], 2: [N, width] */
+  guint n_dims; /* 1: [N], 2: [N, width], more: [N, dims…] of `width` elements together */
+  gint64 dims[ONNX_MAX_DIMENSIONS];
   GArray *features; /* of guint: schema feature of each column */
 } PipelineModelInput;
 
@@ -39,6 +40,8 @@ struct _PipelineModel {
   GPtrArray *inputs; /* of PipelineModelInput* */
   PipelineModelOutput output;
   guint n_outputs;
+  float threshold;        /* of the positive class, from the graph (pipeline/calibration.h); NaN: none */
+  double interval;        /* level of the interval of a regression, or NaN */
   gboolean row_exact;     /* of the backend */
   guint fixed_batch;      /* the number of rows that the graph insists on, or 0 */
   GStringChunk *texts;    /* numbers written as texts, of one batch */
@@ -47,6 +50,8 @@ struct _PipelineModel {
 
 #define PIPELINE_MODEL_BATCH 256 /* rows computed at once: their activations stay in the cache */
 
+/* DATA names the first input feature that the table has no column for. */
+gboolean pipeline_model_check_table(const PipelineModel *model, const DriftTable *table, GError **error);
 /* Binds every graph input to features: by name, then by position within numbers and texts. */
 GPtrArray *pipeline_model_inputs_bind(const OnnxGraph *graph, const DriftSchema *schema, guint *fixed_batch,
                                       GError **error);

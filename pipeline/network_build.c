@@ -16,6 +16,7 @@
 typedef struct {
   const DriftTable *table;
   const DriftSchema *schema;
+  const PipelinePrepared *prepared; /* NULL: the default preprocessing */
   const guint64 *rows;
   guint64 n_rows;
   OnnxGraph *graph;
@@ -161,6 +162,37 @@ static gboolean check_size(const GArray *widths, guint n_in, guint n_out, GError
   return FALSE;
 }
 
+/* Inputs and transformations that were fitted. */
+static gboolean add_prepared(Builder *builder, GError **error)
+{
+  const PipelinePrepared *prepared = builder->prepared;
+  PipelineGraphPrefix *prefix = builder->prefix;
+  for (guint i = 0; i < drift_schema_n_features(builder->schema); i++) {
+    const DriftFeature *feature = drift_schema_get_feature(builder->schema, i);
+    if (feature->input && !pipeline_graph_check_feature_name(feature->name, error)) return FALSE;
+  }
+  if (prepared->names->len > PIPELINE_MAX_COLUMNS) {
+    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_UNSUPPORTED,
+                "%u columns after the transformations; at most %u are supported", prepared->names->len,
+                PIPELINE_MAX_COLUMNS);
+    return FALSE;
+  }
+  pipeline_prepared_emit(prepared, builder->graph);
+  g_autofree gchar *plan = pipeline_prepared_format_plan(prepared);
+  onnx_graph_set_metadata(builder->graph, PIPELINE_PLAN_KEY, plan);
+  prefix->features = g_strdup(PIPELINE_PREPARED_FEATURES);
+  prefix->constant = g_array_new(FALSE, FALSE, sizeof(gboolean));
+  g_array_append_vals(prefix->constant, prepared->constant, prepared->names->len);
+  return TRUE;
+}
+
+static gboolean add_prefix(Builder *builder, GError **error)
+{
+  if (builder->prepared) return add_prepared(builder, error);
+  return pipeline_graph_prefix_add(builder->graph, builder->table, builder->schema, builder->rows, builder->n_rows,
+                                   TRUE, builder->prefix, error);
+}
+
 static GBytes *build(Builder *builder, const GArray *widths, const float *targets, GError **error)
 {
   const DriftSchema *schema = builder->schema;
@@ -168,10 +200,7 @@ static GBytes *build(Builder *builder, const GArray *widths, const float *target
   guint n_outputs = regression ? 1 : schema->classes->len;
   onnx_graph_set_opset(builder->graph, "", 17);
   onnx_graph_set_opset(builder->graph, ML, 3);
-  if (!pipeline_graph_prefix_add(builder->graph, builder->table, schema, builder->rows, builder->n_rows, TRUE,
-                                 builder->prefix, error) ||
-      !check_size(widths, builder->prefix->constant->len, n_outputs, error))
-    return NULL;
+  if (!add_prefix(builder, error) || !check_size(widths, builder->prefix->constant->len, n_outputs, error)) return NULL;
   add_layers(builder, widths, n_outputs, builder->prefix->features, "kedge.logits");
   if (regression)
     pipeline_network_add_regression_head(builder->graph, targets, builder->rows, builder->n_rows);
@@ -185,16 +214,31 @@ static GBytes *build(Builder *builder, const GArray *widths, const float *target
   return bytes;
 }
 
-GBytes *pipeline_network_build(const gchar *architecture, const DriftTable *table, const DriftSchema *schema,
-                               const guint64 *rows, guint64 n_rows, const float *targets, guint64 seed, GError **error)
+static GBytes *build_seeded(Builder *builder, const gchar *architecture, const float *targets, guint64 seed,
+                            GError **error)
 {
-  g_return_val_if_fail(n_rows > 0, NULL);
   g_autoptr(GArray) widths = parse_architecture(architecture, error);
   if (!widths) return NULL;
   g_autoptr(OnnxGraph) graph = onnx_graph_new("kedge");
   g_auto(PipelineGraphPrefix) prefix = {.features = NULL};
-  Builder builder = {
-      .table = table, .schema = schema, .rows = rows, .n_rows = n_rows, .graph = graph, .prefix = &prefix};
-  pipeline_random_seed(&builder.random, seed);
-  return build(&builder, widths, targets, error);
+  builder->graph = graph, builder->prefix = &prefix;
+  pipeline_random_seed(&builder->random, seed);
+  return build(builder, widths, targets, error);
+}
+
+GBytes *pipeline_network_build(const gchar *architecture, const DriftTable *table, const DriftSchema *schema,
+                               const guint64 *rows, guint64 n_rows, const float *targets, guint64 seed, GError **error)
+{
+  g_return_val_if_fail(n_rows > 0, NULL);
+  Builder builder = {.table = table, .schema = schema, .rows = rows, .n_rows = n_rows};
+  return build_seeded(&builder, architecture, targets, seed, error);
+}
+
+GBytes *pipeline_network_build_prepared(const gchar *architecture, const PipelinePrepared *prepared,
+                                        const guint64 *rows, guint64 n_rows, const float *targets, guint64 seed,
+                                        GError **error)
+{
+  g_return_val_if_fail(n_rows > 0, NULL);
+  Builder builder = {.schema = prepared->schema, .prepared = prepared, .rows = rows, .n_rows = n_rows};
+  return build_seeded(&builder, architecture, targets, seed, error);
 }

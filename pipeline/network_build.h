@@ -14,18 +14,24 @@
 #include "onnx/graph.h"
 #include "pipeline/error.h"
 #include "pipeline/graph_prefix.h"
+#include "pipeline/transform.h"
 
 G_BEGIN_DECLS
 
 #define PIPELINE_SCHEMA_KEY "kedge.schema"
+#define PIPELINE_PLAN_KEY "kedge.transform" /* metadata: the plan of transformations, where it is not the default */
 
 /* architecture: "mlp:64,64" (widths of the hidden layers; "mlp:" is a linear model). rows [n_rows] of the table are the
  * training rows. targets [table->n_rows]: the value of each row's label (regression), else NULL. */
 GBytes *pipeline_network_build(const gchar *architecture, const DriftTable *table, const DriftSchema *schema,
                                const guint64 *rows, guint64 n_rows, const float *targets, guint64 seed, GError **error);
+/* The same behind the fitted transformations (pipeline/transform.h) of those rows. */
+GBytes *pipeline_network_build_prepared(const gchar *architecture, const PipelinePrepared *prepared,
+                                        const guint64 *rows, guint64 n_rows, const float *targets, guint64 seed,
+                                        GError **error);
 
-/* What follows the value "probabilities" of a new graph, which imports ai.onnx.ml: the label of the most probable class;
- * declares both as outputs. */
+/* What follows the value "probabilities" of a new graph, which imports ai.onnx.ml: the label of the most probable
+ * class; declares both as outputs. */
 void pipeline_network_add_label(OnnxGraph *graph, const DriftSchema *schema);
 /* What follows the value "kedge.logits": probabilities and label of the schema's classes; or the value in the label's
  * units, by mean and standard deviation of the targets of those rows. Outputs are declared. */

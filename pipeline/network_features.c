@@ -15,6 +15,7 @@ struct _PipelineFeatureReader {
   gboolean takes_missing; /* NaN is a feature like others */
   guint n_inputs;         /* width of the feature matrix */
   DriftValue *values;     /* [CHUNK_ROWS, features of the schema] */
+  const GPtrArray *names; /* of gchar*: of the features, borrowed; or NULL */
 };
 
 /* The part of the graph that makes the features; everything behind them is cut off. */
@@ -26,6 +27,7 @@ static OnnxGraph *cut_prefix(const OnnxGraph *whole, const gchar *features, guin
   const gchar *output = features;
   if (onnx_graph_find_producer(graph, output) < 0) { /* the input itself: an output must have a producer */
     output = "kedge.prefix";
+    if (onnx_graph_get_opset(graph, "") == 0) onnx_graph_set_opset(graph, "", 13); /* models of ai.onnx.ml alone */
     onnx_graph_add_node_strv(graph, "", "Identity", (const gchar *const[]){features, NULL},
                              (const gchar *const[]){output, NULL});
   }
@@ -58,6 +60,11 @@ PipelineFeatureReader *pipeline_feature_reader_new(const PipelineNetworkGraph *n
                                         error);
 }
 
+void pipeline_feature_reader_set_names(PipelineFeatureReader *reader, const GPtrArray *names)
+{
+  reader->names = names;
+}
+
 void pipeline_feature_reader_free(PipelineFeatureReader *reader)
 {
   if (!reader) return;
@@ -68,14 +75,16 @@ void pipeline_feature_reader_free(PipelineFeatureReader *reader)
 
 /* --- reading ------------------------------------------------------------------------------------------------------ */
 
-static gboolean check_finite(const float *matrix, guint64 n_rows, guint width, gboolean takes_missing, GError **error)
+static gboolean check_finite(const PipelineFeatureReader *reader, const float *matrix, guint64 n_rows, GError **error)
 {
+  guint width = reader->n_inputs;
   for (gsize i = 0; i < n_rows * width; i++) {
-    if (isfinite(matrix[i]) || (takes_missing && isnan(matrix[i]))) continue;
+    if (isfinite(matrix[i]) || (reader->takes_missing && isnan(matrix[i]))) continue;
+    g_autofree gchar *name = reader->names ? g_strdup_printf(", %s", (gchar *)reader->names->pdata[i % width]) : NULL;
     g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_DATA,
                 "row %" G_GSIZE_FORMAT ": the model's preprocessing makes %g of it (feature column %" G_GSIZE_FORMAT
-                "); remove missing, infinite and extreme values",
-                i / width, (double)matrix[i], i % width);
+                "%s); remove missing, infinite and extreme values",
+                i / width, (double)matrix[i], i % width, name ? name : "");
     return FALSE;
   }
   return TRUE;
@@ -130,7 +139,7 @@ float *pipeline_feature_reader_read(PipelineFeatureReader *reader, const DriftTa
   if (!check_columns(reader, table, error)) return NULL;
   for (guint64 start = 0; start < n_rows; start += step)
     if (!read_chunk(reader, table, start, (guint)MIN(step, n_rows - start), matrix, error)) return NULL;
-  return check_finite(matrix, n_rows, reader->n_inputs, reader->takes_missing, error) ? g_steal_pointer(&matrix) : NULL;
+  return check_finite(reader, matrix, n_rows, error) ? g_steal_pointer(&matrix) : NULL;
 }
 
 /* --- how features follow inputs ----------------------------------------------------------------------------------- */

@@ -15,6 +15,8 @@ PipelineFeatureReader *pipeline_feature_reader_new(const PipelineNetworkGraph *g
 PipelineFeatureReader *pipeline_feature_reader_new_at(const OnnxGraph *graph, const gchar *features, guint n_inputs,
                                                       gboolean takes_missing, const DriftSchema *schema,
                                                       GError **error);
+/* names [n_inputs] of the features, for messages; borrowed until the reader is freed. */
+void pipeline_feature_reader_set_names(PipelineFeatureReader *reader, const GPtrArray *names);
 void pipeline_feature_reader_free(PipelineFeatureReader *reader);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(PipelineFeatureReader, pipeline_feature_reader_free)
 

@@ -318,7 +318,7 @@ void pipeline_array_free(PipelineArray *array)
   g_free(array);
 }
 
-PipelineArray *pipeline_npy_read(const gchar *path, GError **error)
+static PipelineArray *read_file(const gchar *path, gboolean fold, GError **error)
 {
   GStatBuf status;
   g_autofree gchar *bytes = NULL;
@@ -326,7 +326,7 @@ PipelineArray *pipeline_npy_read(const gchar *path, GError **error)
   /* Not mapped: a file that is cut while it is read would end the program. */
   if (g_stat(path, &status) == 0 && (guint64)status.st_size <= MAX_FILE_BYTES) {
     if (!g_file_get_contents(path, &bytes, &length, error)) return NULL;
-    return pipeline_npy_parse((const guint8 *)bytes, length, path, error);
+    return parse((const guint8 *)bytes, length, path, fold, error);
   }
   int code = errno;
   if (g_access(path, F_OK) == 0)
@@ -334,6 +334,16 @@ PipelineArray *pipeline_npy_read(const gchar *path, GError **error)
   else
     fail(path, PIPELINE_ERROR_DATA, error, "cannot open: %s", g_strerror(code));
   return NULL;
+}
+
+PipelineArray *pipeline_npy_read(const gchar *path, GError **error)
+{
+  return read_file(path, FALSE, error);
+}
+
+PipelineArray *pipeline_npy_read_rows(const gchar *path, GError **error)
+{
+  return read_file(path, TRUE, error);
 }
 
 DriftTable *pipeline_npy_read_table(const gchar *path, GError **error)

@@ -31,6 +31,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(PipelineArray, pipeline_array_free)
 
 /* A file of at most 2 GiB. */
 PipelineArray *pipeline_npy_read(const gchar *path, GError **error);
+/* The same for arrays of up to 8 dimensions (pipeline_npy_parse_rows). */
+PipelineArray *pipeline_npy_read_rows(const gchar *path, GError **error);
 /* The same as a table: one dimension is the column "x", two are "x[0]", "x[1]", …: an embedding named "x". NaN is
  * missing. */
 DriftTable *pipeline_npy_read_table(const gchar *path, GError **error);

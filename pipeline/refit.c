@@ -232,9 +232,16 @@ gboolean pipeline_refit_last_layer(GBytes *onnx, const DriftTable *table, const 
     return FALSE;
   }
   Refit refit = {0};
+  PipelineCalibrationBefore before = {0};
+  g_autoptr(GBytes) raw = NULL;
   PipelineTrainResult fitted = {.epochs = 1, .best_epoch = 1, .validation_loss = NAN, .validation_metric = NAN};
   gint64 started = g_get_monotonic_time();
-  gboolean done = run(&refit, onnx, table, schema, penalty, row_weights, &fitted, error);
+  const PipelineCalibrationOptions again = {.method = "none"};
+  gboolean done = pipeline_calibration_begin(onnx, schema, &again, 0, &before, &raw, error) &&
+                  run(&refit, raw, table, schema, penalty, row_weights, &fitted, error) &&
+                  pipeline_calibration_end(&fitted.onnx, schema, table, &again, &before, &fitted.calibration,
+                                           &fitted.warning, error);
+  pipeline_calibration_before_clear(&before);
   if (done) {
     fitted.n_train = refit.rows->n;
     fitted.n_skipped = refit.rows->n_skipped;

@@ -2,6 +2,7 @@
 
 #include <math.h>
 #include <string.h>
+#include <time.h>
 
 #include "pipeline/trainer_rows.h"
 
@@ -88,7 +89,7 @@ static gboolean look_at_rows(Measurement *measurement, guint64 first, guint n, g
                                   error))
     return FALSE;
   for (gsize i = 0; i < n * width; i++) points[i] = (float)numbers[i];
-  if (!pipeline_attack_model_decide(measurement->attacked, points, n, decisions, error)) return FALSE;
+  if (!pipeline_attack_model_decide(measurement->attacked, points, NULL, n, decisions, error)) return FALSE;
   *n_chosen = 0;
   for (guint i = 0; i < n; i++) {
     result->right[first + i] = decisions[i] == result->labels[first + i];
@@ -103,7 +104,7 @@ static gboolean judge(Measurement *measurement, const guint64 *chosen, guint n, 
   PipelineRobustness *result = measurement->result;
   gsize width = result->features->len;
   guint decisions[PIPELINE_ATTACK_ROWS];
-  if (!pipeline_attack_model_decide(measurement->attacked, points, n, decisions, error)) return FALSE;
+  if (!pipeline_attack_model_decide(measurement->attacked, points, NULL, n, decisions, error)) return FALSE;
   for (guint i = 0; i < n; i++) {
     guint64 row = chosen[i];
     const double *numbers = measurement->numbers + row * width;
@@ -115,6 +116,13 @@ static gboolean judge(Measurement *measurement, const guint64 *chosen, guint n, 
     memcpy(result->points + row * width, point, width * sizeof(float));
   }
   return TRUE;
+}
+
+static double cpu_seconds(void)
+{
+  struct timespec now;
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
 static gboolean attack_rows(Measurement *measurement, const guint64 *chosen, guint n, GError **error)
@@ -130,11 +138,13 @@ static gboolean attack_rows(Measurement *measurement, const guint64 *chosen, gui
   if (!pipeline_attack_model_take(measurement->attacked, rows, 0, n, labels, numbers, error)) return FALSE;
   const PipelineAttackTarget target = pipeline_attack_model_get_target(measurement->attacked);
   gint64 started = g_get_monotonic_time();
+  double cpu_started = cpu_seconds();
   g_autoptr(PipelineAttackBounds) bounds = pipeline_attack_bounds_new(&measurement->ball.ball, numbers, n);
   if (!pipeline_attack_run(&measurement->options->attack, &target, &measurement->ball.ball, bounds,
                            &measurement->random, points, NULL, queries, error))
     return FALSE;
   result->seconds += (double)(g_get_monotonic_time() - started) / 1e6;
+  result->cpu_seconds += cpu_seconds() - cpu_started;
   for (guint i = 0; i < n; i++) result->queries[chosen[i]] = queries[i];
   return judge(measurement, chosen, n, points, error);
 }

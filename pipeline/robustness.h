@@ -26,12 +26,12 @@ void pipeline_robustness_options_init(PipelineRobustnessOptions *options);
 
 /* Of the n rows with a usable label. Arrays [n]; points [n, features] of rows that were not attacked are the rows. */
 typedef struct {
-  guint64 n, n_skipped;      /* skipped: label missing or no class of the schema */
-  guint64 n_right;           /* rows that the model gets right as they are: those are attacked */
-  guint64 n_robust;          /* of them: still right at the point found */
-  double seconds;            /* of the attack, without the last look by the model */
-  guint64 *rows;             /* of the table */
-  guint *labels, *decisions; /* classes: the true one, the model's at the point */
+  guint64 n, n_skipped;        /* skipped: label missing or no class of the schema */
+  guint64 n_right;             /* rows that the model gets right as they are: those are attacked */
+  guint64 n_robust;            /* of them: still right at the point found */
+  double seconds, cpu_seconds; /* of the attack, without the last look by the model; CPU: of this thread */
+  guint64 *rows;               /* of the table */
+  guint *labels, *decisions;   /* classes: the true one, the model's at the point */
   gboolean *right, *robust;
   guint64 *queries;
   double *distances; /* of the point, in the norm and unit of epsilon */

@@ -10,6 +10,7 @@
 #include "pipeline/network_build.h"
 #include "pipeline/network_features.h"
 #include "pipeline/network_graph.h"
+#include "pipeline/prepare_search.h"
 #include "pipeline/trainer_checkpoint.h"
 #include "pipeline/trainer_fit.h"
 #include "pipeline/trainer_rows.h"
@@ -18,6 +19,7 @@
 
 #define MAX_EPOCHS 100000u
 #define MAX_BATCH 65536u
+#define TEST_BATCH 1024u
 
 void pipeline_train_options_init(PipelineTrainOptions *options)
 {
@@ -34,7 +36,9 @@ void pipeline_train_options_init(PipelineTrainOptions *options)
 void pipeline_train_result_clear(PipelineTrainResult *result)
 {
   g_clear_pointer(&result->onnx, g_bytes_unref);
+  g_free(result->plan);
   g_free(result->warning);
+  pipeline_calibration_clear(&result->calibration);
   memset(result, 0, sizeof *result);
 }
 
@@ -55,7 +59,7 @@ static gboolean check_options(const PipelineTrainOptions *options, GError **erro
        "the adversarial epsilon must be from 0 to 100 standard deviations"},
       {options->adversarial_epsilon == 0 || (options->adversarial_steps > 0 && options->adversarial_steps <= 1000),
        "the adversarial steps must be from 1 to 1000"},
-      {options->monotone == NULL && options->test_fraction == 0 && !options->balanced,
+      {options->monotone == NULL && (options->test_fraction == 0 || options->split) && !options->balanced,
        "monotone constraints are for trees (--arch trees)"},
       {options->checkpoint_seconds >= 0, "the seconds between checkpoints must not be negative"},
   };
@@ -85,6 +89,7 @@ typedef struct {
   PipelineFitOptions fit_options;
   PipelineTrainerRows *rows;
   PipelineNetworkGraph *graph;
+  PipelinePrepared *prepared; /* or NULL */
   float *x;
   float *weights; /* or NULL */
   PipelineReweighing reweighing;
@@ -92,6 +97,8 @@ typedef struct {
   PipelineFitData data;
   PipelineFit *fit;
   gchar *fingerprint;
+  GBytes *from; /* without its calibration, or NULL */
+  PipelineCalibrationBefore before;
   gint64 started, written; /* monotonic microseconds: begin, last checkpoint */
   guint first_epoch;       /* of this process */
 } Training;
@@ -101,20 +108,67 @@ static void training_clear(Training *training)
   pipeline_fit_free(training->fit);
   pipeline_attack_space_free(training->space);
   pipeline_network_graph_free(training->graph);
+  pipeline_prepared_free(training->prepared);
   pipeline_trainer_rows_free(training->rows);
   g_free(training->x);
   g_free(training->weights);
   g_free(training->fingerprint);
+  g_clear_pointer(&training->from, g_bytes_unref);
+  pipeline_calibration_before_clear(&training->before);
+}
+
+/* The default one. */
+static GBytes *build_default(const Training *training, GError **error)
+{
+  const PipelineTrainerRows *rows = training->rows;
+  return pipeline_network_build(training->options->architecture, training->table, training->schema, rows->rows,
+                                rows->n_train, rows->targets, training->options->seed, error);
+}
+
+/* A new network behind the transformations of the plan. */
+static GBytes *build_prepared(Training *training, const PipelinePlan *given, GError **error)
+{
+  const PipelineTrainOptions *options = training->options;
+  const PipelineTrainerRows *rows = training->rows;
+  g_autoptr(PipelinePlan) plan = pipeline_plan_copy(given);
+  const PipelinePrepareData data = {.table = training->table,
+                                    .schema = training->schema,
+                                    .rows = rows->rows,
+                                    .n_rows = rows->n_train,
+                                    .targets = rows->targets,
+                                    .seed = options->seed};
+  if (!pipeline_plan_complete(plan, training->schema, error)) return NULL;
+  training->prepared = pipeline_plan_fit(plan, &data, error);
+  if (!training->prepared) return NULL;
+  return pipeline_network_build_prepared(options->architecture, training->prepared, rows->rows, rows->n_train,
+                                         rows->targets, options->seed, error);
+}
+
+/* A search that finds nothing leaves the default bit for bit. */
+static GBytes *build_searched(Training *training, GError **error)
+{
+  const PipelineTrainOptions *options = training->options;
+  PipelinePlanSearchOptions search;
+  json_t *report = NULL;
+  pipeline_plan_search_options_init(&search);
+  search.split = options->split;
+  search.seed = options->seed;
+  g_autoptr(PipelinePlan) plan = pipeline_plan_search(training->table, training->schema, training->rows->rows,
+                                                      training->rows->n_train, &search, NULL, NULL, &report, error);
+  gboolean found = json_array_size(json_object_get(report, "chosen")) > 0;
+  json_decref(report);
+  if (!plan) return NULL;
+  return found ? build_prepared(training, plan, error) : build_default(training, error);
 }
 
 static gboolean prepare_graph(Training *training, GError **error)
 {
   const PipelineTrainOptions *options = training->options;
   PipelineTrainerRows *rows = training->rows;
-  g_autoptr(GBytes) onnx = options->from
-                               ? g_bytes_ref(options->from)
-                               : pipeline_network_build(options->architecture, training->table, training->schema,
-                                                        rows->rows, rows->n_train, rows->targets, options->seed, error);
+  g_autoptr(GBytes) onnx = training->from         ? g_bytes_ref(training->from)
+                           : options->search_plan ? build_searched(training, error)
+                           : options->plan        ? build_prepared(training, options->plan, error)
+                                                  : build_default(training, error);
   if (onnx) training->graph = pipeline_network_graph_read(onnx, training->schema, error);
   if (!training->graph) return FALSE;
   pipeline_network_graph_map_targets(training->graph, rows->targets, training->table->n_rows);
@@ -143,10 +197,12 @@ static gboolean prepare_data(Training *training, GError **error)
 {
   g_autoptr(PipelineFeatureReader) reader = pipeline_feature_reader_new(training->graph, training->schema, error);
   if (!reader) return FALSE;
+  if (training->prepared) pipeline_feature_reader_set_names(reader, training->prepared->names);
   training->x = pipeline_feature_reader_read(reader, training->table, error);
   if (!training->x || !pipeline_trainer_weights(training->table, training->schema, training->options, training->rows,
                                                 &training->reweighing, &training->weights, error))
     return FALSE;
+  if (training->prepared) pipeline_prepared_overwrite(training->prepared, training->rows->rows, training->x);
   if (training->options->adversarial_epsilon > 0) {
     training->space = pipeline_feature_reader_find_space(reader, training->table, error);
     if (!training->space) return FALSE;
@@ -169,9 +225,17 @@ static gboolean prepare(Training *training, GError **error)
   const PipelineTrainOptions *options = training->options;
   training->rows = pipeline_trainer_rows_new(training->table, training->schema, error);
   if (!training->rows) return FALSE;
-  pipeline_trainer_rows_split(training->rows, options->validation_fraction, PIPELINE_MIN_VALIDATION,
-                              options->shuffle_split, options->seed);
-  if (!prepare_graph(training, error) || !prepare_data(training, error)) return FALSE;
+  if (!options->split)
+    pipeline_trainer_rows_split(training->rows, options->validation_fraction, PIPELINE_MIN_VALIDATION,
+                                options->shuffle_split, options->seed);
+  else if (!pipeline_split_rows(options->split, training->table, training->schema, training->rows,
+                                options->validation_fraction, options->test_fraction, PIPELINE_MIN_VALIDATION,
+                                options->seed, error))
+    return FALSE;
+  if (!pipeline_calibration_begin(options->from, training->schema, &options->calibration, training->rows->n_validation,
+                                  &training->before, &training->from, error) ||
+      !prepare_graph(training, error) || !prepare_data(training, error))
+    return FALSE;
   training->fit_options = (PipelineFitOptions){.patience = options->patience,
                                                .learning_rate = options->learning_rate,
                                                .weight_decay = options->weight_decay,
@@ -270,7 +334,9 @@ static gboolean run_epochs(Training *training, PipelineTrainProgressFunc progres
   training->started = training->written = g_get_monotonic_time();
   while (!pipeline_fit_is_finished(training->fit)) {
     if (!pipeline_fit_epoch(training->fit, error)) return FALSE;
-    gboolean go_on = report(training, progress, user_data), finished = pipeline_fit_is_finished(training->fit);
+    gboolean go_on =
+        report(training, progress, user_data) && !(training->options->stop && training->options->stop(user_data));
+    gboolean finished = pipeline_fit_is_finished(training->fit);
     if (!write_checkpoint(training, !go_on || finished, error)) return FALSE;
     if (go_on || finished) continue;
     g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_CANCELLED, "training was stopped after epoch %u of %u",
@@ -280,27 +346,84 @@ static gboolean run_epochs(Training *training, PipelineTrainProgressFunc progres
   return TRUE;
 }
 
+/* What the result is worth on the test rows. */
+static gboolean measure_test(const Training *training, PipelineTrainResult *result, GError **error)
+{
+  const PipelineTrainerRows *rows = training->rows;
+  PipelineNetwork *network = training->graph->network;
+  guint n = (guint)MIN(rows->n_test, TEST_BATCH);
+  if (n == 0) return TRUE;
+  memcpy(network->parameters, pipeline_fit_get_result(training->fit), network->n_parameters * sizeof(float));
+  g_autoptr(PipelinePass) pass = pipeline_pass_new(network, &pipeline_network_backend_reference, n, error);
+  if (!pass) return FALSE;
+  g_autofree float *x = g_new(float, (gsize)n * network->n_inputs), *targets = g_new(float, n);
+  double loss = 0, metric = 0;
+  const guint64 *test = rows->rows + rows->n_train + rows->n_validation;
+  for (guint64 start = 0; start < rows->n_test; start += n) {
+    guint count = (guint)MIN(n, rows->n_test - start);
+    for (guint i = 0; i < count; i++) {
+      memcpy(x + (gsize)i * network->n_inputs, training->x + test[start + i] * network->n_inputs,
+             network->n_inputs * sizeof(float));
+      targets[i] = rows->targets[test[start + i]];
+    }
+    const float *outputs = pipeline_pass_forward(pass, x, count, error);
+    if (!outputs) return FALSE;
+    double part = pipeline_loss_metric(&network->loss, outputs, targets, NULL, count);
+    loss += count * pipeline_loss_evaluate(&network->loss, outputs, targets, NULL, count, NULL);
+    metric += count * (network->loss.kind == PIPELINE_LOSS_SQUARED ? part * part : part);
+  }
+  result->n_test = rows->n_test;
+  result->test_loss = loss / (double)rows->n_test;
+  metric /= (double)rows->n_test;
+  result->test_metric = network->loss.kind == PIPELINE_LOSS_SQUARED ? -sqrt(metric) : metric;
+  return TRUE;
+}
+
+/* Fits calibration and decision to the validation rows. */
+static gboolean calibrate(const Training *training, GBytes **onnx, PipelineCalibration *calibration, gchar **warning,
+                          GError **error)
+{
+  const PipelineTrainerRows *rows = training->rows;
+  g_autoptr(DriftTable) validation =
+      rows->n_validation > 0 ? drift_table_select(training->table, rows->rows + rows->n_train, rows->n_validation)
+                             : NULL;
+  return pipeline_calibration_end(onnx, training->schema, validation, &training->options->calibration,
+                                  &training->before, calibration, warning, error);
+}
+
 static gboolean deliver(const Training *training, PipelineTrainResult *result, GError **error)
 {
   const PipelineFitState *state = pipeline_fit_get_state(training->fit);
+  PipelineCalibration calibration = {.threshold = NAN};
+  gchar *warning = NULL;
   GBytes *onnx = pipeline_network_graph_write(training->graph, pipeline_fit_get_result(training->fit), error);
   if (!onnx) return FALSE;
-  *result = (PipelineTrainResult){.onnx = onnx,
-                                  .epochs = state->epoch,
-                                  .best_epoch = state->best_epoch > 0 ? state->best_epoch : state->epoch,
-                                  .n_train = training->rows->n_train,
-                                  .n_validation = training->rows->n_validation,
-                                  .n_skipped = training->rows->n_skipped,
-                                  .train_loss = state->train_loss,
-                                  .validation_loss = state->best_epoch > 0 ? state->best_loss : NAN,
-                                  .validation_metric = state->best_metric,
-                                  .seconds = seconds_since(training->started),
-                                  .samples_per_second = samples_per_second(training),
-                                  .reweighing = training->reweighing,
-                                  .test_loss = NAN,
-                                  .test_metric = NAN,
-                                  .robust_metric = NAN};
-  return TRUE;
+  if (!calibrate(training, &onnx, &calibration, &warning, error)) {
+    g_bytes_unref(onnx);
+    return FALSE;
+  }
+  *result =
+      (PipelineTrainResult){.onnx = onnx,
+                            .calibration = calibration,
+                            .warning = warning,
+                            .epochs = state->epoch,
+                            .best_epoch = state->best_epoch > 0 ? state->best_epoch : state->epoch,
+                            .n_train = training->rows->n_train,
+                            .n_validation = training->rows->n_validation,
+                            .n_skipped = training->rows->n_skipped,
+                            .train_loss = state->train_loss,
+                            .validation_loss = state->best_epoch > 0 ? state->best_loss : NAN,
+                            .validation_metric = calibration.n > 0 ? calibration.accuracy_after : state->best_metric,
+                            .seconds = seconds_since(training->started),
+                            .samples_per_second = samples_per_second(training),
+                            .reweighing = training->reweighing,
+                            .test_loss = NAN,
+                            .test_metric = NAN,
+                            .robust_metric = NAN};
+  if (training->prepared) result->plan = pipeline_prepared_format_plan(training->prepared);
+  if (measure_test(training, result, error)) return TRUE;
+  pipeline_train_result_clear(result);
+  return FALSE;
 }
 
 gboolean pipeline_train(const DriftTable *table, const DriftSchema *schema, const PipelineTrainOptions *options,

@@ -3,10 +3,16 @@
 
 #include "drift/schema.h"
 #include "drift/table.h"
-#include "pipeline/error.h"
+#include "pipeline/calibration.h"
+#include "pipeline/interval.h"
 #include "pipeline/reweigh.h"
+#include "pipeline/split.h"
+#include "pipeline/transform.h"
 
 G_BEGIN_DECLS
+
+/* Asked with the user_data of the progress: TRUE ends the training as a progress function that returns FALSE does. */
+typedef gboolean (*PipelineTrainStopFunc)(gpointer user_data);
 
 typedef struct {
   const gchar *architecture; /* "mlp:64,64", "trees", …; ignored when from is set, but for the options of trees */
@@ -19,6 +25,10 @@ typedef struct {
    * rows the weights of the best epoch on them are the result, else the last ones. */
   double validation_fraction;
   gboolean shuffle_split;
+  double test_fraction;       /* only measures: the very last rows (of trees), or as `split` divides (of both) */
+  const PipelineSplit *split; /* how all rows are divided, instead of shuffle_split; NULL: see above */
+  const PipelinePlan *plan;   /* transformations of a new model (pipeline/transform.h); NULL: the default ones */
+  gboolean search_plan;       /* instead of plan: it is searched for (pipeline/prepare_search.h) on the training rows */
   guint64 seed;
   const double *row_weights; /* [n_rows] or NULL */
   /* NULL, or NULL-terminated columns: row weights are multiplied by those that make label and group independent over
@@ -26,7 +36,6 @@ typedef struct {
   const gchar *const *reweigh;
   /* Of trees (pipeline/tree_trainer.h); others refuse them. */
   const gchar *const *monotone; /* "COLUMN=+1" or "COLUMN=-1", NULL-terminated; NULL: none */
-  double test_fraction;         /* the very last rows only measure */
   gboolean balanced;            /* classes count by the inverse of their frequency */
   /* adversarial training: 0 = none. PGD, L-infinity on the numeric features in units of their standard deviations in
    * the table */
@@ -37,6 +46,9 @@ typedef struct {
    * same call again gives the same result at once. The result does not depend on when it was written. */
   gchar *checkpoint;
   double checkpoint_seconds;
+  /* Fitted to the validation rows (pipeline/calibration.h); what `from` has is fitted again unless it says "none". */
+  PipelineCalibrationOptions calibration;
+  PipelineTrainStopFunc stop; /* or NULL; asked after each epoch */
 } PipelineTrainOptions;
 #define PIPELINE_MIN_VALIDATION 50
 #define PIPELINE_ARCHITECTURE_AUTO "auto" /* of a retraining: as the champion */
@@ -59,8 +71,11 @@ typedef struct {
   guint64 n_train, n_validation, n_skipped; /* skipped: rows whose label is missing or no class of the schema */
   double train_loss, validation_loss, validation_metric; /* accuracy, or -rmse */
   double seconds, samples_per_second;
-  PipelineReweighing reweighing; /* n_groups 0: none */
-  /* Of training on a graph or of trees; else 0, NaN, NULL. */
+  PipelineReweighing reweighing;   /* n_groups 0: none */
+  PipelineCalibration calibration; /* n 0: none */
+  PipelineInterval interval;       /* n 0: none */
+  gchar *plan;                     /* of transformations as JSON (pipeline_plan_format), where there is one; or NULL */
+  /* Of training on a graph, of trees or with a split; else 0, NaN, NULL. */
   guint64 n_test;
   double test_loss, test_metric;
   double robust_metric; /* of the delivered weights under PGD (pipeline/harden.h); NaN: no adversarial training */
@@ -76,7 +91,8 @@ gboolean pipeline_train(const DriftTable *table, const DriftSchema *schema, cons
                         GError **error);
 
 /* Refits only the last linear layer of a model by ridge regression on the rows (targets ±1; pipeline/README.md):
- * milliseconds, a quick first model after a change. */
+ * milliseconds, a quick first model after a change. A calibration of the model is replaced by that of the refit itself,
+ * a decision threshold is chosen anew by its rule, both on the same rows. */
 gboolean pipeline_refit_last_layer(GBytes *onnx, const DriftTable *table, const DriftSchema *schema, double penalty,
                                    const double *row_weights, PipelineTrainResult *result, GError **error);
 

@@ -26,7 +26,7 @@ typedef struct {
   guint round;                   /* finished, without those of the model it started from */
   guint best_round;              /* on the validation rows; 0: none, or the model it started from */
   double best_loss, best_metric; /* NaN: no validation rows */
-  double train_loss, validation_loss, validation_metric; /* of the last round; train_loss is measured every tenth, NaN
+  double train_loss, validation_loss, validation_metric; /* of the last round; train_loss is measured every 25th, NaN
                                                             else */
   gboolean finished;
 } PipelineTreeState;

@@ -3,8 +3,6 @@
  * precision in the order of the trees, as XGBoost does. */
 #pragma once
 
-#include <jansson.h>
-
 #include "onnx/graph.h"
 #include "pipeline/error.h"
 
@@ -46,7 +44,8 @@ void pipeline_tree_ensemble_add(const PipelineTreeEnsemble *ensemble, guint firs
 void pipeline_tree_ensemble_add_importance(const PipelineTreeEnsemble *ensemble, guint first_tree, double *gain,
                                            double *cover, double *splits);
 
-/* --- XGBoost's model JSON: tree_json.c ------------------------------------------------------------------------------
+/* --- XGBoost's model JSON: tree_json.cpp
+ * ------------------------------------------------------------------------------
  */
 
 /* Appends the trees of a model as XGBoosterSaveModelToBuffer writes it. UNSUPPORTED with the reason: DART, gblinear,

@@ -151,7 +151,11 @@ gboolean pipeline_tree_graph_read(GBytes *onnx, const DriftSchema *schema, Pipel
   if (read.features == NULL || !find_width(&read, error)) return FALSE;
   read.columns = name_columns(read.graph, read.n_columns);
   g_autoptr(PipelineTreeEnsemble) trees = pipeline_tree_onnx_read(read.node, read.n_columns, error);
-  if (trees == NULL || !check_classes(read.node, schema, trees->n_outputs, error)) return FALSE;
+  if (trees == NULL || !check_classes(read.node, schema, trees->n_outputs, error)) {
+    g_autofree gchar *where = onnx_node_describe(read.node, (guint)at);
+    g_prefix_error(error, "%s: ", where);
+    return FALSE;
+  }
   *ensemble = g_steal_pointer(&trees);
   *out = read;
   read = (PipelineTreeGraph){.graph = NULL};

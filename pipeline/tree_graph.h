@@ -9,6 +9,8 @@
  * the sums over all splits, from which importance is told. */
 #pragma once
 
+#include <jansson.h>
+
 #include "drift/schema.h"
 #include "drift/table.h"
 #include "pipeline/tree_ensemble.h"

@@ -81,6 +81,8 @@ static gboolean read_options(Training *training, GError **error)
   if (options->backend != NULL) return invalid(error, "trees are trained by XGBoost: no backend can be chosen");
   if (options->adversarial_epsilon > 0)
     return invalid(error, "trees have no gradients: adversarial training is for networks (--arch mlp:64,64)");
+  if (options->plan != NULL || options->search_plan)
+    return invalid(error, "trees take columns as they are: transformations are for networks (--arch mlp:64,64)");
   if (tree->rounds > 100000) return invalid(error, "the rounds must be at most 100000");
   if (!(options->validation_fraction >= 0 && options->test_fraction >= 0 &&
         options->validation_fraction + options->test_fraction <= .9))
@@ -94,6 +96,13 @@ static gboolean split(Training *training, GError **error)
   const PipelineTrainOptions *options = training->options;
   PipelineTrainerRows *rows = training->rows = pipeline_trainer_rows_new(training->table, training->schema, error);
   if (rows == NULL) return FALSE;
+  if (options->split != NULL) {
+    gboolean done =
+        pipeline_split_rows(options->split, training->table, training->schema, rows, options->validation_fraction,
+                            options->test_fraction, PIPELINE_MIN_VALIDATION, options->seed, error);
+    training->n_test = rows->n_test;
+    return done;
+  }
   guint64 usable = rows->n, n_test = (guint64)((double)usable * options->test_fraction + .5);
   rows->n = usable - n_test;
   if (rows->n == 0) return invalid(error, "the test rows leave none to train on");
@@ -340,7 +349,8 @@ static gboolean report(const Training *training, PipelineTrainProgressFunc progr
                                      .test_loss = NAN,
                                      .test_metric = NAN,
                                      .gradient_norm = NAN,
-                                     .dead_share = NAN};
+                                     .dead_share = NAN,
+                                     .robust_metric = NAN};
   return progress == NULL || progress(&now, user_data);
 }
 
@@ -351,7 +361,8 @@ static gboolean run_rounds(Training *training, PipelineTrainProgressFunc progres
   training->started = training->written = g_get_monotonic_time();
   while (!state->finished) {
     if (!pipeline_tree_boost_round(training->boost, error)) return FALSE;
-    gboolean go_on = report(training, progress, user_data);
+    gboolean go_on =
+        report(training, progress, user_data) && !(training->options->stop && training->options->stop(user_data));
     if (!write_checkpoint(training, !go_on || state->finished, error)) return FALSE;
     if (go_on || state->finished) continue;
     g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_CANCELLED, "training was stopped after round %u of %u",
@@ -365,7 +376,7 @@ static gboolean run_rounds(Training *training, PipelineTrainProgressFunc progres
 static void test(const Training *training, const PipelineTreeEnsemble *ensemble, PipelineTrainResult *result)
 {
   const Rows *rows = &training->test;
-  result->test_loss = result->test_metric = NAN;
+  result->test_loss = result->test_metric = result->robust_metric = result->old_validation_metric = NAN;
   result->n_test = rows->n;
   if (rows->n == 0) return;
   g_autofree float *raw = g_new(float, rows->n * ensemble->n_outputs);
@@ -375,24 +386,46 @@ static void test(const Training *training, const PipelineTreeEnsemble *ensemble,
   result->test_metric = pipeline_loss_metric(&training->loss, raw, rows->targets, rows->weights, (guint)rows->n);
 }
 
-static gboolean deliver(Training *training, PipelineTrainResult *result, GError **error)
+/* Fits calibration and decision to the validation rows. */
+static gboolean calibrate(const Training *training, const PipelineCalibrationBefore *before, GBytes **onnx,
+                          PipelineCalibration *calibration, gchar **warning, GError **error)
 {
+  const PipelineTrainerRows *rows = training->rows;
+  g_autoptr(DriftTable) validation =
+      rows->n_validation > 0 ? drift_table_select(training->table, rows->rows + rows->n_train, rows->n_validation)
+                             : NULL;
+  return pipeline_calibration_end(onnx, training->schema, validation, &training->options->calibration, before,
+                                  calibration, warning, error);
+}
+
+static gboolean deliver(Training *training, const PipelineCalibrationBefore *before, PipelineTrainResult *result,
+                        GError **error)
+{
+  PipelineCalibration calibration = {.threshold = NAN};
+  gchar *warning = NULL;
   const PipelineTreeState state = *pipeline_tree_boost_get_state(training->boost);
   g_autoptr(PipelineTreeEnsemble) ensemble = pipeline_tree_boost_steal_result(training->boost);
   GBytes *onnx = pipeline_tree_graph_write(&training->graph, training->schema, ensemble, training->n_start, error);
   if (onnx == NULL) return FALSE;
-  *result = (PipelineTrainResult){.onnx = onnx,
-                                  .epochs = state.round,
-                                  .best_epoch = training->validation.n > 0 ? state.best_round : state.round,
-                                  .n_train = training->rows->n_train,
-                                  .n_validation = training->rows->n_validation,
-                                  .n_skipped = training->rows->n_skipped,
-                                  .train_loss = state.train_loss,
-                                  .validation_loss = state.best_loss,
-                                  .validation_metric = state.best_metric,
-                                  .seconds = seconds_since(training->started),
-                                  .samples_per_second = samples_per_second(training),
-                                  .reweighing = training->reweighing};
+  if (!calibrate(training, before, &onnx, &calibration, &warning, error)) {
+    g_bytes_unref(onnx);
+    return FALSE;
+  }
+  *result =
+      (PipelineTrainResult){.onnx = onnx,
+                            .calibration = calibration,
+                            .warning = warning,
+                            .epochs = state.round,
+                            .best_epoch = training->validation.n > 0 ? state.best_round : state.round,
+                            .n_train = training->rows->n_train,
+                            .n_validation = training->rows->n_validation,
+                            .n_skipped = training->rows->n_skipped,
+                            .train_loss = state.train_loss,
+                            .validation_loss = state.best_loss,
+                            .validation_metric = calibration.n > 0 ? calibration.accuracy_after : state.best_metric,
+                            .seconds = seconds_since(training->started),
+                            .samples_per_second = samples_per_second(training),
+                            .reweighing = training->reweighing};
   test(training, ensemble, result);
   return TRUE;
 }
@@ -401,9 +434,15 @@ gboolean pipeline_tree_train(const DriftTable *table, const DriftSchema *schema,
                              PipelineTrainProgressFunc progress, gpointer user_data, PipelineTrainResult *result,
                              GError **error)
 {
-  Training training = {.table = table, .schema = schema, .options = options};
+  PipelineTrainOptions plain = *options; /* whose model has no calibration */
+  PipelineCalibrationBefore before = {0};
+  g_autoptr(GBytes) raw = NULL;
+  Training training = {.table = table, .schema = schema, .options = &plain};
+  if (!pipeline_calibration_begin(options->from, schema, &options->calibration, 1, &before, &raw, error)) return FALSE;
+  plain.from = raw;
   gboolean done = prepare(&training, error) && resume(&training, error) &&
-                  run_rounds(&training, progress, user_data, error) && deliver(&training, result, error);
+                  run_rounds(&training, progress, user_data, error) && deliver(&training, &before, result, error);
   training_clear(&training);
+  pipeline_calibration_before_clear(&before);
   return done;
 }

@@ -1,6 +1,6 @@
 """Samples a CPU second of PyTorch training the networks of learn_bench.c, one thread: fused Adam, CNN channels_last.
 
-usage: learn_peer.py mlp|cnn SECONDS
+usage: learn_peer.py mlp|cnn|lstm SECONDS
 """
 import sys
 import time
@@ -9,15 +9,26 @@ import torch
 from torch import nn
 
 torch.set_num_threads(1)
-cnn, seconds = sys.argv[1] == "cnn", float(sys.argv[2])
-rows, batch = 4096, 64 if cnn else 256
+kind, seconds = sys.argv[1], float(sys.argv[2])
+rows, batch = 4096, 256 if kind == "mlp" else 64
 torch.manual_seed(1)
-if cnn:
+if kind == "cnn":
     model = nn.Sequential(nn.Conv2d(1, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(32, 64, 3, padding=1), nn.ReLU(),
                           nn.MaxPool2d(2), nn.Flatten(), nn.Linear(3136, 128), nn.ReLU(), nn.Linear(128, 10))
     x = torch.rand(rows, 1, 28, 28).to(memory_format=torch.channels_last)
     y = torch.randint(0, 10, (rows,))
     model = model.to(memory_format=torch.channels_last)
+    criterion = nn.CrossEntropyLoss()
+elif kind == "lstm":
+    class Last(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body, self.head = nn.LSTM(16, 64, batch_first=True), nn.Linear(64, 10)
+
+        def forward(self, x):
+            return self.head(self.body(x)[0][:, -1])
+
+    model, x, y = Last(), torch.rand(rows, 20, 16), torch.randint(0, 10, (rows,))
     criterion = nn.CrossEntropyLoss()
 else:
     model = nn.Sequential(nn.Linear(20, 128), nn.ReLU(), nn.Linear(128, 64), nn.ReLU(), nn.Linear(64, 1))

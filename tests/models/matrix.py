@@ -84,14 +84,27 @@ def train_table(programs, case):
     compare_with_runtime(programs, case.name + ", trained", written, case.feeds)
 
 
-def refuse_training(programs, case):
-    """Not trained here: the operator is named, and what to do instead."""
-    data, start = programs.path("train.csv"), programs.path("start.onnx")
+def train_or_refuse(programs, case):
+    """Without weights: trees that kedge can continue are trained soundly; else the operator is named, and what to do instead."""
+    data, start, tuned = programs.path("train.csv"), programs.path("start.onnx"), programs.path("tuned.onnx")
     support.write_csv(data, case.columns, case.rows[:-tabular.TEST])
     support.write_bytes(start, case.model)
-    _, error = programs.run_kedge("train", "--from", start, "--data", data, "--label", "y", "--epochs", "1", "-o", os.devnull)
-    named = error is not None and any(node.op_type in error for node in onnx.load_from_string(case.model).graph.node)
+    _, error = programs.run_kedge("train", "--from", start, "--data", data, "--label", "y", "--epochs", "1", "-o", tuned)
+    if error is None:
+        check(leaves.leaf_model(case.model) is not None, case.name, "trained: it is an ensemble of trees")
+        compare_with_runtime(programs, case.name + ", trained", support.read_bytes(tuned), feeds_of(case, tuned))
+        return
+    named = any(node.op_type in error for node in onnx.load_from_string(case.model).graph.node)
     check(named and "--" in error, case.name, f"training refused: {error}")
+
+
+def feeds_of(case, path):
+    """The rows that are fed, as the inputs of another model ask for them: one tensor, or one a column."""
+    inputs = onnx.load(path).graph.input
+    if len(inputs) == len(case.feeds):
+        return {i.name: value for i, value in zip(inputs, case.feeds.values())}
+    whole = np.hstack([np.asarray(v) for v in case.feeds.values()])
+    return {inputs[0].name: whole} if len(inputs) == 1 else {i.name: whole[:, k:k + 1] for k, i in enumerate(inputs)}
 
 
 def check_table(programs, case):
@@ -101,7 +114,7 @@ def check_table(programs, case):
     if case.wanted is not None:
         outputs, _, _ = programs.run_model(case.model, case.feeds)
         compare_outputs(case.name, "beside the library", {"p": probabilities_of(case, outputs)}, {"p": case.wanted.astype(float)})
-    (train_table if case.trained else refuse_training)(programs, case)
+    (train_table if case.trained else train_or_refuse)(programs, case)
 
 
 def main():

@@ -497,11 +497,10 @@ START_TEST(adversarial_training_costs_clean_and_gains_robust_accuracy)
     for (guint e = 0; e < 4; e++) ck_assert_double_eq_tol(space->gain[e], 1, 0.02); /* training rows: nearly all */
     g_autoptr(PipelineTrainerRows) targets = pipeline_trainer_rows_new(rows, schema, NULL);
     g_autoptr(PipelinePass) pass = pipeline_pass_new(graph->network, &pipeline_network_backend_reference, 1000, NULL);
-    g_autoptr(PipelineAttack) attack = pipeline_attack_new(pass, graph->network, space);
-    const PipelineAttackOptions pgd = {.epsilon = 0.3, .steps = 10};
+    g_autoptr(PipelineNetworkAttack) attack = pipeline_network_attack_new(pass, graph->network, space);
     PipelineRandom random;
     pipeline_random_seed(&random, 1);
-    ck_assert(pipeline_attack_run(attack, &pgd, x, targets->targets, 1000, &random, attacked, NULL, NULL));
+    ck_assert(pipeline_network_attack_run(attack, 0.3, 10, x, targets->targets, 1000, &random, attacked, NULL, NULL));
     loss[i] = pipeline_loss_evaluate(&graph->network->loss, pipeline_pass_forward(pass, attacked, 1000, NULL),
                                      targets->targets, NULL, 1000, NULL);
   }

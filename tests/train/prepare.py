@@ -1,0 +1,162 @@
+#!/usr/bin/env python3
+"""kedge prepare's graphs in ONNX Runtime: for every transformation, what the arrays hold is what another runtime computes
+from the raw rows, with missing, infinite, unseen and missing texts; parameters against NumPy and scikit-learn.
+
+usage: prepare.py KEDGE OUT_FOLDER
+"""
+import json
+import math
+import os
+import random
+import subprocess
+import sys
+
+import numpy as np
+import onnx
+import onnxruntime
+from sklearn.preprocessing import PowerTransformer, RobustScaler, StandardScaler, TargetEncoder
+
+kedge, out = os.path.abspath(sys.argv[1]), sys.argv[2]
+os.makedirs(out, exist_ok=True)
+passed = failed = 0
+
+
+def check(name, good, detail=""):
+    global passed, failed
+    passed, failed = passed + bool(good), failed + (not good)
+    if not good:
+        print(f"FAILED {name} {detail}", flush=True)
+
+
+def run(*words, status=0):
+    done = subprocess.run([kedge, *words], capture_output=True, text=True, cwd=out)
+    check(f"kedge {' '.join(words)}: status {status}", done.returncode == status, done.stdout[-300:] + done.stderr[-300:])
+    return done.stdout, done.stderr
+
+
+# 1,200 rows; the last 300 are tested: there some texts are unseen and some numbers infinite
+ROWS, TRAIN = 1200, 900
+dice = random.Random(5)
+rows = []
+for i in range(ROWS):
+    late = i >= TRAIN
+    x = "" if i % 7 == 2 else "inf" if late and i % 9 == 0 else "-inf" if late and i % 9 == 1 else repr(round(dice.lognormvariate(0, 1.5), 4))
+    z = "" if i % 11 == 4 else repr(round(dice.gauss(-3, 2), 5))
+    t = "" if i % 13 == 1 else str(dice.randrange(-10**9, 2 * 10**9))
+    c = "" if i % 17 == 3 else "São Paulo" if late and i % 5 == 0 else dice.choice(["oslo", "rome", "bonn, Rhein", "once" if i == 50 else "oslo"])
+    d = dice.choice("SML")
+    y = "yes" if dice.random() < {"oslo": .2, "rome": .7}.get(c, .5) else "no"
+    rows.append((x, z, t, c, d, y))
+columns = ["x", "z", "t", "c", "d"]
+with open(f"{out}/d.csv", "w") as f:
+    f.write(",".join(columns) + ",y\n" + "".join(",".join(f'"{v}"' if "," in v else v for v in r) + "\n" for r in rows))
+
+
+def number(text):
+    return float(text) if text else math.nan
+
+
+def feed(session):
+    """The raw rows as the graph's inputs."""
+    inputs = {}
+    for value in session.get_inputs():
+        if value.name == "features":
+            inputs[value.name] = np.array([[number(r[0]), number(r[1]), number(r[2])] for r in rows], np.float32)
+            continue
+        at = columns.index(value.name)
+        if value.type == "tensor(string)":
+            inputs[value.name] = np.array([[r[at]] for r in rows], object)
+        else:
+            dtype = np.float64 if value.type == "tensor(double)" else np.float32
+            inputs[value.name] = np.array([[number(r[at])] for r in rows], dtype)
+    return inputs
+
+
+DROP = {name: f"{name}=drop" for name in columns}
+
+
+def prepare(name, plan, exclude=""):
+    """Arrays, report, and what ONNX Runtime makes of the rows."""
+    used = {part.split("=")[0] for part in plan.split(",")}
+    whole = ",".join([plan] + [DROP[c] for c in columns if c not in used and c not in exclude.split(",")])
+    words = ["prepare", "--data", "d.csv", "--label", "y", "--validation", "0", "--test", "0.25", "--transform", whole, "--json",
+             "-o", f"{name}.npz", "--model", f"{name}.onnx"] + (["--exclude", exclude] if exclude else [])
+    report = json.loads(run(*words)[0])
+    arrays = np.load(f"{out}/{name}.npz")
+    onnx.checker.check_model(f"{out}/{name}.onnx", full_check=True)
+    session = onnxruntime.InferenceSession(f"{out}/{name}.onnx", providers=["CPUExecutionProvider"])
+    return arrays, report, session.run(None, feed(session))[0]
+
+
+# name, plan, whether training rows have values of their own
+CASES = [
+    ("mean", "z=mean"), ("median", "z=median"), ("constant", "z=constant:-1.5"), ("missing", "x=missing,z=missing"),
+    ("winsorise", "x=winsorise:0.05,z=winsorise"), ("standard", "z=standard"), ("robust", "z=robust"),
+    ("log", "x=winsorise:0+log,z=log"), ("yeo-johnson", "x=yeo-johnson,z=yeo-johnson+standard"),
+    ("quantile", "x=quantile,z=quantile:5"), ("bins", "x=bins:6,z=bins"), ("calendar", "t=calendar,t=standard"),
+    ("unseen", "c=unseen:30+one-hot"), ("one-hot", "c=one-hot,d=one-hot"), ("frequency", "c=frequency+standard"),
+    ("target", "c=target:5,d=target"), ("product", "z*t=winsorise+standard"), ("cross", "c*d=one-hot,c*d=unseen:20+target"),
+]
+known = {}
+for name, plan in CASES:
+    arrays, report, theirs = known[name] = prepare(name, plan)
+    ours = np.concatenate([arrays["X_train"], arrays["X_test"]])
+    row = np.concatenate([arrays["row_train"], arrays["row_test"]])
+    check(f"{name}: all rows, in order", len(row) == ROWS and (row == np.arange(ROWS)).all())
+    own = "target" in plan
+    compared = slice(TRAIN, None) if own else slice(None)
+    worst = np.abs(ours[compared] - theirs[compared]) / np.maximum(1, np.abs(theirs[compared]))
+    check(f"{name}: ONNX Runtime agrees", np.isfinite(theirs).all() and worst.max() < 1e-5, f"{worst.max()}")
+    if own:
+        check(f"{name}: training rows have out-of-fold values", (np.abs(ours[:TRAIN] - theirs[:TRAIN]) > 1e-7).any())
+        check(f"{name}: near the map", np.abs(ours[:TRAIN] - theirs[:TRAIN]).max() < .2)
+    check(f"{name}: names of columns", len(arrays["columns"]) == ours.shape[1] == report["output_columns"])
+missing_cases = {name for name, _ in CASES}
+rows_of_table = {line.split('"')[1] for line in open(os.path.join(os.path.dirname(__file__), "../../pipeline/transform_table.c"))
+                 if line.startswith('  {"')}
+check("every row of the table has a case", rows_of_table == missing_cases, f"{rows_of_table ^ missing_cases}")
+
+# a matrix input where every column is a number
+arrays, report, theirs = prepare("matrix", "z=standard", exclude="c,d")
+check("numbers alone come as one matrix", np.abs(np.concatenate([arrays["X_train"], arrays["X_test"]]) - theirs).max() < 1e-6)
+
+
+# parameters against other libraries
+def steps(name, chain=0):
+    return {s["name"]: s["parameters"] for s in known[name][1]["columns"][chain]["steps"]}
+
+
+z = np.array([number(r[1]) for r in rows[:TRAIN]])
+x = np.array([number(r[0]) for r in rows[:TRAIN]])
+filled = np.where(np.isnan(z), np.nanmean(z), z).reshape(-1, 1)
+check("mean", abs(steps("mean")["mean"]["value"] - np.nanmean(z)) < 1e-6)
+check("median", abs(steps("median")["median"]["value"] - np.nanmedian(z)) < 1e-6)
+scaler = StandardScaler().fit(filled)
+check("standard", abs(steps("standard")["standard"]["scale"] - scaler.scale_[0]) < 1e-5)
+scaler = RobustScaler().fit(filled)
+check("robust", abs(steps("robust")["robust"]["scale"] - scaler.scale_[0]) < 1e-5)
+for at, values in ((0, x), (1, z)):
+    values = np.where(np.isnan(values), np.nanmean(values), values).reshape(-1, 1)
+    power = PowerTransformer(standardize=False).fit(values)
+    lam = steps("yeo-johnson", at)["yeo-johnson"]["lambda"]
+    check("yeo-johnson: lambda as scikit-learn's", abs(lam - power.lambdas_[0]) < 1e-3, f"{lam} {power.lambdas_[0]}")
+encoder = TargetEncoder(smooth=5.0).fit(np.array([[r[3]] for r in rows[:TRAIN]]), np.array([r[5] == "yes" for r in rows[:TRAIN]]))
+mapped = known["target"][1]["columns"][0]["steps"][0]["map"]
+check("target: as scikit-learn's", all(abs(mapped[c][0] - v) < 1e-6 for c, v in zip(encoder.categories_[0], encoder.encodings_[0])))
+
+# what cannot be trained on is refused with row and column
+_, problem = run("prepare", "--data", "d.csv", "--label", "y", "--transform", "t=drop,x=standard", "--test", "0.25", "-o", "no.npz", status=1)
+check("an infinite number that nothing bounds is refused", "row 900" in problem and "infinite" in problem and "x.standard" in problem, problem)
+
+# models with transformations
+plan = "x=yeo-johnson+standard,c=target,t=calendar,c*d=target:5+standard,z=bins"
+run("train", "--data", "d.csv", "--label", "y", "--split", "time", "--test", "0.25", "--transform", plan, "--epochs", "3", "-o", "m.onnx")
+onnx.checker.check_model(f"{out}/m.onnx", full_check=True)
+session = onnxruntime.InferenceSession(f"{out}/m.onnx", providers=["CPUExecutionProvider"])
+label, probabilities = session.run(["label", "probabilities"], feed(session))
+run("predict", "m.onnx", "d.csv", "-o", "m.csv")
+with open(f"{out}/m.csv", encoding="utf-8") as f:
+    ours = np.array([[float(v) for v in line.split(",")[-2:]] for line in f.readlines()[1:]])
+check("a trained model: ONNX Runtime agrees", ours.shape == probabilities.shape and np.abs(ours - probabilities).max() < 1e-5)
+print(f"{passed} passed, {failed} failed")
+sys.exit(failed > 0)
