@@ -251,6 +251,8 @@ static int run_attack(int argc, char **argv)
   if (command_parse(&command_attack, &argc, &argv, entries, &common)) {
     if (argc != 2 || !a.data.data || !a.data.label || !a.epsilons) {
       status = command_usage(&common, "one MODEL, --data, --label and --eps are needed");
+    } else if (a.output && (g_str_has_suffix(a.output, ".npz") || g_str_has_suffix(a.output, ".npy"))) {
+      status = command_usage(&common, "only CSV files are written so far");
     } else {
       g_autoptr(GError) error = NULL;
       json_t *report = attack(&common, &a, argv[1], &error);

@@ -353,9 +353,7 @@ static int run_train(int argc, char **argv)
       {"weight-decay", 0, 0, G_OPTION_ARG_DOUBLE, &a.weight_decay,
        "decoupled, times the learning rate (default 0.5; on a graph 0.01)", "W"},
       {"validation", 0, 0, G_OPTION_ARG_DOUBLE, &a.validation, "share of the rows, the last ones (default 0.1)", "F"},
-      {"split", 0, 0, G_OPTION_ARG_STRING, &a.split,
-       "how rows are divided into training, validation and --test rows: time, shuffle, stratified or grouped:COLUMN "
-       "(no group on two sides)",
+      {"split", 0, 0, G_OPTION_ARG_STRING, &a.split, "of all rows: time, blocks, shuffle, stratified, grouped:COLUMN",
        "HOW"},
       {"transform", 0, 0, G_OPTION_ARG_STRING, &a.transform,
        "preprocessing of columns, a file PLAN.json (kedge prepare --help), or \"search\" for what lowers the loss",
