@@ -256,7 +256,7 @@ static gboolean run_on_host(PipelineGraphPass *pass, PipelinePassStep *step, GEr
   return TRUE;
 }
 
-static gboolean run_forward(PipelineGraphPass *pass, PipelinePassStep *step, guint64 *bytes, GError **error)
+gboolean pipeline_pass_run_forward(PipelineGraphPass *pass, PipelinePassStep *step, guint64 *bytes, GError **error)
 {
   PipelineCall *call = &step->call.call;
   if (!place_inputs(pass, step, error) || !pipeline_gradient_infer(&step->call, error))
@@ -278,6 +278,7 @@ static gboolean run_forward(PipelineGraphPass *pass, PipelinePassStep *step, gui
   if (!pipeline_pass_offer_layouts(pass, step, FALSE, error) ||
       !pipeline_gradient_forward(&step->call, pass->backend, error))
     return pipeline_pass_fail_step(step, error);
+  step->call.refreshed = FALSE;
   for (guint i = 0; i < call->n_outputs; i++) {
     PipelinePassValue *value = pipeline_pass_get_value(pass, step->outputs[i]);
     if (value != NULL) value->layouts[0] = step->call.output_layouts[i];
@@ -314,7 +315,7 @@ static gboolean make_step(PipelineGraphPass *pass, guint index, guint64 *bytes, 
   }
   call->texts = pass->texts;
   spread_needs(pass, step);
-  return !constant || run_forward(pass, step, bytes, error);
+  return !constant || pipeline_pass_run_forward(pass, step, bytes, error);
 }
 
 static gboolean load_initialisers(PipelineGraphPass *pass, GError **error)
@@ -612,7 +613,7 @@ const PipelineTensor *pipeline_graph_pass_get_value(PipelineGraphPass *pass, con
 
 /* --- running ------------------------------------------------------------------------------------------------------ */
 
-static gboolean is_constant_step(const PipelineGraphPass *pass, const PipelinePassStep *step)
+gboolean pipeline_pass_is_constant_step(const PipelineGraphPass *pass, const PipelinePassStep *step)
 {
   const PipelinePassValue *first = pipeline_pass_get_known(pass, step->outputs[0]);
   return first->constant;
@@ -656,10 +657,10 @@ gboolean pipeline_graph_pass_forward(PipelineGraphPass *pass, gboolean training,
   g_string_chunk_clear(pass->texts);
   for (guint n = 0; n < pass->n_steps; n++) {
     PipelinePassStep *step = &pass->steps[n];
-    if (!step->wanted || is_constant_step(pass, step)) continue;
+    if (!step->wanted || pipeline_pass_is_constant_step(pass, step)) continue;
     step->call.training = training;
     step->call.random = random;
-    if (!run_forward(pass, step, &bytes, error)) return FALSE;
+    if (!pipeline_pass_run_forward(pass, step, &bytes, error)) return FALSE;
   }
   return copy_heads(pass, error);
 }

@@ -68,5 +68,8 @@ gboolean pipeline_pass_offer_layouts(PipelineGraphPass *pass, PipelinePassStep *
 gboolean pipeline_pass_fail_step(const PipelinePassStep *step, GError **error);
 /* A backend with memory of its own: parameters in before a forward, gradients out after a backward. */
 gboolean pipeline_pass_copy_parameters(PipelineGraphPass *pass, gboolean in, GError **error);
+/* Infers, provides and computes one step; *bytes counts what all of them hold. */
+gboolean pipeline_pass_run_forward(PipelineGraphPass *pass, PipelinePassStep *step, guint64 *bytes, GError **error);
+gboolean pipeline_pass_is_constant_step(const PipelineGraphPass *pass, const PipelinePassStep *step);
 
 G_END_DECLS

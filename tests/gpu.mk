@@ -46,5 +46,9 @@ check-cuda-build: $(GPU)/check_gpu cuda ## the plugin by nvcc: architectures, sy
 
 # A folder to carry to a machine with a device: programs, plugin, the libraries that a bare system may lack.
 GPU_BUNDLE ?= .gpu
-gpu-bundle: $(GPU)/check_gpu $(GPU)/bench_gpu cuda ## .gpu/: run.sh there checks and measures
-	tests/gpu/bundle $(GPU_BUNDLE) $(BUILD)/libkedge-cuda.so $(GPU)/check_gpu $(GPU)/bench_gpu tests/gpu/bench_torch.py tests/gpu/run.sh
+$(GPU)/bench_cudnn: tests/gpu/bench_cudnn.cu $(CUDA_TOOLKIT)/complete
+	$(call say,NVCC,$<)
+	$(Q)$(CUDA_TOOLKIT)/nvidia/cu13/bin/nvcc $(NVCC_FLAGS) -I$(CUDA_TOOLKIT)/nvidia/cudnn/include -o $@ $< -L$(CUDA_TOOLKIT)/nvidia/cudnn/lib -lcudnn
+GPU_CARRIED := $(GPU)/check_gpu $(GPU)/bench_gpu $(GPU)/bench_cudnn tests/gpu/bench_torch.py tests/gpu/run.sh
+gpu-bundle: $(GPU_CARRIED) cuda ## .gpu/: run.sh there checks and measures
+	tests/gpu/bundle $(GPU_BUNDLE) $(BUILD)/libkedge-cuda.so $(GPU_CARRIED)
