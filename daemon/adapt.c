@@ -353,7 +353,7 @@ static gboolean training_due(Adapt *adapt, const AdaptSettings *settings)
 
 static void plan_training(Adapt *adapt, const AdaptSettings *settings, AdaptStep *step)
 {
-  if (!training_due(adapt, settings)) return;
+  if (!training_due(adapt, settings) || settings->served) return;
   adapt->last_training = adapt->rows;
   gboolean abrupt = adapt->change >= 0;
   gint64 first = abrupt ? adapt->change : adapt->rows - settings->refresh_window;
@@ -412,8 +412,23 @@ static void evict(Adapt *adapt, const AdaptSettings *settings, gint64 keep)
   refresh_versions(adapt);
 }
 
+/* One series of errors, whatever serves: the champion's goes on under the new number. */
+static void follow_served(Adapt *adapt, gint64 version)
+{
+  PoolVersion *champion = find_member(adapt, adapt->champion);
+  g_return_if_fail(champion != NULL);
+  for (guint i = adapt->pool->len; i-- > 0;)
+    if (g_ptr_array_index(adapt->pool, i) != champion) g_ptr_array_remove_index(adapt->pool, i);
+  adapt->champion = champion->version = version;
+  refresh_versions(adapt);
+}
+
 void adapt_set_champion(Adapt *adapt, const AdaptSettings *settings, gint64 version)
 {
+  if (settings->served) {
+    follow_served(adapt, version);
+    return;
+  }
   if (!find_member(adapt, version)) add_member(adapt, version);
   adapt->champion = version;
   evict(adapt, settings, version);
@@ -421,6 +436,10 @@ void adapt_set_champion(Adapt *adapt, const AdaptSettings *settings, gint64 vers
 
 void adapt_add_version(Adapt *adapt, const AdaptSettings *settings, gint64 version, gboolean promoted)
 {
+  if (settings->served) {
+    if (promoted) follow_served(adapt, version);
+    return;
+  }
   if (!find_member(adapt, version)) add_member(adapt, version);
   if (promoted) {
     adapt->champion = version;

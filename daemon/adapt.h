@@ -42,6 +42,8 @@ typedef struct {
   guint maximum_rows;               /* 4000 rows a training uses at the most */
   guint minimum_rows;               /* 50: no training on fewer */
   double holdout_fraction;          /* .2: the newest rows, for the gate */
+  gboolean served; /* FALSE. TRUE: the errors are those of whatever version served each row, as one series; there is no
+                    * pool and nothing is trained here: the model learns online (pipeline/mixture.h) */
 } AdaptSettings;
 void adapt_settings_init(AdaptSettings *settings);
 json_t *adapt_settings_to_json(const AdaptSettings *settings);

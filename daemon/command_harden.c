@@ -90,7 +90,7 @@ static int run_harden(int argc, char **argv)
        "F"},
       {"shuffle", 0, 0, G_OPTION_ARG_NONE, &a.shuffle, "validate on random rows instead of the last ones", NULL},
       {"seed", 0, 0, G_OPTION_ARG_INT64, &a.seed, "of the order of rows and of the attack's starts (default 1)", "S"},
-      {"backend", 0, 0, G_OPTION_ARG_STRING, &a.backend, "onednn or reference (default: the best)", "B"},
+      {"backend", 0, 0, G_OPTION_ARG_STRING, &a.backend, "cuda, onednn or reference (default: the best)", "B"},
       {"checkpoint", 0, 0, G_OPTION_ARG_FILENAME, &a.checkpoint, "write to and resume from this file", "FILE"},
       {"checkpoint-seconds", 0, 0, G_OPTION_ARG_DOUBLE, &a.checkpoint_seconds, "at most every S seconds (default 5)",
        "S"},
@@ -124,7 +124,8 @@ const Command command_harden = {
         "MODEL is NAME@ALIAS, NAME/VERSION or a file M.onnx of one float input whose operators have gradients. Every\n"
         "batch is moved against the model within the radius before the model learns from it: pgd by several gradient\n"
         "steps (the strongest), fast by one, free by replaying batches, trades adds beta times the divergence between\n"
-        "rows and moved rows to the loss. At the end of each epoch PGD of 10 steps attacks 64 to 512 validation rows;\n"
+        "rows and moved rows to the loss. At the end of each epoch PGD of 10 steps attacks at most 512 validation "
+        "rows;\n"
         "the weights of the lowest loss there are delivered. When the accuracy there falls below half of its best\n"
         "(catastrophic overfitting, a danger of fast), the training ends and the warning says so. A chain of dense\n"
         "layers whose rows have texts or missing numbers is trained by pgd in standard deviations, without ranges.\n"

@@ -6,6 +6,7 @@
 #include "daemon/command_train_internal.h"
 #include "onnx/graph.h"
 #include "pipeline/tree_options.h"
+#include "pipeline/output_file.h"
 
 extern const Command command_train;
 
@@ -22,6 +23,8 @@ void command_train_init(TrainArguments *arguments)
                                 .weight_decay = NAN,
                                 .checkpoint_seconds = options.checkpoint_seconds,
                                 .validation = options.validation_fraction};
+  pipeline_pseudo_options_init(&arguments->pseudo);
+  arguments->pseudo_rounds = (gint)arguments->pseudo.rounds;
   command_train_graph_init(&arguments->graph);
 }
 
@@ -32,7 +35,7 @@ void command_train_clear(TrainArguments *arguments)
                     arguments->checkpoint,    arguments->output,      arguments->reweigh,     arguments->monotone,
                     arguments->harden.method, arguments->harden.norm, arguments->harden.unit, arguments->harden.range,
                     arguments->calibrate,     arguments->threshold,   arguments->weights,     arguments->split,
-                    arguments->transform};
+                    arguments->transform,     arguments->unlabelled};
   for (guint i = 0; i < G_N_ELEMENTS(texts); i++) g_free(texts[i]);
   command_train_graph_clear(&arguments->graph);
 }
@@ -45,6 +48,7 @@ static const gchar *check_arguments(const TrainArguments *arguments, int argc)
     return "--from and --arch exclude each other, but for --arch trees";
   if (arguments->calibrate_only && (!arguments->from || (!arguments->calibrate && !arguments->threshold)))
     return "--calibrate-only needs --from, and --calibrate or --threshold";
+  if (command_train_pseudo_check(arguments)) return command_train_pseudo_check(arguments);
   if (arguments->graph.rehearse && !arguments->from)
     return "--rehearse goes with --from: the model that knows the old rows";
   if ((arguments->split || arguments->transform) && command_train_graph_is_asked(arguments))
@@ -128,12 +132,17 @@ void command_train_print(json_t *report)
   g_autofree gchar *validation = command_text_count(json_object_get(report, "rows_validation"));
   g_autofree gchar *loss = command_text_real(json_object_get(report, "validation_loss"), 4);
   g_autofree gchar *metric = command_text_real(json_object_get(report, "validation_metric"), 4);
-  printf(
-      "%s: trained on %s rows in %.2f s; %s validation rows: loss %s, accuracy (or -rmse) %s, %s "
-      "%" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT "\n",
-      json_string_value(json_object_get(report, "output")), train, json_real_value(json_object_get(report, "seconds")),
-      validation, loss, metric, json_object_get(report, "importance") ? "round" : "epoch",
-      json_integer_value(json_object_get(report, "best_epoch")), json_integer_value(json_object_get(report, "epochs")));
+  if (json_integer_value(json_object_get(report, "rows_train")) == 0)
+    printf("%s: not trained further; %s rows: log-loss %s, accuracy %s\n",
+           json_string_value(json_object_get(report, "output")), validation, loss, metric);
+  else
+    printf("%s: trained on %s rows in %.2f s; %s validation rows: loss %s, accuracy (or -rmse) %s, %s "
+           "%" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT "\n",
+           json_string_value(json_object_get(report, "output")), train,
+           json_real_value(json_object_get(report, "seconds")), validation, loss, metric,
+           json_object_get(report, "importance") ? "round" : "epoch",
+           json_integer_value(json_object_get(report, "best_epoch")),
+           json_integer_value(json_object_get(report, "epochs")));
   if (json_object_get(report, "test_metric")) {
     g_autofree gchar *test = command_text_count(json_object_get(report, "rows_test"));
     g_autofree gchar *reached = command_text_real(json_object_get(report, "test_metric"), 4);
@@ -143,9 +152,10 @@ void command_train_print(json_t *report)
   if (chains)
     printf("%zu chains of transformations are part of the model (kedge prepare --help)\n", json_array_size(chains));
   command_train_tree_print(report);
+  command_train_pseudo_print(report);
   if (json_is_real(json_object_get(report, "robust_metric"))) {
     g_autofree gchar *robust = command_text_real(json_object_get(report, "robust_metric"), 4);
-    printf("under PGD of epsilon %g, on 64 to 512 validation rows: accuracy (or -rmse) %s\n",
+    printf("under PGD of epsilon %g, on at most 512 validation rows: accuracy (or -rmse) %s\n",
            json_real_value(json_object_get(report, "adversarial_epsilon")), robust);
   }
   if (json_object_get(report, "rows_rehearsed")) {
@@ -213,7 +223,7 @@ static gboolean write_model(const gchar *path, const PipelineTrainResult *result
   if (!onnx) return FALSE;
   gsize length = 0;
   const gchar *bytes = g_bytes_get_data(onnx, &length);
-  return g_file_set_contents(path, bytes, (gssize)length, error);
+  return pipeline_output_file_write(path, bytes, length, error);
 }
 
 /* What the options name: a split and a plan, both owned. */
@@ -245,7 +255,7 @@ static gboolean read_prepared(const TrainArguments *arguments, Prepared *prepare
 }
 
 static gboolean run_training(const CommandCommon *common, const TrainArguments *arguments, Shown *shown,
-                             PipelineTrainResult *result, GError **error)
+                             PipelineTrainResult *result, json_t **told, GError **error)
 {
   if (arguments->calibrate_only) return command_train_calibrate(common, arguments, result, error);
   gboolean trees = command_train_tree_is_asked(common, arguments);
@@ -271,9 +281,10 @@ static gboolean run_training(const CommandCommon *common, const TrainArguments *
   if (arguments->monotone) options.monotone = (const gchar *const *)monotone;
   if (arguments->reweigh) options.reweigh = (const gchar *const *)reweigh;
   g_autoptr(GError) cause = NULL;
-  gboolean done = (!trees || command_train_tree_fill(arguments, &options, &cause)) &&
-                  read_prepared(arguments, &prepared, &options, &cause) &&
-                  pipeline_train(table, start.schema, &options, show_progress, shown, result, &cause);
+  gboolean done =
+      (!trees || command_train_tree_fill(arguments, &options, &cause)) &&
+      read_prepared(arguments, &prepared, &options, &cause) &&
+      command_train_table(arguments, table, start.schema, &options, show_progress, shown, result, told, &cause);
   command_model_clear(&start);
   prepared_clear(&prepared);
   if (done) return TRUE;
@@ -293,10 +304,11 @@ json_t *command_train_execute(const CommandCommon *common, const TrainArguments 
   json_t *report = NULL;
   g_autoptr(CommandTrainLog) log = NULL;
   if (arguments->graph.log && !(log = command_train_log_open(arguments->graph.log, error))) return NULL;
+  json_t *told = NULL; /* of pseudo-labels */
   Shown shown = {command_progress_new(common, "training"), log, "epoch"};
   g_autoptr(GError) cause = NULL;
   if (arguments->checkpoint) command_train_signals_begin();
-  gboolean done = run_training(common, arguments, &shown, &result, &cause);
+  gboolean done = run_training(common, arguments, &shown, &result, &told, &cause);
   command_train_signals_end();
   if (arguments->checkpoint && g_error_matches(cause, PIPELINE_ERROR, PIPELINE_ERROR_CANCELLED))
     g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_CANCELLED, "%s; the same command goes on from %s", cause->message,
@@ -307,6 +319,8 @@ json_t *command_train_execute(const CommandCommon *common, const TrainArguments 
   if (done) done = command_train_log_end(log, &result, error);
   if (done && write_model(arguments->output, &result, error)) report = describe_result(arguments, &result);
   if (report) command_train_tree_describe(&result, report);
+  if (report && told) json_object_set(report, "pseudo_labels", told);
+  json_decref(told);
   if (report && result.warning) {
     json_object_set_new(report, "warning", json_string(result.warning));
     if (!common->json) fprintf(stderr, "kedge %s: %s\n", name, result.warning);
@@ -340,16 +354,14 @@ static int run_train(int argc, char **argv)
       {"weight-decay", 0, 0, G_OPTION_ARG_DOUBLE, &a.weight_decay,
        "decoupled, times the learning rate (default 0.5; on a graph 0.01)", "W"},
       {"validation", 0, 0, G_OPTION_ARG_DOUBLE, &a.validation, "share of the rows, the last ones (default 0.1)", "F"},
-      {"split", 0, 0, G_OPTION_ARG_STRING, &a.split,
-       "how rows are divided into training, validation and --test rows: time, shuffle, stratified or grouped:COLUMN "
-       "(no group on two sides)",
+      {"split", 0, 0, G_OPTION_ARG_STRING, &a.split, "of all rows: time, blocks, shuffle, stratified, grouped:COLUMN",
        "HOW"},
       {"transform", 0, 0, G_OPTION_ARG_STRING, &a.transform,
        "preprocessing of columns, a file PLAN.json (kedge prepare --help), or \"search\" for what lowers the loss",
        "age=robust,city=target"},
       {"shuffle", 0, 0, G_OPTION_ARG_NONE, &a.shuffle, "validate on random rows instead of the last ones", NULL},
       {"seed", 0, 0, G_OPTION_ARG_INT64, &a.seed, "of the first weights and the order of rows (default 1)", "S"},
-      {"backend", 0, 0, G_OPTION_ARG_STRING, &a.backend, "onednn or reference (default: the best)", "B"},
+      {"backend", 0, 0, G_OPTION_ARG_STRING, &a.backend, "cuda, onednn or reference (default: the best)", "B"},
       {"adversarial-epsilon", 0, 0, G_OPTION_ARG_DOUBLE, &a.adversarial_epsilon,
        "train against PGD within this many standard deviations of the numeric features; 0: off", "E"},
       {"adversarial-steps", 0, 0, G_OPTION_ARG_INT, &a.adversarial_steps, "of PGD (default 7)", "N"},
@@ -390,6 +402,7 @@ static int run_train(int argc, char **argv)
       G_OPTION_ENTRY_NULL};
   CommandCommon common;
   g_autoptr(GArray) all = command_train_graph_entries(&a.graph, entries);
+  command_train_pseudo_entries(&a, all);
   if (!command_parse(&command_train, &argc, &argv, (const GOptionEntry *)(gpointer)all->data, &common)) {
     command_train_clear(&a);
     return COMMAND_USAGE;
@@ -433,6 +446,12 @@ const Command command_train = {
         "knew; the share of --validation of them is held back. The weights of the epoch with the best mean of both\n"
         "validation losses are delivered, and --patience counts epochs in which neither of them fell.\n"
         "\n"
+        "--unlabelled trains a teacher on the labelled rows, scales its logits by the validation rows, and trains "
+        "again\n"
+        "with the rows of which a class is then at least --confidence sure. Not after a change of what the label "
+        "means:\n"
+        "the teacher would teach the old world.\n"
+        "\n"
         "--json prints {\"output\", \"rows_train\", \"rows_validation\", \"rows_skipped\", \"epochs\", \"best_epoch\", "
         "\"bytes\",\n"
         "\"train_loss\", \"validation_loss\", \"validation_metric\", \"seconds\", \"samples_per_second\"}, with "
@@ -443,6 +462,8 @@ const Command command_train = {
         "with --calibrate or --threshold \"calibration\" {\"method\", \"threshold_rule\", \"rows\", \"threshold\",\n"
         "\"ece_before\", \"ece_after\", \"log_loss_before\", \"log_loss_after\", \"accuracy_before\", "
         "\"accuracy_after\"}\n"
+        "and with --interval \"interval\" {\"level\", \"margin\" (in units of the label), \"coverage_before\" it, "
+        "\"rows\"}\n"
         "(on the validation rows; after them validation_metric is the accuracy by the threshold),\n"
         "with --adversarial also \"adversarial\", \"adversarial_epsilon\" and \"robust_metric\" (under PGD, on "
         "validation rows),\n"
@@ -450,7 +471,10 @@ const Command command_train = {
         "of trees \"importance\" [{\"column\", \"gain\", \"cover\" (means a split), \"weight\" (splits)}]; epochs are "
         "rounds.\n"
         "On a graph \"row_visits\"; with --rehearse \"rows_rehearsed\", \"rows_old_validation\", "
-        "\"old_validation_metric\".\n"
+        "\"old_validation_metric\"; with\n"
+        "--unlabelled \"pseudo_labels\" {\"unlabelled\", \"confident\", \"taken\", \"rounds\", \"by_class\", "
+        "\"calibration_rows\",\n"
+        "\"scale\", \"teacher_metric\"}.\n"
         "\n"
         "--log writes a JSON object a line: {\"event\": \"epoch\", \"epoch\", \"loss\", \"validation_loss\",\n"
         "\"validation_metric\", \"test_loss\", \"test_metric\", \"learning_rate\", \"gradient_norm\", \"dead_share\",\n"

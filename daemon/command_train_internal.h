@@ -4,6 +4,7 @@
 
 #include "daemon/command_data.h"
 #include "pipeline/graph_trainer.h"
+#include "pipeline/pseudo_label.h"
 
 G_BEGIN_DECLS
 
@@ -26,11 +27,13 @@ typedef struct {
 
 typedef struct {
   gchar *data, *label, *from, *architecture, *backend, *sensitive, *exclude, *positive, *checkpoint, *output, *reweigh,
-      *monotone, *calibrate, *threshold, *weights, *split, *transform;
+      *monotone, *calibrate, *threshold, *weights, *split, *transform, *unlabelled;
   gint epochs, batch_size, patience, adversarial_steps;
   gint64 seed;
   double learning_rate, weight_decay, validation, adversarial_epsilon, checkpoint_seconds; /* NaN: not given */
   gboolean shuffle, calibrate_only;
+  PipelinePseudoOptions pseudo;
+  gint pseudo_rounds;
   TrainGraphArguments graph;
   TrainHardenArguments harden;
 } TrainArguments;
@@ -49,6 +52,16 @@ gboolean command_parse_unit(const gchar *text, gboolean *absolute, GError **erro
 gboolean command_parse_range(const gchar *text, PipelineRangeKind *range, double *low, double *high, GError **error);
 /* Fills options->fit.harden and harden_…; nothing without a method. */
 gboolean command_train_harden_fill(const TrainArguments *arguments, PipelineGraphTrainOptions *options, GError **error);
+
+/* --unlabelled and its options (command_train_pseudo.c), appended to an array of GOptionEntry. */
+void command_train_pseudo_entries(TrainArguments *arguments, GArray *entries);
+/* What is wrong with them, or NULL. */
+const gchar *command_train_pseudo_check(const TrainArguments *arguments);
+/* pipeline_train; with --unlabelled pipeline_train_pseudo, and *told gets what was labelled. */
+gboolean command_train_table(const TrainArguments *arguments, const DriftTable *table, const DriftSchema *schema,
+                             const PipelineTrainOptions *options, PipelineTrainProgressFunc progress,
+                             gpointer user_data, PipelineTrainResult *result, json_t **told, GError **error);
+void command_train_pseudo_print(const json_t *report);
 
 void command_train_graph_init(TrainGraphArguments *arguments);
 void command_train_graph_clear(TrainGraphArguments *arguments);

@@ -213,7 +213,7 @@ gboolean leader_follow_champion(LeaderModel *model, LeaderContext *context, GErr
   adapt_set_champion(model->adapt, &settings, champion);
   json_decref(model->watch);
   model->watch = json_null();
-  model->waiting = 0;
+  model->waiting = model->learner = 0;
   return TRUE;
 }
 
@@ -224,7 +224,7 @@ gboolean leader_promote(LeaderModel *model, LeaderContext *context, gint64 versi
   json_decref(model->watch);
   model->watch = json_pack("{s:I, s:I, s:o, s:i, s:i}", "version", (json_int_t)version, "previous",
                            (json_int_t)expected, "promised", verdict_number(promised_error), "rows", 0, "errors", 0);
-  model->waiting = 0;
+  model->waiting = model->learner = 0;
   model->counters.promotions++;
   if (context->metrics) {
     g_autofree gchar *labels = metrics_label("model", model->name, NULL);

@@ -80,6 +80,7 @@ typedef struct {
   json_t *watch;              /* {"version", "previous", "promised", "rows", "errors", "seen"} or null */
   json_t *budget;             /* {"day", "trainings"} */
   json_t *audit;              /* {"version", "first_row", "settings", "rows", "state"|"undefined"} or null */
+  gint64 learner;             /* revision of a mixture that does not serve but knows more rows than the champion; 0 */
   gint64 waiting;             /* version of the pool that an operator was asked to promote; 0: none */
   LeaderCounters counters;
   /* --- cache ------------------------------------------------------------------------------------------------------ */
@@ -206,7 +207,7 @@ json_t *leader_audit_look(json_t *state, const DriftLabelRow *rows, guint n, GEr
 
 /* --- leader_labels.c, shared with replay */
 void leader_feed_detectors(LeaderModel *model, const DriftLabelRow *rows, guint n, json_t *pane);
-/* One character a row: '0' or '1' where `version` served it, else '2'; new. */
+/* One character a row: '0' or '1' where `version` (0: any) served it, else '2'; new. */
 gchar *leader_served_errors(const DriftSchema *schema, const DriftLabelRow *rows, guint n, gint64 version);
 json_t *leader_label_body(const AdaptStep *step, const json_t *pane);
 json_t *leader_detectors_to_json(const LeaderModel *model); /* {"adwin": BASE64, "ddm": BASE64} */
@@ -222,6 +223,8 @@ gboolean leader_request_score(LeaderModel *model, LeaderContext *context, const 
  * too. */
 gboolean leader_request_training(LeaderModel *model, LeaderContext *context, const AdaptStep *step,
                                  gint64 rehearsal_first, const gchar *cause, gint64 event_time, GError **error);
+/* The rows since the champion are learned online: a revision of its mixture (`retrain_mode: mixture`). */
+gboolean leader_request_mixture(LeaderModel *model, LeaderContext *context, gint64 event_time, GError **error);
 /* The gate refused what was trained on the rows since the change alone: once more, rehearsing the rows before it. */
 gboolean leader_request_rehearsal(LeaderModel *model, LeaderContext *context, const json_t *entry, GError **error);
 /* An incident of that kind has just opened: where the policy acts on it, a training on the newest labelled rows. */

@@ -95,6 +95,7 @@ static gboolean training_failed(LeaderModel *model, LeaderContext *context, cons
                                 const gchar *why, GError **error)
 {
   model->counters.training_failures++;
+  model->learner = 0; /* the next revision begins with what serves */
   return leader_note_incident(model, context, json_string_value(json_object_get(entry, "cause")),
                               json_integer_value(json_object_get(entry, "time")), job->id, error, "%s %s: %s",
                               job->kind, job->state, why);
@@ -131,7 +132,10 @@ static gboolean follow_gate(LeaderModel *model, LeaderContext *context, const js
                                 version, model->name, version, findings);
   }
   const json_t *challenger = json_object_get(json_object_get(result, "comparison"), "challenger");
-  double promised = json_is_number(challenger) ? 1 - json_number_value(challenger) : NAN;
+  const json_t *stated = json_object_get(result, "promised_error");
+  double promised = json_is_number(stated)       ? json_number_value(stated)
+                    : json_is_number(challenger) ? 1 - json_number_value(challenger)
+                                                 : NAN;
   g_autofree gchar *reason = g_strdup_printf("gate passed: %s", findings);
   *promoted = TRUE;
   return leader_promote(model, context, version, champion, promised, reason, error) &&
@@ -144,6 +148,9 @@ static gboolean judge_version(LeaderModel *model, LeaderContext *context, const 
 {
   const SettingsModel *settings = settings_find_model(context->settings, model->name);
   gint64 version = json_integer_value(json_object_get(result, "version"));
+  const json_t *mixture = json_object_get(result, "mixture");
+  model->counters.retrainings += json_integer_value(json_object_get(mixture, "trainings"));
+  if (json_is_null(json_object_get(result, "version")) && mixture) return TRUE; /* not worth a version yet */
   if (version <= 0) return training_failed(model, context, entry, job, "its result names no version", error);
   g_autoptr(GError) unreadable = NULL;
   g_autoptr(DeployGateResult) gate = deploy_gate_judge(&settings->gate, job->result, &unreadable);
@@ -153,8 +160,10 @@ static gboolean judge_version(LeaderModel *model, LeaderContext *context, const 
   if (!may_join_pool(gate)) return TRUE;
   AdaptSettings adapt_settings;
   leader_adapt_settings(settings, &adapt_settings);
+  if (!promoted && json_integer_value(json_object_get(entry, "champion")) == adapt_get_champion(model->adapt))
+    model->learner = mixture ? version : 0; /* what it knows is not learned, or trained, again */
   adapt_add_version(model->adapt, &adapt_settings, version, promoted);
-  return request_history(model, context, version, error);
+  return adapt_settings.served || request_history(model, context, version, error);
 }
 
 /* --- the step

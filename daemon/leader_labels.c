@@ -68,13 +68,12 @@ void leader_feed_detectors(LeaderModel *model, const DriftLabelRow *rows, guint 
   json_object_set_new(pane, "ddm", signal_to_json(model->ddm, ddm));
 }
 
-/* One character a row: the error of the row where `version` served it, else 2. */
 gchar *leader_served_errors(const DriftSchema *schema, const DriftLabelRow *rows, guint n, gint64 version)
 {
   gchar *text = g_malloc(n + 1);
   for (guint i = 0; i < n; i++) {
     double e = drift_label_row_error(schema, &rows[i]);
-    text[i] = rows[i].version == version && !isnan(e) ? (e > .5 ? '1' : '0') : '2';
+    text[i] = (version == 0 || rows[i].version == version) && !isnan(e) ? (e > .5 ? '1' : '0') : '2';
   }
   text[n] = '\0';
   return text;
@@ -210,6 +209,8 @@ gboolean leader_decide_pane(LeaderModel *model, LeaderContext *context, const gu
   if (good && promotes) good = promote_from_pool(model, context, settings, &step, champion, time, error);
   if (good && step.training && act && settings->policy.retrain)
     good = leader_request_training(model, context, &step, -1, "performance", time, error);
+  if (good && adapt_settings.served && act && settings->policy.retrain)
+    good = leader_request_mixture(model, context, time, error);
   return good;
 }
 
@@ -220,10 +221,14 @@ static gboolean decide_or_score(LeaderModel *model, LeaderContext *context, cons
                                 json_t *pane, GError **error)
 {
   guint n_versions = 0;
+  AdaptSettings settings;
+  leader_adapt_settings(settings_find_model(context->settings, model->name), &settings);
   gint64 champion = adapt_get_champion(model->adapt), start = adapt_get_rows(model->adapt);
+  if (settings.served)
+    adapt_set_champion(model->adapt, &settings, champion); /* the mode may be new: no pool any more */
   const gint64 *versions = adapt_get_versions(model->adapt, &n_versions);
-  g_autofree gchar *served = leader_served_errors(model->schema, rows, n, champion);
-  if (n_versions > 1 || strchr(served, '2')) {
+  g_autofree gchar *served = leader_served_errors(model->schema, rows, n, settings.served ? 0 : champion);
+  if (!settings.served && (n_versions > 1 || strchr(served, '2'))) {
     json_object_set_new(pane, "served", json_string(served));
     return leader_request_score(model, context, "pane", versions, n_versions, start, start + n, pane, error);
   }

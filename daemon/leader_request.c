@@ -83,14 +83,14 @@ static json_t *training_spec(const LeaderModel *model, const SettingsModel *sett
   else if (g_strcmp0(policy->retrain_mode, "fine-tune") == 0)
     from = champion;
   json_t *rehearsal = rehearsal_first >= 0 ? leader_data_ranges(model, rehearsal_first, step->training_first) : NULL;
-  return json_pack("{s:s, s:o, s:o*, s:s, s:I, s:I, s:f, s:I, s:f, s:i, s:{s:f, s:f}, s:s?, s:b}", "model", model->name,
-                   "data", leader_data_ranges(model, step->training_first, step->training_next), "rehearsal", rehearsal,
-                   "architecture", policy->architecture, "from", (json_int_t)from, "champion", (json_int_t)champion,
-                   "holdout_fraction", policy->holdout_fraction, "seed", (json_int_t)policy->seed,
-                   "adversarial_epsilon", policy->adversarial_epsilon, "adversarial_steps",
-                   (int)policy->adversarial_steps, "gate", "confidence", .95, "robust_epsilon",
-                   settings->gate.robust_accuracy_bound > 0 ? MAX(policy->adversarial_epsilon, .1) : 0., "incident",
-                   incident, "reweigh", policy->reweigh && step->training == ADAPT_TRAIN_RETRAIN);
+  return json_pack(
+      "{s:s, s:o, s:o*, s:s, s:I, s:I, s:f, s:I, s:f, s:i, s:s, s:{s:f, s:f}, s:s?, s:b}", "model", model->name, "data",
+      leader_data_ranges(model, step->training_first, step->training_next), "rehearsal", rehearsal, "architecture",
+      policy->architecture, "from", (json_int_t)from, "champion", (json_int_t)champion, "holdout_fraction",
+      policy->holdout_fraction, "seed", (json_int_t)policy->seed, "adversarial_epsilon", policy->adversarial_epsilon,
+      "adversarial_steps", (int)policy->adversarial_steps, "harden", policy->harden, "gate", "confidence", .95,
+      "robust_epsilon", settings->gate.robust_accuracy_bound > 0 ? MAX(policy->adversarial_epsilon, .1) : 0.,
+      "incident", incident, "reweigh", policy->reweigh && step->training == ADAPT_TRAIN_RETRAIN);
 }
 
 gboolean leader_request_training(LeaderModel *model, LeaderContext *context, const AdaptStep *step,
@@ -123,11 +123,38 @@ gboolean leader_request_training(LeaderModel *model, LeaderContext *context, con
              rehearsal_first >= 0 ? ", rehearsing older rows" : "");
 }
 
+/* One at a time: the next one learns what came meanwhile. */
+gboolean leader_request_mixture(LeaderModel *model, LeaderContext *context, gint64 event_time, GError **error)
+{
+  const SettingsModel *settings = settings_find_model(context->settings, model->name);
+  gint64 champion = adapt_get_champion(model->adapt), next = leader_model_next_row(model);
+  gint64 first = g_array_index(model->rows, LeaderRows, 0).start;
+  const gchar *incident = leader_open_incident(model, "performance");
+  json_t *waiting;
+  size_t i;
+  json_array_foreach (model->pending, i, waiting)
+    if (g_strcmp0(json_string_value(json_object_get(waiting, "purpose")), "train") == 0) return TRUE;
+  g_autofree gchar *id = g_strdup_printf("%s/mixture/%" G_GINT64_FORMAT, model->name, next);
+  json_array_append_new(model->pending, json_pack("{s:s, s:s, s:s, s:s, s:b, s:I, s:I, s:I, s:I}", "id", id, "purpose",
+                                                  "train", "kind", "mixture", "cause", "performance", "rehearsal",
+                                                  FALSE, "champion", (json_int_t)champion, "first", (json_int_t)first,
+                                                  "next", (json_int_t)next, "time", (json_int_t)event_time));
+  json_t *spec = json_pack(
+      "{s:s, s:o, s:I, s:I, s:I, s:s, s:I, s:{s:f, s:f}, s:s?}", "model", model->name, "data",
+      leader_data_ranges(model, first, next), "first_row", (json_int_t)first, "from",
+      (json_int_t)(model->learner > 0 ? model->learner : champion), "champion", (json_int_t)champion, "architecture",
+      settings->policy.architecture, "seed", (json_int_t)settings->policy.seed, "gate", "confidence", .95,
+      "robust_epsilon", settings->gate.robust_accuracy_bound > 0 ? MAX(settings->policy.adversarial_epsilon, .1) : 0.,
+      "incident", incident);
+  return create_job(model, context, id, "mixture", 50, spec, incident, error);
+}
+
 gboolean leader_act_on_incident(LeaderModel *model, LeaderContext *context, const gchar *kind, gint64 event_time,
                                 GError **error)
 {
   const SettingsModel *settings = settings_find_model(context->settings, model->name);
   if (g_str_equal(kind, "performance")) return TRUE; /* the adaptation policy trains step by step */
+  if (g_strcmp0(settings->policy.retrain_mode, "mixture") == 0) return TRUE; /* it learns every row already */
   if (!model->adapt || !settings->policy.retrain || model->rows->len == 0 ||
       !g_strv_contains((const gchar *const *)settings->policy.act_on, leader_incident_kind(kind)))
     return TRUE;

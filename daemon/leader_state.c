@@ -138,6 +138,7 @@ GBytes *leader_model_to_bytes(const LeaderModel *model)
   json_object_set(json, "budget", model->budget);
   json_object_set(json, "audit", model->audit);
   json_object_set_new(json, "waiting", json_integer(model->waiting));
+  if (model->learner > 0) json_object_set_new(json, "learner", json_integer(model->learner));
   json_object_set_new(json, "counters", counters_to_json(&model->counters));
   gchar *text = verdict_dump(json);
   json_decref(json);
@@ -238,6 +239,7 @@ static gboolean restore(LeaderModel *model, GBytes *bytes, GError **error)
     const json_t *adapt = json_object_get(json, "adapt");
     model->performance_panes = (guint)get_integer(json, "performance_panes");
     model->waiting = get_integer(json, "waiting");
+    model->learner = get_integer(json, "learner");
     restore_counters(model, json_object_get(json, "counters"));
     replace(&model->incidents, json, "incidents");
     replace(&model->pending, json, "pending");
@@ -389,4 +391,6 @@ void leader_adapt_settings(const SettingsModel *settings, AdaptSettings *adapt)
   adapt->minimum_rows = MAX(settings->policy.minimum_rows, 20);
   if (settings->policy.cooldown_rows > 0) adapt->refresh_rows = settings->policy.cooldown_rows;
   adapt->holdout_fraction = settings->policy.holdout_fraction;
+  adapt->served = g_strcmp0(settings->policy.retrain_mode, "mixture") == 0;
+  if (adapt->served) adapt->pool = 0;
 }

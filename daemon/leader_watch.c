@@ -35,23 +35,26 @@ json_t *leader_watch_look(const json_t *watch, double margin, const gchar *serve
 }
 
 /* Going back helps only when the version before would have done better on the same rows, beyond chance: when it errs as
- * much, the world has moved, and the adaptation policy answers that. Not known: the promise alone decides. */
-static gboolean previous_is_better(const LeaderModel *model)
+ * much, the world has moved, and the adaptation policy answers that. Not known: the promise alone decides; but a
+ * mixture's revision differs from the one before by a few rows, so that when it errs more the world has moved. */
+static gboolean previous_is_better(const LeaderModel *model, gboolean learns_online)
 {
   double gain = 0, standard_error = 0;
   gint64 previous = json_integer_value(json_object_get(model->watch, "previous"));
   guint n = (guint)json_integer_value(json_object_get(model->watch, "rows"));
-  if (!model->adapt || !adapt_compare(model->adapt, previous, n, &gain, &standard_error)) return TRUE;
+  if (!model->adapt || !adapt_compare(model->adapt, previous, n, &gain, &standard_error)) return !learns_online;
   return gain > WATCH_Z * standard_error;
 }
 
 /* What the look takes from the policy, as part of the watch: with it the look is a function of the watch and the rows.
  */
-static void prepare_look(LeaderModel *model)
+static void prepare_look(LeaderModel *model, const SettingsModel *settings)
 {
+  AdaptSettings adapt;
+  leader_adapt_settings(settings, &adapt);
   double tau = model->adapt ? adapt_get_autocorrelation(model->adapt) : NAN;
   json_object_set_new(model->watch, "autocorrelation", verdict_number(tau));
-  json_object_set_new(model->watch, "previous_better", json_boolean(previous_is_better(model)));
+  json_object_set_new(model->watch, "previous_better", json_boolean(previous_is_better(model, adapt.served)));
 }
 
 static void end_watch(LeaderModel *model)
@@ -73,6 +76,7 @@ static gboolean roll_back(LeaderModel *model, LeaderContext *context, const Sett
     metrics_add(context->metrics, "kedge_rollbacks_total", labels, 1);
   }
   end_watch(model);
+  model->learner = 0;
   if (model->adapt) adapt_set_champion(model->adapt, &adapt_settings, restored);
   g_autofree gchar *summary =
       g_strdup_printf("version %" G_GINT64_FORMAT " rolled back to %" G_GINT64_FORMAT ": %s", version, restored, why);
@@ -124,7 +128,7 @@ gboolean leader_watch_rollout(LeaderModel *model, LeaderContext *context, const 
   }
   gint64 version = json_integer_value(json_object_get(model->watch, "version"));
   g_autofree gchar *served = leader_served_errors(model->schema, rows, n, version);
-  prepare_look(model);
+  prepare_look(model, settings);
   json_t *look = leader_watch_look(model->watch, settings->rollout.watch_margin, served);
   json_object_set_new(pane, "watch_before", json_copy(model->watch)); /* for replay */
   static const gchar *const kept[] = {"rows", "errors", "seen"};

@@ -89,7 +89,7 @@ typedef struct {
   gchar **act_on;             /* of "performance", "drift", "bias", "quality"; default performance */
   gboolean retrain;           /* TRUE */
   gboolean reweigh;           /* retrainings make label and sensitive groups independent by row weights; FALSE */
-  gchar *retrain_mode;        /* "scratch" (default) or "fine-tune" (from the champion) */
+  gchar *retrain_mode;        /* "scratch" (default), "fine-tune" (from the champion), "mixture" (learns online) */
   guint minimum_rows;         /* labelled rows a retraining needs */
   guint cooldown_rows;        /* labelled rows between two retrainings of one incident */
   guint daily_budget;         /* retrainings per day of event time; 0: no bound */
@@ -97,6 +97,7 @@ typedef struct {
   gchar *architecture;        /* "auto", "mlp:64,64", "trees" */
   double holdout_fraction;    /* .2 */
   double adversarial_epsilon; /* 0: no hardening */
+  gchar *harden;              /* method of a second training against attacks, or "none": PGD in the only one */
   guint adversarial_steps;
   guint64 seed; /* 1 */
 } SettingsPolicy;

@@ -36,7 +36,8 @@ static const gchar *const bias_metric_names[] = {"selection_rate",
                                                  NULL};
 static const gchar *const audit_rate_names[] = {"selection_rate", "tpr", "fpr", "error_rate", NULL};
 static const gchar *const promote_names[] = {"manual", "auto", NULL}; /* the place is the gboolean */
-static const gchar *const retrain_mode_names[] = {"scratch", "fine-tune", NULL};
+static const gchar *const retrain_mode_names[] = {"scratch", "fine-tune", "mixture", NULL};
+static const gchar *const harden_names[] = {"none", "pgd", "free", "fast", "trades", NULL};
 static const gchar *const target_names[] = {"directory", "triton", NULL};
 
 static const SettingsOption broker_options[] = {
@@ -221,7 +222,12 @@ static const SettingsOption policy_options[] = {
      .choices = retrain_mode_names,
      .help =
          "What a retraining begins with: scratch (new weights in `architecture`; after an abrupt change the old ones "
-         "only mislead) or fine-tune (the champion's own graph and weights)."},
+         "only mislead), fine-tune (the champion's own graph and weights), or mixture: the model learns every labelled "
+         "pane "
+         "online, as a mixture of versions and last layers in one graph; what got more rows right becomes a small "
+         "revision, which passes the gate like any version, and whole models are trained only after an alarm. The "
+         "champion must be a dense classifier. Then pool, cooldown_rows, daily_budget, reweigh and "
+         "adversarial_epsilon mean nothing."},
     {"minimum_rows", SETTINGS_UINT, AT(SettingsModel, policy.minimum_rows), .fallback = "50", RANGE(1, 1000000000),
      .unit = "rows", .help = "Labelled rows since the change that a retraining needs."},
     {"cooldown_rows", SETTINGS_UINT, AT(SettingsModel, policy.cooldown_rows), .fallback = "1000", RANGE(0, 1000000000),
@@ -240,6 +246,12 @@ static const SettingsOption policy_options[] = {
      .help = "Latest part of the data that the gate judges on and training never sees."},
     {"adversarial_epsilon", SETTINGS_DOUBLE, AT(SettingsModel, policy.adversarial_epsilon), .fallback = "0",
      RANGE(0, 1e6), .unit = "standard deviations", .help = "Radius of the attacks trained against; 0: no hardening."},
+    {"harden", SETTINGS_CHOICE, AT(SettingsModel, policy.harden), .fallback = "none", .choices = harden_names,
+     .help =
+         "With an `adversarial_epsilon`: a retrained model is trained on against attacks by this method before the "
+         "gate "
+         "judges it (numeric features without missing values; other models are trained against PGD). none: PGD within "
+         "the retraining itself."},
     {"adversarial_steps", SETTINGS_UINT, AT(SettingsModel, policy.adversarial_steps), .fallback = "5", RANGE(1, 1000),
      .unit = "steps", .help = "Steps of each attack."},
     {"seed", SETTINGS_UINT64, AT(SettingsModel, policy.seed), .fallback = "1", RANGE(0, 18446744073709551615.),

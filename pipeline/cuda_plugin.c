@@ -21,6 +21,12 @@ static gchar *find_library(void)
   return NULL;
 }
 
+gboolean pipeline_cuda_plugin_is_installed(void)
+{
+  g_autofree gchar *path = find_library();
+  return path != NULL;
+}
+
 /* "libcudnn.so.9: cannot open shared object file: …" */
 static void explain(const gchar *path, const gchar *why, GError **error)
 {

@@ -232,8 +232,8 @@ static double mean(const double *values, gsize n)
 }
 
 /* Rows are drawn in pairs, so that what is hard for both models does not widen the interval. */
-static void bootstrap(const double *champion, const double *challenger, gsize n, double confidence, guint64 seed,
-                      PipelineComparison *comparison)
+void pipeline_compare_scores(const double *champion, const double *challenger, gsize n, double confidence, guint64 seed,
+                             PipelineComparison *comparison)
 {
   PipelineRandom random;
   pipeline_random_seed(&random, seed);
@@ -273,7 +273,7 @@ gboolean pipeline_compare(PipelineModel *champion, PipelineModel *challenger, co
   if (done) {
     g_autofree double *champion_scores = score_rows(&first, champion),
                       *challenger_scores = score_rows(&second, challenger);
-    bootstrap(champion_scores, challenger_scores, first.n, confidence, seed, comparison);
+    pipeline_compare_scores(champion_scores, challenger_scores, first.n, confidence, seed, comparison);
   }
   pipeline_predictions_clear(&first);
   pipeline_predictions_clear(&second);

@@ -40,8 +40,9 @@ typedef struct {
   /* [n_inputs] of a backend with memory of its own: the input in the memory of this process where it lies there (what
    * is no float32, constants); else NULL. */
   const PipelineTensor **host_inputs;
-  gpointer device;            /* the backend's state, made by its open */
-  gpointer cached;            /* the backend's own for this node: primitives */
+  gboolean refreshed; /* what its forward copies in or draws is there already: see PipelineGraphDevice.refresh */
+  gpointer device;    /* the backend's state, made by its open */
+  gpointer cached;    /* the backend's own for this node: primitives */
   GDestroyNotify cached_free; /* or NULL */
 } PipelineGradientCall;
 
@@ -100,6 +101,7 @@ struct _PipelineGradientBackend {
    * compute on copies. Else it must have a kernel for every node. */
   gboolean mirrors;
   const PipelineGradientKernel *kernels; /* ends with name NULL */
+  gboolean (*is_installed)(void);        /* NULL: always. Not: it is passed over without a word */
   gpointer (*open)(GError **error);      /* NULL: nothing to open */
   void (*close)(gpointer device);
   const PipelineGradientMemory *memory;
@@ -115,10 +117,13 @@ struct _PipelineGradientBackend {
 extern const PipelineGradientBackend *const pipeline_gradient_backends[]; /* NULL-terminated */
 extern const PipelineGradientBackend pipeline_gradient_backend_reference, pipeline_gradient_backend_onednn,
     pipeline_gradient_backend_cuda;
-/* By name; NULL name: the highest rank that opens here and supports every node of the graph (NULL graph: any). NULL
+/* By name; NULL name: the highest rank that opens here and supports every node of the graph (NULL graph: any), and then
+ * *note (new; NULL: not asked for) says why one of a higher rank that is installed is not used, else it is NULL. NULL
  * with INVALID (unknown: the error lists the known ones) or UNSUPPORTED (why). */
+const PipelineGradientBackend *pipeline_gradient_backend_choose(const gchar *name, const OnnxGraph *graph, gchar **note,
+                                                                GError **error);
 const PipelineGradientBackend *pipeline_gradient_backend_find(const gchar *name, const OnnxGraph *graph,
-                                                              GError **error);
+                                                              GError **error); /* the same without a note */
 /* NULL: this backend leaves the operator to the reference. */
 const PipelineGradientKernel *pipeline_gradient_kernel_find(const PipelineGradientBackend *backend, const gchar *name);
 

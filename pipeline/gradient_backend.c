@@ -2,6 +2,7 @@
 
 #include "pipeline/gradient.h"
 
+/* In the order of their ranks. */
 const PipelineGradientBackend *const pipeline_gradient_backends[] = {
     &pipeline_gradient_backend_cuda,
     &pipeline_gradient_backend_onednn,
@@ -41,23 +42,44 @@ static gboolean supports_graph(const PipelineGradientBackend *backend, const Onn
   return TRUE;
 }
 
-const PipelineGradientBackend *pipeline_gradient_backend_find(const gchar *name, const OnnxGraph *graph, GError **error)
+static gboolean is_usable(const PipelineGradientBackend *backend, const OnnxGraph *graph, GError **error)
 {
-  const PipelineGradientBackend *best = NULL;
+  return opens(backend, error) && supports_graph(backend, graph, error);
+}
+
+/* The highest rank that is usable; the table is in the order of ranks. */
+static const PipelineGradientBackend *choose_best(const OnnxGraph *graph, gchar **note)
+{
+  for (guint i = 0; pipeline_gradient_backends[i] != NULL; i++) {
+    const PipelineGradientBackend *backend = pipeline_gradient_backends[i];
+    g_autoptr(GError) error = NULL;
+    if (backend->is_installed != NULL && !backend->is_installed()) continue;
+    if (is_usable(backend, graph, &error)) return backend;
+    if (note != NULL && *note == NULL)
+      *note = g_strdup_printf("the backend '%s' is not used: %s", backend->name, error->message);
+  }
+  return NULL;
+}
+
+const PipelineGradientBackend *pipeline_gradient_backend_choose(const gchar *name, const OnnxGraph *graph, gchar **note,
+                                                                GError **error)
+{
   g_autoptr(GString) known = g_string_new("");
+  if (note != NULL) *note = NULL;
+  if (name == NULL) return choose_best(graph, note); /* the reference always is */
   for (guint i = 0; pipeline_gradient_backends[i] != NULL; i++) {
     const PipelineGradientBackend *backend = pipeline_gradient_backends[i];
     g_string_append_printf(known, "%s%s", i > 0 ? ", " : "", backend->name);
-    if (name != NULL && strcmp(backend->name, name) == 0)
-      return opens(backend, error) && supports_graph(backend, graph, error) ? backend : NULL;
-    if (name == NULL && (best == NULL || backend->rank > best->rank) && opens(backend, NULL) &&
-        supports_graph(backend, graph, NULL))
-      best = backend;
+    if (strcmp(backend->name, name) == 0) return is_usable(backend, graph, error) ? backend : NULL;
   }
-  if (best == NULL)
-    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID, "there is no backend '%s' for training; known: %s",
-                name != NULL ? name : "", known->str);
-  return best;
+  g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID, "there is no backend '%s' for training; known: %s", name,
+              known->str);
+  return NULL;
+}
+
+const PipelineGradientBackend *pipeline_gradient_backend_find(const gchar *name, const OnnxGraph *graph, GError **error)
+{
+  return pipeline_gradient_backend_choose(name, graph, NULL, error);
 }
 
 /* --- the reference ------------------------------------------------------------------------------------------------ */

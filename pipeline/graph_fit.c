@@ -3,7 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "pipeline/graph_fit_internal.h"
+#include "pipeline/graph_fit_device.h"
 #include "pipeline/rehearsal.h"
 
 void pipeline_graph_fit_options_init(PipelineGraphFitOptions *options)
@@ -69,8 +69,15 @@ static gboolean make_pass(PipelineGraphFit *fit, const PipelineGradientBackend *
   for (guint i = 0; i < fit->n_heads; i++) heads[i] = fit->heads[i].value;
   const PipelineGraphPassOptions options = {.wanted = names, .heads = heads, .backend = backend};
   fit->pass = pipeline_graph_pass_new(fit->graph, &options, error);
-  if (fit->pass == NULL) return FALSE;
-  for (guint i = 0; i < fit->plan->parameters->len; i++) {
+  return fit->pass != NULL;
+}
+
+/* Parameters where losses and steps are computed; the state has their first values. */
+static gboolean place_parameters(PipelineGraphFit *fit, const PipelineGradientBackend *backend, GError **error)
+{
+  if (!pipeline_fit_device_new(fit, backend, &fit->device, error)) return FALSE;
+  if (fit->device != NULL && !pipeline_fit_device_copy(fit, TRUE, error)) return FALSE;
+  for (guint i = 0; fit->device == NULL && i < fit->plan->parameters->len; i++) {
     const PipelineGraphParameter *parameter = &g_array_index(fit->plan->parameters, PipelineGraphParameter, i);
     if (!pipeline_graph_pass_bind(fit->pass, i, fit->state.parameters + parameter->offset,
                                   fit->gradients + parameter->offset, error))
@@ -172,12 +179,14 @@ PipelineGraphFit *pipeline_graph_fit_new(const OnnxGraph *graph, const PipelineG
   fit->gradients = g_new0(float, plan->n_parameters);
   fit->head_gradients = g_ptr_array_new_with_free_func((GDestroyNotify)g_array_unref);
   for (guint i = 0; i < n_heads; i++) g_ptr_array_add(fit->head_gradients, g_array_new(FALSE, TRUE, sizeof(float)));
-  if (!make_pass(fit, backend, error) || !check_heads(fit, error)) return NULL;
+  if (!make_pass(fit, backend, error) || !check_heads(fit, error) || !place_parameters(fit, backend, error))
+    return NULL;
   if (options->harden.method != NULL && (fit->harden = pipeline_harden_new(fit, backend, error)) == NULL) return NULL;
   memcpy(fit->state.best, fit->state.parameters, plan->n_parameters * sizeof(float));
   if (fit->state.average != NULL) memcpy(fit->state.average, fit->state.parameters, plan->n_parameters * sizeof(float));
   if (fit->state.average_statistics != NULL)
     memcpy(fit->state.average_statistics, fit->state.statistics, plan->n_statistics * sizeof(float));
+  if (!pipeline_graph_fit_push(fit, error)) return NULL;
   return g_steal_pointer(&fit);
 }
 
@@ -201,6 +210,7 @@ void pipeline_graph_fit_free(PipelineGraphFit *fit)
                        fit->mixed_targets,
                        fit->weights,
                        fit->gradients};
+  pipeline_fit_device_free(fit->device, fit->pass);
   pipeline_graph_pass_free(fit->pass); /* its values lie in those arrays */
   pipeline_harden_free(fit->harden);
   for (guint i = 0; i < G_N_ELEMENTS(arrays); i++) g_free(arrays[i]);
@@ -278,6 +288,8 @@ gboolean pipeline_graph_fit_set_input(PipelineGraphFit *fit, PipelineGraphPass *
 
 gboolean pipeline_graph_fit_forward(PipelineGraphFit *fit, guint n, gboolean training, GError **error)
 {
+  pipeline_graph_pass_keep_heads(fit->pass, FALSE);
+  pipeline_fit_device_disturb(fit->device);
   return pipeline_graph_fit_set_input(fit, fit->pass, fit->x, n, error) &&
          pipeline_graph_pass_forward(fit->pass, training, training ? &fit->state.random : NULL, error);
 }
@@ -310,6 +322,12 @@ double pipeline_graph_fit_evaluate_head(PipelineGraphFit *fit, PipelineGraphPass
   return loss;
 }
 
+float pipeline_graph_fit_average_decay(PipelineGraphFit *fit)
+{
+  double t = (double)fit->state.n_averaged++;
+  return (float)MIN(fit->options.average_decay, (1 + t) / (10 + t));
+}
+
 static gboolean update(PipelineGraphFit *fit, GError **error)
 {
   PipelineGraphFitState *state = &fit->state;
@@ -332,8 +350,7 @@ static gboolean update(PipelineGraphFit *fit, GError **error)
   /* A checkpoint may be written after any batch. */
   if (!pipeline_graph_fit_copy_statistics(fit, state->statistics, TRUE, error)) return FALSE;
   if (fit->options.average != PIPELINE_AVERAGE_EMA) return TRUE;
-  double t = (double)state->n_averaged++;
-  float decay = (float)MIN(fit->options.average_decay, (1 + t) / (10 + t));
+  float decay = pipeline_graph_fit_average_decay(fit);
   for (gsize i = 0; i < state->n_parameters; i++)
     state->average[i] = decay * state->average[i] + (1 - decay) * state->parameters[i];
   for (gsize i = 0; i < state->n_statistics; i++)
@@ -389,16 +406,41 @@ static void begin_epoch(PipelineGraphFit *fit)
   if (state->position == 0) state->random = random;
 }
 
-static gboolean check_batch(const PipelineGraphFit *fit, double loss, double norm, GError **error)
+gboolean pipeline_graph_fit_count(PipelineGraphFit *fit, guint n, guint64 step, double loss, double norm,
+                                  GError **error)
 {
-  if (isfinite(loss) && isfinite(norm)) return TRUE;
+  if (isfinite(loss) && isfinite(norm)) {
+    fit->state.epoch_loss += loss * (double)n;
+    fit->state.epoch_norm += norm * (double)n;
+    return TRUE;
+  }
   g_set_error(
       error, PIPELINE_ERROR, PIPELINE_ERROR_DIVERGED,
       "training diverged in epoch %u, step %" G_GUINT64_FORMAT
       ": the loss is %g, the norm of the gradients %g; lower the learning rate (it was %g), clip the gradients, "
       "and look for extreme values",
-      fit->state.epoch + 1, fit->state.steps + 1, loss, norm, fit->options.learning_rate);
+      fit->state.epoch + 1, step, loss, norm, fit->options.learning_rate);
   return FALSE;
+}
+
+/* A batch whose losses and step are computed here. */
+static gboolean step_here(PipelineGraphFit *fit, const guint64 *rows, guint n, GError **error)
+{
+  double norm = NAN;
+  guint64 step = fit->state.steps + 1;
+  g_autoptr(GError) failure = NULL;
+  double loss = train_batch(fit, rows, n, &norm, &failure);
+  if (failure == NULL) return pipeline_graph_fit_count(fit, n, step, loss, norm, error);
+  g_propagate_error(error, g_steal_pointer(&failure));
+  return FALSE;
+}
+
+/* A batch that is only queued: nothing waits for its results. */
+static gboolean step_there(PipelineGraphFit *fit, const guint64 *rows, guint n, GError **error)
+{
+  pipeline_graph_fit_gather(fit, rows, n);
+  pipeline_augment_rows(&fit->options.augment, &fit->state.random, fit->x, n, fit->row_width);
+  return pipeline_fit_device_step(fit, n, error);
 }
 
 gboolean pipeline_graph_fit_step(PipelineGraphFit *fit, gboolean *epoch_done, GError **error)
@@ -406,23 +448,28 @@ gboolean pipeline_graph_fit_step(PipelineGraphFit *fit, gboolean *epoch_done, GE
   PipelineGraphFitState *state = &fit->state;
   if (state->position == 0) begin_epoch(fit);
   guint n = (guint)MIN(fit->options.batch_size, fit->n_order - state->position);
-  double norm = NAN;
-  g_autoptr(GError) failure = NULL;
-  double loss = train_batch(fit, fit->order + state->position, n, &norm, &failure);
-  if (failure != NULL) {
-    g_propagate_error(error, g_steal_pointer(&failure));
-    return FALSE;
-  }
-  if (!check_batch(fit, loss, norm, error)) return FALSE;
+  const guint64 *rows = fit->order + state->position;
+  if (!(fit->device != NULL ? step_there(fit, rows, n, error) : step_here(fit, rows, n, error))) return FALSE;
   state->position += n;
-  state->epoch_loss += loss * (double)n;
-  state->epoch_norm += norm * (double)n;
   *epoch_done = state->position >= fit->n_order;
-  return !*epoch_done || pipeline_graph_fit_end_epoch(fit, error);
+  if (!*epoch_done) return TRUE;
+  return pipeline_graph_fit_pull(fit, error) && pipeline_graph_fit_end_epoch(fit, error);
+}
+
+gboolean pipeline_graph_fit_pull(PipelineGraphFit *fit, GError **error)
+{
+  return fit->device == NULL || (pipeline_fit_device_drain(fit, error) && pipeline_fit_device_copy(fit, TRUE, error) &&
+                                 pipeline_graph_fit_copy_statistics(fit, fit->state.statistics, TRUE, error));
+}
+
+gboolean pipeline_graph_fit_push(PipelineGraphFit *fit, GError **error)
+{
+  return fit->device == NULL || pipeline_fit_device_copy(fit, FALSE, error);
 }
 
 gboolean pipeline_graph_fit_restore(PipelineGraphFit *fit, GError **error)
 {
   if (fit->state.position > 0) begin_epoch(fit);
-  return pipeline_graph_fit_copy_statistics(fit, fit->state.statistics, FALSE, error);
+  return pipeline_graph_fit_push(fit, error) &&
+         pipeline_graph_fit_copy_statistics(fit, fit->state.statistics, FALSE, error);
 }

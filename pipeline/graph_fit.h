@@ -112,6 +112,10 @@ guint64 pipeline_graph_fit_epoch_rows(const PipelineGraphFit *fit);   /* rows th
  * weights not finite, loss 10,000 times the first one, gradients 1,000,000 times those of the first epoch, gradients
  * that have vanished (below 1e-12 of them), a Relu layer of which every unit is dead. The best weights stay. */
 gboolean pipeline_graph_fit_step(PipelineGraphFit *fit, gboolean *epoch_done, GError **error);
+/* Before the state's arrays are read in the middle of an epoch: brings them here from a device. */
+gboolean pipeline_graph_fit_pull(PipelineGraphFit *fit, GError **error);
+/* Steps so far that a device replayed from a recording. */
+guint64 pipeline_graph_fit_get_replayed(const PipelineGraphFit *fit);
 /* After a checkpoint was read into the state: makes memory agree with it. */
 gboolean pipeline_graph_fit_restore(PipelineGraphFit *fit, GError **error);
 /* The best weights on the validation rows, else the averaged, else the last ones. Borrowed. */

@@ -88,11 +88,13 @@ gboolean pipeline_graph_fit_measure(PipelineGraphFit *fit, const guint64 *rows, 
   g_autofree float *kept_statistics = g_memdup2(state->statistics, (state->n_statistics + 1) * sizeof(float));
   if (result != state->parameters) memcpy(state->parameters, result, state->n_parameters * sizeof(float));
   if (statistics != state->statistics) memcpy(state->statistics, statistics, state->n_statistics * sizeof(float));
-  gboolean done = pipeline_graph_fit_copy_statistics(fit, state->statistics, FALSE, error) &&
+  gboolean done = pipeline_graph_fit_push(fit, error) &&
+                  pipeline_graph_fit_copy_statistics(fit, state->statistics, FALSE, error) &&
                   measure(fit, rows, n, loss, metric, error);
   memcpy(state->parameters, kept, state->n_parameters * sizeof(float));
   memcpy(state->statistics, kept_statistics, state->n_statistics * sizeof(float));
-  return pipeline_graph_fit_copy_statistics(fit, state->statistics, FALSE, done ? error : NULL) && done;
+  return pipeline_graph_fit_push(fit, done ? error : NULL) &&
+         pipeline_graph_fit_copy_statistics(fit, state->statistics, FALSE, done ? error : NULL) && done;
 }
 
 gboolean pipeline_graph_fit_predict(PipelineGraphFit *fit, const guint64 *rows, guint64 n, GArray *outputs,
@@ -122,7 +124,8 @@ static gboolean swap_averaged(PipelineGraphFit *fit, GError **error)
     state->statistics[i] = state->average_statistics[i];
     state->average_statistics[i] = swap;
   }
-  return pipeline_graph_fit_copy_statistics(fit, state->statistics, FALSE, error);
+  return pipeline_graph_fit_push(fit, error) &&
+         pipeline_graph_fit_copy_statistics(fit, state->statistics, FALSE, error);
 }
 
 /* The mean of weights at ends of epochs; a running mean needs no sum. */

@@ -7,6 +7,8 @@ G_BEGIN_DECLS
 
 #define PIPELINE_FIT_EVALUATION_ROWS 256u
 
+typedef struct _PipelineFitDevice PipelineFitDevice;
+
 struct _PipelineGraphFit {
   const OnnxGraph *graph;
   const PipelineGraphPlan *plan;
@@ -16,6 +18,7 @@ struct _PipelineGraphFit {
   PipelineGraphFitOptions options;
   PipelineGraphFitState state;
   PipelineGraphPass *pass;
+  PipelineFitDevice *device; /* losses and steps run there; NULL: here */
   gsize row_width;
   guint64 n_order;                              /* rows of an epoch */
   guint64 *order, *partner;                     /* of an epoch before it is cut to n_order; [batch] */
@@ -28,6 +31,13 @@ struct _PipelineGraphFit {
 /* Rows into x, targets, weights. */
 void pipeline_graph_fit_gather(PipelineGraphFit *fit, const guint64 *rows, guint n);
 gboolean pipeline_graph_fit_forward(PipelineGraphFit *fit, guint n, gboolean training, GError **error);
+/* The results of a step of n rows, in the order of the steps; DIVERGED when they are not finite. */
+gboolean pipeline_graph_fit_count(PipelineGraphFit *fit, guint n, guint64 step, double loss, double norm,
+                                  GError **error);
+/* Of the running mean of weights at this step, which it counts. */
+float pipeline_graph_fit_average_decay(PipelineGraphFit *fit);
+/* After the state was changed here: the device's copy follows. */
+gboolean pipeline_graph_fit_push(PipelineGraphFit *fit, GError **error);
 /* The input of n rows x [n, row_width] into a pass. */
 gboolean pipeline_graph_fit_set_input(PipelineGraphFit *fit, PipelineGraphPass *pass, const float *x, guint n,
                                       GError **error);

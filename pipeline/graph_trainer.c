@@ -79,6 +79,7 @@ typedef struct {
   GBytes *from; /* without its calibration, or NULL */
   PipelineCalibrationBefore before;
   double level, quantiles[3]; /* of an interval; level NaN: none */
+  gchar *note;                /* why a faster backend is not used, or NULL */
   gint64 started, written;    /* monotonic microseconds */
   guint64 rows_done;          /* by this process */
 } Training;
@@ -100,6 +101,7 @@ static void training_clear(Training *training)
   g_free(training->written_in);
   g_clear_pointer(&training->from, g_bytes_unref);
   pipeline_calibration_before_clear(&training->before);
+  g_free(training->note);
 }
 
 static void split_rows(Training *training)
@@ -393,6 +395,19 @@ static void prepare_ball(Training *training, PipelineHardenOptions *harden)
   }
 }
 
+/* One quantile for each output, as the loss reads them. */
+static gboolean check_quantiles(Training *training, GError **error)
+{
+  guint wanted = isnan(training->level) ? 1 : G_N_ELEMENTS(training->quantiles);
+  g_autoptr(GArray) outputs = g_array_new(FALSE, FALSE, sizeof(float));
+  if (training->head.options.quantiles == NULL) return TRUE;
+  if (!pipeline_graph_fit_predict(training->fit, training->data.train, 1, outputs, error)) return FALSE;
+  if (outputs->len == wanted) return TRUE;
+  g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_MODEL, "'%s' has %u numbers a row; %u of them can be quantiles",
+              training->head.value, outputs->len, wanted);
+  return FALSE;
+}
+
 static gboolean prepare(Training *training, GError **error)
 {
   const PipelineGraphTrainOptions *options = training->options;
@@ -409,7 +424,7 @@ static gboolean prepare(Training *training, GError **error)
   training->plan = pipeline_graph_plan_new(training->graph, options->freeze, error);
   if (training->plan == NULL) return FALSE;
   pipeline_finetune_decay_rates(training->plan, options->layer_decay);
-  training->backend = pipeline_gradient_backend_find(options->backend, training->graph, error);
+  training->backend = pipeline_gradient_backend_choose(options->backend, training->graph, &training->note, error);
   if (training->backend == NULL) return FALSE;
   PipelineGraphFitOptions fit = options->fit;
   if (fit.augment.channels == 0) {
@@ -420,7 +435,7 @@ static gboolean prepare(Training *training, GError **error)
   prepare_ball(training, &fit.harden);
   training->fit = pipeline_graph_fit_new(training->graph, training->plan, &training->head, 1, &training->data, &fit,
                                          training->backend, error);
-  return training->fit != NULL && check_logits(training, error);
+  return training->fit != NULL && check_logits(training, error) && check_quantiles(training, error);
 }
 
 /* --- checkpoints -------------------------------------------------------------------------------------------------- */
@@ -500,6 +515,7 @@ static gboolean write_checkpoint(Training *training, gboolean now, GError **erro
   if (training->options->checkpoint == NULL) return TRUE;
   if (!now && (double)(time - training->written) < training->options->checkpoint_seconds * 1e6) return TRUE;
   training->written = time;
+  if (!pipeline_graph_fit_pull(training->fit, error)) return FALSE;
   return pipeline_graph_checkpoint_write(training->options->checkpoint, pipeline_graph_fit_get_state(training->fit),
                                          training->plan, training->graph, training->fingerprint, training->environment,
                                          error);
@@ -645,10 +661,16 @@ static gboolean deliver(Training *training, PipelineTrainResult *result, GError 
         "catastrophic overfitting in epoch %u: accuracy under PGD fell from %.3f to %.3f on the validation rows; the "
         "training was stopped and the weights of epoch %u are delivered; use pgd or a smaller epsilon",
         state->collapsed_epoch, state->best_robust_metric, state->robust_metric, state->best_epoch);
+  else if (training->options->fit.harden.method != NULL && state->best_epoch == 1 && state->epoch >= 5)
+    result->warning =
+        g_strdup("the loss under attack on the validation rows was lowest after the first epoch, whose weights "
+                 "are delivered: the epsilon is too large for this model and these rows, or the learning rate");
   else if (training->written_in != NULL)
     note = g_strdup_printf("the checkpoint was written in another environment (%s; here: %s): the model is "
                            "sound, but not the same to the bit as that of an unbroken training",
                            training->written_in, training->environment);
+  else
+    note = g_strdup(training->note);
   if (note != NULL) pipeline_calibration_join_warning(&result->warning, note);
   g_free(note);
   return TRUE;

@@ -43,7 +43,7 @@ typedef struct {
   GBytes *from;               /* ONNX to fine-tune; NULL: from scratch */
   gboolean new_head;          /* of `from`: its last layer is replaced by a fresh one for the classes of the rows */
   const gchar *const *freeze; /* patterns of names of weights or nodes that stay; NULL: none */
-  const gchar *backend;       /* "onednn", "reference"; NULL: best */
+  const gchar *backend;       /* "cuda", "onednn", "reference"; NULL: best */
   const gchar *loss;          /* NULL: by the graph's last operator and the task */
   PipelineGraphLossOptions loss_options; /* but quantiles */
   double quantile;                       /* of the loss "quantile" on one output; NaN: the median */

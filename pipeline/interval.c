@@ -112,6 +112,12 @@ static double *score_rows(GBytes *onnx, const DriftSchema *schema, const DriftTa
   g_autoptr(PipelineModel) model = pipeline_model_load(onnx, schema, NULL, error);
   g_autoptr(PipelineTrainerRows) rows = model != NULL ? pipeline_trainer_rows_new(table, schema, error) : NULL;
   if (rows == NULL) return NULL;
+  if (isnan(pipeline_model_get_interval(model))) {
+    g_set_error_literal(error, PIPELINE_ERROR, PIPELINE_ERROR_MODEL,
+                        "the model says that it has an interval, but not every output of one: lower, value, upper "
+                        "[N, 1] of float32");
+    return NULL;
+  }
   g_autoptr(DriftTable) usable = drift_table_select(table, rows->rows, rows->n);
   g_autoptr(GPtrArray) outputs = pipeline_model_run_table(model, usable, error);
   if (outputs == NULL) return NULL;

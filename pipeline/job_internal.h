@@ -8,7 +8,8 @@
 
 G_BEGIN_DECLS
 
-extern const PipelineJobKind pipeline_job_kind_retrain, pipeline_job_kind_refit, pipeline_job_kind_score;
+extern const PipelineJobKind pipeline_job_kind_retrain, pipeline_job_kind_refit, pipeline_job_kind_mixture,
+    pipeline_job_kind_score;
 
 /* --- the spec: job_spec.c ----------------------------------------------------------------------------------------- */
 

@@ -1,10 +1,7 @@
 #include "pipeline/job_internal.h"
 
 const PipelineJobKind *const pipeline_job_kinds[] = {
-    &pipeline_job_kind_retrain,
-    &pipeline_job_kind_refit,
-    &pipeline_job_kind_score,
-    NULL,
+    &pipeline_job_kind_retrain, &pipeline_job_kind_refit, &pipeline_job_kind_mixture, &pipeline_job_kind_score, NULL,
 };
 
 const PipelineJobKind *pipeline_job_kind_find(const gchar *kind)

@@ -33,19 +33,27 @@ static double seconds_since(gint64 *mark)
 
 gboolean pipeline_training_run(PipelineJobContext *context, PipelineLearner learner, GError **error)
 {
-  g_auto(PipelineTraining) training = {.context = context};
+  const PipelineTrainingStages stages = {
+      .load = pipeline_training_load, .learn = learner, .judge = pipeline_training_judge};
+  return pipeline_training_run_stages(context, &stages, error);
+}
+
+gboolean pipeline_training_run_stages(PipelineJobContext *context, const PipelineTrainingStages *stages, GError **error)
+{
+  g_auto(PipelineTraining) training = {.context = context, .own = stages->own};
   gint64 mark = g_get_monotonic_time();
   pipeline_training_progress(&training, "load", 0, NULL);
-  if (!pipeline_training_load(&training, error) || !pipeline_job_check_cancel(context, error)) return FALSE;
+  if (!stages->load(&training, error) || !pipeline_job_check_cancel(context, error)) return FALSE;
   training.seconds_load = seconds_since(&mark);
   pipeline_training_progress(&training, "train", .1, NULL);
-  if (!learner(&training, error) || !pipeline_job_check_cancel(context, error)) return FALSE;
+  if (!stages->learn(&training, error) || !pipeline_job_check_cancel(context, error)) return FALSE;
   training.seconds_train = seconds_since(&mark);
   pipeline_job_log(context, "trained in %.2f s: best epoch %u of %u", training.seconds_train,
                    training.trained.best_epoch, training.trained.epochs);
   pipeline_training_progress(&training, "evaluate", .8, NULL);
-  if (!pipeline_training_judge(&training, error) || !pipeline_job_check_cancel(context, error)) return FALSE;
+  if (!stages->judge(&training, error) || !pipeline_job_check_cancel(context, error)) return FALSE;
   training.seconds_evaluate = seconds_since(&mark);
   pipeline_training_progress(&training, "register", .95, NULL);
-  return pipeline_training_register(&training, error);
+  return training.unchanged ? pipeline_training_finish_unchanged(&training, error)
+                            : pipeline_training_register(&training, error);
 }

@@ -13,6 +13,13 @@ typedef struct _PipelineTraining PipelineTraining;
 
 /* Makes training->trained from training->train (and training->from). */
 typedef gboolean (*PipelineLearner)(PipelineTraining *training, GError **error);
+/* The stages of a job that are its kind's own. */
+typedef struct {
+  gboolean (*load)(PipelineTraining *training, GError **error);
+  PipelineLearner learn;
+  gboolean (*judge)(PipelineTraining *training, GError **error);
+  gpointer own; /* into training->own */
+} PipelineTrainingStages;
 
 struct _PipelineTraining {
   PipelineJobContext *context;
@@ -28,17 +35,25 @@ struct _PipelineTraining {
   DriftTable *train, *holdout; /* rehearsal rows, then the early rows; the last rows in time */
   guint64 n_data, n_unusable;  /* usable and unusable rows of data and rehearsal together */
   PipelineTrainResult trained;
-  json_t *evaluation; /* {"comparison", "champion", "challenger"} */
+  gboolean unchanged; /* a kind's judge: no version is worth making; the job is done without one */
+  json_t *evaluation; /* {"comparison", "champion", "challenger"} and what a kind adds to the result */
+  gpointer own;       /* of a kind's stages; borrowed */
   double seconds_load, seconds_train, seconds_evaluate;
 };
 
-/* The job from beginning to end with that learner. */
+/* The job from beginning to end with that learner, or with stages of its own. */
 gboolean pipeline_training_run(PipelineJobContext *context, PipelineLearner learner, GError **error);
+gboolean pipeline_training_run_stages(PipelineJobContext *context, const PipelineTrainingStages *stages,
+                                      GError **error);
 
 /* The stages: job_training_load.c, job_training_judge.c, job_training_register.c. */
 gboolean pipeline_training_load(PipelineTraining *training, GError **error);
+/* Its first half: the spec, the schema, the versions named. */
+gboolean pipeline_training_read_spec(PipelineTraining *training, GError **error);
 gboolean pipeline_training_judge(PipelineTraining *training, GError **error);
 gboolean pipeline_training_register(PipelineTraining *training, GError **error);
+/* The job ends with a result whose "version" is null. */
+gboolean pipeline_training_finish_unchanged(PipelineTraining *training, GError **error);
 /* {"stage", "fraction"} and what `members` (taken; may be NULL) adds. */
 void pipeline_training_progress(PipelineTraining *training, const gchar *stage, double fraction, json_t *members);
 

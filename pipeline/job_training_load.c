@@ -114,10 +114,15 @@ static gboolean check_classes(const PipelineTraining *training, GError **error)
   return FALSE;
 }
 
-gboolean pipeline_training_load(PipelineTraining *training, GError **error)
+gboolean pipeline_training_read_spec(PipelineTraining *training, GError **error)
 {
   training->spec = pipeline_job_spec_load(training->context->job, error);
-  if (training->spec == NULL || !parse_spec(training, error) || !load_models(training, error)) return FALSE;
+  return training->spec != NULL && parse_spec(training, error) && load_models(training, error);
+}
+
+gboolean pipeline_training_load(PipelineTraining *training, GError **error)
+{
+  if (!pipeline_training_read_spec(training, error)) return FALSE;
   g_autoptr(PipelineDataSet) data = read_ranges(training, training->data, error);
   g_autoptr(PipelineDataSet) rehearsal = data != NULL ? read_ranges(training, training->rehearsal, error) : NULL;
   if (rehearsal == NULL || !split(training, data, rehearsal, error) || !check_classes(training, error)) return FALSE;

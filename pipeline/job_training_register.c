@@ -87,11 +87,11 @@ static json_t *describe_training(const PipelineTrainResult *trained)
 
 static json_t *describe_result(const PipelineTraining *training, gint64 version, double seconds_register)
 {
-  json_t *result =
-      json_pack("{s:I, s:I, s:I, s:I, s:o, s:o, s:o}", "version", (json_int_t)version, "rows",
-                (json_int_t)training->train->n_rows, "holdout", (json_int_t)training->holdout->n_rows, "unusable",
-                (json_int_t)training->n_unusable, "data", pipeline_data_ranges_to_json(training->data), "rehearsal",
-                pipeline_data_ranges_to_json(training->rehearsal), "training", describe_training(&training->trained));
+  json_t *result = json_pack(
+      "{s:o, s:I, s:I, s:I, s:o, s:o, s:o}", "version", version > 0 ? json_integer(version) : json_null(), "rows",
+      (json_int_t)training->train->n_rows, "holdout", (json_int_t)training->holdout->n_rows, "unusable",
+      (json_int_t)training->n_unusable, "data", pipeline_data_ranges_to_json(training->data), "rehearsal",
+      pipeline_data_ranges_to_json(training->rehearsal), "training", describe_training(&training->trained));
   json_object_update(result, training->evaluation);
   json_object_set_new(result, "seconds",
                       json_pack("{s:f, s:f, s:f, s:f}", "load", training->seconds_load, "train",
@@ -148,6 +148,19 @@ static gboolean store_outcome(const PipelineTraining *training, const Artifacts 
   double seconds = (double)(g_get_monotonic_time() - begun) / 1e6;
   g_autofree gchar *result = pipeline_job_dump(describe_result(training, version, seconds));
   return registry_job_finish(context->store, context->job->id, context->job->token, "done", result, NULL, error);
+}
+
+gboolean pipeline_training_finish_unchanged(PipelineTraining *training, GError **error)
+{
+  RegistryStore *store = training->context->store;
+  const RegistryJob *job = training->context->job;
+  g_autofree gchar *result = pipeline_job_dump(describe_result(training, 0, 0));
+  if (!registry_store_begin(store, error)) return FALSE;
+  if (!registry_job_finish(store, job->id, job->token, "done", result, NULL, error)) {
+    registry_store_rollback(store);
+    return FALSE;
+  }
+  return registry_store_commit(store, error);
 }
 
 gboolean pipeline_training_register(PipelineTraining *training, GError **error)

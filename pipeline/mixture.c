@@ -202,9 +202,42 @@ GBytes *pipeline_mixture_to_onnx(PipelineMixture *mixture, GError **error)
   return onnx;
 }
 
+static void drop_errors_before(PipelineMixture *mixture, gint64 row)
+{
+  gint64 first = mixture->rows - mixture->errors->len;
+  if (row > first) g_byte_array_remove_range(mixture->errors, 0, (guint)MIN(row - first, (gint64)mixture->errors->len));
+}
+
 void pipeline_mixture_begin_at(PipelineMixture *mixture, gint64 row)
 {
   mixture->rows = row;
+  mixture->change = -1;
+  g_byte_array_set_size(mixture->errors, 0);
+}
+
+void pipeline_mixture_forget_before(PipelineMixture *mixture, gint64 row)
+{
+  drop_errors_before(mixture, row);
+}
+
+double pipeline_mixture_get_error(const PipelineMixture *mixture, guint n, guint *n_known)
+{
+  guint known = 0, wrong = 0;
+  for (guint i = mixture->errors->len; i-- > 0 && known < n;) {
+    if (mixture->errors->data[i] == UNKNOWN) continue;
+    known++;
+    wrong += mixture->errors->data[i] == WRONG;
+  }
+  *n_known = known;
+  return known > 0 ? (double)wrong / known : NAN;
+}
+
+const gchar *pipeline_mixture_get_weight(const PipelineMixture *mixture, guint index, double *weight)
+{
+  if (index >= mixture->experts->len) return NULL;
+  const PipelineExpert *expert = pipeline_mixture_get_expert(mixture, index);
+  *weight = expert->weight;
+  return expert->name;
 }
 
 gint64 pipeline_mixture_get_rows(const PipelineMixture *mixture)
@@ -442,12 +475,6 @@ static double find_rise(const PipelineMixture *mixture, gint64 *change)
   return statistic / (isnan(inflation) ? 1 : inflation);
 }
 
-static void drop_errors_before(PipelineMixture *mixture, gint64 row)
-{
-  gint64 first = mixture->rows - mixture->errors->len;
-  if (row > first) g_byte_array_remove_range(mixture->errors, 0, (guint)(row - first));
-}
-
 /* An alarm of the errors as they were: the rows since the change are judged again by the present experts and weights.
  */
 static gboolean look_again(PipelineMixture *mixture, Window *since, gint64 change, gboolean *taken_over, GError **error)
@@ -554,7 +581,7 @@ static void admit(PipelineMixture *mixture, PipelineExpert *expert)
 
 static gboolean train(PipelineMixture *mixture, const Rows *rows, PipelineMixtureStep *step, GError **error)
 {
-  gint64 from = MAX(mixture->change, mixture->rows - (gint64)mixture->options.keep_rows);
+  gint64 from = MAX(MAX(mixture->change, rows->first), mixture->rows - (gint64)mixture->options.keep_rows);
   g_autoptr(DriftTable) table = select_rows(rows->table, from - rows->first, (guint64)(mixture->rows - from));
   if (!has_two_classes(mixture, table)) return TRUE; /* nothing to tell apart yet */
   PipelineTrainOptions options;
@@ -578,10 +605,14 @@ static gboolean train(PipelineMixture *mixture, const Rows *rows, PipelineMixtur
   expert->rows = mixture->rows;
   gboolean loaded = load_expert(mixture, expert, result.onnx, error);
   pipeline_train_result_clear(&result);
-  if (loaded)
+  gboolean fits = loaded && pipeline_mixture_fits(pipeline_mixture_get_expert(mixture, 0)->onnx, expert->onnx);
+  if (fits) {
     admit(mixture, expert);
-  else
+  } else { /* an imported base that is fed in another way: it learns without trainings */
     pipeline_expert_free(expert);
+    g_clear_pointer(&mixture->architecture, g_free);
+    mixture->options.architecture = NULL;
+  }
   return loaded;
 }
 
@@ -622,12 +653,13 @@ gboolean pipeline_mixture_learn(PipelineMixture *mixture, const DriftTable *tabl
 {
   const Rows rows = {table, first};
   gint64 start = mixture->rows;
-  if (first > pipeline_mixture_get_first_row(mixture) || next > first + (gint64)table->n_rows || next < start) {
+  gint64 least = start - (gint64)mixture->errors->len;
+  if (first > least || next > first + (gint64)table->n_rows || next < start) {
     g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_DATA,
                 "rows %" G_GINT64_FORMAT " to %" G_GINT64_FORMAT
                 " were given; the mixture learns from row %" G_GINT64_FORMAT " to %" G_GINT64_FORMAT
                 " and looks back to row %" G_GINT64_FORMAT,
-                first, first + (gint64)table->n_rows - 1, start, next - 1, pipeline_mixture_get_first_row(mixture));
+                first, first + (gint64)table->n_rows - 1, start, next - 1, least);
     return FALSE;
   }
   PipelineMixtureStep done = {.change_row = -1, .errors = g_byte_array_new()};

@@ -57,12 +57,19 @@ gboolean pipeline_mixture_is_revision(GBytes *onnx); /* whether the model carrie
 
 /* Fits the ridges to rows that the base was trained on, before the first labelled row. */
 gboolean pipeline_mixture_warm(PipelineMixture *mixture, const DriftTable *table, GError **error);
-/* Labelled rows begin at this number (no row was learned yet). */
+/* Learning goes on at this row: the first one of a new mixture, or behind rows that cannot be had any more; the errors
+ * before it are forgotten and a regime has no more trainings. */
 void pipeline_mixture_begin_at(PipelineMixture *mixture, gint64 row);
 
 gint64 pipeline_mixture_get_rows(const PipelineMixture *mixture); /* number of the next row to learn */
-/* First row that learning from now on may look back to: the caller's table must begin there or earlier. */
+/* First row that learning from now on may look back to: the caller's table should begin there or earlier. */
 gint64 pipeline_mixture_get_first_row(const PipelineMixture *mixture);
+/* Rows before this one cannot be had any more: their errors are forgotten. Not beyond get_rows. */
+void pipeline_mixture_forget_before(PipelineMixture *mixture, gint64 row);
+/* Mean of the newest n known errors (at most); NaN: none. *n_known gets their number. */
+double pipeline_mixture_get_error(const PipelineMixture *mixture, guint n, guint *n_known);
+/* Expert `index` in the graph's order, its weight in *weight; NULL behind the last one. Borrowed. */
+const gchar *pipeline_mixture_get_weight(const PipelineMixture *mixture, guint index, double *weight);
 
 typedef struct {
   guint n_rows, n_unusable; /* learned; without a label of a known class */
@@ -72,9 +79,10 @@ typedef struct {
   double statistic;  /* the largest likelihood ratio seen */
 } PipelineMixtureStep;
 void pipeline_mixture_step_clear(PipelineMixtureStep *step);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(PipelineMixtureStep, pipeline_mixture_step_clear)
 
 /* Learns the rows up to `next`, in whole blocks: what is left over of the last block waits for the next call. Row i of
- * the table is labelled row first + i. */
+ * the table is labelled row first + i; it must begin where the kept errors begin, and trainings use what it has. */
 gboolean pipeline_mixture_learn(PipelineMixture *mixture, const DriftTable *table, gint64 first, gint64 next,
                                 PipelineMixtureStep *step, GError **error);
 /* Probabilities [table->n_rows, classes] in schema order. */

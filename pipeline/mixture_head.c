@@ -3,7 +3,6 @@
 
 #include <math.h>
 #include <string.h>
-#include <cblas.h>
 
 static const double LOWEST = .01, HIGHEST = .99;
 
@@ -50,12 +49,7 @@ void pipeline_mixture_head_add(PipelineMixtureHead *head, const float *hidden, c
     row++;
   }
   if (used == 0) return;
-  openblas_set_num_threads(1);
-  double kept = pow(forgetting, used);
-  cblas_dsyrk(CblasRowMajor, CblasUpper, CblasTrans, (int)size, (int)used, 1, block, (int)size, kept, head->gram,
-              (int)size);
-  cblas_dgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)size, (int)n_classes, (int)used, 1, block, (int)size, sides,
-              (int)n_classes, kept, head->right, (int)n_classes);
+  pipeline_ridge_add_rows(block, sides, used, size, n_classes, pow(forgetting, used), head->gram, head->right);
 }
 
 gboolean pipeline_mixture_head_solve(PipelineMixtureHead *head, double penalty, GError **error)

@@ -97,8 +97,8 @@ static gboolean has_value(const PipelineModel *model, const gchar *name)
 /* The interval that the metadata says and the outputs have. */
 static double find_interval(const PipelineModel *model)
 {
-  gboolean whole =
-      model->schema->task == DRIFT_TASK_REGRESSION && has_value(model, "lower") && has_value(model, "upper");
+  gboolean whole = model->schema->task == DRIFT_TASK_REGRESSION && has_value(model, "lower") &&
+                   has_value(model, "value") && has_value(model, "upper");
   return whole ? pipeline_interval_get_level(model->graph) : NAN;
 }
 

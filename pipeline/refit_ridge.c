@@ -32,11 +32,19 @@ static void fill_targets(const double *targets, const double *weights, gsize sta
   }
 }
 
+void pipeline_ridge_add_rows(const double *rows, const double *targets, gsize n, guint size, guint n_targets,
+                             double kept, double *gram, double *right)
+{
+  openblas_set_num_threads(1); /* the order of sums, hence the bits, must not depend on the machine's load */
+  cblas_dsyrk(CblasRowMajor, CblasUpper, CblasTrans, (int)size, (int)n, 1, rows, (int)size, kept, gram, (int)size);
+  cblas_dgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)size, (int)n_targets, (int)n, 1, rows, (int)size, targets,
+              (int)n_targets, kept, right, (int)n_targets);
+}
+
 gboolean pipeline_ridge_solve(const float *h, const double *targets, const double *weights, gsize n, guint n_columns,
                               guint n_targets, double penalty, double *coefficients, GError **error)
 {
   guint size = n_columns + 1;
-  openblas_set_num_threads(1); /* the order of sums, hence the bits, must not depend on the machine's load */
   g_autofree double *gram = g_new0(double, (gsize)size *size), *right = g_new0(double, (gsize)size *n_targets);
   g_autofree double *block = g_new(double, (gsize)BLOCK_ROWS *size),
                     *target_block = g_new(double, BLOCK_ROWS *n_targets);
@@ -44,9 +52,7 @@ gboolean pipeline_ridge_solve(const float *h, const double *targets, const doubl
     gsize m = MIN(BLOCK_ROWS, n - start);
     fill_block(h, weights, start, m, n_columns, block);
     fill_targets(targets, weights, start, m, n_targets, target_block);
-    cblas_dsyrk(CblasRowMajor, CblasUpper, CblasTrans, (int)size, (int)m, 1, block, (int)size, 1, gram, (int)size);
-    cblas_dgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (int)size, (int)n_targets, (int)m, 1, block, (int)size,
-                target_block, (int)n_targets, 1, right, (int)n_targets);
+    pipeline_ridge_add_rows(block, target_block, m, size, n_targets, 1, gram, right);
   }
   return pipeline_ridge_solve_sums(gram, right, size, n_targets, penalty, coefficients, error);
 }

@@ -11,6 +11,10 @@ G_BEGIN_DECLS
 gboolean pipeline_ridge_solve(const float *h, const double *targets, const double *weights, gsize n, guint n_columns,
                               guint n_targets, double penalty, double *coefficients, GError **error);
 
+/* gram [size, size] (upper triangle) = kept · gram + rowsᵀ rows and right [size, n_targets] = kept · right + rowsᵀ
+ * targets; rows [n, size], targets [n, n_targets]. One thread. */
+void pipeline_ridge_add_rows(const double *rows, const double *targets, gsize n, guint size, guint n_targets,
+                             double kept, double *gram, double *right);
 /* The last step of it: coefficients [n_targets, size] (size = n_columns + 1, the intercept last) from the sums gram
  * [size, size] (its upper triangle) = Σ w h hᵀ and right [size, n_targets] = Σ w h tᵀ, h with a 1 behind. Both are
  * overwritten. */

@@ -2,8 +2,53 @@
 .DEFAULT_GOAL := all
 GPU := $(BUILD)/tests/gpu
 GPU_LIBRARIES := $(BUILD)/libkedge-pipeline.a $(BUILD)/libkedge-onnx.a $(BUILD)/libkedge-registry.a $(BUILD)/libkedge-drift.a
+GPU_SHARED := $(GPU)/networks.c.o $(GPU)/without_onednn.c.o
 GPU_LIBS = $(shell pkg-config --libs glib-2.0) -lm -ldl
 
-$(GPU)/check_gpu: $(patsubst tests/gpu/%.c,$(GPU)/%.c.o,tests/gpu/check_gpu.c tests/gpu/trainings.c tests/gpu/without_onednn.c) $(GPU_LIBRARIES)
+$(GPU)/check_gpu: $(GPU)/check_gpu.c.o $(GPU)/trainings.c.o $(GPU_SHARED) $(GPU_LIBRARIES)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(GPU_LIBS)
+$(GPU)/bench_gpu: $(GPU)/bench_gpu.c.o $(GPU)/profile.c.o $(GPU_SHARED) $(GPU_LIBRARIES)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(GPU_LIBS)
+
+# The plugin by NVIDIA's compiler, which comes as Python wheels (1.6 GB): nothing is installed on the machine.
+CUDA_TOOLKIT ?= $(BUILD)/cuda-toolkit
+CUDA_WHEELS := nvidia-cuda-nvcc==13.0.88 nvidia-cuda-crt==13.0.88 nvidia-nvvm==13.0.88 nvidia-cuda-cccl==13.0.85 \
+               nvidia-cuda-runtime==13.0.96 nvidia-cublas==13.1.0.3 nvidia-cudnn-cu13==9.14.0.64 \
+               nvidia-cuda-nvrtc==13.0.88 nvidia-nvjitlink==13.0.88
+$(CUDA_TOOLKIT)/complete: tests/gpu/toolkit
+	tests/gpu/toolkit $(@D) $(CUDA_WHEELS)
+	@touch $@
+
+# Machine code for 7.5, 8.0 and 9.0, and the intermediate form of the last for what comes after it.
+CUDA_ARCHITECTURES := 75 80 90
+NVCC_FLAGS := -std=c++17 -O3 -Werror all-warnings -Xcompiler=-Wall,-Wextra,-Werror,-fPIC,-fvisibility=hidden \
+              $(foreach a,$(CUDA_ARCHITECTURES),-gencode arch=compute_$(a),code=sm_$(a)) -gencode arch=compute_90,code=compute_90
+CUDA_OBJECTS := $(patsubst pipeline/cuda/%.cu,$(BUILD)/cuda/%.o,$(wildcard pipeline/cuda/*.cu))
+$(BUILD)/cuda/%.o: pipeline/cuda/%.cu $(wildcard pipeline/cuda/device*.h) pipeline/cuda/launch.h $(CUDA_TOOLKIT)/complete
+	@mkdir -p $(@D)
+	$(call say,NVCC,$<)
+	$(Q)$(CUDA_TOOLKIT)/nvidia/cu13/bin/nvcc $(NVCC_FLAGS) -I. -I$(CUDA_TOOLKIT)/nvidia/cudnn/include -c $< -o $@
+$(BUILD)/libkedge-cuda.so: $(CUDA_OBJECTS)
+	$(call say,LINK,$@)
+	$(Q)$(CUDA_TOOLKIT)/nvidia/cu13/bin/nvcc -shared -o $@ $^ -L$(CUDA_TOOLKIT)/nvidia/cu13/lib \
+	  -L$(CUDA_TOOLKIT)/nvidia/cudnn/lib -lcublas -lcudnn
+
+.PHONY: cuda check-gpu check-cuda-build gpu-bundle
+cuda: $(BUILD)/libkedge-cuda.so ## the CUDA plugin, compiled for devices from 7.5 on; the compiler comes into the build folder
+check-gpu: $(GPU)/check_gpu cuda ## every operator and training on the CUDA device of this machine against the reference
+	LD_LIBRARY_PATH=$(CUDA_TOOLKIT)/nvidia/cu13/lib:$(CUDA_TOOLKIT)/nvidia/cudnn/lib KEDGE_CUDA_PLUGIN=$(abspath $(BUILD)/libkedge-cuda.so) $(GPU)/check_gpu
+
+SUITES += check-cuda-build
+check-cuda-build: $(GPU)/check_gpu cuda ## the plugin by nvcc: architectures, symbols, what it says without a device
+	tests/gpu/check_build $(BUILD)/libkedge-cuda.so $(GPU)/check_gpu $(CUDA_TOOLKIT)
+
+# A folder to carry to a machine with a device: programs, plugin, the libraries that a bare system may lack.
+GPU_BUNDLE ?= .gpu
+$(GPU)/bench_cudnn: tests/gpu/bench_cudnn.cu $(CUDA_TOOLKIT)/complete
+	$(call say,NVCC,$<)
+	$(Q)$(CUDA_TOOLKIT)/nvidia/cu13/bin/nvcc $(NVCC_FLAGS) -I$(CUDA_TOOLKIT)/nvidia/cudnn/include -o $@ $< -L$(CUDA_TOOLKIT)/nvidia/cudnn/lib -lcudnn
+GPU_CARRIED := $(GPU)/check_gpu $(GPU)/bench_gpu $(GPU)/bench_cudnn tests/gpu/bench_torch.py tests/gpu/run.sh
+gpu-bundle: $(GPU_CARRIED) cuda ## .gpu/: run.sh there checks and measures
+	tests/gpu/bundle $(GPU_BUNDLE) $(BUILD)/libkedge-cuda.so $(GPU_CARRIED)

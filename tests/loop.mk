@@ -1,6 +1,6 @@
 # make loop DATA=F.csv LABEL=COLUMN …: the whole loop on a file (tests/loop/README.md).
 LOOP_SETTINGS := DATA LABEL WARMUP DELAY STORE BROKER SENSITIVE EXCLUDE SHUFFLE PARTITIONS SEED OUT GATE_DISPARATE_IMPACT MODEL \
-                 KAFKA_PORT WEBHOOK HTTP_PORT PANE DUMP THEN KAFKA TOPIC FIRST RATE BIAS_AUDIT
+                 KAFKA_PORT WEBHOOK HTTP_PORT PANE DUMP THEN KAFKA TOPIC FIRST RATE BIAS_AUDIT MODE
 .PHONY: loop
 loop: all ## the whole loop on a file: DATA=F.csv LABEL=COLUMN [STORE=postgres] [BROKER=kafka] …
 	@BUILD=$(BUILD) tests/loop/run $(foreach s,$(LOOP_SETTINGS),$(if $($(s)),$(s)='$($(s))'))
@@ -16,6 +16,12 @@ SUITES += check-loop-csv
 .PHONY: check-loop-csv
 check-loop-csv: all ## the loop on CSVs of every kind
 	BUILD=$(BUILD) tests/loop/csv_test
+
+# Learning online: the same to the bit on both stores, replayed, and a turned world learnt.
+SUITES += check-loop-mixture
+.PHONY: check-loop-mixture
+check-loop-mixture: all $(BUILD)/tests/crash/labelled_log ## the loop with retrain_mode mixture on SQLite and PostgreSQL
+	BUILD=$(BUILD) tests/loop/mixture_test
 
 # A model that treats groups unlike each other is found by the bias audit, one that does not is left alone.
 SUITES += check-loop-bias

@@ -41,6 +41,14 @@ SUITES += check-train-search
 check-train-search: $(BUILD)/kedge ## searched transformations are as good as standard ones on Elec2 and COMPAS, better on one
 	@if [ ! -f $(TABLES)/elec.csv ] || [ ! -f $(TABLES)/compas.csv ]; then echo "SKIP: $(TABLES)/elec.csv or compas.csv is not there"; echo "0 passed, 0 failed"; exit 0; fi; \
 	 tests/train/search_test $(BUILD)/kedge $(TABLES) $(BUILD)/train/search 3
+# Fine-tuning without forgetting: MNIST turned by 25 degrees; fewer images inside of the checks.
+SUITES += check-train-finetune
+.PHONY: check-train-finetune learn-finetune
+check-train-finetune: $(ONNX_PYTHON) $(BUILD)/kedge ## turned images fine-tuned with rehearsal, 2,000 of them
+	@if [ ! -d $(MNIST) ]; then echo "SKIP: the images $(MNIST) are not there"; echo "0 passed, 0 failed"; exit 0; fi; \
+	 PYTHONDONTWRITEBYTECODE=1 $(ONNX_PYTHON) tests/train/finetune_test $(BUILD)/kedge $(MNIST) $(BUILD)/finetune 1 6 rows=2000
+learn-finetune: $(ONNX_PYTHON) $(BUILD)/kedge ## MNIST turned by 25 degrees, three seeds: the gap closed in a fifth of the row visits
+	PYTHONDONTWRITEBYTECODE=1 $(ONNX_PYTHON) tests/train/finetune_test $(BUILD)/kedge $(MNIST) $(BUILD)/finetune 3 10 plain=1
 # Boosted trees beside XGBoost's own package, in a virtual environment of their own (it wants an older NumPy).
 TREES_DATA ?= ../shared/data
 TREES_PYTHON := $(BUILD)/trees-venv/bin/python

@@ -1,7 +1,7 @@
 /* A device: stream, handles, memory, copies, errors, recordings; and the table. */
 #include <cstdlib>
 
-#include "device_internal.h"
+#include "pipeline/cuda/device_internal.h"
 
 #define STAGING_BYTES ((size_t)16 << 20)
 #define LANDING_BYTES ((size_t)4 << 20)
@@ -100,6 +100,11 @@ static void pool_trim(PipelineCudaDevice *device)
 static void *allocate(PipelineCudaDevice *device, size_t bytes)
 {
   size_t size = size_class(bytes);
+  device->changes++;
+  if (device->recording) {
+    pipeline_cuda_fail(device, "allocate", "a step is being recorded");
+    return nullptr;
+  }
   void *data = pool_find(device, size);
   if (data != nullptr) return data;
   cudaError_t error = cudaMalloc(&data, size);
@@ -122,6 +127,7 @@ static void *allocate(PipelineCudaDevice *device, size_t bytes)
 
 static void release(PipelineCudaDevice *device, void *buffer)
 {
+  device->changes++;
   for (size_t i = 0; i < device->n_blocks; i++)
     if (device->blocks[i].data == buffer && device->blocks[i].taken) {
       device->blocks[i].taken = false;
@@ -160,6 +166,7 @@ static int finish(PipelineCudaDevice *device)
 static int copy_in(PipelineCudaDevice *device, void *to, const void *from, size_t bytes)
 {
   if (bytes == 0) return 0;
+  if (device->recording) return pipeline_cuda_fail(device, "copy to the device", "a step is being recorded");
   if (bytes > STAGING_BYTES)
     return pipeline_cuda_check(device, cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, device->stream),
                                "copy to the device") ||
@@ -178,6 +185,7 @@ static int copy_in(PipelineCudaDevice *device, void *to, const void *from, size_
 static int copy_out(PipelineCudaDevice *device, void *to, const void *from, size_t bytes)
 {
   if (bytes == 0) return 0;
+  if (device->recording) return pipeline_cuda_fail(device, "copy from the device", "a step is being recorded");
   void *place = bytes <= LANDING_BYTES ? device->landing : to;
   if (pipeline_cuda_check(device, cudaMemcpyAsync(place, from, bytes, cudaMemcpyDeviceToHost, device->stream),
                           "copy from the device") ||
@@ -203,6 +211,11 @@ static int clear(PipelineCudaDevice *device, void *buffer, size_t bytes)
 /* --- results of steps
  * ------------------------------------------------------------------------------------------------- */
 
+static int step_begin(PipelineCudaDevice *device, const PipelineCudaStep *step)
+{
+  return copy_in(device, device->step, step, sizeof *step);
+}
+
 static int results_send(PipelineCudaDevice *device, unsigned group)
 {
   size_t first = (size_t)group * PIPELINE_CUDA_GROUP * 2, n = PIPELINE_CUDA_GROUP * 2;
@@ -223,6 +236,11 @@ static int results_get(PipelineCudaDevice *device, unsigned group, double (*resu
 
 /* --- recordings
  * ------------------------------------------------------------------------------------------------------- */
+
+static uint64_t get_changes(const PipelineCudaDevice *device)
+{
+  return device->changes;
+}
 
 static int record_begin(PipelineCudaDevice *device)
 {
@@ -293,11 +311,13 @@ static int open_memory(PipelineCudaDevice *device)
   device->scratch = allocate(device, PIPELINE_CUDA_SCRATCH);
   device->blas_workspace = allocate(device, BLAS_WORKSPACE_BYTES);
   device->results = static_cast<double *>(allocate(device, PIPELINE_CUDA_SLOTS * 2 * sizeof(double)));
+  device->step = static_cast<PipelineCudaStep *>(allocate(device, sizeof(PipelineCudaStep)));
   return device->scratch == nullptr || device->blas_workspace == nullptr || device->results == nullptr ||
+         device->step == nullptr || clear(device, device->step, sizeof(PipelineCudaStep)) ||
          clear(device, device->results, PIPELINE_CUDA_SLOTS * 2 * sizeof(double));
 }
 
-/* One stream, one workspace and no TF32: the same bits each time, and the accuracy of float32. */
+/* One stream and one workspace: the same bits each time. The default mode has the accuracy of float32: no TF32. */
 static int open_libraries(PipelineCudaDevice *device)
 {
   if (pipeline_cuda_check(device, cudaStreamCreateWithFlags(&device->stream, cudaStreamNonBlocking), "make a stream"))
@@ -312,7 +332,7 @@ static int open_libraries(PipelineCudaDevice *device)
          pipeline_cuda_check_blas(device,
                                   cublasSetWorkspace(device->cublas, device->blas_workspace, BLAS_WORKSPACE_BYTES),
                                   "start cuBLAS") ||
-         pipeline_cuda_check_blas(device, cublasSetMathMode(device->cublas, CUBLAS_PEDANTIC_MATH), "start cuBLAS") ||
+         pipeline_cuda_check_blas(device, cublasSetMathMode(device->cublas, CUBLAS_DEFAULT_MATH), "start cuBLAS") ||
          pipeline_cuda_check_dnn(device, cudnnCreate(&device->cudnn), "start cuDNN") ||
          pipeline_cuda_check_dnn(device, cudnnSetStream(device->cudnn, device->stream), "start cuDNN");
 }
@@ -425,11 +445,13 @@ static const PipelineCudaTable table = {PIPELINE_CUDA_ABI,
                                         pipeline_cuda_gru_state,
                                         pipeline_cuda_gru_backward_state,
                                         pipeline_cuda_gru_backward_gates,
+                                        step_begin,
                                         pipeline_cuda_loss,
                                         pipeline_cuda_update,
                                         results_send,
                                         results_get,
                                         pipeline_cuda_ascend,
+                                        get_changes,
                                         record_begin,
                                         record_end,
                                         replay,

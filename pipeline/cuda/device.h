@@ -43,8 +43,10 @@ typedef struct {
 #define PIPELINE_CUDA_UNARIES(X)                                                                                       \
   X(relu)                                                                                                              \
   X(leaky_relu)                                                                                                        \
-  X(elu) X(selu) X(gelu) X(gelu_tanh) X(sigmoid) X(hard_sigmoid) X(tanh) X(erf) X(softplus) X(sqrt) X(reciprocal)      \
-      X(exp) X(log) X(neg) X(abs)
+  X(elu)                                                                                                               \
+  X(selu)                                                                                                              \
+  X(gelu)                                                                                                              \
+  X(gelu_tanh) X(sigmoid) X(hard_sigmoid) X(tanh) X(erf) X(softplus) X(sqrt) X(reciprocal) X(exp) X(log) X(neg) X(abs)
 #define PIPELINE_CUDA_BINARIES(X) X(add) X(sub) X(mul) X(div) X(pow) X(min) X(max)
 
 #define PIPELINE_CUDA_GROUP 8u /* slots of results that are sent together */
@@ -127,13 +129,19 @@ typedef enum {
 typedef struct {
   PipelineCudaOptimiserKind kind;
   size_t n;
-  float *w, *m, *v;                                            /* [n]; m, v: those that it has */
-  const float *g;                                              /* [n] */
-  const uint8_t *decays;                                       /* [n]: regularised */
-  float rate, momentum, beta_1, beta_2, epsilon, kept, l1, l2; /* kept: of adamw, 1 − rate · decay */
-  float size, root;            /* of adam: rate / (1 − β₁ᵗ), 1 / √(1 − β₂ᵗ) */
+  float *w, *m, *v;      /* [n]; m, v: those that it has */
+  const float *g;        /* [n] */
+  const uint8_t *decays; /* [n]: regularised */
+  float momentum, beta_1, beta_2, epsilon, l1, l2;
   float clip_norm, clip_value; /* 0: none */
 } PipelineCudaUpdate;
+
+/* What changes from step to step, so that a recorded step can be replayed. */
+typedef struct {
+  float rate, kept; /* kept: of adamw, 1 − rate · decay */
+  float size, root; /* of adam: rate / (1 − β₁ᵗ), 1 / √(1 − β₂ᵗ) */
+  uint32_t slot;    /* of its results: double loss, double norm */
+} PipelineCudaStep;
 
 typedef struct {
   size_t batch, hidden;
@@ -250,12 +258,12 @@ typedef struct {
                             const float *inner, const float *h_before, const float *last, const float *through,
                             float *dh, float *out, float *of_r, float *reset);
 
-  /* losses, optimisers: results go into slot `slot` (double loss, double norm) of a ring that results_get reads */
+  /* Losses, optimisers: results go into the step's slot of a ring that results_get reads. */
+  int (*step_begin)(PipelineCudaDevice *device, const PipelineCudaStep *step);
   int (*loss)(PipelineCudaDevice *device, const PipelineCudaLoss *loss, const float *outputs, const float *targets,
-              float *gradient, unsigned slot);
-  /* The norm of g into the slot; unless loss and norm are finite, w, m and v stay as they are. g is clipped in place.
-   */
-  int (*update)(PipelineCudaDevice *device, const PipelineCudaUpdate *update, unsigned slot);
+              float *gradient);
+  /* The norm of g into the slot; unless loss and norm are finite, w, m and v stay as they are. */
+  int (*update)(PipelineCudaDevice *device, const PipelineCudaUpdate *update);
   int (*results_send)(PipelineCudaDevice *device, unsigned group); /* queues the copy of a group's slots to the host */
   /* Waits for that copy; results [PIPELINE_CUDA_GROUP][2]. */
   int (*results_get)(PipelineCudaDevice *device, unsigned group, double (*results)[2]);
@@ -263,7 +271,9 @@ typedef struct {
   int (*ascend)(PipelineCudaDevice *device, float *x, const float *g, const float *origin, float step, float epsilon,
                 float low, float high, size_t n);
 
-  /* A step that is queued the same way each time: record between begin and end, then replay. */
+  /* What is queued the same way each time: record between begin and end (nothing is computed then, and copies to and
+   * from the host and new memory are refused), then replay while `changes` has the same number. */
+  uint64_t (*changes)(const PipelineCudaDevice *device); /* of what memory lies where */
   int (*record_begin)(PipelineCudaDevice *device);
   void *(*record_end)(PipelineCudaDevice *device); /* NULL: failed */
   int (*replay)(PipelineCudaDevice *device, void *recording);

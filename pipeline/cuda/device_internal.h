@@ -7,8 +7,8 @@
 #include <cublas_v2.h>
 #include <cudnn.h>
 
-#include "device.h"
-#include "launch.h"
+#include "pipeline/cuda/device.h"
+#include "pipeline/cuda/launch.h"
 
 #define PIPELINE_CUDA_SLOTS (PIPELINE_CUDA_GROUP * PIPELINE_CUDA_GROUPS)
 #define PIPELINE_CUDA_SCRATCH ((size_t)8 << 20) /* bytes: partial sums of the longest reduction */
@@ -31,8 +31,10 @@ struct _PipelineCudaDevice {
   void *scratch, *blas_workspace, *workspace; /* workspace: of cuDNN, grows */
   size_t workspace_bytes;
   double *results, *host_results; /* [slots][2] on the device, and pinned */
+  PipelineCudaStep *step;         /* on the device */
   cudaEvent_t sent[PIPELINE_CUDA_GROUPS];
   bool recording;
+  uint64_t changes;
 };
 
 /* Each sets device->message and returns 1 when it failed, else 0. */
@@ -160,5 +162,5 @@ int pipeline_cuda_gru_backward_state(PipelineCudaDevice *, const PipelineCudaCel
 int pipeline_cuda_gru_backward_gates(PipelineCudaDevice *, const PipelineCudaCell *, const float *, const float *,
                                      const float *, const float *, const float *, float *, float *, float *, float *);
 /* learn.cu */
-int pipeline_cuda_loss(PipelineCudaDevice *, const PipelineCudaLoss *, const float *, const float *, float *, unsigned);
-int pipeline_cuda_update(PipelineCudaDevice *, const PipelineCudaUpdate *, unsigned);
+int pipeline_cuda_loss(PipelineCudaDevice *, const PipelineCudaLoss *, const float *, const float *, float *);
+int pipeline_cuda_update(PipelineCudaDevice *, const PipelineCudaUpdate *);

@@ -1,6 +1,6 @@
 /* Element by element: the expressions of pipeline/operator_unary.c, gradient_unary.c, operator_binary.c and
  * gradient_binary.c. NaN goes in, NaN comes out. */
-#include "device_internal.h"
+#include "pipeline/cuda/device_internal.h"
 
 /* --- one operand ----------------------------------------------------------------------------------------------------
  */

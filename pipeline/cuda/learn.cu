@@ -1,5 +1,5 @@
 /* Losses (pipeline/graph_loss.c) and optimisers (pipeline/graph_optimiser.c). Losses run in double. */
-#include "device_internal.h"
+#include "pipeline/cuda/device_internal.h"
 
 /* --- losses: a warp a row -------------------------------------------------------------------------------------------
  */
@@ -131,12 +131,14 @@ __global__ void loss_weights_kernel(PipelineCudaLoss o, const float *targets, do
   if (threadIdx.x == 0) losses[o.n] = sum;
 }
 
-__global__ void loss_total_kernel(unsigned n, int add, const double *losses, double *result)
+__global__ void loss_total_kernel(unsigned n, int add, const double *losses, const PipelineCudaStep *step,
+                                  double *results)
 {
   __shared__ double parts[32];
   double sum = 0;
   for (unsigned row = threadIdx.x; row < n; row += blockDim.x) sum += losses[row];
   sum = pipeline_cuda_block_sum(sum, parts);
+  double *result = results + 2 * step->slot;
   if (threadIdx.x == 0) *result = add ? *result + sum : sum;
 }
 
@@ -146,7 +148,7 @@ static const LossKernel loss_kernels[PIPELINE_CUDA_N_LOSSES] = {
     loss_kernel<squared_loss>,       loss_kernel<huber_loss>, loss_kernel<quantile_loss>};
 
 int pipeline_cuda_loss(PipelineCudaDevice *device, const PipelineCudaLoss *loss, const float *outputs,
-                       const float *targets, float *gradient, unsigned slot)
+                       const float *targets, float *gradient)
 {
   double *losses = static_cast<double *>(device->scratch);
   if (loss->n == 0) return 0;
@@ -157,8 +159,8 @@ int pipeline_cuda_loss(PipelineCudaDevice *device, const PipelineCudaLoss *loss,
   LossKernel kernel = loss_kernels[loss->kind];
   LAUNCH(kernel, pipeline_cuda_blocks(loss->n, LOSS_WARPS), 32 * LOSS_WARPS, 0, device->stream, *loss, outputs, targets,
          gradient, losses);
-  LAUNCH(loss_total_kernel, 1, 256, 0, device->stream, (unsigned)loss->n, loss->add, losses,
-         device->results + 2 * slot);
+  LAUNCH(loss_total_kernel, 1, 256, 0, device->stream, (unsigned)loss->n, loss->add, losses, device->step,
+         device->results);
   return pipeline_cuda_check_launch(device, "compute a loss");
 }
 
@@ -177,31 +179,33 @@ __global__ void norm_kernel(const float *g, unsigned n, double *parts)
 /* One step for one weight; slope: of loss and penalties. */
 #define STEP(name)                                                                                                     \
   struct name##_step {                                                                                                 \
-    static __device__ __forceinline__ void apply(const PipelineCudaUpdate &u, unsigned i, float slope);                \
+    static __device__ __forceinline__ void apply(const PipelineCudaUpdate &u, const PipelineCudaStep &s, unsigned i,   \
+                                                 float slope);                                                         \
   };                                                                                                                   \
-  __device__ __forceinline__ void name##_step::apply(const PipelineCudaUpdate &u, unsigned i, float slope)
+  __device__ __forceinline__ void name##_step::apply(const PipelineCudaUpdate &u, const PipelineCudaStep &s,           \
+                                                     unsigned i, float slope)
 
 STEP(sgd)
 {
-  u.w[i] -= u.rate * slope;
+  u.w[i] -= s.rate * slope;
 }
 
 STEP(momentum)
 {
   u.m[i] = u.momentum * u.m[i] + slope;
-  u.w[i] -= u.rate * u.m[i];
+  u.w[i] -= s.rate * u.m[i];
 }
 
 STEP(nesterov)
 {
   u.m[i] = u.momentum * u.m[i] + slope;
-  u.w[i] -= u.rate * (slope + u.momentum * u.m[i]);
+  u.w[i] -= s.rate * (slope + u.momentum * u.m[i]);
 }
 
 STEP(rmsprop)
 {
   u.m[i] = u.beta_2 * u.m[i] + (1 - u.beta_2) * slope * slope;
-  u.w[i] -= u.rate * slope / (sqrtf(u.m[i]) + u.epsilon);
+  u.w[i] -= s.rate * slope / (sqrtf(u.m[i]) + u.epsilon);
 }
 
 STEP(adam)
@@ -209,13 +213,13 @@ STEP(adam)
   float m = u.beta_1 * u.m[i] + (1 - u.beta_1) * slope, v = u.beta_2 * u.v[i] + (1 - u.beta_2) * slope * slope;
   u.m[i] = m;
   u.v[i] = v;
-  u.w[i] -= u.size * m / (sqrtf(v) * u.root + u.epsilon);
+  u.w[i] -= s.size * m / (sqrtf(v) * s.root + u.epsilon);
 }
 
 STEP(adamw)
 {
-  if (u.decays[i]) u.w[i] *= u.kept;
-  adam_step::apply(u, i, slope);
+  if (u.decays[i]) u.w[i] *= s.kept;
+  adam_step::apply(u, s, i, slope);
 }
 
 static __device__ __forceinline__ bool is_finite(double x)
@@ -225,12 +229,14 @@ static __device__ __forceinline__ bool is_finite(double x)
 
 /* Every block adds up the same partial sums of the norm. What is not finite changes nothing: the host stops then. */
 template <class Step>
-__global__ void update_kernel(PipelineCudaUpdate u, const double *parts, unsigned n_parts, double *result)
+__global__ void update_kernel(PipelineCudaUpdate u, const PipelineCudaStep *step, const double *parts, unsigned n_parts,
+                              double *results)
 {
   __shared__ double shared[32];
   double sum = 0;
   for (unsigned i = threadIdx.x; i < n_parts; i += blockDim.x) sum += parts[i];
-  double norm = sqrt(pipeline_cuda_block_sum(sum, shared));
+  double norm = sqrt(pipeline_cuda_block_sum(sum, shared)), *result = results + 2 * step->slot;
+  const PipelineCudaStep s = *step;
   unsigned i = pipeline_cuda_index();
   if (i == 0) result[1] = norm;
   if (i >= u.n || !is_finite(norm) || !is_finite(result[0])) return;
@@ -238,15 +244,15 @@ __global__ void update_kernel(PipelineCudaUpdate u, const double *parts, unsigne
   if (u.clip_norm > 0 && norm > (double)u.clip_norm) g *= (float)((double)u.clip_norm / norm);
   if (u.clip_value > 0) g = fminf(fmaxf(g, -u.clip_value), u.clip_value);
   if (u.decays[i] && (u.l1 != 0 || u.l2 != 0)) g += u.l1 * (w > 0 ? 1.0f : (w < 0 ? -1.0f : 0.0f)) + u.l2 * w;
-  Step::apply(u, i, g);
+  Step::apply(u, s, i, g);
 }
 
-typedef void (*UpdateKernel)(PipelineCudaUpdate, const double *, unsigned, double *);
+typedef void (*UpdateKernel)(PipelineCudaUpdate, const PipelineCudaStep *, const double *, unsigned, double *);
 static const UpdateKernel update_kernels[PIPELINE_CUDA_N_OPTIMISERS] = {
     update_kernel<sgd_step>,     update_kernel<momentum_step>, update_kernel<nesterov_step>,
     update_kernel<rmsprop_step>, update_kernel<adam_step>,     update_kernel<adamw_step>};
 
-int pipeline_cuda_update(PipelineCudaDevice *device, const PipelineCudaUpdate *update, unsigned slot)
+int pipeline_cuda_update(PipelineCudaDevice *device, const PipelineCudaUpdate *update)
 {
   double *parts = static_cast<double *>(device->scratch);
   if (update->n == 0) return 0;
@@ -255,6 +261,6 @@ int pipeline_cuda_update(PipelineCudaDevice *device, const PipelineCudaUpdate *u
   UpdateKernel kernel = update_kernels[update->kind];
   LAUNCH(norm_kernel, n_parts, PIPELINE_CUDA_THREADS, 0, device->stream, update->g, (unsigned)update->n, parts);
   LAUNCH(kernel, pipeline_cuda_blocks(update->n, PIPELINE_CUDA_THREADS), PIPELINE_CUDA_THREADS, 0, device->stream,
-         *update, parts, n_parts, device->results + 2 * slot);
+         *update, device->step, parts, n_parts, device->results);
   return pipeline_cuda_check_launch(device, "take a step of the optimiser");
 }

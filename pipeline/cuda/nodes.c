@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "pipeline/cuda/learn.h"
+
 #define CLOSE 2e-5 /* float32 sums in another order */
 #define LOOSE 1e-4 /* functions of the device's library, sums over time */
 
@@ -107,6 +109,7 @@ static const PipelineGradientKernel kernels[] = {
     ROW("BatchNormalization", supports_floats, batch_normalization_node, LOOSE),
     ROW("LayerNormalization", supports_floats, layer_normalization_node, LOOSE),
     ROW("Dropout", supports_dropout, dropout_node, CLOSE),
+    ROW("ai.onnx.ml:Scaler", supports_float, scaler_node, CLOSE),
     ROW("LSTM", supports_float, recurrent_node, LOOSE),
     ROW("GRU", supports_float, recurrent_node, LOOSE),
     ROW("Identity", supports_float, copy_node, 0),
@@ -245,7 +248,13 @@ gpointer pipeline_cuda_buffer(PipelineGradientCall *call, guint index, gsize byt
   return kept->buffers[index];
 }
 
-gconstpointer pipeline_cuda_constant(PipelineGradientCall *call, guint index, gconstpointer data, gsize bytes,
+void pipeline_cuda_changed(PipelineGradientCall *call)
+{
+  PipelineCuda *cuda = call->device;
+  cuda->changes++;
+}
+
+gconstpointer pipeline_cuda_variable(PipelineGradientCall *call, guint index, gconstpointer data, gsize bytes,
                                      GError **error)
 {
   Kept *kept = kept_of(call);
@@ -257,6 +266,16 @@ gconstpointer pipeline_cuda_constant(PipelineGradientCall *call, guint index, gc
   g_clear_pointer(&kept->constants[index], g_bytes_unref);
   kept->constants[index] = g_bytes_new(data, bytes);
   return buffer;
+}
+
+gconstpointer pipeline_cuda_constant(PipelineGradientCall *call, guint index, gconstpointer data, gsize bytes,
+                                     GError **error)
+{
+  Kept *kept = kept_of(call);
+  const GBytes *before = kept->constants[index];
+  gconstpointer there = pipeline_cuda_variable(call, index, data, bytes, error);
+  if (before != kept->constants[index]) pipeline_cuda_changed(call);
+  return there;
 }
 
 PipelineCudaConvolutionPlan *pipeline_cuda_find_plan(PipelineGradientCall *call, const PipelineCudaConvolution *shape,
@@ -397,7 +416,7 @@ static gpointer open_device(GError **error)
     return NULL;
   }
   PipelineCuda *cuda = g_new(PipelineCuda, 1);
-  *cuda = (PipelineCuda){table, device};
+  *cuda = (PipelineCuda){.table = table, .device = device};
   return cuda;
 }
 
@@ -418,8 +437,10 @@ const PipelineGradientBackend pipeline_gradient_backend_cuda = {
     .products = &pipeline_backend_reference,
     .mirrors = TRUE,
     .kernels = kernels,
+    .is_installed = pipeline_cuda_plugin_is_installed,
     .open = open_device,
     .close = close_device,
     .memory = &memory,
+    .graph = &pipeline_cuda_graph,
     .describe = describe,
 };

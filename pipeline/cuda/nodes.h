@@ -11,6 +11,7 @@ G_BEGIN_DECLS
 typedef struct {
   const PipelineCudaTable *table;
   PipelineCudaDevice *device;
+  guint64 changes; /* of what nodes have copied there once and for all */
 } PipelineCuda;
 
 /* status: of a function of the table. FALSE with the device's message and the shape of the node's first input. */
@@ -28,6 +29,11 @@ gpointer pipeline_cuda_buffer(PipelineGradientCall *call, guint index, gsize byt
 /* Copies `data` there; nothing to do when the buffer has just these bytes already. */
 gconstpointer pipeline_cuda_constant(PipelineGradientCall *call, guint index, gconstpointer data, gsize bytes,
                                      GError **error);
+/* The same for what may be new in each step and is refreshed before a replay. */
+gconstpointer pipeline_cuda_variable(PipelineGradientCall *call, guint index, gconstpointer data, gsize bytes,
+                                     GError **error);
+/* What a node has copied to the device for later has changed. */
+void pipeline_cuda_changed(PipelineGradientCall *call);
 /* The plan for the convolution, made once. NULL: failed. */
 PipelineCudaConvolutionPlan *pipeline_cuda_find_plan(PipelineGradientCall *call, const PipelineCudaConvolution *shape,
                                                      GError **error);
@@ -68,6 +74,8 @@ PAIR(sum_node);
 PAIR(where_node);
 PAIR(clip_node);
 PAIR(dropout_node);
+PAIR(scaler_node);
+KERNEL(dropout_refresh);
 /* nodes_dense.c */
 PAIR(gemm_node);
 PAIR(matmul_node);
@@ -88,6 +96,7 @@ PAIR(pick_node);
 PAIR(concat_node);
 PAIR(split_node);
 PAIR(gather_node);
+KERNEL(gather_refresh);
 PAIR(expand_node);
 /* nodes_recurrent.c */
 PAIR(recurrent_node);

@@ -259,6 +259,17 @@ static gboolean multiply_mask(PipelineGradientCall *call, const float *from, flo
   return mask != NULL && PIPELINE_CUDA_RUN(call, binary, PIPELINE_CUDA_mul_of, &walk, from, mask, to);
 }
 
+/* The mask of this step. */
+gboolean pipeline_cuda_dropout_refresh(PipelineGradientCall *call, GError **error)
+{
+  gsize n = call->call.inputs[0]->n;
+  if (call->call.inputs[0]->type != ONNX_TYPE_FLOAT || !drops(call)) return TRUE;
+  float *mask = pipeline_gradient_memory(call, 0, n * sizeof(float));
+  gpointer there = pipeline_cuda_buffer(call, 0, n * sizeof(float), error);
+  pipeline_gradient_dropout_mask(call, ratio_of(call), mask, n);
+  return there != NULL && PIPELINE_CUDA_RUN(call, copy_in, there, mask, n * sizeof(float));
+}
+
 gboolean pipeline_cuda_dropout_node_forward(PipelineGradientCall *call, GError **error)
 {
   const PipelineTensor *x = call->call.inputs[0];
@@ -267,11 +278,8 @@ gboolean pipeline_cuda_dropout_node_forward(PipelineGradientCall *call, GError *
     if (shown != NULL) memset(shown->data, 1, shown->n);
     return pipeline_cuda_copy(call, y->data, x->data, x->n, error);
   }
-  float *mask = pipeline_gradient_memory(call, 0, x->n * sizeof(float));
-  gpointer there = pipeline_cuda_buffer(call, 0, x->n * sizeof(float), error);
-  pipeline_gradient_dropout_mask(call, ratio_of(call), mask, x->n);
-  return there != NULL && PIPELINE_CUDA_RUN(call, copy_in, there, mask, x->n * sizeof(float)) &&
-         multiply_mask(call, x->data, y->data, error);
+  if (!call->refreshed && !pipeline_cuda_dropout_refresh(call, error)) return FALSE;
+  return multiply_mask(call, x->data, y->data, error);
 }
 
 gboolean pipeline_cuda_dropout_node_backward(PipelineGradientCall *call, GError **error)
@@ -281,4 +289,37 @@ gboolean pipeline_cuda_dropout_node_backward(PipelineGradientCall *call, GError 
   if (dx == NULL) return TRUE;
   if (!drops(call)) return pipeline_cuda_copy(call, dx, dy, call->call.inputs[0]->n, error);
   return multiply_mask(call, dy, dx, error);
+}
+
+/* --- Scaler (ai.onnx.ml): (x − offset) · scale, each one number or one a feature ------------------------------------
+ */
+
+/* to = from (function) list; the list's numbers in buffer `buffer`. No list: a copy, or nothing when it is in place. */
+static gboolean apply_list(PipelineGradientCall *call, const gchar *name, PipelineCudaBinary function, guint buffer,
+                           const float *from, float *to, GError **error)
+{
+  const PipelineTensor *x = call->call.inputs[0];
+  guint n;
+  const float *list = pipeline_operator_floats(&call->call, name, &n);
+  PipelineTensor row = {.type = ONNX_TYPE_FLOAT, .n_dims = 1, .dims = {n}, .n = n};
+  const PipelineTensor *pair[2] = {x, &row};
+  PipelineCudaWalk walk;
+  if (n == 0) return from == to || pipeline_cuda_copy(call, to, from, x->n, error);
+  row.data = (gpointer)pipeline_cuda_constant(call, buffer, list, n * sizeof(float), error);
+  pipeline_cuda_walk(&walk, pair, 2, x);
+  return row.data != NULL && PIPELINE_CUDA_RUN(call, binary, function, &walk, from, row.data, to);
+}
+
+gboolean pipeline_cuda_scaler_node_forward(PipelineGradientCall *call, GError **error)
+{
+  float *y = call->call.outputs[0]->data;
+  return apply_list(call, "offset", PIPELINE_CUDA_sub_of, 1, call->call.inputs[0]->data, y, error) &&
+         apply_list(call, "scale", PIPELINE_CUDA_mul_of, 2, y, y, error);
+}
+
+gboolean pipeline_cuda_scaler_node_backward(PipelineGradientCall *call, GError **error)
+{
+  float *dx = pipeline_gradient_of_input(call, 0);
+  return dx == NULL ||
+         apply_list(call, "scale", PIPELINE_CUDA_mul_of, 2, pipeline_gradient_of_output(call, 0), dx, error);
 }

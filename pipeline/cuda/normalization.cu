@@ -1,6 +1,6 @@
 /* BatchNormalization and LayerNormalization: the formulas of pipeline/gradient_normalization.c. The running variance is
  * the population's, as ONNX defines. Sums run in double, always in the same order. */
-#include "device_internal.h"
+#include "pipeline/cuda/device_internal.h"
 
 #define STATISTICS_THREADS 256u
 
@@ -73,6 +73,47 @@ __global__ void normalise_channels_kernel(PipelineCudaBatchNorm shape, unsigned 
   y[i] = (x[i] - kept[channel]) * kept[shape.channels + channel] * scale[channel] + bias[channel];
 }
 
+/* The same for wide planes [inner] of a channel in a sample: a block a stretch of one, no division an element. */
+#define PLANE_THREADS 128u
+#define PLANE_STRETCH (8u * PLANE_THREADS)
+
+static bool has_planes(const PipelineCudaBatchNorm *shape)
+{
+  return shape->inner >= PLANE_THREADS / 2;
+}
+
+static dim3 plane_grid(const PipelineCudaBatchNorm *shape)
+{
+  return dim3((unsigned)(shape->batch * shape->channels), pipeline_cuda_blocks(shape->inner, PLANE_STRETCH));
+}
+
+__global__ void normalise_planes_kernel(PipelineCudaBatchNorm shape, const float *x, const float *scale,
+                                        const float *bias, const float *kept, float *y)
+{
+  unsigned channel = blockIdx.x % (unsigned)shape.channels, end = (blockIdx.y + 1) * PLANE_STRETCH;
+  size_t start = (size_t)blockIdx.x * shape.inner;
+  float mean = kept[channel], factor = kept[shape.channels + channel] * scale[channel], shift = bias[channel];
+  if (end > shape.inner) end = (unsigned)shape.inner;
+  for (unsigned i = blockIdx.y * PLANE_STRETCH + threadIdx.x; i < end; i += PLANE_THREADS)
+    y[start + i] = (x[start + i] - mean) * factor + shift;
+}
+
+__global__ void differentiate_planes_kernel(PipelineCudaBatchNorm shape, const float *x, const float *scale,
+                                            const float *kept, const float *sums, const float *dy, float *dx)
+{
+  unsigned channel = blockIdx.x % (unsigned)shape.channels, end = (blockIdx.y + 1) * PLANE_STRETCH;
+  size_t start = (size_t)blockIdx.x * shape.inner;
+  float mean = kept[channel], inverse = kept[shape.channels + channel], factor = scale[channel] * inverse;
+  float count = (float)(shape.batch * shape.inner), sum = 0, product = 0;
+  if (shape.batch_wise) {
+    sum = sums[channel] / count;
+    product = sums[shape.channels + channel] / count;
+  }
+  if (end > shape.inner) end = (unsigned)shape.inner;
+  for (unsigned i = blockIdx.y * PLANE_STRETCH + threadIdx.x; i < end; i += PLANE_THREADS)
+    dx[start + i] = factor * (dy[start + i] - sum - (x[start + i] - mean) * inverse * product);
+}
+
 /* Pieces of a channel so that all multiprocessors have work, and the partial sums fit the scratch memory. */
 static unsigned count_parts(const PipelineCudaDevice *device, const PipelineCudaBatchNorm *shape)
 {
@@ -100,7 +141,10 @@ int pipeline_cuda_batch_norm(PipelineCudaDevice *device, const PipelineCudaBatch
   if (shape->channels > 0)
     LAUNCH(channel_statistics_kernel, pipeline_cuda_blocks(shape->channels, 128), 128, 0, device->stream, *shape, parts,
            sums, running_mean, running_variance, kept);
-  if (n > 0)
+  if (n > 0 && has_planes(shape))
+    LAUNCH(normalise_planes_kernel, plane_grid(shape), PLANE_THREADS, 0, device->stream, *shape, x, scale, bias, kept,
+           y);
+  else if (n > 0)
     LAUNCH(normalise_channels_kernel, pipeline_cuda_blocks(n, PIPELINE_CUDA_THREADS), PIPELINE_CUDA_THREADS, 0,
            device->stream, *shape, (unsigned)n, x, scale, bias, kept, y);
   return pipeline_cuda_check_launch(device, "normalise a batch");
@@ -144,7 +188,10 @@ int pipeline_cuda_batch_norm_backward(PipelineCudaDevice *device, const Pipeline
   LAUNCH(channel_sums_kernel, grid, STATISTICS_THREADS, 0, device->stream, *shape, x, kept, dy, partial);
   LAUNCH(channel_gradients_kernel, pipeline_cuda_blocks(shape->channels, 128), 128, 0, device->stream, *shape, parts,
          partial, sums, dscale, dbias);
-  if (dx != nullptr && n > 0)
+  if (dx != nullptr && n > 0 && has_planes(shape))
+    LAUNCH(differentiate_planes_kernel, plane_grid(shape), PLANE_THREADS, 0, device->stream, *shape, x, scale, kept,
+           sums, dy, dx);
+  else if (dx != nullptr && n > 0)
     LAUNCH(differentiate_channels_kernel, pipeline_cuda_blocks(n, PIPELINE_CUDA_THREADS), PIPELINE_CUDA_THREADS, 0,
            device->stream, *shape, (unsigned)n, x, scale, kept, sums, dy, dx);
   return pipeline_cuda_check_launch(device, "differentiate a batch normalisation");
@@ -206,14 +253,15 @@ __global__ void layer_norm_backward_kernel(unsigned rows, unsigned width, const 
   }
 }
 
-/* Over all rows: 32 columns a block, its rows shared by threadIdx.y. */
-__global__ void layer_norm_weights_kernel(unsigned rows, unsigned width, const float *x, const float *kept,
-                                          const float *dy, float *dscale, float *dbias)
+/* Over rows, `stretch` of them by blockIdx.y: 32 columns a block. sums [parts, 2, width]. */
+__global__ void layer_norm_weights_kernel(unsigned rows, unsigned width, unsigned stretch, const float *x,
+                                          const float *kept, const float *dy, double *partial)
 {
-  __shared__ double products[32][33], sums[32][33];
-  unsigned column = blockIdx.x * 32 + threadIdx.x;
+  __shared__ double products[8][33], sums[8][33];
+  unsigned column = blockIdx.x * 32 + threadIdx.x, end = (blockIdx.y + 1) * stretch;
   double product = 0, sum = 0;
-  for (unsigned row = threadIdx.y; column < width && row < rows; row += blockDim.y) {
+  if (end > rows) end = rows;
+  for (unsigned row = blockIdx.y * stretch + threadIdx.y; column < width && row < end; row += 8) {
     size_t at = (size_t)row * width + column;
     product += (double)dy[at] * (double)((x[at] - kept[row]) * kept[rows + row]);
     sum += (double)dy[at];
@@ -222,12 +270,35 @@ __global__ void layer_norm_weights_kernel(unsigned rows, unsigned width, const f
   sums[threadIdx.y][threadIdx.x] = sum;
   __syncthreads();
   if (threadIdx.y > 0 || column >= width) return;
-  for (unsigned i = 1; i < blockDim.y; i++) {
+  for (unsigned i = 1; i < 8; i++) {
     product += products[i][threadIdx.x];
     sum += sums[i][threadIdx.x];
   }
+  partial[(size_t)(2 * blockIdx.y) * width + column] = product;
+  partial[(size_t)(2 * blockIdx.y + 1) * width + column] = sum;
+}
+
+__global__ void layer_norm_parts_kernel(unsigned width, unsigned parts, const double *partial, float *dscale,
+                                        float *dbias)
+{
+  unsigned column = pipeline_cuda_index();
+  double product = 0, sum = 0;
+  if (column >= width) return;
+  for (unsigned part = 0; part < parts; part++) {
+    product += partial[(size_t)(2 * part) * width + column];
+    sum += partial[(size_t)(2 * part + 1) * width + column];
+  }
   if (dscale != nullptr) dscale[column] = (float)product;
   if (dbias != nullptr) dbias[column] = (float)sum;
+}
+
+static unsigned count_row_parts(const PipelineCudaDevice *device, size_t rows, size_t width)
+{
+  size_t blocks = pipeline_cuda_blocks(width, 32), wanted = 4 * (size_t)device->multiprocessors / blocks;
+  size_t useful = (rows + 31) / 32, most = PIPELINE_CUDA_SCRATCH / (2 * width * sizeof(double));
+  size_t parts = wanted < useful ? wanted : useful;
+  parts = parts < most ? parts : most;
+  return parts > 0 ? (unsigned)parts : 1;
 }
 
 int pipeline_cuda_layer_norm_backward(PipelineCudaDevice *device, size_t rows, size_t width, const float *x,
@@ -238,10 +309,16 @@ int pipeline_cuda_layer_norm_backward(PipelineCudaDevice *device, size_t rows, s
   if (dx != nullptr && rows > 0)
     LAUNCH(layer_norm_backward_kernel, (unsigned)rows, ROW_THREADS, 0, device->stream, (unsigned)rows, (unsigned)width,
            x, scale, kept, dy, dx);
+  if (2 * width * sizeof(double) > PIPELINE_CUDA_SCRATCH)
+    return pipeline_cuda_fail(device, "differentiate so wide a layer normalisation", "more than 524288");
   if (dscale != nullptr || dbias != nullptr) {
-    dim3 block(32, rows > 64 ? 32 : 8);
-    LAUNCH(layer_norm_weights_kernel, pipeline_cuda_blocks(width, 32), block, 0, device->stream, (unsigned)rows,
-           (unsigned)width, x, kept, dy, dscale, dbias);
+    unsigned parts = count_row_parts(device, rows, width), stretch = pipeline_cuda_blocks(rows, parts);
+    double *partial = static_cast<double *>(device->scratch);
+    dim3 grid(pipeline_cuda_blocks(width, 32), parts), block(32, 8);
+    LAUNCH(layer_norm_weights_kernel, grid, block, 0, device->stream, (unsigned)rows, (unsigned)width, stretch, x, kept,
+           dy, partial);
+    LAUNCH(layer_norm_parts_kernel, pipeline_cuda_blocks(width, 64), 64, 0, device->stream, (unsigned)width, parts,
+           partial, dscale, dbias);
   }
   return pipeline_cuda_check_launch(device, "differentiate a layer normalisation");
 }

@@ -1,5 +1,5 @@
 /* Elements that move: Transpose, Slice, Concat, Split, Expand, Pad, Gather. */
-#include "device_internal.h"
+#include "pipeline/cuda/device_internal.h"
 
 __global__ void move_kernel(PipelineCudaWalk walk, float factor, const float *from, float *to)
 {

@@ -1,5 +1,5 @@
 /* Cells of LSTM and GRU, one step: the element-wise parts of pipeline/gradient_recurrent.c. */
-#include "device_internal.h"
+#include "pipeline/cuda/device_internal.h"
 
 static __device__ __forceinline__ float sigmoid(float x)
 {

@@ -1,62 +1,109 @@
 /* Sums over dimensions, and softmax along one. Sums run in double, always in the same order. */
-#include "device_internal.h"
+#include "pipeline/cuda/device_internal.h"
 
 #define COLUMNS 32u
 
 /* --- sums -----------------------------------------------------------------------------------------------------------
  */
 
-/* A block a result: the reduced dimensions lie close together. */
-__global__ void sum_block_kernel(PipelineCudaSum sum, float factor, const float *from, float *to)
+/* Few results of many terms are summed in parts of `stretch` terms, blockIdx.y the part, so that all multiprocessors
+ * have work: partial sums [parts, results] first, then these. partial NULL: one part, straight into `to`. */
+typedef struct {
+  unsigned parts, stretch;
+  double *partial;
+} Parts;
+
+static __device__ __forceinline__ void put_sum(const PipelineCudaSum &sum, const Parts &parts, unsigned result,
+                                               float factor, double total, float *to)
 {
-  __shared__ double parts[32];
+  if (parts.partial == nullptr)
+    to[result] = (float)((double)factor * total);
+  else
+    parts.partial[(size_t)blockIdx.y * sum.kept.n + result] = total;
+}
+
+static __device__ __forceinline__ unsigned end_of_part(const PipelineCudaSum &sum, const Parts &parts)
+{
+  unsigned end = (blockIdx.y + 1) * parts.stretch;
+  return end < sum.reduced.n ? end : (unsigned)sum.reduced.n;
+}
+
+/* A block a result: the reduced dimensions lie close together. */
+__global__ void sum_block_kernel(PipelineCudaSum sum, Parts parts, float factor, const float *from, float *to)
+{
+  __shared__ double shared[32];
   int64_t base, at;
   double total = 0;
+  unsigned end = end_of_part(sum, parts);
   pipeline_cuda_place<1>(sum.kept, blockIdx.x, &base);
-  for (unsigned i = threadIdx.x; i < sum.reduced.n; i += blockDim.x) {
+  for (unsigned i = blockIdx.y * parts.stretch + threadIdx.x; i < end; i += blockDim.x) {
     pipeline_cuda_place<1>(sum.reduced, i, &at);
     total += (double)from[base + at];
   }
-  total = pipeline_cuda_block_sum(total, parts);
-  if (threadIdx.x == 0) to[blockIdx.x] = (float)((double)factor * total);
+  total = pipeline_cuda_block_sum(total, shared);
+  if (threadIdx.x == 0) put_sum(sum, parts, blockIdx.x, factor, total, to);
 }
 
 /* Neighbouring results by neighbouring threads: the kept dimension is the innermost. block: 32 results by rows. */
-__global__ void sum_columns_kernel(PipelineCudaSum sum, float factor, const float *from, float *to)
+__global__ void sum_columns_kernel(PipelineCudaSum sum, Parts parts, float factor, const float *from, float *to)
 {
-  __shared__ double parts[32][COLUMNS + 1];
-  unsigned column = blockIdx.x * COLUMNS + threadIdx.x;
+  __shared__ double shared[32][COLUMNS + 1];
+  unsigned column = blockIdx.x * COLUMNS + threadIdx.x, end = end_of_part(sum, parts);
   int64_t base = 0, at;
   double total = 0;
   if (column < sum.kept.n) {
     pipeline_cuda_place<1>(sum.kept, column, &base);
-    for (unsigned i = threadIdx.y; i < sum.reduced.n; i += blockDim.y) {
+    for (unsigned i = blockIdx.y * parts.stretch + threadIdx.y; i < end; i += blockDim.y) {
       pipeline_cuda_place<1>(sum.reduced, i, &at);
       total += (double)from[base + at];
     }
   }
-  parts[threadIdx.y][threadIdx.x] = total;
+  shared[threadIdx.y][threadIdx.x] = total;
   __syncthreads();
   if (threadIdx.y > 0 || column >= sum.kept.n) return;
-  for (unsigned i = 1; i < blockDim.y; i++) total += parts[i][threadIdx.x];
-  to[column] = (float)((double)factor * total);
+  for (unsigned i = 1; i < blockDim.y; i++) total += shared[i][threadIdx.x];
+  put_sum(sum, parts, column, factor, total, to);
+}
+
+__global__ void sum_parts_kernel(unsigned n, Parts parts, float factor, float *to)
+{
+  unsigned i = pipeline_cuda_index();
+  double total = 0;
+  if (i >= n) return;
+  for (unsigned part = 0; part < parts.parts; part++) total += parts.partial[(size_t)part * n + i];
+  to[i] = (float)((double)factor * total);
+}
+
+/* blocks: of one part; least: terms that are worth a block. */
+static Parts divide(const PipelineCudaDevice *device, size_t blocks, size_t results, size_t terms, size_t least)
+{
+  size_t wanted = 4 * (size_t)device->multiprocessors / blocks, useful = terms / least;
+  size_t most = PIPELINE_CUDA_SCRATCH / (results * sizeof(double)), n = wanted < useful ? wanted : useful;
+  n = n < most ? n : most;
+  if (n <= 1) return Parts{1, (unsigned)terms, nullptr};
+  return Parts{(unsigned)n, (unsigned)((terms + n - 1) / n), static_cast<double *>(device->scratch)};
 }
 
 int pipeline_cuda_sum(PipelineCudaDevice *device, const PipelineCudaSum *sum, float factor, const float *from,
                       float *to)
 {
-  if (sum->kept.n == 0) return 0;
+  size_t results = sum->kept.n, terms = sum->reduced.n;
+  if (results == 0) return 0;
   unsigned last = sum->kept.n_dims > 0 ? sum->kept.n_dims - 1 : 0, inner = sum->reduced.n_dims - 1;
-  bool columns = sum->kept.n > 1 && sum->kept.strides[0][last] == 1 &&
-                 (sum->reduced.n <= 32 || sum->reduced.strides[0][inner] != 1);
+  bool columns = results > 1 && sum->kept.strides[0][last] == 1 && (terms <= 32 || sum->reduced.strides[0][inner] != 1);
+  unsigned blocks = columns ? pipeline_cuda_blocks(results, COLUMNS) : (unsigned)results;
+  Parts parts = divide(device, blocks, results, terms, columns ? 64 : 2048);
+  dim3 grid(blocks, parts.parts);
   if (columns) {
-    dim3 block(COLUMNS, sum->reduced.n > 128 ? 32 : 8);
-    LAUNCH(sum_columns_kernel, pipeline_cuda_blocks(sum->kept.n, COLUMNS), block, 0, device->stream, *sum, factor, from,
-           to);
+    dim3 block(COLUMNS, parts.stretch > 128 ? 32 : 8);
+    LAUNCH(sum_columns_kernel, grid, block, 0, device->stream, *sum, parts, factor, from, to);
   } else {
-    unsigned threads = sum->reduced.n > 4096 ? 1024 : (sum->reduced.n > 128 ? 256 : 32);
-    LAUNCH(sum_block_kernel, (unsigned)sum->kept.n, threads, 0, device->stream, *sum, factor, from, to);
+    unsigned threads = parts.stretch > 4096 ? 1024 : (parts.stretch > 128 ? 256 : 32);
+    LAUNCH(sum_block_kernel, grid, threads, 0, device->stream, *sum, parts, factor, from, to);
   }
+  if (parts.partial != nullptr)
+    LAUNCH(sum_parts_kernel, pipeline_cuda_blocks(results, 64), 64, 0, device->stream, (unsigned)results, parts, factor,
+           to);
   return pipeline_cuda_check_launch(device, "sum");
 }
 

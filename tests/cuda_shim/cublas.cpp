@@ -18,7 +18,7 @@ struct cublasContext {
 
 using namespace cuda_shim;
 
-static std::set<cublasHandle_t> handles;
+static std::set<cublasHandle_t> &handles = *new std::set<cublasHandle_t>; /* never destroyed */
 
 static cublasStatus_t refuse_status(cublasStatus_t status, const Call &call, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

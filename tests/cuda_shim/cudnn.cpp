@@ -7,7 +7,7 @@
 
 namespace cuda_shim
 {
-static std::set<cudnnHandle_t> handles;
+static std::set<cudnnHandle_t> &handles = *new std::set<cudnnHandle_t>; /* never destroyed */
 
 bool is_cudnn(cudnnHandle_t handle)
 {

@@ -9,7 +9,9 @@
 namespace cuda_shim
 {
 constexpr size_t ZONE = 256, WITHOUT_ASKING = size_t{48} << 10;
-static std::map<const void *, size_t> allowed; /* dynamic shared memory by kernel, of those that asked for more */
+using Allowed = std::map<const void *, size_t>;
+static Allowed &allowed =
+    *new Allowed; /* never destroyed; dynamic shared memory by kernel, of those that asked for more */
 
 static cudaError_t check_launch(const Call &call, const CudaShimKernel &kernel, dim3 grid, dim3 block, size_t shared)
 {

@@ -35,7 +35,7 @@ constexpr size_t ZONE = 256, ALIGNMENT = 256, STEP = size_t{1} << 20, QUARANTINE
 struct Span { /* [start, start + size): zone, bytes of the caller rounded up, zone */
   size_t size, bytes;
 };
-static struct {
+struct Arena {
   unsigned char *base = nullptr;
   size_t size = 0, committed = 0, used = 0;
   unsigned open = 0;
@@ -43,9 +43,18 @@ static struct {
   std::map<size_t, size_t> free;        /* offset, size */
   std::deque<size_t> queue;             /* of `resting`, oldest first */
   size_t resting_bytes = 0;
-} arena;
-static std::map<uintptr_t, std::pair<size_t, bool>> pinned; /* bytes, whether we own them */
+};
+/* Never destroyed: a program may still free its device while it ends. */
+static Arena &arena = *new Arena;
+using Pinned = std::map<uintptr_t, std::pair<size_t, bool>>;
+static Pinned &pinned = *new Pinned; /* bytes, whether we own them */
 static struct sigaction previous_segv;
+
+/* Room for zones and for what rests, so that the stated size can be allocated. */
+static size_t addresses()
+{
+  return 2 * arena.size + (size_t{1} << 30);
+}
 
 static unsigned char zone_byte(const void *address)
 {
@@ -66,11 +75,10 @@ UNCHECKED bool zone_is_intact(const void *from, size_t bytes)
   return true;
 }
 
-UNCHECKED static bool still_poison(const unsigned char *at, size_t bytes)
+static bool still_poison(const unsigned char *at, size_t bytes)
 {
-  for (size_t i = 0; i < bytes; i++)
-    if (at[i] != POISON) return false;
-  return true;
+  ASAN_UNPOISON_MEMORY_REGION(at, bytes);
+  return bytes == 0 || (*at == POISON && std::memcmp(at, at + 1, bytes - 1) == 0);
 }
 
 /* Which allocation an address belongs to, in words. */
@@ -114,12 +122,11 @@ static void reserve()
 {
   if (arena.base != nullptr) return;
   arena.size = settings().memory;
-  /* Room for zones and for what rests, so that the stated size can be allocated. */
-  void *mapped =
-      mmap(nullptr, 2 * arena.size + (size_t{1} << 30), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void *mapped = mmap(nullptr, addresses(), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (mapped == MAP_FAILED) fault("no addresses for %zu bytes of device memory: CUDA_SHIM_MEMORY", arena.size);
   arena.base = static_cast<unsigned char *>(mapped);
-  arena.free[0] = 2 * arena.size + (size_t{1} << 30);
+  madvise(mapped, addresses(), MADV_HUGEPAGE); /* fewer pages to protect */
+  arena.free[0] = addresses();
   struct sigaction action = {};
   action.sa_sigaction = on_fault;
   action.sa_flags = SA_SIGINFO | SA_ONSTACK;
@@ -153,7 +160,7 @@ static void commit(size_t end)
 bool is_device(const void *pointer)
 {
   auto *at = static_cast<const unsigned char *>(pointer);
-  return arena.base != nullptr && at >= arena.base && at < arena.base + 2 * arena.size + (size_t{1} << 30);
+  return arena.base != nullptr && at >= arena.base && at < arena.base + addresses();
 }
 
 bool is_pinned(const void *pointer)
@@ -235,6 +242,7 @@ static void wake(size_t limit)
     if (!still_poison(arena.base + start + ZONE, span.bytes))
       fault("something was written into an allocation of %zu bytes at %p after it was freed", span.bytes,
             static_cast<void *>(arena.base + start + ZONE));
+    ASAN_POISON_MEMORY_REGION(arena.base + start, span.size);
     arena.resting.erase(start);
     arena.resting_bytes -= span.size;
     give_back(start, span.size);

@@ -9,7 +9,7 @@
 namespace cuda_shim
 {
 static thread_local cudaError_t last_error = cudaSuccess;
-static std::recursive_mutex everything;
+static std::recursive_mutex &everything = *new std::recursive_mutex; /* never destroyed */
 
 static long number(const char *name, long otherwise)
 {
@@ -36,14 +36,14 @@ static Settings read_settings()
 
 const Settings &settings()
 {
-  static const Settings read = read_settings();
+  static const Settings &read = *new Settings(read_settings()); /* never destroyed */
   return read;
 }
 
 /* The error that this call is to answer with. */
 static int injected_error(const char *function)
 {
-  static std::map<std::string, long> calls;
+  static auto &calls = *new std::map<std::string, long>;
   const std::string &fail = settings().fail;
   size_t colon = fail.find(':');
   if (colon == std::string::npos || fail.compare(0, colon, function) != 0) return 0;

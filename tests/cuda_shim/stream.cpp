@@ -47,11 +47,12 @@ struct CUgraphExec_st {
 namespace cuda_shim
 {
 constexpr size_t LONGEST = 4096; /* operations that wait in one stream */
-static CUstream_st legacy;
-static std::set<CUstream_st *> streams;
-static std::set<CUevent_st *> events;
-static std::set<CUgraph_st *> graphs;
-static std::set<CUgraphExec_st *> executables;
+/* Never destroyed: a program may still free its device while it ends. */
+static CUstream_st &legacy = *new CUstream_st;
+static std::set<CUstream_st *> &streams = *new std::set<CUstream_st *>;
+static std::set<CUevent_st *> &events = *new std::set<CUevent_st *>;
+static std::set<CUgraph_st *> &graphs = *new std::set<CUgraph_st *>;
+static std::set<CUgraphExec_st *> &executables = *new std::set<CUgraphExec_st *>;
 
 static CUstream_st *find(cudaStream_t stream)
 {

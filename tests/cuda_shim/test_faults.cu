@@ -10,7 +10,9 @@ static void demand(void (*function)(), int signal, const std::vector<const char 
 {
   int ended = 0;
   std::string text = child(function, &ended);
-  ck_assert_msg(ended == signal, "ended by signal %d, not %d: %s", ended, signal, text.c_str());
+  if (address_sanitizer && text.find("AddressSanitizer: use-after-poison") != std::string::npos)
+    return; /* it saw it first */
+  ck_assert_msg(ended == signal || address_sanitizer, "ended by signal %d, not %d: %s", ended, signal, text.c_str());
   for (const char *word : words)
     ck_assert_msg(text.find(word) != std::string::npos, "\"%s\" is not in: %s", word, text.c_str());
 }
@@ -250,6 +252,29 @@ START_TEST(test_out_of_bounds)
 }
 END_TEST
 
+static __global__ void load(const float *data, float *out)
+{
+  out[threadIdx.x] = data[threadIdx.x];
+}
+
+static void run_read_out_of_bounds()
+{
+  Device<float> data(numbers(30, 1)), out(32);
+  LAUNCH(load, 1, 32, 0, nullptr, data.get(), out.get());
+  if (!std::isnan(out.read()[30])) abort();
+  if (std::isnan(out.read()[29])) abort();
+}
+
+/* NaN lies beside an allocation; AddressSanitizer sees the read itself. */
+START_TEST(test_read_out_of_bounds)
+{
+  int ended = 0;
+  std::string text = child(run_read_out_of_bounds, &ended);
+  ck_assert_int_eq(ended, 0);
+  ck_assert_int_eq(text.find("use-after-poison") != std::string::npos, address_sanitizer);
+}
+END_TEST
+
 static __global__ void store_shared(int n)
 {
   DYNAMIC_SHARED(float, part);
@@ -350,6 +375,6 @@ int main()
   return run_tests("cuda_shim_faults",
                    {test_early_return, test_two_barriers, test_missing_barrier, test_missing_barrier_shuffled,
                     test_host_dereference, test_host_pointer_in_kernel, test_too_large, test_leading_dimension,
-                    test_out_of_bounds, test_out_of_dynamic_shared, test_use_after_free, test_wrong_copies,
-                    test_shuffle_faults});
+                    test_out_of_bounds, test_read_out_of_bounds, test_out_of_dynamic_shared, test_use_after_free,
+                    test_wrong_copies, test_shuffle_faults});
 }

@@ -1,9 +1,15 @@
 /* Kernels as they are usually written, against plain loops; each with threads in order and shuffled. */
 #include "tests/cuda_shim/include/cuda_bf16.h"
+#include "tests/cuda_shim/include/cuda_fp16.h"
 #include "tests/cuda_shim/test_support.h"
 
 #include <cmath>
 
+#ifdef CUDA_SHIM_THREADS /* the system orders them; each costs a thread */
+constexpr int orders = 1, softmax_rows = 4;
+#else
+constexpr int orders = 4, softmax_rows = 200;
+#endif
 static const char *const seeds[] = {"0", "1", "2", "3"};
 
 static void set_seed(int number)
@@ -47,7 +53,7 @@ static __global__ void softmax(const float *x, float *y, int columns)
 START_TEST(test_softmax)
 {
   set_seed(_i);
-  constexpr size_t rows = 200, columns = 300;
+  constexpr size_t rows = softmax_rows, columns = 300;
   std::vector<float> x = numbers(rows * columns, 1);
   Device<float> from(x), to(rows * columns);
   LAUNCH(softmax, rows, 128, 0, nullptr, from.get(), to.get(), static_cast<int>(columns));
@@ -151,7 +157,8 @@ static __global__ void votes(unsigned *out, float *undefined)
   unsigned low = __ballot_sync(0xffffffffu, lane % 3 == 0);
   if (lane < 8) { /* part of the warp goes its own way */
     low += __shfl_sync(0xffu, lane, 3);
-    *undefined = __shfl_sync(0xffu, 1.0f, 20); /* of a lane that is not there */
+    float nobody = __shfl_sync(0xffu, 1.0f, 20); /* of a lane that is not there */
+    if (threadIdx.x == 0) *undefined = nobody;
   }
   __syncwarp();
   int all = __all_sync(0xffffffffu, lane < 32), any = __any_sync(0xffffffffu, lane == 31),
@@ -234,6 +241,29 @@ START_TEST(test_bfloat16)
 }
 END_TEST
 
+/* Every number there and back; between two neighbours the even one, and just beside the middle the nearer one. */
+START_TEST(test_float16)
+{
+  for (unsigned bits = 0; bits < 0x10000; bits++) {
+    __half value(0), next(0);
+    value.bits = static_cast<uint16_t>(bits);
+    next.bits = static_cast<uint16_t>(bits + 1);
+    bool finite = (bits & 0x7fffu) < 0x7c00u;
+    if ((bits & 0x7fffu) > 0x7c00u)
+      ck_assert(std::isnan(__half2float(value)) && std::isnan(__half2float(__half(NAN))));
+    else
+      ck_assert_uint_eq(__half(__half2float(value)).bits, bits);
+    if (!finite || (next.bits & 0x7fffu) >= 0x7c00u) continue;
+    float middle = 0.5f * (__half2float(value) + __half2float(next));
+    ck_assert_uint_eq(__half(middle).bits, bits % 2 == 0 ? bits : bits + 1);
+    ck_assert_uint_eq(__half(std::nextafter(middle, 0.0f)).bits, bits);
+  }
+  ck_assert_float_eq(__half2float(__float2half(1.0f)), 1.0f);
+  ck_assert_float_eq(__half2float(__float2half(65519.0f)), 65504.0f);
+  ck_assert_float_eq(__half2float(__float2half(65520.0f)), INFINITY);
+}
+END_TEST
+
 /* --- the grid: every block and thread once, in any order
  * ------------------------------------------------------------------ */
 static __global__ void mark(int *out)
@@ -258,9 +288,10 @@ int main()
   TCase *shuffled = tcase_create("every order"), *once = tcase_create("once");
   tcase_set_timeout(shuffled, 120);
   for (const TTest *test : {test_softmax, test_transpose, test_sum, test_shuffles, test_votes, test_atomics, test_grid})
-    tcase_add_loop_test(shuffled, test, 0, 4);
+    tcase_add_loop_test(shuffled, test, 0, orders);
   tcase_add_test(once, test_poison);
   tcase_add_test(once, test_bfloat16);
+  tcase_add_test(once, test_float16);
   suite_add_tcase(suite, shuffled);
   suite_add_tcase(suite, once);
   return run_suite(suite);

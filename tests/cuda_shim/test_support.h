@@ -59,6 +59,14 @@ static inline std::vector<float> numbers(size_t n, unsigned seed)
   return values;
 }
 
+#if defined(__SANITIZE_ADDRESS__)
+constexpr bool address_sanitizer = true;
+#elif defined(__has_feature)
+constexpr bool address_sanitizer = __has_feature(address_sanitizer);
+#else
+constexpr bool address_sanitizer = false;
+#endif
+
 /* Runs the function in a child and returns its standard error; `signal`: what ended it, 0: nothing did. */
 static inline std::string child(void (*function)(), int *signal)
 {

@@ -4,8 +4,9 @@
  * usage: mixture_loop FILE.csv LABEL [NAME=VALUE…]
  *   warmup=4000 delay=500 pane=10 warm=1500 (rows that the ridges begin with) seed=1 architecture=mlp:64,64 ("" : no
  *   training) shuffle=0 gate=0 (1: a revision serves only when it is not worse than the one before on the rows since;
- *   2: only when it is better) exclude=A,B, and every option of PipelineMixtureOptions that is a number
- * prints one JSON line. */
+ *   2: only when it is better; 3: as the daemon does: when it is better, or trained, or knows 2,000 rows more and is
+ *   not worse) out=FILE.onnx (the last revision; FILE.onnx.csv: its probabilities of the last 500 rows) exclude=A,B,
+ * and every option of PipelineMixtureOptions that is a number prints one JSON line. */
 #include <locale.h>
 #include <math.h>
 #include <stdio.h>
@@ -19,7 +20,7 @@
 #include "pipeline/trainer_random.h"
 
 typedef struct {
-  const gchar *path, *label, *architecture, *exclude;
+  const gchar *path, *label, *architecture, *exclude, *out;
   double warmup, delay, pane, warm, seed, shuffle, gate, verbose, trace;
   PipelineMixtureOptions mixture;
 } Options;
@@ -63,12 +64,13 @@ static void parse_option(Options *options, const gchar *text)
                {"step_3", NULL, &options->mixture.steps[2]},
                {"step_4", NULL, &options->mixture.steps[3]}};
   g_auto(GStrv) parts = g_strsplit(text, "=", 2);
-  if (g_str_equal(parts[0], "architecture")) {
-    options->architecture = g_strdup(parts[1]);
-    return;
-  }
-  if (g_str_equal(parts[0], "exclude")) {
-    options->exclude = g_strdup(parts[1]);
+  const struct {
+    const gchar *name;
+    const gchar **text;
+  } texts[] = {{"architecture", &options->architecture}, {"exclude", &options->exclude}, {"out", &options->out}};
+  for (guint i = 0; parts[1] != NULL && i < G_N_ELEMENTS(texts); i++) {
+    if (!g_str_equal(parts[0], texts[i].name)) continue;
+    *texts[i].text = g_strdup(parts[1]);
     return;
   }
   for (guint i = 0; parts[1] != NULL && i < G_N_ELEMENTS(table); i++) {
@@ -94,7 +96,7 @@ typedef struct {
   guint8 *wrong, *base_wrong;
   guint64 n;
   PipelineMixture *learner, *serving;
-  guint alarms, takeovers, trainings, revisions;
+  guint alarms, takeovers, trainings, revisions, trained; /* trained: trainings at the last revision */
 } Loop;
 
 static GBytes *train_base(Loop *loop, const DriftTable *warmup)
@@ -145,7 +147,10 @@ static void revise(Loop *loop, guint64 since, guint64 next, const guint8 *ahead)
     gint gain = 0;
     serve(loop, loop->serving, since, next, frozen);
     for (guint64 i = since; i < next; i++) gain += frozen[i] - ahead[i];
-    if (loop->options->gate > 1 ? gain <= 0 : gain < 0) return;
+    gboolean much = loop->trainings != loop->trained || next - since >= 2000;
+    gboolean strict = loop->options->gate == 2 || (loop->options->gate == 3 && !much);
+    if (strict ? gain <= 0 : gain < 0) return;
+    loop->trained = loop->trainings;
   }
   pipeline_mixture_free(loop->serving);
   loop->serving = copy_of(loop, loop->learner);
@@ -183,6 +188,31 @@ static void run(Loop *loop)
     }
     serve(loop, loop->serving, at, end, loop->wrong);
   }
+}
+
+static void write_last(Loop *loop, GBytes *onnx)
+{
+  GError *error = NULL;
+  const gchar *path = loop->options->out;
+  guint classes = loop->schema->classes->len;
+  guint64 n = MIN(loop->n, 500), first = loop->n - n;
+  g_autofree double *p = g_new(double, n *classes);
+  g_autofree guint64 *rows = g_new(guint64, n);
+  g_autofree gchar *csv = g_strconcat(path, ".csv", NULL);
+  g_autoptr(GString) text = g_string_new("row");
+  for (guint64 i = 0; i < n; i++) rows[i] = first + i;
+  g_autoptr(DriftTable) table = drift_table_select(loop->stream, rows, n);
+  if (!pipeline_mixture_predict(loop->learner, table, p, &error)) fail(error);
+  for (guint c = 0; c < classes; c++) g_string_append_printf(text, ",p%u", c);
+  for (guint64 i = 0; i < n; i++) {
+    g_string_append_printf(text, "\n%" G_GUINT64_FORMAT, first + i + (guint64)loop->options->warmup);
+    for (guint c = 0; c < classes; c++) g_string_append_printf(text, ",%.9g", p[i * classes + c]);
+  }
+  g_string_append_c(text, '\n');
+  gsize length = 0;
+  const gchar *bytes = g_bytes_get_data(onnx, &length);
+  if (!g_file_set_contents(path, bytes, (gssize)length, &error) || !g_file_set_contents(csv, text->str, -1, &error))
+    fail(error);
 }
 
 static guint64 *order_rows(const Options *options, guint64 n)
@@ -244,6 +274,7 @@ int main(int argc, char **argv)
   }
   g_autoptr(GBytes) last = pipeline_mixture_to_onnx(loop.learner, &error);
   if (!last) fail(error);
+  if (options.out) write_last(&loop, last);
   printf("{\"file\": \"%s\", \"rows\": %" G_GUINT64_FORMAT ", \"accuracy\": %.4f, \"alarms\": %u, \"takeovers\": %u, "
          "\"trainings\": %u, \"revisions\": %u, \"bytes\": %zu}\n",
          options.path, loop.n, 1 - (double)wrong / (double)loop.n, loop.alarms, loop.takeovers, loop.trainings,

@@ -149,6 +149,39 @@ START_TEST(intervals_are_learnt_ordered_and_cover)
 }
 END_TEST
 
+/* A file that claims an interval without its outputs, or with other quantiles, is refused. */
+START_TEST(a_false_interval_is_refused)
+{
+  g_autoptr(DriftSchema) schema = make_schema();
+  g_autoptr(DriftTable) table = make_rows(200, 3);
+  g_autoptr(GError) error = NULL;
+  g_autoptr(PipelineGraphRows) rows = pipeline_graph_rows_from_table(table, schema, &error);
+  g_autoptr(GBytes) known = known_model(.5);
+  for (guint i = 0; i < 2; i++) {
+    g_autoptr(GError) fault = NULL;
+    g_autoptr(OnnxGraph) graph = onnx_graph_from_bytes(known, &error);
+    if (i == 0)
+      ck_assert(onnx_graph_rename_value(graph, "lower", "least", &error));
+    else {
+      ck_assert(onnx_graph_rename_value(graph, PIPELINE_INTERVAL_QUANTILES, "others", &error));
+      onnx_graph_add_node(graph, "", "Concat", "others,others", PIPELINE_INTERVAL_QUANTILES);
+      onnx_node_set_int(g_ptr_array_index(graph->nodes, graph->nodes->len - 1), "axis", 1);
+      onnx_graph_add_output(graph, PIPELINE_INTERVAL_QUANTILES, ONNX_TYPE_FLOAT, "N,6");
+    }
+    g_autoptr(GBytes) onnx = onnx_graph_to_bytes(graph, &error);
+    PipelineGraphTrainOptions options;
+    PipelineTrainResult result = {0};
+    pipeline_graph_train_options_init(&options);
+    options.from = onnx;
+    options.fit.epochs = 1;
+    options.validation_fraction = .5;
+    ck_assert(!pipeline_graph_train(rows, &options, NULL, NULL, &result, &fault));
+    ck_assert_msg(strstr(fault->message, i == 0 ? "not every output" : "6 numbers a row") != NULL, "%s",
+                  fault->message);
+  }
+}
+END_TEST
+
 /* --- arrays ------------------------------------------------------------------------------------------------------- */
 
 /* sum = over the image [N, 2, 2, 2] of x, plus k [N] as int64; "twice" [N, 2, 2, 2]. */
@@ -243,6 +276,7 @@ int main(void)
   tcase_set_timeout(tests, 60);
   tcase_add_test(tests, the_margin_is_the_right_order_statistic);
   tcase_add_test(tests, intervals_are_learnt_ordered_and_cover);
+  tcase_add_test(tests, a_false_interval_is_refused);
   tcase_add_test(tests, arrays_go_through_a_graph_by_name);
   tcase_add_test(tests, an_archive_is_a_table);
   suite_add_tcase(suite, tests);

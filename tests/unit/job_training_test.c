@@ -10,6 +10,7 @@
 #include "drift/baseline.h"
 #include "pipeline/data_range.h"
 #include "pipeline/job_internal.h"
+#include "pipeline/mixture.h"
 #include "pipeline/model_cache.h"
 #include "pipeline/trainer.h"
 #include "pipeline/tree_ensemble.h"
@@ -78,6 +79,15 @@ static gchar *retrain_spec(gint64 first, gint64 next, const gchar *more)
       " \"next_row\": %d}], \"architecture\": \"mlp:8\", \"champion\": 1, \"epochs\": 30,"
       " \"learning_rate\": 0.02, \"seed\": 3, \"gate\": {\"confidence\": 0.9}%s}",
       (int)first, (int)next, more);
+}
+
+/* Rows [first, next) to version `from`. */
+static gchar *mixture_spec(gint64 from, gint64 first, gint64 next)
+{
+  return g_strdup_printf(
+      "{\"model\": \"loan\", \"data\": [{\"partition\": 0, \"label_partition\": 0, \"first_row\": %d,"
+      " \"next_row\": %d}], \"first_row\": %d, \"architecture\": \"mlp:8\", \"from\": %d, \"champion\": %d}",
+      (int)first, (int)next, (int)first, (int)from, (int)from);
 }
 
 /* Claims and executes; the job as it is then. */
@@ -247,6 +257,23 @@ START_TEST(a_retraining_may_be_reweighed)
 }
 END_TEST
 
+/* The rows have texts, which the graph does not take: the model is trained against PGD instead. */
+START_TEST(a_retraining_may_be_hardened)
+{
+  JobFixture *fixture = open_worlds(_i, 400);
+  g_autofree gchar *plain = retrain_spec(200, 600, ""),
+                   *hard = retrain_spec(200, 600, ", \"adversarial_epsilon\": 0.3, \"harden\": \"fast\"");
+  g_autoptr(RegistryJob) one = execute(fixture, "plain", "retrain", plain);
+  g_autoptr(RegistryJob) other = execute(fixture, "hard", "retrain", hard);
+  json_decref(result_of(one));
+  json_decref(result_of(other));
+  g_autoptr(RegistryVersion) a = registry_version_get(fixture->store, "loan", 2, NULL);
+  g_autoptr(RegistryVersion) b = registry_version_get(fixture->store, "loan", 3, NULL);
+  ck_assert_str_ne(a->onnx_digest, b->onnx_digest);
+  job_fixture_close(fixture);
+}
+END_TEST
+
 START_TEST(a_job_registers_once)
 {
   JobFixture *fixture = open_worlds(_i, 100);
@@ -306,10 +333,14 @@ START_TEST(what_cannot_be_learnt_from_fails_in_words)
   expect_failure(fixture, "c", "retrain", absent, "row");
   expect_failure(fixture, "d", "retrain", champion, "9");
   expect_failure(fixture, "e", "retrain", bad, "holdout_fraction");
+  g_autofree gchar *slow = retrain_spec(200, 300, ", \"adversarial_epsilon\": 0.1, \"harden\": \"slow\"");
+  expect_failure(fixture, "slow", "retrain", slow, "no adversarial training 'slow'");
   expect_failure(fixture, "f", "retrain", "[]", "not a JSON object");
   expect_failure(fixture, "g", "refit", few, "19 usable labelled rows are too few");
   g_autofree gchar *no_from = retrain_spec(200, 300, "");
   expect_failure(fixture, "h", "refit", no_from, "needs \"from\"");
+  g_autofree gchar *no_base = mixture_spec(0, 0, 100);
+  expect_failure(fixture, "i", "mixture", no_base, "needs \"from\"");
   job_fixture_close(fixture);
 }
 END_TEST
@@ -356,6 +387,67 @@ START_TEST(a_refit_is_a_version_too)
   g_autoptr(RegistryVersion) version = registry_version_get(fixture->store, "loan", 2, NULL);
   ck_assert_str_eq(version->kind, "refit");
   ck_assert_int_eq(version->parent, 1);
+  job_fixture_close(fixture);
+}
+END_TEST
+
+/* --- mixture -------------------------------------------------------------------------------------------------------
+ */
+
+/* Version 1 knows the old world; the new one begins at row 200. */
+START_TEST(a_version_learns_online_and_goes_on)
+{
+  JobFixture *fixture = open_worlds(_i, 1000);
+  g_autofree gchar *first = mixture_spec(1, 0, 700);
+  g_autoptr(RegistryJob) job = execute(fixture, "j", "mixture", first);
+  json_t *result = result_of(job);
+  ck_assert_int_eq(json_integer_value(json_object_get(result, "version")), 2);
+  ck_assert_double_eq(real_of(result, "mixture", "rows"), 700);
+  ck_assert_double_eq(real_of(result, "mixture", "alarms"), 1);
+  ck_assert_double_ge(real_of(result, "mixture", "change_row"), 195);
+  ck_assert_double_le(real_of(result, "mixture", "change_row"), 205);
+  ck_assert_double_eq(real_of(result, "comparison", "n"), 700);
+  ck_assert_double_gt(real_of(result, "comparison", "gain"), .4);
+  double promised = json_number_value(json_object_get(result, "promised_error"));
+  ck_assert_double_ge(promised, 1 - real_of(result, "comparison", "challenger") - 1e-9); /* not what it fitted */
+  json_decref(result);
+  g_autoptr(RegistryVersion) version = registry_version_get(fixture->store, "loan", 2, NULL);
+  ck_assert_str_eq(version->kind, "mixture");
+  ck_assert_int_eq(version->parent, 1);
+  ck_assert_ptr_nonnull(version->profile_digest);
+  g_autoptr(GBytes) onnx = registry_artifacts_get(fixture->artifacts, version->onnx_digest, NULL);
+  ck_assert(pipeline_mixture_is_revision(onnx));
+  /* From there only the rows behind are new, and the same job gives the same bytes. */
+  g_autofree gchar *second = mixture_spec(2, 0, 1200);
+  g_autoptr(RegistryJob) next = execute(fixture, "k", "mixture", second);
+  json_t *went_on = result_of(next);
+  ck_assert_double_eq(real_of(went_on, "mixture", "first_row"), 700);
+  ck_assert_double_eq(real_of(went_on, "mixture", "rows"), 500);
+  ck_assert_double_eq(real_of(went_on, "mixture", "alarms"), 0);
+  json_decref(went_on);
+  g_autoptr(RegistryJob) again = execute(fixture, "l", "mixture", first);
+  json_t *repeated = result_of(again);
+  g_autoptr(RegistryVersion) twin =
+      registry_version_get(fixture->store, "loan", json_integer_value(json_object_get(repeated, "version")), NULL);
+  ck_assert_str_eq(twin->onnx_digest, version->onnx_digest);
+  json_decref(repeated);
+  job_fixture_close(fixture);
+}
+END_TEST
+
+START_TEST(learning_that_brought_nothing_makes_no_version)
+{
+  JobFixture *fixture = job_fixture_open(_i);
+  const JobRows rows = {.n_rows = 700};
+  job_fixture_append(fixture, &rows);
+  register_first(fixture, "mlp:8");
+  g_autofree gchar *spec = mixture_spec(1, 0, 40); /* rows that it was trained on */
+  g_autoptr(RegistryJob) job = execute(fixture, "j", "mixture", spec);
+  json_t *result = result_of(job);
+  ck_assert(json_is_null(json_object_get(result, "version")));
+  ck_assert_double_le(real_of(result, "comparison", "gain"), 0);
+  json_decref(result);
+  ck_assert_ptr_null(registry_version_get(fixture->store, "loan", 2, NULL));
   job_fixture_close(fixture);
 }
 END_TEST
@@ -460,11 +552,14 @@ int main(void)
   tcase_add_test(tests, rehearsal_rows_train_and_are_not_held_out);
   tcase_add_loop_test(tests, a_job_registers_once, 0, stores);
   tcase_add_loop_test(tests, a_retraining_may_be_reweighed, 0, stores);
+  tcase_add_loop_test(tests, a_retraining_may_be_hardened, 0, stores);
   tcase_add_test(tests, the_same_job_gives_the_same_bytes);
   tcase_add_test(tests, what_cannot_be_learnt_from_fails_in_words);
   tcase_add_test(tests, one_class_only_fails_in_words);
   tcase_add_loop_test(tests, a_cancelled_job_ends_as_cancelled, 0, stores);
   tcase_add_loop_test(tests, a_refit_is_a_version_too, 0, stores);
+  tcase_add_loop_test(tests, a_version_learns_online_and_goes_on, 0, stores);
+  tcase_add_loop_test(tests, learning_that_brought_nothing_makes_no_version, 0, stores);
   tcase_add_test(tests, the_gate_judges_what_the_job_measured);
   tcase_add_loop_test(tests, scores_are_those_of_the_models, 0, stores);
   tcase_add_test(tests, a_row_without_a_known_class_counts_as_wrong);

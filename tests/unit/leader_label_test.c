@@ -68,7 +68,9 @@ static RegistryJob *feed_to_job(const gchar *kind, gint64 limit)
 static void train(const RegistryJob *job, double champion, double challenger, double disparate_impact)
 {
   gint64 version = leader_world_add_version(world, job->id);
-  g_autofree gchar *result = leader_world_trained(version, champion, challenger, disparate_impact);
+  g_autofree gchar *measured = leader_world_trained(version, champion, challenger, disparate_impact);
+  gboolean online = strcmp(job->kind, "mixture") == 0;
+  g_autofree gchar *result = g_strdup_printf("%s%s", online ? "{\"mixture\": {\"trainings\": 1}, " : "{", measured + 1);
   leader_world_finish_job(world, job->id, "done", result);
   leader_world_settle(world);
 }
@@ -445,6 +447,79 @@ START_TEST(a_pane_with_other_rows_than_it_says_is_refused)
 }
 END_TEST
 
+/* --- a model that learns online -------------------------------------------------------------------------------------
+ */
+
+#define ONLINE                                                                                                         \
+  "    window: {events: 100, pane_events: 10, label_rows: 100}\n"                                                      \
+  "    policy: {retrain_mode: mixture}\n"
+
+static gint64 spec_integer(const RegistryJob *job, const gchar *name)
+{
+  json_t *spec = json_loads(job->spec, 0, NULL);
+  gint64 value = json_integer_value(json_object_get(spec, name));
+  json_decref(spec);
+  return value;
+}
+
+START_TEST(every_pane_is_learnt_online_and_only_the_gate_promotes)
+{
+  begin(_i, ONLINE);
+  g_autoptr(RegistryJob) first = feed_to_job("mixture", 100);
+  ck_assert_int_eq(spec_integer(first, "from"), 1);
+  ck_assert_int_eq(spec_integer(first, "champion"), 1);
+  ck_assert_int_eq(spec_integer(first, "first_row"), 0);
+  leader_world_finish_job(world, first->id, "done",
+                          "{\"version\": null, \"rows\": 100, \"mixture\": {\"rows\": 100, \"trainings\": 0}}");
+  leader_world_settle(world);
+  ck_assert_int_eq(leader_world_champion(world), 1);
+  g_autoptr(RegistryJob) second = feed_to_job("mixture", 200);
+  train(second, .9, .8, 1);
+  ck_assert_int_eq(leader_world_champion(world), 1); /* refused */
+  g_autoptr(RegistryJob) third = feed_to_job("mixture", 300);
+  ck_assert_int_eq(spec_integer(third, "from"), 2); /* it knows more rows, and learns on without serving */
+  ck_assert_int_eq(spec_integer(third, "champion"), 1);
+  train(third, .9, .95, 1);
+  ck_assert_int_eq(leader_world_champion(world), 3);
+  g_autoptr(RegistryJob) fourth = feed_to_job("mixture", 400);
+  ck_assert_int_eq(spec_integer(fourth, "from"), 3);
+  leader_world_finish_job(world, fourth->id, "failed", NULL);
+  leader_world_settle(world);
+  ck_assert_int_eq(count("SELECT count(*) FROM job WHERE kind <> 'mixture'"), 0); /* no pool to score, no refits */
+  g_autoptr(RegistryJob) fifth = feed_to_job("mixture", 500);
+  leader_world_promote(world, 1); /* an operator goes back: from there it learns again */
+  train(fifth, .9, .95, 1);
+  ck_assert_int_eq(leader_world_champion(world), 1);
+  g_autoptr(RegistryJob) sixth = feed_to_job("mixture", 600);
+  ck_assert_int_eq(spec_integer(sixth, "from"), 1);
+  end();
+}
+END_TEST
+
+/* The errors of all that served are one series: promotions do not hide a change, and it is not answered twice. */
+START_TEST(an_online_model_still_has_its_incidents)
+{
+  begin(_i, ONLINE);
+  for (guint i = 2; i < 8; i++) memcpy(rates[i], rates[1], sizeof rates[i]); /* every revision is like version 1 */
+  while (world->shards[0].row < CHANGE + 300) {
+    feed_pane();
+    g_autoptr(RegistryJob) job = leader_world_find_job(world, "mixture");
+    ck_assert_ptr_nonnull(job);
+    if (world->shards[0].row % 1000 == 0)
+      train(job, .9, .95, 1);
+    else
+      leader_world_finish_job(world, job->id, "done", "{\"version\": null, \"mixture\": {\"trainings\": 0}}");
+    leader_world_settle(world);
+  }
+  ck_assert_int_eq(leader_world_champion(world), 4);
+  ck_assert_int_eq(count("SELECT count(*) FROM incident WHERE kind = 'performance'"), 1);
+  ck_assert(noted("performance", 0, "the error rose"));
+  ck_assert_int_eq(count("SELECT count(*) FROM incident WHERE kind = 'rollout'"), 0);
+  ck_assert_int_eq(count("SELECT count(*) FROM job WHERE kind <> 'mixture'"), 0);
+  end();
+}
+END_TEST
+
 int main(void)
 {
   const TTest *const tests[] = {a_change_is_trained_on_from_its_first_row_and_promoted,
@@ -467,7 +542,9 @@ int main(void)
                                 without_a_worker_the_served_rows_have_to_do,
                                 a_training_takes_effect_before_the_next_pane,
                                 a_champion_may_come_late,
-                                a_pane_with_other_rows_than_it_says_is_refused};
+                                a_pane_with_other_rows_than_it_says_is_refused,
+                                every_pane_is_learnt_online_and_only_the_gate_promotes,
+                                an_online_model_still_has_its_incidents};
   Suite *suite = suite_create("leader_label");
   TCase *tcase = tcase_create("labels");
   tcase_set_timeout(tcase, 120);
