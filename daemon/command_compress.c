@@ -4,7 +4,9 @@
 #include <string.h>
 
 #include "daemon/command_compress_internal.h"
+#include "onnx/graph.h"
 #include "pipeline/evaluate.h"
+#include "pipeline/output_file.h"
 
 extern const Command command_compress;
 
@@ -74,11 +76,26 @@ static json_t *describe(const CompressArguments *a, json_t *steps, gboolean held
   return report;
 }
 
+/* What the file says of its accuracy (COMMAND_VALIDATION_KEY) was measured on the model before: now it is that of the
+ * held-out rows with a label, or nothing. */
+static GBytes *renew_promise(GBytes *onnx, gboolean held_out, const PipelineCompressComparison *c, GError **error)
+{
+  g_autoptr(OnnxGraph) graph = onnx_graph_from_bytes(onnx, error);
+  gboolean known = held_out && isfinite(c->after.accuracy);
+  if (!graph) return NULL;
+  json_t *json = json_pack("{s:f, s:I}", "accuracy", known ? c->after.accuracy : 0, "n", (json_int_t)c->n_labelled);
+  char *text = json_dumps(json, JSON_COMPACT | JSON_REAL_PRECISION(17));
+  onnx_graph_set_metadata(graph, COMMAND_VALIDATION_KEY, known ? text : NULL);
+  free(text);
+  json_decref(json);
+  return onnx_graph_to_bytes(graph, error);
+}
+
 static gboolean write_model(const gchar *path, GBytes *onnx, GError **error)
 {
   gsize length;
   const gchar *bytes = g_bytes_get_data(onnx, &length);
-  return g_file_set_contents(path, bytes, (gssize)length, error);
+  return pipeline_output_file_write(path, bytes, length, error);
 }
 
 static json_t *compress(const CommandCommon *common, const CompressArguments *a, const gchar *reference, GError **error)
@@ -91,9 +108,14 @@ static json_t *compress(const CommandCommon *common, const CompressArguments *a,
     split(table, a->test, &work, &test);
     CompressWork now = {.common = common, .arguments = a, .schema = loaded.schema, .rows = work, .steps = steps};
     g_autoptr(GBytes) small = command_compress_apply(&now, loaded.onnx, error);
-    if (small && pipeline_compress_compare(loaded.onnx, small, loaded.schema, test, &comparison, error) &&
-        write_model(a->output, small, error))
-      report = describe(a, json_incref(steps), work->n_rows < table->n_rows, &comparison);
+    gboolean held_out = work->n_rows < table->n_rows;
+    if (small && pipeline_compress_compare(loaded.onnx, small, loaded.schema, test, &comparison, error)) {
+      g_autoptr(GBytes) final = renew_promise(small, held_out, &comparison, error);
+      if (final && write_model(a->output, final, error)) {
+        comparison.after.bytes = g_bytes_get_size(final);
+        report = describe(a, json_incref(steps), held_out, &comparison);
+      }
+    }
   }
   json_decref(steps);
   command_model_clear(&loaded);

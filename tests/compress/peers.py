@@ -89,6 +89,9 @@ for options in ([], ["--activations", "uint8"], ["--per-tensor"], ["--ranges", "
     check(f"{name}: accuracy", report["after"]["accuracy"] >= report["before"]["accuracy"] - .012,
           f": {report['after']['accuracy']:.4f} of {report['before']['accuracy']:.4f} on {report['rows']} rows")
     agrees(name, "cnn8.onnx", "digits.npz", images, "probabilities", {"QLinearConv", "QGemm"})
+promise = json.loads({p.key: p.value for p in onnx.load("cnn8.onnx").metadata_props}["kedge.validation"])
+check("the file says what was measured", promise == {"accuracy": report["after"]["accuracy"], "n": report["rows"]}, f": {promise}")
+check("bytes are the file's", report["after"]["bytes"] == os.path.getsize("cnn8.onnx"))
 step = report["steps"][0]
 check("all layers are integers", (step["layers"], step["layers_kept"], step["normalisations_folded"]) == (4, 0, 3), f": {step}")
 report = kedge("compress", "cnn.onnx", "--data", "digits.npz", "--int8", "--keep-float", "first,last", "-o", "kept.onnx")
