@@ -98,13 +98,23 @@ static gboolean write_model(const gchar *path, GBytes *onnx, GError **error)
   return pipeline_output_file_write(path, bytes, length, error);
 }
 
+/* A model that knows its label is not measured by another column. */
+static gboolean check_label(const CompressArguments *a, const DriftSchema *schema, GError **error)
+{
+  if (!a->label || g_str_equal(a->label, schema->label)) return TRUE;
+  g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID, "--label %s: the model predicts \"%s\"", a->label,
+              schema->label);
+  return FALSE;
+}
+
 static json_t *compress(const CommandCommon *common, const CompressArguments *a, const gchar *reference, GError **error)
 {
   CommandModel loaded = {0};
   PipelineCompressComparison comparison;
   json_t *report = NULL, *steps = json_array();
   g_autoptr(DriftTable) table = command_read_table(a->data, error), work = NULL, test = NULL;
-  if (table && command_load_model(common, reference, table, a->label, &loaded, error)) {
+  if (table && command_load_model(common, reference, table, a->label, &loaded, error) &&
+      check_label(a, loaded.schema, error)) {
     split(table, a->test, &work, &test);
     CompressWork now = {.common = common, .arguments = a, .schema = loaded.schema, .rows = work, .steps = steps};
     g_autoptr(GBytes) small = command_compress_apply(&now, loaded.onnx, error);

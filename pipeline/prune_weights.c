@@ -132,8 +132,8 @@ static float *load(const PipelineGraphPlan *plan, const OnnxGraph *graph)
   return parameters;
 }
 
-/* The model's weights pruned at once by the share; a list of layers when `result` is given. */
-static GBytes *prune_now(GBytes *onnx, Pruning *pruning, PipelinePruned *result, GError **error)
+/* The graph to train and what of it is trained. */
+static OnnxGraph *read_graph(GBytes *onnx, PipelineGraphPlan **plan, GError **error)
 {
   g_autoptr(GError) cause = NULL;
   g_autoptr(OnnxGraph) graph = onnx_graph_from_bytes(onnx, &cause);
@@ -142,8 +142,16 @@ static GBytes *prune_now(GBytes *onnx, Pruning *pruning, PipelinePruned *result,
     return NULL;
   }
   onnx_graph_simplify_for_training(graph);
-  g_autoptr(PipelineGraphPlan) plan = pipeline_graph_plan_new(graph, NULL, error);
-  if (plan == NULL) return NULL;
+  *plan = pipeline_graph_plan_new(graph, NULL, error);
+  return *plan != NULL ? g_steal_pointer(&graph) : NULL;
+}
+
+/* The model's weights pruned at once by the share. */
+static GBytes *prune_now(GBytes *onnx, Pruning *pruning, GError **error)
+{
+  g_autoptr(PipelineGraphPlan) plan = NULL;
+  g_autoptr(OnnxGraph) graph = read_graph(onnx, &plan, error);
+  if (graph == NULL) return NULL;
   g_hash_table_remove_all(pruning->masks);
   if (!make_masks(plan, pruning, error)) return NULL;
   g_autofree float *parameters = load(plan, graph);
@@ -151,13 +159,25 @@ static GBytes *prune_now(GBytes *onnx, Pruning *pruning, PipelinePruned *result,
   apply(plan, parameters, pruning);
   for (guint i = 0; i < plan->parameters->len; i++) {
     const PipelineGraphParameter *p = &g_array_index(plan->parameters, PipelineGraphParameter, i);
-    guint64 left = 0;
-    if (!p->decays) continue;
-    for (gsize e = 0; e < p->n; e++) left += parameters[p->offset + e] != 0;
-    if (result != NULL) pipeline_pruned_add(result, p->name, p->n, left);
-    onnx_tensor_set_floats(onnx_graph_find_initialiser(graph, p->name), parameters + p->offset);
+    if (p->decays) onnx_tensor_set_floats(onnx_graph_find_initialiser(graph, p->name), parameters + p->offset);
   }
   return pipeline_prune_to_bytes(graph, error);
+}
+
+/* What is not 0 in the end, layer by layer. */
+static gboolean count(GBytes *onnx, PipelinePruned *result, GError **error)
+{
+  g_autoptr(PipelineGraphPlan) plan = NULL;
+  g_autoptr(OnnxGraph) graph = read_graph(onnx, &plan, error);
+  if (graph == NULL) return FALSE;
+  g_autofree float *parameters = load(plan, graph);
+  for (guint i = 0; i < plan->parameters->len; i++) {
+    const PipelineGraphParameter *p = &g_array_index(plan->parameters, PipelineGraphParameter, i);
+    guint64 left = 0;
+    for (gsize e = 0; e < p->n; e++) left += parameters[p->offset + e] != 0;
+    if (p->decays) pipeline_pruned_add(result, p->name, p->n, left);
+  }
+  return TRUE;
 }
 
 /* The first half of the epochs: the share grows from 0. The weights of the last step count, not of the best epoch,
@@ -190,11 +210,11 @@ static GBytes *prune_and_train(GBytes *onnx, const PipelineGraphRows *rows, Prun
   PipelineGraphTrainOptions train;
   if (now == NULL) return NULL;
   /* The masks, and that there is something to prune, before any training. */
-  g_autoptr(GBytes) trial = prune_now(now, pruning, NULL, error);
+  g_autoptr(GBytes) trial = prune_now(now, pruning, error);
   if (trial == NULL) return NULL;
   if (options->epochs > 1 && !grow(&now, rows, pruning, options->epochs / 2, progress, user_data, result, error))
     return NULL;
-  GBytes *pruned = prune_now(now, pruning, NULL, error);
+  GBytes *pruned = prune_now(now, pruning, error);
   if (pruned == NULL) return NULL;
   g_bytes_unref(now);
   now = pruned;
@@ -204,7 +224,7 @@ static GBytes *prune_and_train(GBytes *onnx, const PipelineGraphRows *rows, Prun
   train.fit.project_data = pruning;
   train.calibration = (PipelineCalibrationOptions){method, rule};
   if (!pipeline_prune_train(&now, rows, &train, progress, user_data, result, error)) return NULL;
-  return prune_now(now, pruning, result, error); /* changes nothing; counts */
+  return g_steal_pointer(&now);
 }
 
 GBytes *pipeline_prune_weights(GBytes *onnx, const PipelineGraphRows *rows, const PipelinePruneOptions *options,
@@ -212,8 +232,9 @@ GBytes *pipeline_prune_weights(GBytes *onnx, const PipelineGraphRows *rows, cons
                                GError **error)
 {
   Pruning pruning = {.options = options, .masks = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free)};
-  GBytes *bytes = options->epochs > 0 ? prune_and_train(onnx, rows, &pruning, progress, user_data, result, error)
-                                      : prune_now(onnx, &pruning, result, error);
+  g_autoptr(GBytes) bytes = options->epochs > 0
+                                ? prune_and_train(onnx, rows, &pruning, progress, user_data, result, error)
+                                : prune_now(onnx, &pruning, error);
   g_hash_table_unref(pruning.masks);
-  return bytes;
+  return bytes != NULL && count(bytes, result, error) ? g_steal_pointer(&bytes) : NULL;
 }

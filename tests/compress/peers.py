@@ -193,6 +193,7 @@ for name, arguments, says in (
         ("no labels to fine-tune on", ["trees.onnx", "--data", "bare.csv", "--prune", .5], "0 epochs do without"),
         ("texts for a student", ["texts.onnx", "--data", "texts.csv", "--distill", "mlp:8"], "needs numbers"),
         ("an unknown student", ["cnn.onnx", "--data", "digits.npz", "--distill", "tree:8"], "mlp:64,64"),
+        ("another label", ["cnn.onnx", "--data", "digits.npz", "--label", "z", "--int8"], 'predicts "y"'),
         ("other rows", ["cnn.onnx", "--data", "table.csv", "--int8"], "x[0]")):
     message = kedge("compress", *arguments, "-o", "refused.onnx", fails=True)
     check(f"refused: {name}", says in message and not os.path.exists("refused.onnx"), f": {message}")
