@@ -243,7 +243,7 @@ static void product_clear(gpointer data)
 static gboolean multiply(PipelineCall *call, Product *product, GError **error)
 {
   const PipelineQuantized *rows = call->operator->parameter;
-  const PipelineTensor *a = call->inputs[0], *b = get(call, rows->b);
+  const PipelineTensor *a = call->inputs[0], *b = call->inputs[rows->b];
   if (!is_quantized(a->type)) return pipeline_operator_fail_type(call, 0, error);
   if (!is_quantized(b->type)) return pipeline_operator_fail_type(call, (guint)rows->b, error);
   guint a_axis = a->n_dims >= 2 && !rows->convolution ? a->n_dims - 2 : 0,
