@@ -94,9 +94,9 @@ static GBytes *prune(CompressWork *work, GBytes *onnx, GError **error)
   if (!choose(a->scope, "layer", "global", "--scope", &options.global, error) ||
       !choose(a->by, "l1", "activation", "--by", &options.activation, error))
     return NULL;
-  CommandProgress *bar = command_progress_new(work->common, "fine-tuning");
+  CommandProgress *bar = options.epochs > 0 ? command_progress_new(work->common, "fine-tuning") : NULL;
   GBytes *small = pipeline_prune(onnx, work->schema, work->rows, &options, show, bar, &result, error);
-  command_progress_finish(bar, small ? "done" : "failed");
+  if (bar) command_progress_finish(bar, small ? "done" : "failed");
   if (small) json_array_append_new(work->steps, describe_pruned(&result, &options));
   pipeline_pruned_clear(&result);
   return small;

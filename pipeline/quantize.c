@@ -120,6 +120,12 @@ GBytes *pipeline_quantize(GBytes *onnx, const DriftSchema *schema, const DriftTa
   result->n_kept = plan->n_kept;
   result->n_values = plan->values->len;
   onnx_graph_quantize(graph, plan, &options->rewrite, ranges);
-  GBytes *bytes = onnx_graph_to_bytes(graph, &cause);
-  return bytes != NULL ? bytes : fail(cause, error);
+  g_autoptr(GBytes) bytes = onnx_graph_to_bytes(graph, &cause);
+  if (bytes == NULL) return fail(cause, error);
+  if (g_bytes_get_size(bytes) < g_bytes_get_size(onnx)) return g_steal_pointer(&bytes);
+  g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_UNSUPPORTED,
+              "8 bits would make the model larger (%zu bytes, now %zu): it has so few weights that scales and nodes "
+              "outweigh them",
+              g_bytes_get_size(bytes), g_bytes_get_size(onnx));
+  return NULL;
 }

@@ -29,8 +29,8 @@ typedef struct {
   guint64 n_rows;                                       /* observed */
 } PipelineQuantized;
 
-/* New bytes. UNSUPPORTED: nothing can be computed on 8 bits, the reason said; INVALID: an option; DATA: no rows, or an
- * activation that is not finite, named; MODEL: the graph. */
+/* New bytes. UNSUPPORTED: nothing can be computed on 8 bits, or the file would grow, the reason said; INVALID: an
+ * option; DATA: no rows, or an activation that is not finite, named; MODEL: the graph. */
 GBytes *pipeline_quantize(GBytes *onnx, const DriftSchema *schema, const DriftTable *table,
                           const PipelineQuantizeOptions *options, PipelineQuantized *result, GError **error);
 

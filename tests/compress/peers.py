@@ -115,9 +115,9 @@ nodes = [helper.make_node("Conv", ["x", "w1", "b1"], ["c1"], pads=[1, 1, 1, 1]),
          helper.make_node("AveragePool", ["pool"], ["mean"], kernel_shape=[2, 2], strides=[2, 2]),
          helper.make_node("Reshape", ["mean", "shape"], ["flat"]), helper.make_node("MatMul", ["flat", "w3"], ["product"]),
          helper.make_node("Add", ["product", "b3"], ["scores"]), helper.make_node("Softmax", ["scores"], ["probabilities"], axis=1)]
-constants = [constant("w1", 8, 1, 3, 3), constant("b1", 8, scale=.1), constant("w2", 8, 4, 3, 3), constant("g", 8, scale=1), constant("s", 8, scale=.1),
-             constant("m", 8, scale=.1), numpy_helper.from_array(np.linspace(.5, 2, 8).astype(np.float32), "v"), constant("w3", 32, 10, scale=1),
-             constant("b3", 10, scale=.1), numpy_helper.from_array(np.array([-1, 32]), "shape")]
+constants = [constant("w1", 32, 1, 3, 3), constant("b1", 32, scale=.1), constant("w2", 32, 16, 3, 3), constant("g", 32, scale=1),
+             constant("s", 32, scale=.1), constant("m", 32, scale=.1), numpy_helper.from_array(np.linspace(.5, 2, 32).astype(np.float32), "v"),
+             constant("w3", 128, 10, scale=1), constant("b3", 10, scale=.1), numpy_helper.from_array(np.array([-1, 128]), "shape")]
 graph = helper.make_graph(nodes, "residual", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 1, 8, 8])],
                           [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", 10])], constants)
 residual = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
@@ -146,7 +146,7 @@ places = random.choice(["north", "south", "west"], 1200)
 texts = [["" if i % 17 == 0 else repr(float(row[0])), repr(float(row[1])), place, "in" if row[1] + (place == "north") > .3 else "out"]
          for i, (row, place) in enumerate(zip(rows, places))]
 write_csv("texts.csv", ["a", "b", "place", "y"], texts)
-kedge("train", "--data", "texts.csv", "--label", "y", "--arch", "mlp:32,32", "-o", "texts.onnx")
+kedge("train", "--data", "texts.csv", "--label", "y", "--arch", "mlp:64,64", "-o", "texts.onnx")
 report = kedge("compress", "texts.onnx", "--data", "texts.csv", "--int8", "-o", "texts8.onnx")
 check("texts: agreement", report["agreement"] >= .97, f": {report['agreement']:.4f} of {report['rows']} rows")
 feeds = {"a": np.array([[float(t[0] or "nan")] for t in texts], np.float32), "b": rows[:, 1:2], "place": places.reshape(-1, 1).astype(object)}
@@ -176,6 +176,8 @@ report = kedge("compress", "cnn.onnx", "--data", "digits.npz", "--distill", "cnn
 check("all three, one after the other", [step["step"] for step in report["steps"]] == ["distill", "prune", "int8"], f": {report['steps']}")
 agrees("all three", "all.onnx", "digits.npz", images, "probabilities", {"QLinearConv"})
 
+kedge("train", "--data", "table.csv", "--label", "y", "--arch", "mlp:2", "--epochs", 1, "-o", "tiny.onnx")
+
 # --- refusals -------------------------------------------------------------------------------------------------------------------
 old = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 12)], ir_version=7)
 helper.set_model_props(old, {"kedge.schema": json.dumps(schema)})
@@ -193,6 +195,7 @@ for name, arguments, says in (
         ("no labels to fine-tune on", ["trees.onnx", "--data", "bare.csv", "--prune", .5], "0 epochs do without"),
         ("texts for a student", ["texts.onnx", "--data", "texts.csv", "--distill", "mlp:8"], "needs numbers"),
         ("an unknown student", ["cnn.onnx", "--data", "digits.npz", "--distill", "tree:8"], "mlp:64,64"),
+        ("a model that would grow", ["tiny.onnx", "--data", "table.csv", "--int8"], "so few weights"),
         ("another label", ["cnn.onnx", "--data", "digits.npz", "--label", "z", "--int8"], 'predicts "y"'),
         ("other rows", ["cnn.onnx", "--data", "table.csv", "--int8"], "x[0]")):
     message = kedge("compress", *arguments, "-o", "refused.onnx", fails=True)
