@@ -41,6 +41,13 @@ SUITES += check-train-search
 check-train-search: $(BUILD)/kedge ## searched transformations are as good as standard ones on Elec2 and COMPAS, better on one
 	@if [ ! -f $(TABLES)/elec.csv ] || [ ! -f $(TABLES)/compas.csv ]; then echo "SKIP: $(TABLES)/elec.csv or compas.csv is not there"; echo "0 passed, 0 failed"; exit 0; fi; \
 	 tests/train/search_test $(BUILD)/kedge $(TABLES) $(BUILD)/train/search 3
+# Networks of two hidden layers beside scikit-learn's.
+SUITES += check-train-mlp
+.PHONY: check-train-mlp
+check-train-mlp: $(ONNX_PYTHON) $(BUILD)/kedge ## mlp:64,64 beside scikit-learn's MLPClassifier on Elec2 and COMPAS, three seeds
+	@if [ ! -f $(TABLES)/elec.csv ] || [ ! -f $(TABLES)/compas.csv ]; then echo "SKIP: $(TABLES)/elec.csv or compas.csv is not there"; echo "0 passed, 0 failed"; exit 0; fi; \
+	 OPENBLAS_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE=1 $(ONNX_PYTHON) tests/train/mlp.py $(BUILD)/kedge $(TABLES) $(BUILD)/train/mlp 3
+
 # Fine-tuning without forgetting: MNIST turned by 25 degrees; fewer images inside of the checks.
 SUITES += check-train-finetune
 .PHONY: check-train-finetune learn-finetune
