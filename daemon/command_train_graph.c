@@ -77,6 +77,9 @@ GArray *command_train_graph_entries(TrainGraphArguments *a, const GOptionEntry *
       {"cutout", 0, 0, G_OPTION_ARG_INT, &a->cutout, "side of a square cut out of images (default 0: none)", "N"},
       {"test", 0, 0, G_OPTION_ARG_DOUBLE, &a->test,
        "share of the rows, the very last ones, that only measures (default 0)", "F"},
+      {"spill", 0, 0, G_OPTION_ARG_NONE, &a->spill,
+       "train on the graph with the rows in a temporary file instead of in memory (those of files above 256 MiB are)",
+       NULL},
       {"log", 0, 0, G_OPTION_ARG_FILENAME, &a->log, "append a JSON object a line to this file", "FILE"},
       G_OPTION_ENTRY_NULL};
   GArray *all = g_array_new(TRUE, TRUE, sizeof(GOptionEntry));
@@ -96,7 +99,7 @@ gboolean command_train_graph_is_asked(const TrainArguments *arguments)
                    a->clip_norm != 0 || a->clip_value != 0 || a->l1 != 0 || a->l2 != 0 || !isnan(a->dropout) ||
                    !isnan(a->focal_gamma) || !isnan(a->huber_delta) || !isnan(a->quantile) || a->interval != 0 ||
                    a->noise != 0 || a->mixup != 0 || a->flip != 0 || (a->test != 0 && arguments->split == NULL) ||
-                   a->layer_decay != 1 || a->row_visits != 0;
+                   a->layer_decay != 1 || a->row_visits != 0 || a->spill;
   for (guint i = 0; i < G_N_ELEMENTS(texts); i++) asked = asked || texts[i] != NULL;
   return asked;
 }
@@ -115,13 +118,17 @@ PipelineGraphRows *command_train_graph_read(const CommandCommon *common, const T
   CommandModel start = {0};
   PipelineGraphRows *rows = NULL;
   if (g_str_has_suffix(arguments->data, ".npz")) {
-    rows = command_read_arrays(arguments->data, arguments->label, arguments->graph.features, arguments->weights, error);
+    rows = command_read_arrays(arguments->data, arguments->label, arguments->graph.features, arguments->weights,
+                               command_train_streams(arguments, arguments->data), error);
     if (rows == NULL || arguments->from == NULL) return rows;
     *model = command_read_onnx(common, arguments->from, error);
     if (*model != NULL) return rows;
     pipeline_graph_rows_free(rows);
     return NULL;
   }
+  if (!command_train_stream_check(arguments, error)) return NULL;
+  if (command_train_streams(arguments, arguments->data))
+    return command_train_stream_read(common, arguments, model, error);
   g_autofree gchar *excluded = command_train_excluded(arguments);
   g_autofree double *weights = NULL;
   g_autoptr(DriftTable) table = command_read_table(arguments->data, error);
@@ -146,7 +153,10 @@ static gboolean read_rehearsal(const TrainArguments *arguments, const PipelineGr
   const gchar *path = arguments->graph.rehearse;
   if (path == NULL) return TRUE;
   if (g_str_has_suffix(path, ".npz"))
-    return (*rows = command_read_arrays(path, arguments->label, arguments->graph.features, NULL, error)) != NULL;
+    return (*rows = command_read_arrays(path, arguments->label, arguments->graph.features, NULL,
+                                        command_train_streams(arguments, path), error)) != NULL;
+  if (command_train_streams(arguments, path))
+    return (*rows = command_train_stream_read_old(path, fresh->schema, error)) != NULL;
   g_autoptr(DriftTable) table = command_read_table(path, error);
   if (table == NULL || (*rows = pipeline_graph_rows_from_table(table, fresh->schema, error)) == NULL) {
     g_prefix_error(error, "%s: ", path);

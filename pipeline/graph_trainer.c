@@ -69,8 +69,9 @@ typedef struct {
   PipelineGraphPlan *plan;
   PipelineGraphHead head;
   PipelineGraphData data;
-  guint64 *order; /* training rows, then validation, then test; then the old rows, training ones first */
-  float *joined_x, *joined_targets; /* new rows and old ones; NULL: nothing is rehearsed */
+  guint64 *order;        /* training rows, then validation, then test; then the old rows, training ones first */
+  PipelineSpill *joined; /* x of new rows and old ones; NULL: nothing is rehearsed */
+  float *joined_targets;
   float *class_weights;
   double *harden_scale, *harden_low, *harden_high; /* [n_features]; NULL: no adversarial training */
   const PipelineGradientBackend *backend;
@@ -90,7 +91,7 @@ static void training_clear(Training *training)
   pipeline_graph_plan_free(training->plan);
   onnx_graph_free(training->graph);
   g_free(training->order);
-  g_free(training->joined_x);
+  pipeline_spill_free(training->joined);
   g_free(training->joined_targets);
   g_free(training->class_weights);
   g_free(training->harden_scale);
@@ -141,8 +142,8 @@ static gboolean prepare_rows(Training *training, GError **error)
                         "rehearsed rows have no weights: leave out the weights or the rehearsal");
     return FALSE;
   }
-  if (!pipeline_finetune_join(training->rows, old, &training->joined_x, &training->joined_targets, error)) return FALSE;
-  data->x = training->joined_x;
+  if (!pipeline_finetune_join(training->rows, old, &training->joined, &training->joined_targets, error)) return FALSE;
+  data->x = pipeline_spill_get_data(training->joined);
   data->targets = training->joined_targets;
   data->n_rows += old->n_rows;
   guint64 n = training->rows->n_rows,
@@ -376,22 +377,27 @@ static void prepare_ball(Training *training, PipelineHardenOptions *harden)
   harden->scale = training->harden_scale = g_new(double, width + 1);
   harden->low = training->harden_low = g_new(double, width + 1);
   harden->high = training->harden_high = g_new(double, width + 1);
-  for (gsize k = 0; k < width; k++) {
-    double sum = 0, squares = 0, low = INFINITY, high = -INFINITY, n = (double)data->n_train;
-    for (guint64 i = 0; i < data->n_train; i++) {
+  double n = (double)data->n_train;
+  g_autofree double *sums = g_new0(double, width + 1), *squares = g_new0(double, width + 1);
+  for (gsize k = 0; k < width; k++) training->harden_low[k] = INFINITY, training->harden_high[k] = -INFINITY;
+  for (guint64 i = 0; i < data->n_train; i++) /* row by row: they may lie in a file */
+    for (gsize k = 0; k < width; k++) {
       double value = (double)data->x[data->train[i] * width + k];
-      sum += value / n;
-      low = MIN(low, value);
-      high = MAX(high, value);
+      sums[k] += value / n;
+      training->harden_low[k] = MIN(training->harden_low[k], value);
+      training->harden_high[k] = MAX(training->harden_high[k], value);
     }
-    for (guint64 i = 0; i < data->n_train; i++) {
-      double difference = (double)data->x[data->train[i] * width + k] - sum;
-      squares += difference * difference / n;
+  for (guint64 i = 0; i < data->n_train; i++)
+    for (gsize k = 0; k < width; k++) {
+      double difference = (double)data->x[data->train[i] * width + k] - sums[k];
+      squares[k] += difference * difference / n;
     }
-    gboolean seen = options->harden_range == PIPELINE_RANGE_DATA, given = options->harden_range == PIPELINE_RANGE_GIVEN;
-    training->harden_scale[k] = options->harden_absolute ? 1 : sqrt(squares);
-    training->harden_low[k] = seen ? low : given ? options->harden_low : NAN;
-    training->harden_high[k] = seen ? high : given ? options->harden_high : NAN;
+  gboolean seen = options->harden_range == PIPELINE_RANGE_DATA, given = options->harden_range == PIPELINE_RANGE_GIVEN;
+  for (gsize k = 0; k < width; k++) {
+    training->harden_scale[k] = options->harden_absolute ? 1 : sqrt(squares[k]);
+    if (seen) continue;
+    training->harden_low[k] = given ? options->harden_low : NAN;
+    training->harden_high[k] = given ? options->harden_high : NAN;
   }
 }
 
@@ -596,11 +602,15 @@ static gboolean calibrate(const Training *training, GBytes **onnx, PipelineCalib
                           GError **error)
 {
   const PipelineGraphData *data = &training->data;
+  const PipelineCalibrationOptions *asked = &training->options->calibration;
+  gboolean needed = asked->method != NULL || asked->threshold != NULL || training->before.method != NULL ||
+                    training->before.rule != NULL; /* a table of many rows is made for nothing else */
   g_autoptr(DriftTable) validation =
-      data->n_validation > 0 ? pipeline_graph_rows_tabulate(training->rows, data->validation, data->n_validation)
-                             : NULL;
-  return pipeline_calibration_end(onnx, training->rows->schema, validation, &training->options->calibration,
-                                  &training->before, calibration, warning, error);
+      needed && data->n_validation > 0
+          ? pipeline_graph_rows_tabulate(training->rows, data->validation, data->n_validation)
+          : NULL;
+  return pipeline_calibration_end(onnx, training->rows->schema, validation, asked, &training->before, calibration,
+                                  warning, error);
 }
 
 /* The margin of an interval, from the validation rows. */
@@ -642,6 +652,7 @@ static gboolean deliver(Training *training, PipelineTrainResult *result, GError 
       .n_train = training->data.n_train,
       .n_validation = training->data.n_validation,
       .n_skipped = training->rows->n_skipped,
+      .spilled_bytes = pipeline_spill_get_filed(training->rows->spill) + pipeline_spill_get_filed(training->joined),
       .train_loss = state->train_loss,
       .validation_loss = state->best_epoch > 0 ? state->best_loss : NAN,
       .validation_metric = calibration.n > 0 ? calibration.accuracy_after : metric_of(training, state->best_metric),

@@ -97,3 +97,9 @@ FAST_SUITES += check-train-commands
 .PHONY: check-train-commands
 check-train-commands: $(BUILD)/kedge ## kedge train, evaluate, predict, export: calibration, intervals, arrays, errors
 	tests/train/commands $(BUILD)/kedge $(BUILD)/train-commands
+
+# Rows that need not fit into memory.
+SUITES += check-train-large
+.PHONY: check-train-large
+check-train-large: $(BUILD)/kedge ## 600 MB of rows trained on with a fraction of it in memory; the same bytes as in memory
+	tests/train/large $(BUILD)/kedge $(BUILD)/train-large
