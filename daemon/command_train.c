@@ -342,7 +342,8 @@ static int run_train(int argc, char **argv)
   const GOptionEntry entries[] = {
       {"data", 0, 0, G_OPTION_ARG_FILENAME, &a.data, "CSV with a header (\"-\": standard input), or an .npz of arrays",
        "D.csv"},
-      {"label", 0, 0, G_OPTION_ARG_STRING, &a.label, "the column (of an .npz: the array) to predict", "L"},
+      {"label", 0, 0, G_OPTION_ARG_STRING, &a.label,
+       "the column (of an .npz: the array) to predict; A,B: several columns of 0 and 1, a probability each", "L"},
       {"from", 0, 0, G_OPTION_ARG_FILENAME, &a.from, "fine-tune this model: M.onnx, NAME@ALIAS or NAME/VERSION",
        "MODEL"},
       {"arch", 0, 0, G_OPTION_ARG_STRING, &a.architecture,

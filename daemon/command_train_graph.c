@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "daemon/command_arrays.h"
+#include "daemon/command_labels.h"
 #include "daemon/command_train_internal.h"
 #include "pipeline/graph_build.h"
 #include "pipeline/graph_trainer.h"
@@ -93,7 +94,8 @@ gboolean command_train_graph_is_asked(const TrainArguments *arguments)
   const TrainGraphArguments *a = &arguments->graph;
   const gchar *texts[] = {a->features, a->image,   a->loss,   a->class_weights, a->optimiser,
                           a->schedule, a->average, a->freeze, a->log,           a->rehearse};
-  gboolean asked = g_str_has_suffix(arguments->data, ".npz") || arguments->harden.method != NULL ||
+  gboolean asked = g_str_has_suffix(arguments->data, ".npz") || command_labels_are_several(arguments->label) ||
+                   arguments->harden.method != NULL ||
                    (arguments->architecture != NULL && pipeline_graph_is_architecture(arguments->architecture)) ||
                    a->new_head || a->warm_up != 0 || a->shift != 0 || a->cutout != 0 || a->label_smoothing != 0 ||
                    a->clip_norm != 0 || a->clip_value != 0 || a->l1 != 0 || a->l2 != 0 || !isnan(a->dropout) ||
@@ -112,11 +114,37 @@ static gboolean invalid(GError **error, const gchar *message)
 
 /* --- data --------------------------------------------------------------------------------------------------------- */
 
+/* The rows of several labels: a table in memory. */
+static PipelineGraphRows *read_labels(const TrainArguments *arguments, GError **error)
+{
+  g_autofree gchar *excluded = command_train_excluded(arguments);
+  g_autofree double *weights = NULL;
+  const gchar *problem = arguments->from != NULL                     ? "--from: they are for new models"
+                         : g_str_has_suffix(arguments->data, ".npz") ? "an .npz: they are columns of a table"
+                         : arguments->graph.spill                    ? "--spill: their rows are read as a table"
+                         : arguments->positive != NULL               ? "--positive: 1 is positive"
+                                                                     : NULL;
+  if (problem != NULL) {
+    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID, "several labels do not go with %s", problem);
+    return NULL;
+  }
+  g_autoptr(DriftTable) table = command_read_table(arguments->data, error);
+  if (table == NULL ||
+      (arguments->weights != NULL && (weights = command_train_read_weights(arguments, table, error)) == NULL))
+    return NULL;
+  g_autoptr(PipelineGraphRows) rows =
+      command_labels_rows(table, arguments->label, arguments->sensitive, excluded, error);
+  if (rows != NULL && weights != NULL && !pipeline_graph_rows_set_weights(rows, weights, table->n_rows, error))
+    return NULL;
+  return g_steal_pointer(&rows);
+}
+
 PipelineGraphRows *command_train_graph_read(const CommandCommon *common, const TrainArguments *arguments,
                                             GBytes **model, GError **error)
 {
   CommandModel start = {0};
   PipelineGraphRows *rows = NULL;
+  if (command_labels_are_several(arguments->label)) return read_labels(arguments, error);
   if (g_str_has_suffix(arguments->data, ".npz")) {
     rows = command_read_arrays(arguments->data, arguments->label, arguments->graph.features, arguments->weights,
                                command_train_streams(arguments, arguments->data), error);

@@ -11,6 +11,7 @@ void pipeline_graph_rows_free(PipelineGraphRows *rows)
 {
   if (rows == NULL) return;
   drift_schema_free(rows->schema);
+  g_strfreev(rows->labels);
   if (rows->spill != NULL)
     pipeline_spill_free(rows->spill);
   else

@@ -134,7 +134,7 @@ static gboolean prepare_rows(Training *training, GError **error)
   data->x = training->rows->x;
   data->targets = training->rows->targets;
   data->weights = training->rows->weights;
-  data->n_targets = 1;
+  data->n_targets = MAX(training->rows->n_labels, 1);
   data->n_rows = training->rows->n_rows;
   if (old == NULL) return TRUE;
   if (data->weights != NULL) {
@@ -172,6 +172,7 @@ static gboolean prepare_graph(Training *training, GError **error)
                                              .dropout = options->dropout,
                                              .seed = options->fit.seed,
                                              .interval = options->interval,
+                                             .labels = rows->labels,
                                              .channels = options->channels > 0 ? options->channels : rows->channels,
                                              .height = options->height > 0 ? options->height : rows->height,
                                              .width = options->width > 0 ? options->width : rows->width,
@@ -247,7 +248,8 @@ static const gchar *find_output(const OnnxGraph *graph)
 
 static guint count_classes(const Training *training)
 {
-  return training->rows->schema->task == DRIFT_TASK_REGRESSION ? 0 : training->rows->schema->classes->len;
+  const PipelineGraphRows *rows = training->rows; /* several labels are no classes of one */
+  return rows->labels != NULL || rows->schema->task == DRIFT_TASK_REGRESSION ? 0 : rows->schema->classes->len;
 }
 
 /* Inverse frequencies of the training rows, of mean 1 over them. */
@@ -320,10 +322,11 @@ static gboolean prepare_head(Training *training, GError **error)
     if (!pipeline_graph_replace_head(training->graph, output, MAX(classes, 1), &random, error)) return FALSE;
   }
   const gchar *value = pipeline_graph_find_head(training->graph, output, &natural);
-  const gchar *name = options->loss != NULL ? options->loss
-                      : classes == 0        ? "squared"
-                      : natural != NULL     ? natural
-                                            : "cross-entropy";
+  const gchar *name = options->loss != NULL            ? options->loss
+                      : training->rows->labels != NULL ? "binary"
+                      : classes == 0                   ? "squared"
+                      : natural != NULL                ? natural
+                                                       : "cross-entropy";
   training->head = (PipelineGraphHead){
       .value = value, .loss = pipeline_graph_loss_find(name, error), .options = options->loss_options, .weight = 1};
   if (training->head.loss == NULL) return FALSE;
@@ -334,7 +337,7 @@ static gboolean prepare_head(Training *training, GError **error)
   }
   if (!isnan(options->quantile)) training->head.options.quantiles = &options->quantile;
   if (options->balanced && training->head.loss->is_class) balance_classes(training);
-  if (classes == 0) training->head.options.target_scale = target_spread(training);
+  if (classes == 0 && training->rows->labels == NULL) training->head.options.target_scale = target_spread(training);
   return TRUE;
 }
 
@@ -411,6 +414,24 @@ static gboolean check_quantiles(Training *training, GError **error)
   if (outputs->len == wanted) return TRUE;
   g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_MODEL, "'%s' has %u numbers a row; %u of them can be quantiles",
               training->head.value, outputs->len, wanted);
+  return FALSE;
+}
+
+/* What takes one label a row. */
+static gboolean check_labels(const PipelineGraphRows *rows, const PipelineGraphTrainOptions *o, GError **error)
+{
+  const gchar *what = rows->labels == NULL                                                ? NULL
+                      : o->from != NULL                                                   ? "a model to start from"
+                      : o->rehearsal != NULL                                              ? "rehearsed rows"
+                      : o->interval != 0                                                  ? "an interval"
+                      : o->calibration.method != NULL || o->calibration.threshold != NULL ? "a calibration or threshold"
+                      : o->balanced                                                       ? "balanced class weights"
+                      : o->fit.harden.method != NULL                                      ? "adversarial training"
+                      : o->loss != NULL && strcmp(o->loss, "binary") != 0                 ? "another loss than binary"
+                                                                                          : NULL;
+  if (what == NULL) return TRUE;
+  g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID,
+              "several labels do not go with %s: train on them with the loss binary, or on one label", what);
   return FALSE;
 }
 
@@ -497,7 +518,8 @@ static gchar *make_fingerprint(Training *training)
     pipeline_checksum_update(checksum, g_bytes_get_data(training->from, NULL), g_bytes_get_size(training->from));
   if (rows->weights != NULL) pipeline_checksum_update(checksum, rows->weights, rows->n_rows * sizeof(float));
   pipeline_checksum_update(checksum, training->data.x, training->data.n_rows * rows->n_features * sizeof(float));
-  pipeline_checksum_update(checksum, training->data.targets, training->data.n_rows * sizeof(float));
+  pipeline_checksum_update(checksum, training->data.targets,
+                           training->data.n_rows * training->data.n_targets * sizeof(float));
   pipeline_checksum_update(checksum, training->order, training->data.n_rows * sizeof(guint64));
   return g_strdup(g_checksum_get_string(checksum));
 }
@@ -692,7 +714,8 @@ gboolean pipeline_graph_train(const PipelineGraphRows *rows, const PipelineGraph
                               GError **error)
 {
   g_return_val_if_fail(rows != NULL && options != NULL && result != NULL, FALSE);
-  if (!check_options(options, error) || !pipeline_memory_require(PIPELINE_TRAINING_BYTES, error) ||
+  if (!check_options(options, error) || !check_labels(rows, options, error) ||
+      !pipeline_memory_require(PIPELINE_TRAINING_BYTES, error) ||
       (options->interval != 0 && !pipeline_interval_check(options->interval, rows->schema, error)))
     return FALSE;
   Training training = {.rows = rows, .options = options};

@@ -16,7 +16,9 @@ typedef struct {
   DriftSchema *schema;  /* features in column order, label, classes */
   float *x;             /* [n_rows, n_features] */
   PipelineSpill *spill; /* whose data x is; NULL: x is an array of its own */
-  float *targets;       /* [n_rows] */
+  float *targets;       /* [n_rows]; of several labels [n_rows, n_labels], each 0 or 1 */
+  gchar **labels;       /* several labels (pipeline/multi_label.h); NULL: one */
+  guint n_labels;       /* their number, or 0 */
   float *weights;       /* [n_rows], from 0, or NULL: all count alike */
   guint64 *numbers;     /* [n_rows]: where each was in what it was read from */
   guint64 n_rows, n_skipped;

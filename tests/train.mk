@@ -103,3 +103,9 @@ SUITES += check-train-large
 .PHONY: check-train-large
 check-train-large: $(BUILD)/kedge ## 600 MB of rows trained on with a fraction of it in memory; the same bytes as in memory
 	tests/train/large $(BUILD)/kedge $(BUILD)/train-large
+
+# Several labels a row.
+SUITES += check-train-labels
+.PHONY: check-train-labels
+check-train-labels: $(ONNX_PYTHON) $(BUILD)/kedge ## several labels a row: the graph in ONNX Runtime, figures as scikit-learn's
+	PYTHONDONTWRITEBYTECODE=1 $(ONNX_PYTHON) tests/train/labels.py $(BUILD)/kedge $(BUILD)/train/labels
