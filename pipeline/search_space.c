@@ -47,7 +47,7 @@ static gchar *fill_trees(const double *values, PipelineTrainOptions *options)
   GString *text = g_string_new("trees:");
   for (guint i = 0; i < G_N_ELEMENTS(trees); i++) {
     gchar number[G_ASCII_DTOSTR_BUF_SIZE];
-    g_ascii_dtostr(number, sizeof number, values[i]);
+    g_ascii_formatd(number, sizeof number, "%.9g", values[i]);
     g_string_append_printf(text, "%s%s=%s", i > 0 ? "," : "", trees[i].name, number);
   }
   return g_string_free(text, FALSE);
