@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "daemon/command_search_internal.h"
-#include "daemon/stop_signal.h"
+#include "daemon/command_train_internal.h"
 #include "pipeline/search_board.h"
 #include "registry/digest.h"
 
@@ -79,13 +79,7 @@ static json_t *make_header(const Arguments *a, const PipelineSearchSpace *space,
 typedef struct {
   CommandProgress *bar;
   const Arguments *arguments;
-  GCancellable *stop;
 } Shown;
-
-static gboolean was_cancelled(gpointer user_data)
-{
-  return g_cancellable_is_cancelled(((const Shown *)user_data)->stop);
-}
 
 static void show(const PipelineSearchState *state, gpointer user_data)
 {
@@ -149,13 +143,13 @@ static json_t *conclude(const Arguments *a, const gchar *folder, const SearchWor
 }
 
 static gboolean run_trials(const CommandCommon *common, const Arguments *a, const gchar *folder,
-                           PipelineSearchState *state, GCancellable *stop, GError **error)
+                           PipelineSearchState *state, GError **error)
 {
   g_autofree gchar *program = g_file_read_link("/proc/self/exe", error);
   json_t *header = program != NULL ? make_header(a, state->space, &state->rule, error) : NULL;
   if (header == NULL) return FALSE;
   json_t *task = command_search_task_format(&a->task);
-  Shown shown = {command_progress_new(common, "searching"), a, stop};
+  Shown shown = {command_progress_new(common, "searching"), a};
   const PipelineSearchOptions options = {.folder = folder,
                                          .must_be_new = a->resume == NULL,
                                          .program = program,
@@ -164,11 +158,13 @@ static gboolean run_trials(const CommandCommon *common, const Arguments *a, cons
                                          .workers = a->workers > 0 ? (guint)a->workers : g_get_num_processors(),
                                          .trials = (guint)a->trials,
                                          .seconds = a->seconds,
-                                         .stop = was_cancelled,
+                                         .stop = command_train_signals_came,
                                          .progress = show,
                                          .user_data = &shown};
   g_autoptr(GError) cause = NULL;
+  command_train_signals_begin();
   gboolean done = pipeline_search_run(&options, state, &cause);
+  command_train_signals_end();
   command_progress_finish(shown.bar, done ? "done" : "failed");
   if (g_error_matches(cause, PIPELINE_ERROR, PIPELINE_ERROR_CANCELLED))
     g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_CANCELLED, "%s; --resume %s goes on", cause->message, folder);
@@ -181,7 +177,6 @@ static gboolean run_trials(const CommandCommon *common, const Arguments *a, cons
 
 static json_t *search(const CommandCommon *common, const Arguments *a, GError **error)
 {
-  g_autoptr(GCancellable) stop = stop_signal_listen();
   SearchWorld world = {0};
   PipelineSearchRule rule;
   json_t *report = NULL;
@@ -191,7 +186,7 @@ static json_t *search(const CommandCommon *common, const Arguments *a, GError **
   g_autoptr(PipelineSearchSpace) space = pipeline_search_space_parse(a->space, error);
   if (space == NULL) return NULL;
   g_autoptr(PipelineSearchState) state = pipeline_search_state_new(space, &rule);
-  if (command_search_world_read(&a->task, &world, error) && run_trials(common, a, folder, state, stop, error))
+  if (command_search_world_read(&a->task, &world, error) && run_trials(common, a, folder, state, error))
     report = conclude(a, folder, &world, state, error);
   command_search_world_clear(&world);
   return report;

@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include "daemon/command_search_internal.h"
-#include "daemon/stop_signal.h"
 
 extern const Command command_search_trial;
 
@@ -60,19 +59,14 @@ void command_search_world_clear(SearchWorld *world)
 
 /* --- the command -------------------------------------------------------------------------------------------------- */
 
-static gboolean was_cancelled(gpointer cancellable)
-{
-  return g_cancellable_is_cancelled(cancellable);
-}
-
-static json_t *run_stage(const PipelineSearchStage *stage, const json_t *json, GCancellable *stop, GError **error)
+static json_t *run_stage(const PipelineSearchStage *stage, const json_t *json, GError **error)
 {
   SearchTask task = {0};
   SearchWorld world = {0};
   json_t *outcome = NULL;
   if (command_search_task_parse(json_object_get(json, "task"), &task, error) &&
       command_search_world_read(&task, &world, error))
-    outcome = pipeline_search_trial_run(&world.rows, stage, was_cancelled, stop, error);
+    outcome = pipeline_search_trial_run(&world.rows, stage, NULL, NULL, error);
   command_search_world_clear(&world);
   command_search_task_clear(&task);
   return outcome;
@@ -85,8 +79,7 @@ static gboolean run_file(const gchar *path, GError **error)
   json_t *json = NULL;
   g_autoptr(GError) failure = NULL;
   if (!pipeline_search_stage_read(path, &stage, &folder, &json, error)) return FALSE;
-  g_autoptr(GCancellable) stop = stop_signal_listen();
-  json_t *outcome = run_stage(&stage, json, stop, &failure);
+  json_t *outcome = run_stage(&stage, json, &failure);
   gboolean done = pipeline_search_stage_end(&stage, outcome, failure, error);
   json_decref(outcome);
   json_decref(json);
