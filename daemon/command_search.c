@@ -14,7 +14,7 @@ typedef struct {
   SearchTask task;
   gchar *budget, *space, *resume, *output;
   gint workers, trials;
-  gboolean refit;
+  gboolean keep;
   double seconds;
 } Arguments;
 
@@ -102,7 +102,7 @@ static GBytes *take_winner(const Arguments *a, const gchar *folder, const Search
                            const PipelineSearchState *state, GError **error)
 {
   const PipelineSearchTrial *best = pipeline_search_state_best(state);
-  if (a->refit) {
+  if (!a->keep) {
     PipelineSearchStage stage = {.number = best->number,
                                  .rung = state->rule.n_rungs - 1,
                                  .family = best->part->family,
@@ -137,7 +137,7 @@ static json_t *conclude(const Arguments *a, const gchar *folder, const SearchWor
       (json_int_t)(world->rows.seen->n_rows - world->rows.n_validation), "rows_validation",
       (json_int_t)world->rows.n_validation, "trials", (json_int_t)state->trials->len, "failed",
       (json_int_t)pipeline_search_state_count(state, PIPELINE_TRIAL_FAILED), "seconds", state->elapsed, "refit",
-      a->refit, "winner", json_array_get(board, 0), "leaderboard", board, "failures", pipeline_search_failures(state));
+      !a->keep, "winner", json_array_get(board, 0), "leaderboard", board, "failures", pipeline_search_failures(state));
   if (test != NULL) json_object_set_new(report, "test", test);
   return report;
 }
@@ -215,8 +215,9 @@ static int run_search(int argc, char **argv)
        "share of the rows (by time: the last) that no trial sees; they measure the winner (default 0)", "F"},
       {"exclude", 0, 0, G_OPTION_ARG_STRING, &a.task.exclude, "columns that no model sees", "C,D"},
       {"positive", 0, 0, G_OPTION_ARG_STRING, &a.task.positive, "the positive class (default: the last one)", "CLASS"},
-      {"refit", 0, 0, G_OPTION_ARG_NONE, &a.refit,
-       "fit the winner again to training and validation rows, for as many epochs as its best had", NULL},
+      {"keep", 0, 0, G_OPTION_ARG_NONE, &a.keep,
+       "write the winner as it was compared, instead of fitting it again to training and validation rows together",
+       NULL},
       {"output", 'o', 0, G_OPTION_ARG_FILENAME, &a.output, "where to write the model", "OUT.onnx"},
       G_OPTION_ENTRY_NULL};
   CommandCommon common;
@@ -270,9 +271,11 @@ const Command command_search = {
         "is\n"
         "killed is counted as failed, with its reason.\n"
         "\n"
-        "The winner is the model of its best epoch on the validation rows, and its loss there is optimistic: it was\n"
-        "chosen by it. --refit gives it the validation rows to learn too; --test measures it on rows that no trial "
-        "saw.\n"
+        "The winner is fitted again to training and validation rows together, for as many epochs or rounds as its "
+        "best\n"
+        "had; --keep writes the model that was compared. Its loss on the validation rows is optimistic: it was chosen "
+        "by\n"
+        "it. --test measures what is written on rows that no trial saw.\n"
         "\n"
         "--json prints {\"output\", \"folder\", \"rows_train\", \"rows_validation\", \"trials\", \"failed\", "
         "\"seconds\", "
