@@ -157,6 +157,10 @@ install: all man ## install into DESTDIR/PREFIX
 	install -m 644 $(wildcard deploy/systemd/*.service) $(DESTDIR)/lib/systemd/system
 	install -m 644 $(wildcard deploy/examples/*.yaml) $(DESTDIR)$(PREFIX)/share/doc/kedge/examples
 
+.PHONY: install-cuda
+install-cuda: cuda ## install the CUDA plugin into DESTDIR/PREFIX
+	install -D -m 644 $(BUILD)/libkedge-cuda.so $(DESTDIR)$(PREFIX)/lib/kedge/libkedge-cuda.so
+
 # Its own objects: paths of this machine in them would make the package differ from one made elsewhere.
 .PHONY: deb
 deb: ## the Debian package, in $(BUILD)-deb

@@ -416,6 +416,7 @@ static void evict(Adapt *adapt, const AdaptSettings *settings, gint64 keep)
 static void follow_served(Adapt *adapt, gint64 version)
 {
   PoolVersion *champion = find_member(adapt, adapt->champion);
+  g_return_if_fail(champion != NULL);
   for (guint i = adapt->pool->len; i-- > 0;)
     if (g_ptr_array_index(adapt->pool, i) != champion) g_ptr_array_remove_index(adapt->pool, i);
   adapt->champion = champion->version = version;

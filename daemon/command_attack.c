@@ -6,7 +6,6 @@
 #include "daemon/command_arrays.h"
 #include "daemon/command_attack_internal.h"
 #include "daemon/command_train_internal.h"
-#include "pipeline/csv.h"
 
 extern const Command command_attack;
 
@@ -124,24 +123,6 @@ DriftTable *command_attack_read_data(const CommandCommon *common, const CommandA
   return NULL;
 }
 
-/* The attacked rows with two more columns: whether the model was fooled and how far the point is away. */
-static gboolean write_points(const gchar *path, const PipelineRobustness *robustness, const DriftSchema *schema,
-                             const DriftTable *table, GError **error)
-{
-  g_autoptr(DriftTable) moved = pipeline_robustness_tabulate(robustness, schema, table);
-  DriftColumn *decision = drift_table_add_column(moved, "attack.decision", DRIFT_CATEGORICAL),
-              *fooled = drift_table_add_column(moved, "attack.fooled", DRIFT_NUMERIC),
-              *distance = drift_table_add_column(moved, "attack.distance", DRIFT_NUMERIC),
-              *queries = drift_table_add_column(moved, "attack.queries", DRIFT_NUMERIC);
-  for (guint64 i = 0; i < robustness->n; i++) {
-    drift_column_append_text(decision, g_ptr_array_index(schema->classes, robustness->decisions[i]), -1);
-    drift_column_append_number(fooled, robustness->right[i] && !robustness->robust[i] ? 1 : 0);
-    drift_column_append_number(distance, robustness->distances[i]);
-    drift_column_append_number(queries, (double)robustness->queries[i]);
-  }
-  return pipeline_csv_write(path, moved, error);
-}
-
 /* --- the run ------------------------------------------------------------------------------------------------------ */
 
 static void robustness_free(gpointer data)
@@ -184,7 +165,7 @@ static gboolean run_on_data(const CommandCommon *common, const AttackArguments *
   g_autoptr(PipelineModel) model = pipeline_model_load(loaded->onnx, loaded->schema, NULL, error);
   return model != NULL && measure(common, model, table, options, report, error) &&
          (a->output == NULL ||
-          write_points(a->output, g_ptr_array_index(report->measured, 0), loaded->schema, table, error));
+          command_attack_write(a->output, g_ptr_array_index(report->measured, 0), loaded->schema, table, error));
 }
 
 static json_t *attack(const CommandCommon *common, const AttackArguments *a, const gchar *reference, GError **error)
@@ -244,7 +225,8 @@ static int run_attack(int argc, char **argv)
       {"integer", 0, 0, G_OPTION_ARG_STRING, &a.integer, "features that change by whole numbers", "A,B"},
       {"one-hot", 0, 0, G_OPTION_ARG_STRING, &a.one_hot, "groups of one-hot columns, which stay: a+b+c,d+e", "G"},
       {"seed", 0, 0, G_OPTION_ARG_INT64, &a.seed, "of the random points (default 1)", "S"},
-      {"output", 'o', 0, G_OPTION_ARG_FILENAME, &a.output, "CSV to write the attacked rows to", "OUT.csv"},
+      {"output", 'o', 0, G_OPTION_ARG_FILENAME, &a.output, "write the attacked rows: a CSV, or an .npz of arrays",
+       "OUT"},
       G_OPTION_ENTRY_NULL};
   CommandCommon common;
   int status = COMMAND_USAGE;
@@ -285,6 +267,9 @@ const Command command_attack = {
         "\"robust_accuracy\", …}]}: "
         "intervals are\n"
         "Wilson's of 95 %; worst counts rows that no attack fooled. -o writes the attacked rows, moved, with\n"
-        "\"attack.decision\", \"attack.fooled\", \"attack.distance\" and \"attack.queries\".",
+        "\"attack.decision\", \"attack.fooled\", \"attack.distance\" and \"attack.queries\"; an .npz holds \"x\" (the "
+        "numeric\n"
+        "inputs), the label (whole numbers where the classes are, else texts), \"fooled\", \"distance\" and "
+        "\"queries\".",
     .run = run_attack,
 };

@@ -31,6 +31,10 @@ gboolean command_attack_parse_radii(const gchar *text, const gchar *option, GArr
 void command_attack_set_rate(json_t *object, const gchar *name, guint64 count, guint64 n);
 gchar *command_attack_text_rate(json_t *object, const gchar *name); /* ".857 (.832 to .879)"; new */
 
+/* The points (command_attack_write.c): path "….npz" arrays, else a CSV. */
+gboolean command_attack_write(const gchar *path, const PipelineRobustness *robustness, const DriftSchema *schema,
+                              const DriftTable *table, GError **error);
+
 json_t *command_attack_describe(const AttackReport *report);
 void command_attack_print(json_t *report);
 

@@ -3,6 +3,7 @@
 
 #include "daemon/bias.h"
 #include "daemon/command_data.h"
+#include "pipeline/output_file.h"
 
 extern const Command command_bias;
 
@@ -56,7 +57,7 @@ static json_t *measure(const Arguments *a, GError **error)
   json_t *report = bias_report(&request, error);
   if (report == NULL || a->html == NULL) return report;
   g_autofree gchar *page = bias_html(report);
-  if (g_file_set_contents(a->html, page, -1, error)) return report;
+  if (pipeline_output_file_write(a->html, page, strlen(page), error)) return report;
   json_decref(report);
   return NULL;
 }

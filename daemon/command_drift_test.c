@@ -8,6 +8,7 @@
 #include "drift/two_sample_method.h"
 #include "pipeline/embedding.h"
 #include "pipeline/error.h"
+#include "pipeline/output_file.h"
 
 extern const Command command_drift_test;
 
@@ -251,7 +252,7 @@ static json_t *run_request(const DriftTestArguments *arguments, GHashTable *opti
   json_t *report = drift_test_report(&request, error);
   if (report == NULL || arguments->html == NULL) return report;
   g_autofree gchar *page = drift_test_html(report);
-  if (g_file_set_contents(arguments->html, page, -1, error)) return report;
+  if (pipeline_output_file_write(arguments->html, page, strlen(page), error)) return report;
   json_decref(report);
   return NULL;
 }

@@ -5,6 +5,7 @@
 #include "daemon/command_store.h"
 #include "onnx/graph.h"
 #include "registry/model.h"
+#include "pipeline/output_file.h"
 
 extern const Command command_export;
 
@@ -12,7 +13,7 @@ static gboolean write_model(const gchar *path, GBytes *onnx, GError **error)
 {
   gsize length = 0;
   const gchar *bytes = g_bytes_get_data(onnx, &length);
-  if (!g_str_equal(path, "-")) return g_file_set_contents(path, bytes, (gssize)length, error);
+  if (!g_str_equal(path, "-")) return pipeline_output_file_write(path, bytes, length, error);
   if (fwrite(bytes, 1, length, stdout) == length && fflush(stdout) == 0) return TRUE;
   g_set_error_literal(error, G_FILE_ERROR, G_FILE_ERROR_IO, "standard output cannot be written");
   return FALSE;

@@ -6,6 +6,7 @@
 #include "daemon/command_data.h"
 #include "daemon/command_prepare_print.h"
 #include "pipeline/prepare.h"
+#include "pipeline/output_file.h"
 
 extern const Command command_prepare;
 
@@ -70,22 +71,17 @@ static gboolean read_asked(const Arguments *a, const DriftTable *table, Asked *a
   return asked->plan != NULL;
 }
 
-static gboolean write_bytes(const gchar *path, gconstpointer bytes, gsize length, GError **error)
-{
-  return g_file_set_contents(path, bytes, (gssize)length, error);
-}
-
 static gboolean write_outputs(const Arguments *a, const Asked *asked, const PipelinePreparation *preparation,
                               GError **error)
 {
   if (a->model) {
     gsize length;
     gconstpointer bytes = g_bytes_get_data(preparation->onnx, &length);
-    if (!write_bytes(a->model, bytes, length, error)) return FALSE;
+    if (!pipeline_output_file_write(a->model, bytes, length, error)) return FALSE;
   }
   if (a->plan_output) {
     g_autofree gchar *plan = pipeline_prepared_format_plan(preparation->prepared);
-    if (!write_bytes(a->plan_output, plan, strlen(plan), error)) return FALSE;
+    if (!pipeline_output_file_write(a->plan_output, plan, strlen(plan), error)) return FALSE;
   }
   return !a->output || pipeline_preparation_write_npz(preparation, asked->schema, a->output, error);
 }
@@ -164,7 +160,8 @@ static int run_prepare(int argc, char **argv)
       {"label", 0, 0, G_OPTION_ARG_STRING, &a.label, "the column to predict", "L"},
       {"transform", 0, 0, G_OPTION_ARG_STRING, &a.transform, "steps of columns, or a file PLAN.json",
        "age=robust,city=target"},
-      {"split", 0, 0, G_OPTION_ARG_STRING, &a.split, "time (default), shuffle, stratified or grouped:COLUMN", "HOW"},
+      {"split", 0, 0, G_OPTION_ARG_STRING, &a.split, "time (default), blocks, shuffle, stratified or grouped:COLUMN",
+       "HOW"},
       {"validation", 0, 0, G_OPTION_ARG_DOUBLE, &a.validation, "share of the rows (default 0.1)", "F"},
       {"test", 0, 0, G_OPTION_ARG_DOUBLE, &a.test, "share of the rows (default 0.2)", "F"},
       {"clean", 0, 0, G_OPTION_ARG_STRING, &a.clean,

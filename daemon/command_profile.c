@@ -13,6 +13,7 @@
 #include "pipeline/error.h"
 #include "pipeline/json_lines.h"
 #include "pipeline/npy.h"
+#include "pipeline/output_file.h"
 
 extern const Command command_profile;
 
@@ -207,7 +208,7 @@ static json_t *describe(const Subject *subject, const gchar *output, GError **er
   if (profile == NULL) return NULL;
   json_t *json = profile_to_json(profile);
   char *text = output != NULL ? json_dumps(json, JSON_INDENT(1) | JSON_REAL_PRECISION(17)) : NULL;
-  gboolean written = output == NULL || (text != NULL && g_file_set_contents(output, text, -1, error));
+  gboolean written = output == NULL || (text != NULL && pipeline_output_file_write(output, text, strlen(text), error));
   free(text);
   if (written) return json;
   if (error != NULL && *error == NULL)

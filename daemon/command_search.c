@@ -194,7 +194,7 @@ static json_t *search(const CommandCommon *common, const Arguments *a, GError **
 
 static int run_search(int argc, char **argv)
 {
-  Arguments a = {.task = {.validation = .2, .seed = 1}};
+  Arguments a = {.task = {.validation = .1, .seed = 1}};
   const GOptionEntry entries[] = {
       {"data", 0, 0, G_OPTION_ARG_FILENAME, &a.task.data, "CSV with a header, JSON lines or .npy", "D.csv"},
       {"label", 0, 0, G_OPTION_ARG_STRING, &a.task.label, "the column to predict", "L"},
@@ -210,7 +210,7 @@ static int run_search(int argc, char **argv)
       {"split", 0, 0, G_OPTION_ARG_STRING, &a.task.split,
        "time (default), shuffle, stratified or grouped:COLUMN (no group on two sides)", "HOW"},
       {"validation", 0, 0, G_OPTION_ARG_DOUBLE, &a.task.validation,
-       "share of the rows by which trials are compared (default 0.2)", "F"},
+       "share of the rows by which trials are compared (default 0.1, as kedge train)", "F"},
       {"test", 0, 0, G_OPTION_ARG_DOUBLE, &a.task.test,
        "share of the rows (by time: the last) that no trial sees; they measure the winner (default 0)", "F"},
       {"exclude", 0, 0, G_OPTION_ARG_STRING, &a.task.exclude, "columns that no model sees", "C,D"},
@@ -256,7 +256,7 @@ const Command command_search = {
         "trial needs to be trained to the end, nothing new begins, and it is.\n"
         "\n"
         "Families and their dimensions, as --space \"dense:depth=1..3,width=16..64,batch=32|64;trees:eta=0.05..0.2\":\n"
-        "dense  depth (hidden layers, 0 to 4), width (8 to 512), taper (1|0.5: a layer's width over that of the one "
+        "dense  depth (hidden layers, 0 to 4), width (8 to 256), taper (1|0.5: a layer's width over that of the one "
         "before),\n"
         "       learning_rate (0.0002 to 0.05), weight_decay (0.001 to 5), batch (32|64|128|256|512)\n"
         "trees  depth (2 to 12), eta (0.01 to 0.5), subsample and colsample (0.4 to 1), min_child_weight (0.1 to "

@@ -10,6 +10,7 @@
 #include "daemon/simulate_streams.h"
 #include "pipeline/csv.h"
 #include "pipeline/model_spec.h"
+#include "pipeline/output_file.h"
 
 extern const Command command_simulate;
 
@@ -217,7 +218,7 @@ static gboolean conclude(const CommandCommon *common, const Options *options, co
   json_t *json = summarise(feed, result, seconds, error);
   if (!json) return FALSE;
   char *text = json_dumps(json, JSON_INDENT(2));
-  gboolean good = !options->summary || g_file_set_contents(options->summary, text, -1, error);
+  gboolean good = !options->summary || pipeline_output_file_write(options->summary, text, strlen(text), error);
   free(text);
   g_autofree gchar *story = good && options->explain ? simulate_story(feed, result, error) : NULL;
   good = good && (story || !options->explain);

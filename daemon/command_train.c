@@ -6,6 +6,7 @@
 #include "daemon/command_train_internal.h"
 #include "onnx/graph.h"
 #include "pipeline/tree_options.h"
+#include "pipeline/output_file.h"
 
 extern const Command command_train;
 
@@ -154,7 +155,7 @@ void command_train_print(json_t *report)
   command_train_pseudo_print(report);
   if (json_is_real(json_object_get(report, "robust_metric"))) {
     g_autofree gchar *robust = command_text_real(json_object_get(report, "robust_metric"), 4);
-    printf("under PGD of epsilon %g, on 64 to 512 validation rows: accuracy (or -rmse) %s\n",
+    printf("under PGD of epsilon %g, on at most 512 validation rows: accuracy (or -rmse) %s\n",
            json_real_value(json_object_get(report, "adversarial_epsilon")), robust);
   }
   if (json_object_get(report, "rows_rehearsed")) {
@@ -222,7 +223,7 @@ static gboolean write_model(const gchar *path, const PipelineTrainResult *result
   if (!onnx) return FALSE;
   gsize length = 0;
   const gchar *bytes = g_bytes_get_data(onnx, &length);
-  return g_file_set_contents(path, bytes, (gssize)length, error);
+  return pipeline_output_file_write(path, bytes, length, error);
 }
 
 /* What the options name: a split and a plan, both owned. */
@@ -353,9 +354,7 @@ static int run_train(int argc, char **argv)
       {"weight-decay", 0, 0, G_OPTION_ARG_DOUBLE, &a.weight_decay,
        "decoupled, times the learning rate (default 0.5; on a graph 0.01)", "W"},
       {"validation", 0, 0, G_OPTION_ARG_DOUBLE, &a.validation, "share of the rows, the last ones (default 0.1)", "F"},
-      {"split", 0, 0, G_OPTION_ARG_STRING, &a.split,
-       "how rows are divided into training, validation and --test rows: time, shuffle, stratified or grouped:COLUMN "
-       "(no group on two sides)",
+      {"split", 0, 0, G_OPTION_ARG_STRING, &a.split, "of all rows: time, blocks, shuffle, stratified, grouped:COLUMN",
        "HOW"},
       {"transform", 0, 0, G_OPTION_ARG_STRING, &a.transform,
        "preprocessing of columns, a file PLAN.json (kedge prepare --help), or \"search\" for what lowers the loss",

@@ -83,14 +83,14 @@ static json_t *training_spec(const LeaderModel *model, const SettingsModel *sett
   else if (g_strcmp0(policy->retrain_mode, "fine-tune") == 0)
     from = champion;
   json_t *rehearsal = rehearsal_first >= 0 ? leader_data_ranges(model, rehearsal_first, step->training_first) : NULL;
-  return json_pack("{s:s, s:o, s:o*, s:s, s:I, s:I, s:f, s:I, s:f, s:i, s:{s:f, s:f}, s:s?, s:b}", "model", model->name,
-                   "data", leader_data_ranges(model, step->training_first, step->training_next), "rehearsal", rehearsal,
-                   "architecture", policy->architecture, "from", (json_int_t)from, "champion", (json_int_t)champion,
-                   "holdout_fraction", policy->holdout_fraction, "seed", (json_int_t)policy->seed,
-                   "adversarial_epsilon", policy->adversarial_epsilon, "adversarial_steps",
-                   (int)policy->adversarial_steps, "gate", "confidence", .95, "robust_epsilon",
-                   settings->gate.robust_accuracy_bound > 0 ? MAX(policy->adversarial_epsilon, .1) : 0., "incident",
-                   incident, "reweigh", policy->reweigh && step->training == ADAPT_TRAIN_RETRAIN);
+  return json_pack(
+      "{s:s, s:o, s:o*, s:s, s:I, s:I, s:f, s:I, s:f, s:i, s:s, s:{s:f, s:f}, s:s?, s:b}", "model", model->name, "data",
+      leader_data_ranges(model, step->training_first, step->training_next), "rehearsal", rehearsal, "architecture",
+      policy->architecture, "from", (json_int_t)from, "champion", (json_int_t)champion, "holdout_fraction",
+      policy->holdout_fraction, "seed", (json_int_t)policy->seed, "adversarial_epsilon", policy->adversarial_epsilon,
+      "adversarial_steps", (int)policy->adversarial_steps, "harden", policy->harden, "gate", "confidence", .95,
+      "robust_epsilon", settings->gate.robust_accuracy_bound > 0 ? MAX(policy->adversarial_epsilon, .1) : 0.,
+      "incident", incident, "reweigh", policy->reweigh && step->training == ADAPT_TRAIN_RETRAIN);
 }
 
 gboolean leader_request_training(LeaderModel *model, LeaderContext *context, const AdaptStep *step,

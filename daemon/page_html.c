@@ -1,4 +1,5 @@
 #include "daemon/page_html.h"
+#include "pipeline/output_file.h"
 
 static const gchar style[] =
     ":root{color-scheme:light dark;--ink:#1b2430;--soft:#5c6a7a;--line:#d8dee6;--paper:#fff;--before:#7d8fa6;"
@@ -53,7 +54,7 @@ void page_html_cell(GString *page, const json_t *value)
 gboolean page_html_write(GString *page, const gchar *path, GError **error)
 {
   g_string_append(page, "</html>\n");
-  gboolean done = g_file_set_contents(path, page->str, (gssize)page->len, error);
+  gboolean done = pipeline_output_file_write(path, page->str, page->len, error);
   g_string_free(page, TRUE);
   return done;
 }

@@ -97,6 +97,7 @@ typedef struct {
   gchar *architecture;        /* "auto", "mlp:64,64", "trees" */
   double holdout_fraction;    /* .2 */
   double adversarial_epsilon; /* 0: no hardening */
+  gchar *harden;              /* method of a second training against attacks, or "none": PGD in the only one */
   guint adversarial_steps;
   guint64 seed; /* 1 */
 } SettingsPolicy;

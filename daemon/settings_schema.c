@@ -37,6 +37,7 @@ static const gchar *const bias_metric_names[] = {"selection_rate",
 static const gchar *const audit_rate_names[] = {"selection_rate", "tpr", "fpr", "error_rate", NULL};
 static const gchar *const promote_names[] = {"manual", "auto", NULL}; /* the place is the gboolean */
 static const gchar *const retrain_mode_names[] = {"scratch", "fine-tune", "mixture", NULL};
+static const gchar *const harden_names[] = {"none", "pgd", "free", "fast", "trades", NULL};
 static const gchar *const target_names[] = {"directory", "triton", NULL};
 
 static const SettingsOption broker_options[] = {
@@ -245,6 +246,12 @@ static const SettingsOption policy_options[] = {
      .help = "Latest part of the data that the gate judges on and training never sees."},
     {"adversarial_epsilon", SETTINGS_DOUBLE, AT(SettingsModel, policy.adversarial_epsilon), .fallback = "0",
      RANGE(0, 1e6), .unit = "standard deviations", .help = "Radius of the attacks trained against; 0: no hardening."},
+    {"harden", SETTINGS_CHOICE, AT(SettingsModel, policy.harden), .fallback = "none", .choices = harden_names,
+     .help =
+         "With an `adversarial_epsilon`: a retrained model is trained on against attacks by this method before the "
+         "gate "
+         "judges it (numeric features without missing values; other models are trained against PGD). none: PGD within "
+         "the retraining itself."},
     {"adversarial_steps", SETTINGS_UINT, AT(SettingsModel, policy.adversarial_steps), .fallback = "5", RANGE(1, 1000),
      .unit = "steps", .help = "Steps of each attack."},
     {"seed", SETTINGS_UINT64, AT(SettingsModel, policy.seed), .fallback = "1", RANGE(0, 18446744073709551615.),

@@ -9,6 +9,7 @@
 #include <glib/gstdio.h>
 
 #include "pipeline/error.h"
+#include "pipeline/output_file.h"
 
 #define MAX_FILE_BYTES ((gsize)1 << 31)
 #define MAX_RECORD_BYTES (1u << 20)
@@ -356,8 +357,7 @@ gboolean pipeline_csv_write(const gchar *path, const DriftTable *table, GError *
     return FALSE;
   }
   g_autoptr(GError) cause = NULL;
-  if (g_file_set_contents_full(path, out->str, (gssize)out->len, G_FILE_SET_CONTENTS_CONSISTENT, 0666, &cause))
-    return TRUE;
+  if (pipeline_output_file_write(path, out->str, out->len, &cause)) return TRUE;
   g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_DATA, "cannot write %s: %s", path, cause->message);
   return FALSE;
 }

@@ -21,7 +21,8 @@ void pipeline_evaluation_clear(PipelineEvaluation *evaluation);
 
 gboolean pipeline_evaluate(PipelineModel *model, const DriftTable *table, PipelineEvaluation *evaluation,
                            GError **error);
-/* L-infinity PGD in units of each feature's standard deviation in `table`; fills robust_*.
+/* L-infinity PGD in units of each feature's standard deviation in `table`, once against the cross-entropy and once
+ * against the margin: rows that both leave right count. Fills robust_*.
  * A model that cannot be attacked is no error: robust_accuracy is NaN and robust_undefined says why. */
 gboolean pipeline_evaluate_robustness(PipelineModel *model, const DriftTable *table, double epsilon, guint steps,
                                       guint64 seed, PipelineEvaluation *evaluation, GError **error);

@@ -40,8 +40,9 @@ typedef struct {
   /* [n_inputs] of a backend with memory of its own: the input in the memory of this process where it lies there (what
    * is no float32, constants); else NULL. */
   const PipelineTensor **host_inputs;
-  gpointer device;            /* the backend's state, made by its open */
-  gpointer cached;            /* the backend's own for this node: primitives */
+  gboolean refreshed; /* what its forward copies in or draws is there already: see PipelineGraphDevice.refresh */
+  gpointer device;    /* the backend's state, made by its open */
+  gpointer cached;    /* the backend's own for this node: primitives */
   GDestroyNotify cached_free; /* or NULL */
 } PipelineGradientCall;
 

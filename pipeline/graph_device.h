@@ -60,6 +60,8 @@ typedef struct _PipelineGraphDevice {
   gpointer (*record_end)(gpointer device, GError **error); /* NULL: failed */
   gboolean (*replay)(gpointer device, gpointer recording, GError **error);
   void (*forget)(gpointer device, gpointer recording);
+  /* Before a replay, in the order of the nodes: what the node's forward would copy to the device or draw afresh. */
+  gboolean (*refresh)(PipelineGradientCall *call, GError **error);
 } PipelineGraphDevice;
 
 G_END_DECLS

@@ -289,6 +289,7 @@ gboolean pipeline_graph_fit_set_input(PipelineGraphFit *fit, PipelineGraphPass *
 gboolean pipeline_graph_fit_forward(PipelineGraphFit *fit, guint n, gboolean training, GError **error)
 {
   pipeline_graph_pass_keep_heads(fit->pass, FALSE);
+  pipeline_fit_device_disturb(fit->device);
   return pipeline_graph_fit_set_input(fit, fit->pass, fit->x, n, error) &&
          pipeline_graph_pass_forward(fit->pass, training, training ? &fit->state.random : NULL, error);
 }

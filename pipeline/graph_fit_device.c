@@ -33,7 +33,8 @@ struct _PipelineFitDevice {
   guint64 changes;
   guint same;          /* steps before this one that were of `rows` rows and left everything in its place */
   guint64 replayed;    /* steps */
-  gboolean unrecorded; /* it cannot be: something is computed here, or drawn, in each step */
+  gboolean unrecorded; /* it cannot be: something of the device's is computed here in each step */
+  gboolean disturbed;  /* the pass has computed something else since */
 };
 
 /* --- making ------------------------------------------------------------------------------------------------------- */
@@ -274,13 +275,12 @@ static void forget(PipelineFitDevice *d)
 }
 
 /* After a step that was queued call by call. */
-static void learn_of_step(PipelineGraphFit *fit, guint n, guint64 before, const PipelineRandom *random)
+static void learn_of_step(PipelineGraphFit *fit, guint n, guint64 before)
 {
   PipelineFitDevice *d = fit->device;
   if (d->unrecorded) return;
-  g_autofree gchar *mirrored = pipeline_graph_pass_list_mirrored(fit->pass);
-  gboolean drawn = memcmp(random, &fit->state.random, sizeof *random) != 0;
-  d->unrecorded = drawn || *mirrored != '\0';
+  d->unrecorded = !pipeline_graph_pass_can_refresh(fit->pass);
+  d->disturbed = FALSE;
   gboolean alike = d->rows == n && before == d->graph->changes(d->device) && before == d->changes;
   d->same = alike ? d->same + 1 : 0;
   if (alike) return;
@@ -293,12 +293,10 @@ static void learn_of_step(PipelineGraphFit *fit, guint n, guint64 before, const 
 static gpointer record(PipelineGraphFit *fit, guint n)
 {
   PipelineFitDevice *d = fit->device;
-  const PipelineRandom random = fit->state.random;
   g_autoptr(GError) ignored = NULL;
   if (!d->graph->record_begin(d->device, &ignored)) return NULL;
   gboolean queued = queue_all(fit, n, &ignored);
   gpointer recording = d->graph->record_end(d->device, ignored == NULL ? &ignored : NULL);
-  fit->state.random = random;
   if (queued && d->graph->changes(d->device) == d->changes) return recording;
   if (recording != NULL) d->graph->forget(d->device, recording);
   return NULL;
@@ -310,16 +308,26 @@ static gboolean replay(PipelineGraphFit *fit, guint n, gboolean *done, GError **
   PipelineFitDevice *d = fit->device;
   gboolean last = fit->state.position + n >= fit->n_order;
   *done = FALSE;
-  if (d->unrecorded || last || d->rows != n || d->changes != d->graph->changes(d->device)) return TRUE;
-  if (d->recording == NULL && d->same >= SAME_BEFORE) {
-    d->recording = record(fit, n);
-    d->unrecorded = d->recording == NULL;
+  if (d->unrecorded || d->disturbed || last || d->rows != n || d->changes != d->graph->changes(d->device)) return TRUE;
+  if (d->recording == NULL && d->same < SAME_BEFORE) return TRUE;
+  const PipelineRandom random = fit->state.random;
+  if (!pipeline_graph_pass_refresh(fit->pass, &fit->state.random, error)) return FALSE;
+  if (d->recording == NULL) d->recording = record(fit, n);
+  if (d->recording == NULL) { /* call by call then, with the same random numbers */
+    d->unrecorded = TRUE;
+    fit->state.random = random;
+    pipeline_graph_pass_invalidate(fit->pass);
+    return TRUE;
   }
-  if (d->recording == NULL) return TRUE;
   *done = TRUE;
   d->replayed++;
   pipeline_graph_pass_invalidate(fit->pass);
   return d->graph->replay(d->device, d->recording, error);
+}
+
+void pipeline_fit_device_disturb(PipelineFitDevice *d)
+{
+  if (d != NULL) d->disturbed = TRUE;
 }
 
 guint64 pipeline_graph_fit_get_replayed(const PipelineGraphFit *fit)
@@ -340,9 +348,8 @@ gboolean pipeline_fit_device_step(PipelineGraphFit *fit, guint n, GError **error
     return FALSE;
   if (!replayed) {
     guint64 before = d->graph->changes(d->device);
-    const PipelineRandom random = state->random;
     if (!queue_all(fit, n, error)) return FALSE;
-    learn_of_step(fit, n, before, &random);
+    learn_of_step(fit, n, before);
   }
   state->steps++;
   if (d->average != NULL &&

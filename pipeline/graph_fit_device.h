@@ -14,6 +14,8 @@ void pipeline_fit_device_free(PipelineFitDevice *device, PipelineGraphPass *pass
 /* Queues a step for the n rows in fit->x, fit->targets and fit->weights. DIVERGED when a step before this one turns out
  * not to be finite. Steps that are queued the same way each time are recorded once and replayed. */
 gboolean pipeline_fit_device_step(PipelineGraphFit *fit, guint n, GError **error);
+/* The pass computes something else than steps: shapes of values change. NULL: nothing. */
+void pipeline_fit_device_disturb(PipelineFitDevice *device);
 /* Waits for all results. */
 gboolean pipeline_fit_device_drain(PipelineGraphFit *fit, GError **error);
 /* Everything between the device and fit->state. */

@@ -1,57 +1,12 @@
-#include "pipeline/graph_pass.h"
+#include "pipeline/graph_pass_internal.h"
 
 #include <string.h>
-
-/* A value of the graph. With a backend that has memory of its own `tensor` lies there when it is float32, and `host` is
- * its copy in the memory of this process, made when somebody asks; other types lie in this process only. */
-typedef struct {
-  PipelineTensor tensor, gradient;
-  PipelineTensor host, host_gradient;
-  gboolean mirrored;                        /* host has the present elements */
-  gboolean handed;                          /* host is the caller's to fill: copied in by the next forward */
-  gpointer buffers[2], spares[2];           /* of tensor and gradient on the device; spares: for changes of layout */
-  gsize capacities[2], spare_capacities[2]; /* bytes */
-  gconstpointer layouts[2];                 /* of tensor and gradient; NULL: row by row */
-  gboolean constant;                        /* known when the pass is made */
-  gboolean needs;                           /* a wanted value reaches it: it has a gradient */
-  float *host_values, *host_gradients;      /* of the caller, when bound */
-  float *device_gradients;                  /* of the caller, when bound there */
-  gboolean written;                         /* its gradient, in this backward */
-} Value;
-
-typedef struct {
-  PipelineGradientCall call;
-  guint *inputs, *outputs;  /* values; G_MAXUINT: left out */
-  PipelineTensor *second;   /* [n_inputs]: gradients that are added to others */
-  gpointer *second_buffers; /* [n_inputs] */
-  gsize *second_capacities;
-  gconstpointer *layouts;  /* the call's four arrays, in one piece */
-  guint index;             /* of the node, for messages */
-  gboolean wanted;         /* a head needs it */
-  gboolean on_host;        /* the backend lacks it: the reference computes on copies */
-  PipelineTensor *copies;  /* [n_inputs + n_outputs]: gradients of inputs and outputs then; NULL: not yet */
-  gboolean differentiated; /* gradients flow through it */
-} Step;
-
-struct _PipelineGraphPass {
-  const OnnxGraph *graph;
-  const PipelineGradientBackend *backend;
-  gpointer device;
-  GHashTable *value_of; /* name -> index + 1; names are borrowed from the graph */
-  GPtrArray *values;    /* of Value* */
-  Step *steps;
-  guint n_steps, n_wanted, n_heads, n_variables;
-  guint *inputs, *wanted, *heads, *variables; /* values */
-  PipelineTensor *host_heads;                 /* [n_heads]: copies, unless the backend is `host` */
-  gboolean keep_heads;                        /* no copies of heads */
-  GStringChunk *texts;
-};
 
 /* --- values ------------------------------------------------------------------------------------------------------- */
 
 static guint add_value(PipelineGraphPass *pass, const gchar *name, gboolean constant)
 {
-  Value *value = g_new0(Value, 1);
+  PipelinePassValue *value = g_new0(PipelinePassValue, 1);
   value->constant = constant;
   g_ptr_array_add(pass->values, value);
   g_hash_table_insert(pass->value_of, (gpointer)name, GUINT_TO_POINTER(pass->values->len));
@@ -63,13 +18,13 @@ static guint find_value(const PipelineGraphPass *pass, const gchar *name)
   return name == NULL ? G_MAXUINT : GPOINTER_TO_UINT(g_hash_table_lookup(pass->value_of, name)) - 1;
 }
 
-static Value *get_value(const PipelineGraphPass *pass, guint index)
+PipelinePassValue *pipeline_pass_get_value(const PipelineGraphPass *pass, guint index)
 {
   return index == G_MAXUINT ? NULL : g_ptr_array_index(pass->values, index);
 }
 
 /* Of an index that is never left out. */
-static Value *get_known(const PipelineGraphPass *pass, guint index)
+PipelinePassValue *pipeline_pass_get_known(const PipelineGraphPass *pass, guint index)
 {
   return g_ptr_array_index(pass->values, index);
 }
@@ -81,8 +36,8 @@ static gboolean lies_here(const PipelineGraphPass *pass, const PipelineTensor *t
 }
 
 /* `tensor`, whose shape is set, gets device memory that only grows. */
-static gboolean provide(PipelineGraphPass *pass, PipelineTensor *tensor, gpointer *buffer, gsize *capacity,
-                        GError **error)
+gboolean pipeline_pass_provide(PipelineGraphPass *pass, PipelineTensor *tensor, gpointer *buffer, gsize *capacity,
+                               GError **error)
 {
   gsize bytes = tensor->n * pipeline_tensor_element_size(tensor->type);
   if (!pass->backend->host && lies_here(pass, tensor)) return pipeline_tensor_allocate(tensor, error);
@@ -100,7 +55,7 @@ static gboolean provide(PipelineGraphPass *pass, PipelineTensor *tensor, gpointe
   return TRUE;
 }
 
-static gboolean provide_gradient(PipelineGraphPass *pass, Value *value, GError **error)
+gboolean pipeline_pass_provide_gradient(PipelineGraphPass *pass, PipelinePassValue *value, GError **error)
 {
   PipelineTensor *gradient = &value->gradient;
   if (!pipeline_tensor_set_shape(gradient, ONNX_TYPE_FLOAT, value->tensor.n_dims, value->tensor.dims, error))
@@ -110,11 +65,11 @@ static gboolean provide_gradient(PipelineGraphPass *pass, Value *value, GError *
     gradient->data = bound;
     return TRUE;
   }
-  return provide(pass, gradient, &value->buffers[1], &value->capacities[1], error);
+  return pipeline_pass_provide(pass, gradient, &value->buffers[1], &value->capacities[1], error);
 }
 
 /* The value in the memory of this process, or NULL with the error set. */
-static PipelineTensor *mirror(PipelineGraphPass *pass, Value *value, GError **error)
+static PipelineTensor *mirror(PipelineGraphPass *pass, PipelinePassValue *value, GError **error)
 {
   PipelineTensor *tensor = &value->tensor;
   if (lies_here(pass, tensor)) return tensor;
@@ -128,23 +83,23 @@ static PipelineTensor *mirror(PipelineGraphPass *pass, Value *value, GError **er
 }
 
 /* The elements of `host` into the device's memory. */
-static gboolean copy_mirror_in(PipelineGraphPass *pass, Value *value, GError **error)
+static gboolean copy_mirror_in(PipelineGraphPass *pass, PipelinePassValue *value, GError **error)
 {
   const PipelineTensor *host = &value->host;
   value->mirrored = TRUE;
   return pipeline_tensor_set_shape(&value->tensor, host->type, host->n_dims, host->dims, error) &&
-         provide(pass, &value->tensor, &value->buffers[0], &value->capacities[0], error) &&
+         pipeline_pass_provide(pass, &value->tensor, &value->buffers[0], &value->capacities[0], error) &&
          pass->backend->memory->copy_in(pass->device, value->tensor.data, host->data, host->n * sizeof(float), error);
 }
 
 /* Row by row from now on. which: 0 the value, 1 its gradient. */
-static gboolean make_plain(PipelineGraphPass *pass, Value *value, guint which, GError **error)
+gboolean pipeline_pass_make_plain(PipelineGraphPass *pass, PipelinePassValue *value, guint which, GError **error)
 {
   PipelineTensor *tensor = which == 0 ? &value->tensor : &value->gradient;
   if (value->layouts[which] == NULL) return TRUE;
   gpointer packed = tensor->data, buffer = value->buffers[which];
   gsize capacity = value->capacities[which];
-  if (!provide(pass, tensor, &value->spares[which], &value->spare_capacities[which], error) ||
+  if (!pipeline_pass_provide(pass, tensor, &value->spares[which], &value->spare_capacities[which], error) ||
       !pass->backend->unpack(pass->device, value->layouts[which], tensor, packed, tensor->data, error))
     return FALSE;
   value->buffers[which] = value->spares[which];
@@ -156,28 +111,30 @@ static gboolean make_plain(PipelineGraphPass *pass, Value *value, guint which, G
 }
 
 /* The layouts of inputs as the kernel takes them; of outputs, in front of a backward, likewise. */
-static gboolean offer_layouts(PipelineGraphPass *pass, Step *step, gboolean backward, GError **error)
+gboolean pipeline_pass_offer_layouts(PipelineGraphPass *pass, PipelinePassStep *step, gboolean backward, GError **error)
 {
   PipelineGradientCall *call = &step->call;
   for (guint i = 0; i < call->call.n_inputs; i++) {
-    Value *value = get_value(pass, step->inputs[i]);
+    PipelinePassValue *value = pipeline_pass_get_value(pass, step->inputs[i]);
     call->input_layouts[i] = value != NULL ? value->layouts[0] : NULL;
     call->input_gradient_layouts[i] = NULL;
   }
   for (guint i = 0; i < call->call.n_outputs; i++) {
-    Value *value = get_value(pass, step->outputs[i]);
+    PipelinePassValue *value = pipeline_pass_get_value(pass, step->outputs[i]);
     call->output_layouts[i] = value != NULL && backward ? value->layouts[0] : NULL;
     call->output_gradient_layouts[i] = value != NULL && backward ? value->layouts[1] : NULL;
   }
   if (pipeline_gradient_takes_layouts(call, pass->backend)) return TRUE;
   for (guint i = 0; i < call->call.n_inputs; i++) {
-    Value *value = get_value(pass, step->inputs[i]);
-    if (value != NULL && !make_plain(pass, value, 0, error)) return FALSE;
+    PipelinePassValue *value = pipeline_pass_get_value(pass, step->inputs[i]);
+    if (value != NULL && !pipeline_pass_make_plain(pass, value, 0, error)) return FALSE;
     call->input_layouts[i] = NULL;
   }
   for (guint i = 0; backward && i < call->call.n_outputs; i++) {
-    Value *value = get_value(pass, step->outputs[i]);
-    if (value != NULL && (!make_plain(pass, value, 0, error) || !make_plain(pass, value, 1, error))) return FALSE;
+    PipelinePassValue *value = pipeline_pass_get_value(pass, step->outputs[i]);
+    if (value != NULL &&
+        (!pipeline_pass_make_plain(pass, value, 0, error) || !pipeline_pass_make_plain(pass, value, 1, error)))
+      return FALSE;
     call->output_layouts[i] = call->output_gradient_layouts[i] = NULL;
   }
   return TRUE;
@@ -185,14 +142,14 @@ static gboolean offer_layouts(PipelineGraphPass *pass, Step *step, gboolean back
 
 /* --- making the plan ---------------------------------------------------------------------------------------------- */
 
-static gboolean fail_step(const Step *step, GError **error)
+gboolean pipeline_pass_fail_step(const PipelinePassStep *step, GError **error)
 {
   g_autofree gchar *where = onnx_node_describe(step->call.call.node, step->index);
   g_prefix_error(error, "%s: ", where);
   return FALSE;
 }
 
-static void find_rows(const PipelineGraphPass *pass, Step *step)
+static void find_rows(const PipelineGraphPass *pass, PipelinePassStep *step)
 {
   const OnnxNode *node = g_ptr_array_index(pass->graph->nodes, step->index);
   PipelineCall *call = &step->call.call;
@@ -204,7 +161,7 @@ static void find_rows(const PipelineGraphPass *pass, Step *step)
   step->call.device = pass->device;
 }
 
-static void connect_step(PipelineGraphPass *pass, Step *step, gboolean *constant)
+static void connect_step(PipelineGraphPass *pass, PipelinePassStep *step, gboolean *constant)
 {
   PipelineCall *call = &step->call.call;
   const OnnxNode *node = call->node;
@@ -227,39 +184,40 @@ static void connect_step(PipelineGraphPass *pass, Step *step, gboolean *constant
   step->call.output_gradient_layouts = step->layouts + 2 * call->n_inputs + call->n_outputs;
   *constant = TRUE;
   for (guint i = 0; i < call->n_inputs; i++) {
-    Value *value = get_value(pass, step->inputs[i] = find_value(pass, onnx_node_get_input(node, i)));
+    PipelinePassValue *value =
+        pipeline_pass_get_value(pass, step->inputs[i] = find_value(pass, onnx_node_get_input(node, i)));
     *constant = *constant && (value == NULL || (value->constant && !value->needs));
   }
   for (guint i = 0; i < call->n_outputs; i++) {
     const gchar *name = onnx_node_get_output(node, i);
     step->outputs[i] = name != NULL || i == 0 ? add_value(pass, name != NULL ? name : "", *constant) : G_MAXUINT;
-    call->outputs[i] = step->outputs[i] != G_MAXUINT ? &get_value(pass, step->outputs[i])->tensor : NULL;
+    call->outputs[i] = step->outputs[i] != G_MAXUINT ? &pipeline_pass_get_value(pass, step->outputs[i])->tensor : NULL;
   }
 }
 
 /* What reaches the outputs: the inputs that the row differentiates. */
-static void spread_needs(PipelineGraphPass *pass, Step *step)
+static void spread_needs(PipelineGraphPass *pass, PipelinePassStep *step)
 {
   const PipelineGradient *gradient = step->call.gradient;
   gboolean reached = FALSE;
   for (guint i = 0; i < step->call.call.n_inputs; i++) {
-    const Value *value = get_value(pass, step->inputs[i]);
+    const PipelinePassValue *value = pipeline_pass_get_value(pass, step->inputs[i]);
     if (value == NULL || !value->needs) continue;
     if (gradient == NULL ||
         (gradient->inputs == PIPELINE_GRADIENT_ALL || (i < 31 && (gradient->inputs & (1u << i)) != 0)))
       reached = TRUE;
   }
   for (guint i = 0; reached && i < step->call.call.n_outputs; i++)
-    if (step->outputs[i] != G_MAXUINT) get_value(pass, step->outputs[i])->needs = TRUE;
+    if (step->outputs[i] != G_MAXUINT) pipeline_pass_get_value(pass, step->outputs[i])->needs = TRUE;
 }
 
 /* Where a backend with memory of its own finds the inputs of a step: in it, or, what it lacks, in copies. */
-static gboolean place_inputs(PipelineGraphPass *pass, Step *step, GError **error)
+static gboolean place_inputs(PipelineGraphPass *pass, PipelinePassStep *step, GError **error)
 {
   PipelineCall *call = &step->call.call;
   if (pass->backend->host) return TRUE;
   for (guint i = 0; i < call->n_inputs; i++) {
-    Value *value = get_value(pass, step->inputs[i]);
+    PipelinePassValue *value = pipeline_pass_get_value(pass, step->inputs[i]);
     call->inputs[i] = value != NULL ? &value->tensor : NULL;
     step->call.host_inputs[i] = value == NULL                        ? NULL
                                 : lies_here(pass, &value->tensor)    ? &value->tensor
@@ -267,23 +225,23 @@ static gboolean place_inputs(PipelineGraphPass *pass, Step *step, GError **error
                                                                      : NULL;
   }
   for (guint i = 0; i < call->n_outputs; i++) {
-    Value *value = get_value(pass, step->outputs[i]);
+    PipelinePassValue *value = pipeline_pass_get_value(pass, step->outputs[i]);
     call->outputs[i] = value != NULL ? &value->tensor : NULL;
   }
   step->on_host = pass->backend->mirrors && !pipeline_gradient_has_kernel(&step->call, pass->backend);
   for (guint i = 0; step->on_host && i < call->n_inputs; i++) {
-    Value *value = get_value(pass, step->inputs[i]);
+    PipelinePassValue *value = pipeline_pass_get_value(pass, step->inputs[i]);
     if (value != NULL && (call->inputs[i] = mirror(pass, value, error)) == NULL) return FALSE;
   }
   return TRUE;
 }
 
 /* A step that the backend lacks, after its outputs have shapes. */
-static gboolean run_on_host(PipelineGraphPass *pass, Step *step, GError **error)
+static gboolean run_on_host(PipelineGraphPass *pass, PipelinePassStep *step, GError **error)
 {
   PipelineCall *call = &step->call.call;
   for (guint i = 0; i < call->n_outputs; i++) {
-    Value *value = get_value(pass, step->outputs[i]);
+    PipelinePassValue *value = pipeline_pass_get_value(pass, step->outputs[i]);
     if (value == NULL || lies_here(pass, &value->tensor)) continue;
     if (!pipeline_tensor_set_shape(&value->host, value->tensor.type, value->tensor.n_dims, value->tensor.dims, error) ||
         !pipeline_tensor_allocate(&value->host, error))
@@ -292,47 +250,51 @@ static gboolean run_on_host(PipelineGraphPass *pass, Step *step, GError **error)
   }
   if (!pipeline_gradient_forward(&step->call, &pipeline_gradient_backend_reference, error)) return FALSE;
   for (guint i = 0; i < call->n_outputs; i++) {
-    Value *value = get_value(pass, step->outputs[i]);
+    PipelinePassValue *value = pipeline_pass_get_value(pass, step->outputs[i]);
     if (value != NULL && !lies_here(pass, &value->tensor) && !copy_mirror_in(pass, value, error)) return FALSE;
   }
   return TRUE;
 }
 
-static gboolean run_forward(PipelineGraphPass *pass, Step *step, guint64 *bytes, GError **error)
+gboolean pipeline_pass_run_forward(PipelineGraphPass *pass, PipelinePassStep *step, guint64 *bytes, GError **error)
 {
   PipelineCall *call = &step->call.call;
-  if (!place_inputs(pass, step, error) || !pipeline_gradient_infer(&step->call, error)) return fail_step(step, error);
+  if (!place_inputs(pass, step, error) || !pipeline_gradient_infer(&step->call, error))
+    return pipeline_pass_fail_step(step, error);
   for (guint i = 0; i < call->n_outputs; i++) {
-    Value *value = get_value(pass, step->outputs[i]);
+    PipelinePassValue *value = pipeline_pass_get_value(pass, step->outputs[i]);
     if (value == NULL) continue;
     *bytes += value->tensor.n * pipeline_tensor_element_size(value->tensor.type);
     if (*bytes > PIPELINE_GRAPH_MAX_BYTES) {
       g_set_error_literal(error, PIPELINE_ERROR, PIPELINE_ERROR_UNSUPPORTED,
                           "the graph needs more than 8 GiB for one batch; a smaller batch needs less");
-      return fail_step(step, error);
+      return pipeline_pass_fail_step(step, error);
     }
     value->mirrored = FALSE;
-    if (!provide(pass, &value->tensor, &value->buffers[0], &value->capacities[0], error)) return fail_step(step, error);
+    if (!pipeline_pass_provide(pass, &value->tensor, &value->buffers[0], &value->capacities[0], error))
+      return pipeline_pass_fail_step(step, error);
   }
-  if (step->on_host) return run_on_host(pass, step, error) || fail_step(step, error);
-  if (!offer_layouts(pass, step, FALSE, error) || !pipeline_gradient_forward(&step->call, pass->backend, error))
-    return fail_step(step, error);
+  if (step->on_host) return run_on_host(pass, step, error) || pipeline_pass_fail_step(step, error);
+  if (!pipeline_pass_offer_layouts(pass, step, FALSE, error) ||
+      !pipeline_gradient_forward(&step->call, pass->backend, error))
+    return pipeline_pass_fail_step(step, error);
+  step->call.refreshed = FALSE;
   for (guint i = 0; i < call->n_outputs; i++) {
-    Value *value = get_value(pass, step->outputs[i]);
+    PipelinePassValue *value = pipeline_pass_get_value(pass, step->outputs[i]);
     if (value != NULL) value->layouts[0] = step->call.output_layouts[i];
   }
   return TRUE;
 }
 
 /* Its forward is the operator's own kernel, which may want to prepare. */
-static gboolean uses_operator(const Step *step)
+static gboolean uses_operator(const PipelinePassStep *step)
 {
   return step->call.gradient == NULL || step->call.gradient->forward == NULL;
 }
 
 static gboolean make_step(PipelineGraphPass *pass, guint index, guint64 *bytes, GError **error)
 {
-  Step *step = &pass->steps[pass->n_steps++];
+  PipelinePassStep *step = &pass->steps[pass->n_steps++];
   PipelineCall *call = &step->call.call;
   gboolean constant;
   step->index = index;
@@ -340,27 +302,27 @@ static gboolean make_step(PipelineGraphPass *pass, guint index, guint64 *bytes, 
   connect_step(pass, step, &constant);
   /* Only what never changes may be prepared for. */
   for (guint i = 0; i < call->n_inputs; i++) {
-    Value *value = get_value(pass, step->inputs[i]);
+    PipelinePassValue *value = pipeline_pass_get_value(pass, step->inputs[i]);
     call->inputs[i] = NULL;
     if (value == NULL || !value->constant || value->needs) continue;
-    if ((call->inputs[i] = mirror(pass, value, error)) == NULL) return fail_step(step, error);
+    if ((call->inputs[i] = mirror(pass, value, error)) == NULL) return pipeline_pass_fail_step(step, error);
   }
   if (call->operator->prepare != NULL && uses_operator(step) && !call->operator->prepare(call, error))
-    return fail_step(step, error);
+    return pipeline_pass_fail_step(step, error);
   for (guint i = 0; i < call->n_inputs; i++) {
-    Value *value = get_value(pass, step->inputs[i]);
+    PipelinePassValue *value = pipeline_pass_get_value(pass, step->inputs[i]);
     call->inputs[i] = value != NULL ? &value->tensor : NULL;
   }
   call->texts = pass->texts;
   spread_needs(pass, step);
-  return !constant || run_forward(pass, step, bytes, error);
+  return !constant || pipeline_pass_run_forward(pass, step, bytes, error);
 }
 
 static gboolean load_initialisers(PipelineGraphPass *pass, GError **error)
 {
   for (guint i = 0; i < pass->graph->initialisers->len; i++) {
     const OnnxTensor *tensor = g_ptr_array_index(pass->graph->initialisers, i);
-    Value *value = get_value(pass, add_value(pass, tensor->name, TRUE));
+    PipelinePassValue *value = pipeline_pass_get_value(pass, add_value(pass, tensor->name, TRUE));
     if (!pipeline_tensor_set_onnx(&value->tensor, tensor, error)) return FALSE;
     if (lies_here(pass, &value->tensor)) continue;
     value->host = value->tensor;
@@ -391,19 +353,19 @@ static gboolean trace_heads(PipelineGraphPass *pass, GError **error)
                       *flows = g_new0(gboolean, pass->values->len + 1);
   for (guint i = 0; i < pass->n_heads; i++) asked[pass->heads[i]] = flows[pass->heads[i]] = TRUE;
   for (guint n = pass->n_steps; n-- > 0;) {
-    Step *step = &pass->steps[n];
+    PipelinePassStep *step = &pass->steps[n];
     gboolean receives = FALSE;
     for (guint i = 0; i < step->call.call.n_outputs; i++) {
       if (step->outputs[i] == G_MAXUINT) continue;
       step->wanted = step->wanted || asked[step->outputs[i]];
-      receives = receives || (flows[step->outputs[i]] && get_value(pass, step->outputs[i])->needs);
+      receives = receives || (flows[step->outputs[i]] && pipeline_pass_get_value(pass, step->outputs[i])->needs);
     }
     const PipelineGradient *gradient = step->call.gradient;
     step->differentiated = receives && (gradient == NULL || gradient->inputs != 0);
     if (step->differentiated && gradient == NULL) {
       g_set_error_literal(error, PIPELINE_ERROR, PIPELINE_ERROR_UNSUPPORTED,
                           "it has no gradient: freeze the weights in front of it, or train another part of the model");
-      return fail_step(step, error);
+      return pipeline_pass_fail_step(step, error);
     }
     for (guint i = 0; i < step->call.call.n_inputs; i++) {
       if (step->inputs[i] == G_MAXUINT) continue;
@@ -417,10 +379,10 @@ static gboolean trace_heads(PipelineGraphPass *pass, GError **error)
 static void mark_frozen(PipelineGraphPass *pass)
 {
   for (guint n = 0; n < pass->n_steps; n++) {
-    Step *step = &pass->steps[n];
+    PipelinePassStep *step = &pass->steps[n];
     step->call.frozen = TRUE;
     for (guint i = 1; i < step->call.call.n_inputs; i++) {
-      const Value *value = get_value(pass, step->inputs[i]);
+      const PipelinePassValue *value = pipeline_pass_get_value(pass, step->inputs[i]);
       if (value != NULL && value->needs) step->call.frozen = FALSE;
     }
   }
@@ -440,17 +402,17 @@ static gboolean make_plan(PipelineGraphPass *pass, const PipelineGraphPassOption
   }
   if (!find_named(pass, options->wanted, "to train", &pass->wanted, &pass->n_wanted, error)) return FALSE;
   for (guint i = 0; i < pass->n_wanted; i++) {
-    Value *value = get_known(pass, pass->wanted[i]);
+    PipelinePassValue *value = pipeline_pass_get_known(pass, pass->wanted[i]);
     value->needs = TRUE;
     value->mirrored = FALSE; /* it will change there */
   }
   if (!find_named(pass, options->variables, "variable", &pass->variables, &pass->n_variables, error)) return FALSE;
   for (guint i = 0; i < pass->n_variables; i++) {
-    Value *value = get_known(pass, pass->variables[i]);
+    PipelinePassValue *value = pipeline_pass_get_known(pass, pass->variables[i]);
     value->constant = FALSE;
     value->mirrored = FALSE;
   }
-  pass->steps = g_new0(Step, graph->nodes->len + 1);
+  pass->steps = g_new0(PipelinePassStep, graph->nodes->len + 1);
   for (guint n = 0; n < graph->nodes->len; n++)
     if (!make_step(pass, n, &bytes, error)) return FALSE;
   if (!find_named(pass, options->heads, "output", &pass->heads, &pass->n_heads, error)) return FALSE;
@@ -475,7 +437,7 @@ PipelineGraphPass *pipeline_graph_pass_new(const OnnxGraph *graph, const Pipelin
   return make_plan(pass, options, error) ? g_steal_pointer(&pass) : NULL;
 }
 
-static void step_clear(PipelineGraphPass *pass, Step *step)
+static void step_clear(PipelineGraphPass *pass, PipelinePassStep *step)
 {
   PipelineCall *call = &step->call.call;
   pipeline_gradient_call_clear(&step->call);
@@ -503,7 +465,7 @@ void pipeline_graph_pass_free(PipelineGraphPass *pass)
   if (pass == NULL) return;
   for (guint n = 0; n < pass->n_steps; n++) step_clear(pass, &pass->steps[n]);
   for (guint i = 0; i < pass->values->len; i++) {
-    Value *value = get_value(pass, i);
+    PipelinePassValue *value = pipeline_pass_get_value(pass, i);
     for (guint k = 0; k < 2; k++) {
       if (value->buffers[k] != NULL) pass->backend->memory->release(pass->device, value->buffers[k]);
       if (value->spares[k] != NULL) pass->backend->memory->release(pass->device, value->spares[k]);
@@ -531,7 +493,7 @@ void pipeline_graph_pass_free(PipelineGraphPass *pass)
 
 PipelineTensor *pipeline_graph_pass_get_input(PipelineGraphPass *pass, guint index)
 {
-  Value *value = get_known(pass, pass->inputs[index]);
+  PipelinePassValue *value = pipeline_pass_get_known(pass, pass->inputs[index]);
   if (pass->backend->host) return &value->tensor;
   value->handed = TRUE;
   return &value->host;
@@ -541,7 +503,7 @@ PipelineTensor *pipeline_graph_pass_get_input(PipelineGraphPass *pass, guint ind
 static gboolean take_inputs(PipelineGraphPass *pass, GError **error)
 {
   for (guint i = 0; !pass->backend->host && i < pass->graph->inputs->len; i++) {
-    Value *value = get_known(pass, pass->inputs[i]);
+    PipelinePassValue *value = pipeline_pass_get_known(pass, pass->inputs[i]);
     if (!value->handed) continue;
     if (value->host.type == ONNX_TYPE_FLOAT) {
       if (!copy_mirror_in(pass, value, error)) return FALSE;
@@ -559,7 +521,7 @@ static gboolean take_inputs(PipelineGraphPass *pass, GError **error)
 gboolean pipeline_graph_pass_set_input(PipelineGraphPass *pass, guint index, guint n_dims, const gint64 *dims,
                                        const float *data, GError **error)
 {
-  Value *value = get_known(pass, pass->inputs[index]);
+  PipelinePassValue *value = pipeline_pass_get_known(pass, pass->inputs[index]);
   PipelineTensor *tensor = &value->tensor;
   if (!pipeline_tensor_set_shape(tensor, ONNX_TYPE_FLOAT, n_dims, dims, error)) return FALSE;
   if (pass->backend->host) {
@@ -574,12 +536,12 @@ gboolean pipeline_graph_pass_set_input(PipelineGraphPass *pass, guint index, gui
 
 gsize pipeline_graph_pass_get_size(const PipelineGraphPass *pass, guint index)
 {
-  return get_known(pass, pass->wanted[index])->tensor.n;
+  return pipeline_pass_get_known(pass, pass->wanted[index])->tensor.n;
 }
 
 gboolean pipeline_graph_pass_bind(PipelineGraphPass *pass, guint index, float *values, float *gradients, GError **error)
 {
-  Value *value = get_known(pass, pass->wanted[index]);
+  PipelinePassValue *value = pipeline_pass_get_known(pass, pass->wanted[index]);
   gsize bytes = value->tensor.n * sizeof(float);
   if (!pass->backend->memory->copy_out(pass->device, values, value->tensor.data, bytes, error)) return FALSE;
   value->host_values = values;
@@ -590,7 +552,7 @@ gboolean pipeline_graph_pass_bind(PipelineGraphPass *pass, guint index, float *v
 
 gboolean pipeline_graph_pass_set_variable(PipelineGraphPass *pass, guint index, const float *values, GError **error)
 {
-  Value *value = get_known(pass, pass->variables[index]);
+  PipelinePassValue *value = pipeline_pass_get_known(pass, pass->variables[index]);
   PipelineTensor *tensor = &value->tensor;
   value->mirrored = FALSE;
   if (!pass->backend->host)
@@ -602,7 +564,7 @@ gboolean pipeline_graph_pass_set_variable(PipelineGraphPass *pass, guint index, 
 gboolean pipeline_graph_pass_bind_device(PipelineGraphPass *pass, guint index, float *values, float *gradients,
                                          GError **error)
 {
-  Value *value = get_known(pass, pass->wanted[index]);
+  PipelinePassValue *value = pipeline_pass_get_known(pass, pass->wanted[index]);
   gsize bytes = value->tensor.n * sizeof(float);
   const PipelineGradientMemory *memory = pass->backend->memory;
   g_return_val_if_fail(!pass->backend->host, FALSE);
@@ -616,7 +578,7 @@ gboolean pipeline_graph_pass_bind_device(PipelineGraphPass *pass, guint index, f
 gboolean pipeline_graph_pass_copy_initialiser(PipelineGraphPass *pass, const gchar *name, float *values, gboolean out,
                                               GError **error)
 {
-  Value *value = get_value(pass, find_value(pass, name));
+  PipelinePassValue *value = pipeline_pass_get_value(pass, find_value(pass, name));
   g_return_val_if_fail(value != NULL && value->constant && value->tensor.type == ONNX_TYPE_FLOAT, FALSE);
   gsize bytes = value->tensor.n * sizeof(float);
   if (!out) value->mirrored = FALSE;
@@ -626,12 +588,12 @@ gboolean pipeline_graph_pass_copy_initialiser(PipelineGraphPass *pass, const gch
 
 const PipelineTensor *pipeline_graph_pass_get_head(const PipelineGraphPass *pass, guint index)
 {
-  return pass->backend->host ? &get_known(pass, pass->heads[index])->tensor : &pass->host_heads[index];
+  return pass->backend->host ? &pipeline_pass_get_known(pass, pass->heads[index])->tensor : &pass->host_heads[index];
 }
 
 const PipelineTensor *pipeline_graph_pass_get_gradient(PipelineGraphPass *pass, guint index)
 {
-  Value *value = get_known(pass, pass->wanted[index]);
+  PipelinePassValue *value = pipeline_pass_get_known(pass, pass->wanted[index]);
   const PipelineTensor *gradient = &value->gradient;
   PipelineTensor *copy = &value->host_gradient;
   if (pass->backend->host) return gradient;
@@ -644,75 +606,24 @@ const PipelineTensor *pipeline_graph_pass_get_gradient(PipelineGraphPass *pass, 
 
 const PipelineTensor *pipeline_graph_pass_get_value(PipelineGraphPass *pass, const gchar *name)
 {
-  Value *value = get_value(pass, find_value(pass, name));
-  if (value == NULL || !make_plain(pass, value, 0, NULL)) return NULL;
+  PipelinePassValue *value = pipeline_pass_get_value(pass, find_value(pass, name));
+  if (value == NULL || !pipeline_pass_make_plain(pass, value, 0, NULL)) return NULL;
   return mirror(pass, value, NULL);
-}
-
-void pipeline_graph_pass_keep_heads(PipelineGraphPass *pass, gboolean keep)
-{
-  pass->keep_heads = keep;
-}
-
-const PipelineTensor *pipeline_graph_pass_get_device_head(const PipelineGraphPass *pass, guint index)
-{
-  return &get_known(pass, pass->heads[index])->tensor;
-}
-
-float *pipeline_graph_pass_get_head_gradient(PipelineGraphPass *pass, guint index, GError **error)
-{
-  Value *value = get_known(pass, pass->heads[index]);
-  return provide_gradient(pass, value, error) ? value->gradient.data : NULL;
-}
-
-gpointer pipeline_graph_pass_get_device(PipelineGraphPass *pass)
-{
-  return pass->device;
-}
-
-float *pipeline_graph_pass_get_device_input(PipelineGraphPass *pass, guint index)
-{
-  return get_known(pass, pass->inputs[index])->tensor.data;
-}
-
-const float *pipeline_graph_pass_get_device_gradient(PipelineGraphPass *pass, guint index)
-{
-  return get_known(pass, pass->wanted[index])->gradient.data;
-}
-
-void pipeline_graph_pass_invalidate(PipelineGraphPass *pass)
-{
-  for (guint i = 0; i < pass->values->len; i++) {
-    Value *value = get_known(pass, i);
-    if (!value->constant || value->needs) value->mirrored = FALSE;
-  }
-}
-
-gchar *pipeline_graph_pass_list_mirrored(const PipelineGraphPass *pass)
-{
-  g_autoptr(GHashTable) seen = g_hash_table_new(g_str_hash, g_str_equal);
-  GString *list = g_string_new("");
-  for (guint n = 0; n < pass->n_steps; n++) {
-    const gchar *name = pass->steps[n].call.call.node->op_type;
-    if (pass->steps[n].on_host && g_hash_table_add(seen, (gpointer)name))
-      g_string_append_printf(list, "%s%s", list->len > 0 ? ", " : "", name);
-  }
-  return g_string_free(list, FALSE);
 }
 
 /* --- running ------------------------------------------------------------------------------------------------------ */
 
-static gboolean is_constant_step(const PipelineGraphPass *pass, const Step *step)
+gboolean pipeline_pass_is_constant_step(const PipelineGraphPass *pass, const PipelinePassStep *step)
 {
-  const Value *first = get_known(pass, step->outputs[0]);
+  const PipelinePassValue *first = pipeline_pass_get_known(pass, step->outputs[0]);
   return first->constant;
 }
 
 /* A backend with memory of its own: parameters in before a forward, gradients out after a backward, heads out. */
-static gboolean copy_parameters(PipelineGraphPass *pass, gboolean in, GError **error)
+gboolean pipeline_pass_copy_parameters(PipelineGraphPass *pass, gboolean in, GError **error)
 {
   for (guint i = 0; !pass->backend->host && i < pass->n_wanted; i++) {
-    Value *value = get_known(pass, pass->wanted[i]);
+    PipelinePassValue *value = pipeline_pass_get_known(pass, pass->wanted[i]);
     gsize bytes = value->tensor.n * sizeof(float);
     if (value->host_values == NULL) continue;
     if (!(in ? pass->backend->memory->copy_in(pass->device, value->tensor.data, value->host_values, bytes, error)
@@ -726,8 +637,8 @@ static gboolean copy_parameters(PipelineGraphPass *pass, gboolean in, GError **e
 static gboolean copy_heads(PipelineGraphPass *pass, GError **error)
 {
   for (guint i = 0; i < pass->n_heads; i++) {
-    Value *value = get_known(pass, pass->heads[i]);
-    if (!make_plain(pass, value, 0, error)) return FALSE;
+    PipelinePassValue *value = pipeline_pass_get_known(pass, pass->heads[i]);
+    if (!pipeline_pass_make_plain(pass, value, 0, error)) return FALSE;
     if (pass->backend->host || pass->keep_heads) continue;
     const PipelineTensor *head = &value->tensor;
     PipelineTensor *copy = &pass->host_heads[i];
@@ -742,166 +653,14 @@ static gboolean copy_heads(PipelineGraphPass *pass, GError **error)
 gboolean pipeline_graph_pass_forward(PipelineGraphPass *pass, gboolean training, PipelineRandom *random, GError **error)
 {
   guint64 bytes = 0;
-  if (!copy_parameters(pass, TRUE, error) || !take_inputs(pass, error)) return FALSE;
+  if (!pipeline_pass_copy_parameters(pass, TRUE, error) || !take_inputs(pass, error)) return FALSE;
   g_string_chunk_clear(pass->texts);
   for (guint n = 0; n < pass->n_steps; n++) {
-    Step *step = &pass->steps[n];
-    if (!step->wanted || is_constant_step(pass, step)) continue;
+    PipelinePassStep *step = &pass->steps[n];
+    if (!step->wanted || pipeline_pass_is_constant_step(pass, step)) continue;
     step->call.training = training;
     step->call.random = random;
-    if (!run_forward(pass, step, &bytes, error)) return FALSE;
+    if (!pipeline_pass_run_forward(pass, step, &bytes, error)) return FALSE;
   }
   return copy_heads(pass, error);
-}
-
-static gboolean is_first_use(const Step *step, guint index)
-{
-  for (guint i = 0; i < index; i++)
-    if (step->inputs[i] == step->inputs[index] && step->call.input_gradients[i] != NULL) return FALSE;
-  return TRUE;
-}
-
-/* Where each input's gradient goes: its own memory, or a second one when there already is a part of it. */
-static gboolean provide_inputs(PipelineGraphPass *pass, Step *step, GError **error)
-{
-  guint32 mask = step->call.gradient->inputs;
-  for (guint i = 0; i < step->call.call.n_inputs; i++) {
-    Value *value = get_value(pass, step->inputs[i]);
-    gboolean has = mask == PIPELINE_GRADIENT_ALL || (i < 31 && (mask & (1u << i)) != 0);
-    step->call.input_gradients[i] = NULL;
-    if (value == NULL || !value->needs || !has) continue;
-    if (!provide_gradient(pass, value, error)) return FALSE;
-    if (!value->written && is_first_use(step, i)) {
-      step->call.input_gradients[i] = &value->gradient;
-      continue;
-    }
-    PipelineTensor *second = &step->second[i];
-    if (!pipeline_tensor_set_shape(second, ONNX_TYPE_FLOAT, value->tensor.n_dims, value->tensor.dims, error) ||
-        !provide(pass, second, &step->second_buffers[i], &step->second_capacities[i], error))
-      return FALSE;
-    step->call.input_gradients[i] = second;
-  }
-  return TRUE;
-}
-
-/* gradient += second, in their common layout or row by row. */
-static gboolean add_second(PipelineGraphPass *pass, Step *step, guint index, Value *value, GError **error)
-{
-  PipelineTensor *second = &step->second[index];
-  gconstpointer layout = step->call.input_gradient_layouts[index];
-  const PipelineGradientMemory *memory = pass->backend->memory;
-  if (layout != NULL && value->layouts[1] != NULL && pass->backend->same_layout(layout, value->layouts[1]))
-    return memory->add(pass->device, value->gradient.data, second->data, pass->backend->layout_elements(layout), error);
-  if (!make_plain(pass, value, 1, error)) return FALSE;
-  if (layout == NULL) return memory->add(pass->device, value->gradient.data, second->data, second->n, error);
-  Value packed = {.tensor = *second, .layouts = {layout}}; /* a row by row copy for this once */
-  gboolean done = make_plain(pass, &packed, 0, error) &&
-                  memory->add(pass->device, value->gradient.data, packed.tensor.data, second->n, error);
-  if (packed.buffers[0] != NULL) memory->release(pass->device, packed.buffers[0]);
-  return done;
-}
-
-static gboolean add_seconds(PipelineGraphPass *pass, Step *step, GError **error)
-{
-  for (guint i = 0; i < step->call.call.n_inputs; i++) {
-    if (step->call.input_gradients[i] == NULL) continue;
-    Value *value = get_known(pass, step->inputs[i]);
-    value->written = TRUE;
-    if (step->call.input_gradients[i] == &value->gradient)
-      value->layouts[1] = step->call.input_gradient_layouts[i];
-    else if (!add_second(pass, step, i, value, error))
-      return FALSE;
-  }
-  return TRUE;
-}
-
-/* Kernels may rely on the gradient of their first output. */
-static gboolean provide_zero(PipelineGraphPass *pass, Step *step, GError **error)
-{
-  Value *value = get_known(pass, step->outputs[0]);
-  step->call.output_gradients[0] = &value->gradient;
-  return provide_gradient(pass, value, error) &&
-         pass->backend->memory->clear(pass->device, value->gradient.data, value->tensor.n * sizeof(float), error);
-}
-
-/* The reference's backward on copies of the gradients; those of the inputs go back. */
-static gboolean backward_on_host(PipelineGraphPass *pass, Step *step, GError **error)
-{
-  PipelineGradientCall *call = &step->call;
-  const PipelineGradientMemory *memory = pass->backend->memory;
-  guint n = call->call.n_inputs, all = n + call->call.n_outputs;
-  g_autofree PipelineTensor **there = g_memdup2(call->input_gradients, (n + 1) * sizeof *there);
-  if (step->copies == NULL) step->copies = g_new0(PipelineTensor, all + 1);
-  for (guint i = 0; i < all; i++) {
-    const PipelineTensor *gradient = i < n ? call->input_gradients[i] : call->output_gradients[i - n];
-    PipelineTensor *copy = &step->copies[i];
-    if (gradient == NULL) continue;
-    if (!pipeline_tensor_set_shape(copy, gradient->type, gradient->n_dims, gradient->dims, error) ||
-        !pipeline_tensor_allocate(copy, error))
-      return FALSE;
-    if (i < n)
-      call->input_gradients[i] = copy;
-    else if (memory->copy_out(pass->device, copy->data, gradient->data, gradient->n * sizeof(float), error))
-      call->output_gradients[i - n] = copy;
-    else
-      return FALSE;
-  }
-  if (!pipeline_gradient_backward(call, &pipeline_gradient_backend_reference, error)) return FALSE;
-  for (guint i = 0; i < n; i++) {
-    call->input_gradients[i] = there[i];
-    if (there[i] != NULL &&
-        !memory->copy_in(pass->device, there[i]->data, step->copies[i].data, there[i]->n * sizeof(float), error))
-      return FALSE;
-  }
-  return TRUE;
-}
-
-static gboolean run_backward(PipelineGraphPass *pass, Step *step, GError **error)
-{
-  gboolean any = FALSE;
-  for (guint i = 0; i < step->call.call.n_outputs; i++) {
-    const Value *value = get_value(pass, step->outputs[i]);
-    step->call.output_gradients[i] = value != NULL && value->written ? &value->gradient : NULL;
-    any = any || step->call.output_gradients[i] != NULL;
-  }
-  if (!any) return TRUE; /* what it computes does not reach a head in this graph */
-  if (step->call.output_gradients[0] == NULL && !provide_zero(pass, step, error)) return fail_step(step, error);
-  gboolean done = provide_inputs(pass, step, error);
-  if (done && step->on_host)
-    done = backward_on_host(pass, step, error);
-  else if (done)
-    done = offer_layouts(pass, step, TRUE, error) && pipeline_gradient_backward(&step->call, pass->backend, error);
-  return (done && add_seconds(pass, step, error)) || fail_step(step, error);
-}
-
-gboolean pipeline_graph_pass_backward(PipelineGraphPass *pass, const float *const *head_gradients, GError **error)
-{
-  const PipelineGradientMemory *memory = pass->backend->memory;
-  for (guint i = 0; i < pass->values->len; i++) {
-    get_known(pass, i)->written = FALSE;
-    get_known(pass, i)->layouts[1] = NULL;
-  }
-  for (guint i = 0; i < pass->n_heads; i++) {
-    Value *value = get_known(pass, pass->heads[i]);
-    if (head_gradients == NULL) { /* it is there already */
-      value->written = TRUE;
-      continue;
-    }
-    if (head_gradients[i] == NULL) continue;
-    if (!provide_gradient(pass, value, error) ||
-        !memory->copy_in(pass->device, value->gradient.data, head_gradients[i], value->tensor.n * sizeof(float), error))
-      return FALSE;
-    value->written = TRUE;
-  }
-  for (guint n = pass->n_steps; n-- > 0;)
-    if (pass->steps[n].differentiated && !run_backward(pass, &pass->steps[n], error)) return FALSE;
-  for (guint i = 0; i < pass->n_wanted; i++) {
-    Value *value = get_known(pass, pass->wanted[i]);
-    if (!make_plain(pass, value, 1, error)) return FALSE;
-    if (value->written) continue;
-    if (!provide_gradient(pass, value, error) ||
-        !memory->clear(pass->device, value->gradient.data, value->tensor.n * sizeof(float), error))
-      return FALSE;
-  }
-  return copy_parameters(pass, FALSE, error);
 }

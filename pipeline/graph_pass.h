@@ -89,6 +89,11 @@ float *pipeline_graph_pass_get_device_input(PipelineGraphPass *pass, guint index
 const float *pipeline_graph_pass_get_device_gradient(PipelineGraphPass *pass, guint index);
 /* A forward and a backward were replayed behind the pass: copies of its values here are out of date. */
 void pipeline_graph_pass_invalidate(PipelineGraphPass *pass);
+/* All that a training forward computes here or copies in comes from the inputs, so that pipeline_graph_pass_refresh can
+ * do it in front of a replay; else steps cannot be replayed. After a forward. */
+gboolean pipeline_graph_pass_can_refresh(const PipelineGraphPass *pass);
+/* After pipeline_graph_pass_set_input, in the place of a training forward that is replayed or recorded next. */
+gboolean pipeline_graph_pass_refresh(PipelineGraphPass *pass, PipelineRandom *random, GError **error);
 /* Operators of this pass that the reference computed on copies so far, separated by commas; "" none. New. */
 gchar *pipeline_graph_pass_list_mirrored(const PipelineGraphPass *pass);
 

@@ -661,6 +661,10 @@ static gboolean deliver(Training *training, PipelineTrainResult *result, GError 
         "catastrophic overfitting in epoch %u: accuracy under PGD fell from %.3f to %.3f on the validation rows; the "
         "training was stopped and the weights of epoch %u are delivered; use pgd or a smaller epsilon",
         state->collapsed_epoch, state->best_robust_metric, state->robust_metric, state->best_epoch);
+  else if (training->options->fit.harden.method != NULL && state->best_epoch == 1 && state->epoch >= 5)
+    result->warning =
+        g_strdup("the loss under attack on the validation rows was lowest after the first epoch, whose weights "
+                 "are delivered: the epsilon is too large for this model and these rows, or the learning rate");
   else if (training->written_in != NULL)
     note = g_strdup_printf("the checkpoint was written in another environment (%s; here: %s): the model is "
                            "sound, but not the same to the bit as that of an unbroken training",

@@ -72,7 +72,7 @@ static PipelineMixture *open_mixture(PipelineTraining *training, GError **error)
     options.seed = (guint64)training->seed;
     const gchar *usual = options.architecture;
     if (!pipeline_job_spec_text(training->spec, "architecture", &options.architecture, error)) return NULL;
-    if (g_strcmp0(options.architecture, "auto") == 0) options.architecture = usual;
+    if (g_strcmp0(options.architecture, PIPELINE_ARCHITECTURE_AUTO) == 0) options.architecture = usual;
     mixture = pipeline_mixture_new(training->from, training->schema, &options, error);
     if (mixture != NULL) pipeline_mixture_begin_at(mixture, online->first_row);
   }

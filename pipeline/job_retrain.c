@@ -3,6 +3,7 @@
 
 #include <glib/gstdio.h>
 
+#include "pipeline/graph_trainer.h"
 #include "pipeline/tree_ensemble.h"
 
 /* One file a job; ids may hold any text. */
@@ -89,6 +90,60 @@ static gboolean train_from_checkpoint(PipelineTraining *training, const Pipeline
   return train(training, options, error);
 }
 
+/* --- hardening: a second training, on the graph ------------------------------------------------------------------- */
+
+/* The method of spec's "harden"; NULL without an error: none. */
+static const PipelineHardenMethod *find_method(const PipelineTraining *training, GError **error)
+{
+  const gchar *name = "none";
+  if (!pipeline_job_spec_text(training->spec, "harden", &name, error) || g_str_equal(name, "none")) return NULL;
+  return pipeline_harden_find(name, error);
+}
+
+static gboolean harden_on_graph(PipelineTraining *training, const PipelineTrainOptions *options,
+                                const PipelineHardenMethod *method, GError **error)
+{
+  PipelineGraphTrainOptions graph;
+  PipelineTrainResult result = {0};
+  g_autoptr(PipelineGraphRows) rows = pipeline_graph_rows_from_table(training->train, training->schema, error);
+  if (rows == NULL) return FALSE;
+  pipeline_graph_train_options_init(&graph);
+  graph.from = training->trained.onnx;
+  graph.backend = options->backend;
+  graph.validation_fraction = options->validation_fraction;
+  graph.fit.seed = options->seed;
+  graph.fit.harden = (PipelineHardenOptions){
+      .method = method, .epsilon = options->adversarial_epsilon, .steps = options->adversarial_steps};
+  if (!pipeline_graph_train(rows, &graph, tell_progress, training, &result, error)) return FALSE;
+  pipeline_job_log(training->context, "hardened by %s at epsilon %g: metric under PGD %.4f%s%s", method->name,
+                   options->adversarial_epsilon, result.robust_metric, result.warning != NULL ? "; " : "",
+                   result.warning != NULL ? result.warning : "");
+  pipeline_train_result_clear(&training->trained);
+  training->trained = result;
+  return TRUE;
+}
+
+/* What the graph cannot take (texts, missing numbers, no gradients) is trained anew against PGD by the trainer that
+ * made it. */
+static gboolean harden(PipelineTraining *training, const PipelineTrainOptions *options,
+                       const PipelineHardenMethod *method, GError **error)
+{
+  g_autoptr(GError) reason = NULL;
+  if (harden_on_graph(training, options, method, &reason)) return TRUE;
+  if (!g_error_matches(reason, PIPELINE_ERROR, PIPELINE_ERROR_DATA) &&
+      !g_error_matches(reason, PIPELINE_ERROR, PIPELINE_ERROR_MODEL) &&
+      !g_error_matches(reason, PIPELINE_ERROR, PIPELINE_ERROR_UNSUPPORTED)) {
+    g_propagate_error(error, g_steal_pointer(&reason));
+    return FALSE;
+  }
+  pipeline_job_log(training->context, "%s is not for this model: %s; it is trained against PGD instead", method->name,
+                   reason->message);
+  PipelineTrainOptions anew = *options;
+  anew.checkpoint = NULL;
+  pipeline_train_result_clear(&training->trained);
+  return train(training, &anew, error);
+}
+
 static gchar **sensitive_names(const DriftSchema *schema)
 {
   GPtrArray *names = g_ptr_array_new();
@@ -116,7 +171,18 @@ static gboolean learn(PipelineTraining *training, GError **error)
     options.checkpoint = checkpoint;
   gboolean resumes = options.checkpoint != NULL && g_file_test(checkpoint, G_FILE_TEST_EXISTS);
   if (resumes) pipeline_job_log(training->context, "resuming from the checkpoint of an earlier attempt");
-  if (!(resumes ? train_from_checkpoint(training, &options, error) : train(training, &options, error))) return FALSE;
+  g_autoptr(GError) unknown = NULL;
+  const PipelineHardenMethod *method = find_method(training, &unknown);
+  if (unknown != NULL) {
+    g_propagate_error(error, g_steal_pointer(&unknown));
+    return FALSE;
+  }
+  gboolean hardens = method != NULL && options.adversarial_epsilon > 0;
+  PipelineTrainOptions plain = options;
+  if (hardens) plain.adversarial_epsilon = 0;
+  if (!(resumes ? train_from_checkpoint(training, &plain, error) : train(training, &plain, error)) ||
+      (hardens && !harden(training, &options, method, error)))
+    return FALSE;
   if (checkpoint != NULL) g_unlink(checkpoint);
   return TRUE;
 }

@@ -605,10 +605,14 @@ static gboolean train(PipelineMixture *mixture, const Rows *rows, PipelineMixtur
   expert->rows = mixture->rows;
   gboolean loaded = load_expert(mixture, expert, result.onnx, error);
   pipeline_train_result_clear(&result);
-  if (loaded)
+  gboolean fits = loaded && pipeline_mixture_fits(pipeline_mixture_get_expert(mixture, 0)->onnx, expert->onnx);
+  if (fits) {
     admit(mixture, expert);
-  else
+  } else { /* an imported base that is fed in another way: it learns without trainings */
     pipeline_expert_free(expert);
+    g_clear_pointer(&mixture->architecture, g_free);
+    mixture->options.architecture = NULL;
+  }
   return loaded;
 }
 

@@ -164,20 +164,33 @@ static gboolean check_inputs(const OnnxGraph *graph, const OnnxGraph *other, con
   return same;
 }
 
-static gboolean add_model(OnnxGraph *graph, const PipelineExpert *expert, GError **error)
+/* Opsets that the other does not import are added. */
+static gboolean share_opsets(OnnxGraph *graph, const OnnxGraph *other, const gchar *name, GError **error)
 {
-  g_autoptr(OnnxGraph) own = from_bytes(expert->onnx, error);
-  if (own == NULL || !check_inputs(graph, own, expert->name, error)) return FALSE;
-  for (guint i = 0; i < own->opsets->len; i++) {
-    const OnnxOpset *opset = g_ptr_array_index(own->opsets, i);
+  for (guint i = 0; i < other->opsets->len; i++) {
+    const OnnxOpset *opset = g_ptr_array_index(other->opsets, i);
     gint64 there = onnx_graph_get_opset(graph, opset->domain);
     if (there == 0) onnx_graph_set_opset(graph, opset->domain, opset->version);
     if (there == 0 || there == opset->version) continue;
     g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_MODEL,
-                "\"%s\" is written for opset %" G_GINT64_FORMAT " of \"%s\", the base for %" G_GINT64_FORMAT,
-                expert->name, opset->version, opset->domain, there);
+                "\"%s\" is written for opset %" G_GINT64_FORMAT " of \"%s\", the base for %" G_GINT64_FORMAT, name,
+                opset->version, opset->domain, there);
     return FALSE;
   }
+  return TRUE;
+}
+
+gboolean pipeline_mixture_fits(GBytes *base, GBytes *other)
+{
+  g_autoptr(OnnxGraph) graph = from_bytes(base, NULL), own = from_bytes(other, NULL);
+  return graph != NULL && own != NULL && check_inputs(graph, own, "", NULL) && share_opsets(graph, own, "", NULL);
+}
+
+static gboolean add_model(OnnxGraph *graph, const PipelineExpert *expert, GError **error)
+{
+  g_autoptr(OnnxGraph) own = from_bytes(expert->onnx, error);
+  if (own == NULL || !check_inputs(graph, own, expert->name, error) || !share_opsets(graph, own, expert->name, error))
+    return FALSE;
   g_autofree gchar *prefix = g_strconcat(expert->name, "/", NULL);
   move_parts(graph, own, prefix, FALSE);
   return TRUE;

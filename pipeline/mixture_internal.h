@@ -77,6 +77,8 @@ PipelineExpert *pipeline_mixture_get_expert(const PipelineMixture *mixture, guin
 
 /* The model cut down to inputs → "probabilities", which must be a float output in schema order. */
 GBytes *pipeline_mixture_canonical(GBytes *onnx, GError **error);
+/* Whether two canonical models can lie in one graph: the same inputs, no other versions of opsets. */
+gboolean pipeline_mixture_fits(GBytes *base, GBytes *other);
 /* All experts, weighted, in one graph. */
 OnnxGraph *pipeline_mixture_merge(const PipelineMixture *mixture, GError **error);
 /* The expert of that name out of a merged graph, as pipeline_mixture_canonical made it. */

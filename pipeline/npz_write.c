@@ -1,5 +1,6 @@
 /* Beside npz.c the only file that includes zip.h. */
 #include "pipeline/npz_write.h"
+#include "pipeline/output_file.h"
 
 #include <string.h>
 #include <zip.h>
@@ -130,6 +131,11 @@ gboolean pipeline_npz_writer_write(PipelineNpzWriter *writer, const gchar *path,
                 "cannot write %s: the array '%s' is larger than 4 GiB; prepare fewer rows", path, writer->too_large);
     return FALSE;
   }
+  /* libzip renames its temporary file over the path: never over a device. */
+  if (g_file_test(path, G_FILE_TEST_EXISTS) && !g_file_test(path, G_FILE_TEST_IS_REGULAR)) {
+    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_DATA, "cannot write %s: an archive needs a regular file", path);
+    return FALSE;
+  }
   zip_t *archive = zip_open(path, ZIP_CREATE | ZIP_TRUNCATE, &code);
   if (archive == NULL) {
     zip_error_t cause;
@@ -153,5 +159,5 @@ gboolean pipeline_npz_writer_write_npy(PipelineNpzWriter *writer, const gchar *p
     return FALSE;
   }
   const Member *member = g_ptr_array_index(writer->members, 0);
-  return g_file_set_contents(path, (const gchar *)member->bytes->data, (gssize)member->bytes->len, error);
+  return pipeline_output_file_write(path, member->bytes->data, member->bytes->len, error);
 }

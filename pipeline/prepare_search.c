@@ -7,7 +7,7 @@
 
 #define LEAST_ROWS 200u
 #define LEAST_GAIN 1e-3      /* of the loss */
-#define STANDARD_ERRORS 2.0  /* over folds; on a drifting stream one of them let through what one stretch liked */
+#define STANDARD_ERRORS 1.0  /* over folds */
 #define LEAST_DEVIATIONS 2.5 /* of the loss saved a row, beside the two rules over folds */
 #define REPEATS 2u
 #define SMALLEST_P 1e-7
@@ -358,13 +358,14 @@ PipelinePlan *pipeline_plan_search(const DriftTable *table, const DriftSchema *s
 {
   PipelineSplit in_time = {0};
   PipelinePlan *plan = NULL;
-  if (!options->split && !pipeline_split_parse("time", &in_time, error)) return NULL;
+  gboolean by_time = !options->split || pipeline_split_is_ordered(options->split);
+  if (by_time && !pipeline_split_parse("blocks", &in_time, error)) return NULL;
   g_autoptr(DriftTable) chosen = choose_rows(table, rows, n_rows, options->max_rows);
   guint64 n = MAX(chosen->n_rows, 1);
   Search search = {.table = chosen,
                    .schema = schema,
                    .options = options,
-                   .split = options->split ? options->split : &in_time,
+                   .split = by_time ? &in_time : options->split,
                    .fold = g_new(guint8, n),
                    .started = g_get_monotonic_time(),
                    .losses = g_new(double, n),

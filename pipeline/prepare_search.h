@@ -10,7 +10,8 @@
 G_BEGIN_DECLS
 
 typedef struct {
-  const PipelineSplit *split; /* of the folds; NULL: by time */
+  const PipelineSplit *split; /* of the folds; NULL and by time: contiguous blocks, each validated by
+                               * models of all others, also later ones: it judges columns, not what a model is worth */
   guint folds, trials;        /* a trial: one plan, two models a fold */
   double seconds;             /* no trial begins later; 0: any. What it decided depends on the machine's speed */
   guint64 max_rows;           /* evenly spaced ones of the training rows */

@@ -58,8 +58,9 @@ static gboolean check(const Pseudo *pseudo, GError **error)
       {o->weight > 0 && o->weight <= 100, "the weight of pseudo-labelled rows must be above 0, at most 100"},
       {o->balance >= 1, "the balance of pseudo-labels must be at least 1"},
       {o->rounds >= 1 && o->rounds <= 100, "the rounds of pseudo-labels must be from 1 to 100"},
-      {!pseudo->options->shuffle_split && !pseudo->options->checkpoint,
-       "with unlabelled rows the last labelled rows validate, and no checkpoint is kept"},
+      {!pseudo->options->shuffle_split && !pseudo->options->split && !(pseudo->options->test_fraction > 0),
+       "with unlabelled rows the last labelled rows validate; they cannot be split in another way"},
+      {!pseudo->options->checkpoint, "with unlabelled rows no checkpoint is kept"},
       {pseudo->options->reweigh == NULL, "row weights of groups cannot be made for rows without labels"},
   };
   for (guint i = 0; i < G_N_ELEMENTS(rules); i++) {

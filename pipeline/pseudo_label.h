@@ -29,8 +29,9 @@ typedef struct {
 void pipeline_pseudo_labels_clear(PipelinePseudoLabels *labels);
 
 /* As pipeline_train on `table`, whose validation rows (at least PIPELINE_MIN_VALIDATION) also calibrate; classifiers
- * only, without shuffle_split and checkpoint. unlabelled: the input features; a label column there is not looked at. No
- * row is sure enough: the result is that of pipeline_train. Outputs are untouched on failure. */
+ * only, without shuffle_split, split, test_fraction and checkpoint. unlabelled: the input features; a label column
+ * there is not looked at. No row is sure enough: the result is that of pipeline_train. Outputs are untouched on
+ * failure. */
 gboolean pipeline_train_pseudo(const DriftTable *table, const DriftTable *unlabelled, const DriftSchema *schema,
                                const PipelineTrainOptions *options, const PipelinePseudoOptions *pseudo,
                                PipelineTrainProgressFunc progress, gpointer user_data, PipelineTrainResult *result,

@@ -8,7 +8,7 @@
 enum { DEPTH, WIDTH, TAPER, RATE, DECAY, BATCH };
 static const PipelineSearchDimension dense[] = {
     [DEPTH] = {"depth", PIPELINE_SEARCH_INTEGER, 0, 4, NULL, 2}, /* hidden layers; 0: a linear model */
-    [WIDTH] = {"width", PIPELINE_SEARCH_LOG_INTEGER, 8, 512, NULL, 64},
+    [WIDTH] = {"width", PIPELINE_SEARCH_LOG_INTEGER, 8, 256, NULL, 64},
     [TAPER] = {"taper", PIPELINE_SEARCH_CHOICE, 0, 0, "1,0.5", 0}, /* width of a layer over that of the one before */
     [RATE] = {"learning_rate", PIPELINE_SEARCH_LOG, 2e-4, 5e-2, NULL, 5e-3},
     [DECAY] = {"weight_decay", PIPELINE_SEARCH_LOG, 1e-3, 5, NULL, .5},

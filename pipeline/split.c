@@ -183,9 +183,8 @@ static gboolean assign_grouped(const SplitRequest *request, guint8 *part, GError
 /* --- the table ---------------------------------------------------------------------------------------------------- */
 
 static const PipelineSplitKind kinds[] = {
-    {"time", FALSE, TRUE, assign_in_time},
-    {"shuffle", FALSE, FALSE, assign_shuffled},
-    {"stratified", FALSE, FALSE, assign_stratified},
+    {"time", FALSE, TRUE, assign_in_time},      {"blocks", FALSE, FALSE, assign_in_time},
+    {"shuffle", FALSE, FALSE, assign_shuffled}, {"stratified", FALSE, FALSE, assign_stratified},
     {"grouped", TRUE, FALSE, assign_grouped},
 };
 
@@ -200,7 +199,7 @@ gboolean pipeline_split_parse(const gchar *text, PipelineSplit *split, GError **
     return TRUE;
   }
   g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID,
-              "split \"%s\": write time, shuffle, stratified or grouped:COLUMN", text);
+              "split \"%s\": write time, blocks, shuffle, stratified or grouped:COLUMN", text);
   return FALSE;
 }
 

@@ -1,8 +1,8 @@
 /* Splits of the usable rows of a table: by time, at random, stratified by the label, or by the groups of a column.
  *
- *     PipelineSplit split;                                              // "time", "shuffle", "stratified", "grouped:A"
- *     pipeline_split_parse("grouped:customer", &split, &error);
- *     pipeline_split_parts(&split, table, rows, (double[]){.7, .1, .2}, 3, seed, part, &error);
+ *     PipelineSplit split;                                              // "time", "blocks", "shuffle", "stratified",
+ * "grouped:A" pipeline_split_parse("grouped:customer", &split, &error); pipeline_split_parts(&split, table, rows,
+ * (double[]){.7, .1, .2}, 3, seed, part, &error);
  *
  * The same table, split and seed give the same parts on every machine. */
 #pragma once
@@ -30,6 +30,7 @@ const gchar *pipeline_split_get_kind(const PipelineSplit *split); /* its name; b
 /* Gives each usable row (rows->rows, of which the order does not matter) a part, into part [table->n_rows];
  * other rows get PIPELINE_SPLIT_NONE. shares [n_parts] are not negative and sum to 1.
  *   time        consecutive rows, part 0 first
+ *   blocks      the same, but folds are trained on the blocks behind theirs too
  *   shuffle     random rows
  *   stratified  random rows, every class (of a regression: every tenth of the targets) by itself
  *   grouped     whole groups (values of the column; the missing ones are one group), largest first, each to the part

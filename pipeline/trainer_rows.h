@@ -11,7 +11,7 @@ typedef struct {
   float *targets; /* [n_rows]: class index or value; NaN: the row cannot be used */
   guint64 *rows;  /* [n]: the usable rows, training ones first */
   guint64 n, n_train, n_validation, n_skipped;
-  guint64 n_test; /* behind the validation rows; only pipeline/split.h sets rows apart for it */
+  guint64 n_test; /* behind the validation rows; only pipeline_split_rows sets rows apart for it */
 } PipelineTrainerRows;
 
 /* Every usable row trains. DATA when there is no label column or no usable row. */

@@ -25,11 +25,15 @@ $(CUDA_TOOLKIT)/complete: tests/gpu/toolkit
 CUDA_ARCHITECTURES := 75 80 90
 NVCC_FLAGS := -std=c++17 -O3 -Werror all-warnings -Xcompiler=-Wall,-Wextra,-Werror,-fPIC,-fvisibility=hidden \
               $(foreach a,$(CUDA_ARCHITECTURES),-gencode arch=compute_$(a),code=sm_$(a)) -gencode arch=compute_90,code=compute_90
-$(BUILD)/libkedge-cuda.so: $(wildcard pipeline/cuda/*.cu) pipeline/cuda/device.h pipeline/cuda/device_internal.h pipeline/cuda/launch.h \
-                           $(CUDA_TOOLKIT)/complete
-	$(call say,NVCC,$@)
-	$(Q)$(CUDA_TOOLKIT)/nvidia/cu13/bin/nvcc $(NVCC_FLAGS) -I. -I$(CUDA_TOOLKIT)/nvidia/cudnn/include -shared -o $@ $(filter %.cu,$^) \
-	  -L$(CUDA_TOOLKIT)/nvidia/cu13/lib -L$(CUDA_TOOLKIT)/nvidia/cudnn/lib -lcublas -lcudnn
+CUDA_OBJECTS := $(patsubst pipeline/cuda/%.cu,$(BUILD)/cuda/%.o,$(wildcard pipeline/cuda/*.cu))
+$(BUILD)/cuda/%.o: pipeline/cuda/%.cu $(wildcard pipeline/cuda/device*.h) pipeline/cuda/launch.h $(CUDA_TOOLKIT)/complete
+	@mkdir -p $(@D)
+	$(call say,NVCC,$<)
+	$(Q)$(CUDA_TOOLKIT)/nvidia/cu13/bin/nvcc $(NVCC_FLAGS) -I. -I$(CUDA_TOOLKIT)/nvidia/cudnn/include -c $< -o $@
+$(BUILD)/libkedge-cuda.so: $(CUDA_OBJECTS)
+	$(call say,LINK,$@)
+	$(Q)$(CUDA_TOOLKIT)/nvidia/cu13/bin/nvcc -shared -o $@ $^ -L$(CUDA_TOOLKIT)/nvidia/cu13/lib \
+	  -L$(CUDA_TOOLKIT)/nvidia/cudnn/lib -lcublas -lcudnn
 
 .PHONY: cuda check-gpu check-cuda-build gpu-bundle
 cuda: $(BUILD)/libkedge-cuda.so ## the CUDA plugin, compiled for devices from 7.5 on; the compiler comes into the build folder
@@ -42,5 +46,9 @@ check-cuda-build: $(GPU)/check_gpu cuda ## the plugin by nvcc: architectures, sy
 
 # A folder to carry to a machine with a device: programs, plugin, the libraries that a bare system may lack.
 GPU_BUNDLE ?= .gpu
-gpu-bundle: $(GPU)/check_gpu $(GPU)/bench_gpu cuda ## .gpu/: run.sh there checks and measures
-	tests/gpu/bundle $(GPU_BUNDLE) $(BUILD)/libkedge-cuda.so $(GPU)/check_gpu $(GPU)/bench_gpu tests/gpu/bench_torch.py tests/gpu/run.sh
+$(GPU)/bench_cudnn: tests/gpu/bench_cudnn.cu $(CUDA_TOOLKIT)/complete
+	$(call say,NVCC,$<)
+	$(Q)$(CUDA_TOOLKIT)/nvidia/cu13/bin/nvcc $(NVCC_FLAGS) -I$(CUDA_TOOLKIT)/nvidia/cudnn/include -o $@ $< -L$(CUDA_TOOLKIT)/nvidia/cudnn/lib -lcudnn
+GPU_CARRIED := $(GPU)/check_gpu $(GPU)/bench_gpu $(GPU)/bench_cudnn tests/gpu/bench_torch.py tests/gpu/run.sh
+gpu-bundle: $(GPU_CARRIED) cuda ## .gpu/: run.sh there checks and measures
+	tests/gpu/bundle $(GPU_BUNDLE) $(BUILD)/libkedge-cuda.so $(GPU_CARRIED)

@@ -73,12 +73,14 @@ static int describe(PipelineCudaDevice *device, PipelineCudaConvolutionPlan *pla
 #define MAX_ALGORITHMS 16
 #define MAX_WORKSPACE ((size_t)1 << 30)
 
-/* cuDNN's own order of merit; the first that gives the same bits each time, in float32, within the workspace. */
+/* cuDNN's own order of merit; the first that gives the same bits each time, within the workspace. The
+ * convolution's mode keeps all of them in float32. */
 template <class Result> static const Result *choose_algorithm(const Result *results, int n)
 {
   for (int i = 0; i < n; i++)
     if (results[i].status == CUDNN_STATUS_SUCCESS && results[i].determinism == CUDNN_DETERMINISTIC &&
-        results[i].memory <= MAX_WORKSPACE && results[i].mathType == CUDNN_FMA_MATH)
+        results[i].memory <= MAX_WORKSPACE && results[i].mathType != CUDNN_TENSOR_OP_MATH &&
+        results[i].mathType != CUDNN_TENSOR_OP_MATH_ALLOW_CONVERSION)
       return &results[i];
   return nullptr;
 }

@@ -254,7 +254,7 @@ void pipeline_cuda_changed(PipelineGradientCall *call)
   cuda->changes++;
 }
 
-gconstpointer pipeline_cuda_constant(PipelineGradientCall *call, guint index, gconstpointer data, gsize bytes,
+gconstpointer pipeline_cuda_variable(PipelineGradientCall *call, guint index, gconstpointer data, gsize bytes,
                                      GError **error)
 {
   Kept *kept = kept_of(call);
@@ -265,8 +265,17 @@ gconstpointer pipeline_cuda_constant(PipelineGradientCall *call, guint index, gc
   if (buffer == NULL || !copy_in(call->device, buffer, data, bytes, error)) return NULL;
   g_clear_pointer(&kept->constants[index], g_bytes_unref);
   kept->constants[index] = g_bytes_new(data, bytes);
-  pipeline_cuda_changed(call);
   return buffer;
+}
+
+gconstpointer pipeline_cuda_constant(PipelineGradientCall *call, guint index, gconstpointer data, gsize bytes,
+                                     GError **error)
+{
+  Kept *kept = kept_of(call);
+  const GBytes *before = kept->constants[index];
+  gconstpointer there = pipeline_cuda_variable(call, index, data, bytes, error);
+  if (before != kept->constants[index]) pipeline_cuda_changed(call);
+  return there;
 }
 
 PipelineCudaConvolutionPlan *pipeline_cuda_find_plan(PipelineGradientCall *call, const PipelineCudaConvolution *shape,

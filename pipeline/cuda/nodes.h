@@ -29,6 +29,9 @@ gpointer pipeline_cuda_buffer(PipelineGradientCall *call, guint index, gsize byt
 /* Copies `data` there; nothing to do when the buffer has just these bytes already. */
 gconstpointer pipeline_cuda_constant(PipelineGradientCall *call, guint index, gconstpointer data, gsize bytes,
                                      GError **error);
+/* The same for what may be new in each step and is refreshed before a replay. */
+gconstpointer pipeline_cuda_variable(PipelineGradientCall *call, guint index, gconstpointer data, gsize bytes,
+                                     GError **error);
 /* What a node has copied to the device for later has changed. */
 void pipeline_cuda_changed(PipelineGradientCall *call);
 /* The plan for the convolution, made once. NULL: failed. */
@@ -72,6 +75,7 @@ PAIR(where_node);
 PAIR(clip_node);
 PAIR(dropout_node);
 PAIR(scaler_node);
+KERNEL(dropout_refresh);
 /* nodes_dense.c */
 PAIR(gemm_node);
 PAIR(matmul_node);
@@ -92,6 +96,7 @@ PAIR(pick_node);
 PAIR(concat_node);
 PAIR(split_node);
 PAIR(gather_node);
+KERNEL(gather_refresh);
 PAIR(expand_node);
 /* nodes_recurrent.c */
 PAIR(recurrent_node);

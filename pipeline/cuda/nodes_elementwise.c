@@ -259,6 +259,17 @@ static gboolean multiply_mask(PipelineGradientCall *call, const float *from, flo
   return mask != NULL && PIPELINE_CUDA_RUN(call, binary, PIPELINE_CUDA_mul_of, &walk, from, mask, to);
 }
 
+/* The mask of this step. */
+gboolean pipeline_cuda_dropout_refresh(PipelineGradientCall *call, GError **error)
+{
+  gsize n = call->call.inputs[0]->n;
+  if (call->call.inputs[0]->type != ONNX_TYPE_FLOAT || !drops(call)) return TRUE;
+  float *mask = pipeline_gradient_memory(call, 0, n * sizeof(float));
+  gpointer there = pipeline_cuda_buffer(call, 0, n * sizeof(float), error);
+  pipeline_gradient_dropout_mask(call, ratio_of(call), mask, n);
+  return there != NULL && PIPELINE_CUDA_RUN(call, copy_in, there, mask, n * sizeof(float));
+}
+
 gboolean pipeline_cuda_dropout_node_forward(PipelineGradientCall *call, GError **error)
 {
   const PipelineTensor *x = call->call.inputs[0];
@@ -267,11 +278,8 @@ gboolean pipeline_cuda_dropout_node_forward(PipelineGradientCall *call, GError *
     if (shown != NULL) memset(shown->data, 1, shown->n);
     return pipeline_cuda_copy(call, y->data, x->data, x->n, error);
   }
-  float *mask = pipeline_gradient_memory(call, 0, x->n * sizeof(float));
-  gpointer there = pipeline_cuda_buffer(call, 0, x->n * sizeof(float), error);
-  pipeline_gradient_dropout_mask(call, ratio_of(call), mask, x->n);
-  return there != NULL && PIPELINE_CUDA_RUN(call, copy_in, there, mask, x->n * sizeof(float)) &&
-         multiply_mask(call, x->data, y->data, error);
+  if (!call->refreshed && !pipeline_cuda_dropout_refresh(call, error)) return FALSE;
+  return multiply_mask(call, x->data, y->data, error);
 }
 
 gboolean pipeline_cuda_dropout_node_backward(PipelineGradientCall *call, GError **error)

@@ -155,6 +155,18 @@ static void forget(gpointer device, gpointer recording)
   cuda->table->recording_free(cuda->device, recording);
 }
 
+static const struct {
+  const gchar *operator;
+  PipelineGradientFunc refresh;
+} refreshed[] = {{"Gather", pipeline_cuda_gather_refresh}, {"Dropout", pipeline_cuda_dropout_refresh}};
+
+static gboolean refresh(PipelineGradientCall *call, GError **error)
+{
+  for (guint i = 0; i < G_N_ELEMENTS(refreshed); i++)
+    if (strcmp(refreshed[i].operator, call->call.node->op_type) == 0) return refreshed[i].refresh(call, error);
+  return TRUE;
+}
+
 const PipelineGraphDevice pipeline_cuda_graph = {.group = PIPELINE_CUDA_GROUP,
                                                  .n_groups = PIPELINE_CUDA_GROUPS,
                                                  .supports = supports,
@@ -168,4 +180,5 @@ const PipelineGraphDevice pipeline_cuda_graph = {.group = PIPELINE_CUDA_GROUP,
                                                  .record_begin = record_begin,
                                                  .record_end = record_end,
                                                  .replay = replay,
-                                                 .forget = forget};
+                                                 .forget = forget,
+                                                 .refresh = refresh};

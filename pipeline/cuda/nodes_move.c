@@ -274,24 +274,43 @@ gboolean pipeline_cuda_gather_node_forward(PipelineGradientCall *call, GError **
   if (!read_gather(call, &g, error)) return FALSE;
   g_autofree gint32 *places = read_indices(call, &g, error);
   if (places == NULL) return FALSE;
-  const gint32 *there = pipeline_cuda_constant(call, ORIGINS, places, g.n * sizeof(gint32), error);
+  const gint32 *there = pipeline_cuda_variable(call, ORIGINS, places, g.n * sizeof(gint32), error);
   return there != NULL && PIPELINE_CUDA_RUN(call, gather, g.outer, g.length, g.inner, there, g.n,
                                             call->call.inputs[0]->data, call->call.outputs[0]->data);
+}
+
+/* Where each place is read, on the device. */
+static gboolean find_readers(PipelineGradientCall *call, const Gather *g, Places *places, GError **error)
+{
+  g_autofree gint32 *read = read_indices(call, g, error), *starts = g_new(gint32, g->length + 1),
+                    *list = g_new(gint32, g->n + 1);
+  if (read == NULL) return FALSE;
+  invert(read, g->n, g->length, starts, list);
+  places->starts = pipeline_cuda_variable(call, STARTS, starts, (g->length + 1) * sizeof(gint32), error);
+  if (places->starts == NULL) return FALSE;
+  places->list = pipeline_cuda_variable(call, LIST, list, g->n * sizeof(gint32), error);
+  return places->list != NULL;
 }
 
 gboolean pipeline_cuda_gather_node_backward(PipelineGradientCall *call, GError **error)
 {
   Gather g;
+  Places places;
   float *dx = pipeline_gradient_of_input(call, 0);
   if (dx == NULL) return TRUE;
+  return read_gather(call, &g, error) && find_readers(call, &g, &places, error) &&
+         PIPELINE_CUDA_RUN(call, gather_backward, g.outer, g.length, g.inner, places.starts, places.list, g.n,
+                           pipeline_gradient_of_output(call, 0), dx);
+}
+
+/* A step that is recorded or replayed next finds the indices there. */
+gboolean pipeline_cuda_gather_refresh(PipelineGradientCall *call, GError **error)
+{
+  Gather g;
+  Places places;
+  if (call->call.inputs[0]->type != ONNX_TYPE_FLOAT) return TRUE;
   if (!read_gather(call, &g, error)) return FALSE;
-  g_autofree gint32 *places = read_indices(call, &g, error), *starts = g_new(gint32, g.length + 1),
-                    *list = g_new(gint32, g.n + 1);
-  if (places == NULL) return FALSE;
-  invert(places, g.n, g.length, starts, list);
-  const gint32 *starts_there = pipeline_cuda_constant(call, STARTS, starts, (g.length + 1) * sizeof(gint32), error),
-               *list_there =
-                   starts_there != NULL ? pipeline_cuda_constant(call, LIST, list, g.n * sizeof(gint32), error) : NULL;
-  return list_there != NULL && PIPELINE_CUDA_RUN(call, gather_backward, g.outer, g.length, g.inner, starts_there,
-                                                 list_there, g.n, pipeline_gradient_of_output(call, 0), dx);
+  g_autofree gint32 *read = read_indices(call, &g, error);
+  return read != NULL && pipeline_cuda_variable(call, ORIGINS, read, g.n * sizeof(gint32), error) != NULL &&
+         (call->input_gradients[0] == NULL || find_readers(call, &g, &places, error));
 }

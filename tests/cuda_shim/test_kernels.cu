@@ -1,5 +1,6 @@
 /* Kernels as they are usually written, against plain loops; each with threads in order and shuffled. */
 #include "tests/cuda_shim/include/cuda_bf16.h"
+#include "tests/cuda_shim/include/cuda_fp16.h"
 #include "tests/cuda_shim/test_support.h"
 
 #include <cmath>
@@ -240,6 +241,29 @@ START_TEST(test_bfloat16)
 }
 END_TEST
 
+/* Every number there and back; between two neighbours the even one, and just beside the middle the nearer one. */
+START_TEST(test_float16)
+{
+  for (unsigned bits = 0; bits < 0x10000; bits++) {
+    __half value(0), next(0);
+    value.bits = static_cast<uint16_t>(bits);
+    next.bits = static_cast<uint16_t>(bits + 1);
+    bool finite = (bits & 0x7fffu) < 0x7c00u;
+    if ((bits & 0x7fffu) > 0x7c00u)
+      ck_assert(std::isnan(__half2float(value)) && std::isnan(__half2float(__half(NAN))));
+    else
+      ck_assert_uint_eq(__half(__half2float(value)).bits, bits);
+    if (!finite || (next.bits & 0x7fffu) >= 0x7c00u) continue;
+    float middle = 0.5f * (__half2float(value) + __half2float(next));
+    ck_assert_uint_eq(__half(middle).bits, bits % 2 == 0 ? bits : bits + 1);
+    ck_assert_uint_eq(__half(std::nextafter(middle, 0.0f)).bits, bits);
+  }
+  ck_assert_float_eq(__half2float(__float2half(1.0f)), 1.0f);
+  ck_assert_float_eq(__half2float(__float2half(65519.0f)), 65504.0f);
+  ck_assert_float_eq(__half2float(__float2half(65520.0f)), INFINITY);
+}
+END_TEST
+
 /* --- the grid: every block and thread once, in any order
  * ------------------------------------------------------------------ */
 static __global__ void mark(int *out)
@@ -267,6 +291,7 @@ int main()
     tcase_add_loop_test(shuffled, test, 0, orders);
   tcase_add_test(once, test_poison);
   tcase_add_test(once, test_bfloat16);
+  tcase_add_test(once, test_float16);
   suite_add_tcase(suite, shuffled);
   suite_add_tcase(suite, once);
   return run_suite(suite);

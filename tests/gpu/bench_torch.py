@@ -4,11 +4,13 @@
     bench_torch.py RESULTS              RESULTS: what bench_gpu printed; measures eager and compiled, prints Markdown
     bench_torch.py --one eager|compile  one line "RESULT name batch number" each
 """
+import logging
 import os
 import statistics
 import subprocess
 import sys
 import time
+import warnings
 
 WINDOWS, SECONDS = 7, float(os.environ.get("BENCH_SECONDS", "0.3"))
 TRAININGS = [("mlp", 256), ("lenet", 64), ("lenet", 256), ("resnet18", 128), ("lstm", 128), ("transformer", 64)]
@@ -157,6 +159,8 @@ def product(size):
 
 def one(mode):
     import torch
+    warnings.filterwarnings("ignore")
+    logging.disable(logging.WARNING)  # sympy's remarks while it compiles
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
     for name, batch in TRAININGS:

@@ -112,6 +112,20 @@ static OnnxGraph *build_mlp(PipelineRandom *random)
   return graph;
 }
 
+/* Draws a mask in each step. */
+static OnnxGraph *build_dropout(PipelineRandom *random)
+{
+  const float ratio = 0.25f;
+  OnnxGraph *graph = begin("dropout", "N,20");
+  onnx_graph_take_initialiser(graph, onnx_tensor_new("ratio", ONNX_TYPE_FLOAT, 0, NULL, &ratio));
+  add_linear(graph, "x", "h", 20, 17, random);
+  add(graph, "Tanh", "h", "a");
+  add(graph, "Dropout", "a,ratio", "d");
+  add_linear(graph, "d", "y", 17, 1, random);
+  onnx_graph_add_output(graph, "y", ONNX_TYPE_FLOAT, "N,1");
+  return graph;
+}
+
 static OnnxGraph *build_lenet(PipelineRandom *random)
 {
   OnnxGraph *graph = begin("lenet", "N,1,28,28");
@@ -330,6 +344,7 @@ const Network networks[] = {
     {"resnet18", build_resnet, 3, {3, 32, 32}, 10, 0},
     {"lstm", build_lstm, 2, {32, 32}, 10, 0},
     {"transformer", build_transformer, 1, {64}, 10, 1000},
+    {"dropout", build_dropout, 1, {20}, 1, 0},
     {"small-resnet", build_small_resnet, 3, {3, 32, 32}, 10, 0},
     {"small-lstm", build_small_lstm, 2, {5, 4}, 10, 0},
     {"small-transformer", build_small_transformer, 1, {5}, 10, 12},

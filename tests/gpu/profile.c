@@ -5,15 +5,15 @@
 
 #include "tests/gpu/profile.h"
 
-#define FUNCTIONS(X)                                                                                                   \
-  X(unary)                                                                                                             \
-  X(unary_backward)                                                                                                    \
-  X(binary)                                                                                                            \
-  X(binary_backward) X(choose) X(clip) X(move) X(fill) X(add) X(multiply_add) X(sum) X(softmax) X(softmax_backward)    \
-      X(gemm) X(convolution_forward) X(convolution_backward) X(max_pool) X(max_pool_backward) X(average_pool)          \
-          X(average_pool_backward) X(batch_norm) X(batch_norm_backward) X(layer_norm) X(layer_norm_backward) X(gather) \
-              X(gather_backward) X(pick) X(lstm) X(lstm_backward) X(gru_gates) X(gru_state) X(gru_backward_state)      \
-                  X(gru_backward_gates) X(loss) X(update) X(ascend) X(clear) X(copy)
+/* clang-format off */
+#define FUNCTIONS(X) \
+  X(unary) X(unary_backward) X(binary) X(binary_backward) X(choose) X(clip) X(move) X(fill) X(add) \
+  X(multiply_add) X(sum) X(softmax) X(softmax_backward) X(gemm) X(convolution_forward) X(convolution_backward) \
+  X(max_pool) X(max_pool_backward) X(average_pool) X(average_pool_backward) X(batch_norm) \
+  X(batch_norm_backward) X(layer_norm) X(layer_norm_backward) X(gather) X(gather_backward) X(pick) X(lstm) \
+  X(lstm_backward) X(gru_gates) X(gru_state) X(gru_backward_state) X(gru_backward_gates) X(loss) X(update) \
+  X(ascend) X(clear) X(copy)
+/* clang-format on */
 
 #define ROW_NAME(name) ROW_##name,
 enum { FUNCTIONS(ROW_NAME) N_ROWS };

@@ -189,15 +189,15 @@ static gboolean same_bits(const Outcome *a, const Outcome *b)
 }
 
 /* Steps that are recorded once and replayed: as many, and with the same results, as the test wants. */
-static void check_replays(const PipelineGradientBackend *backend)
+static void check_replays(const gchar *name, const PipelineGradientBackend *backend)
 {
-  const Training training = {"mlp", "adamw", NULL, .batch = 8, .epochs = 2, .rows = 80};
+  const Training training = {name, "momentum", NULL, .batch = 8, .epochs = 2, .rows = 80, .rate = 0.01};
   Outcome there, here;
   gboolean done =
       train(&training, backend, 0, &there) && train(&training, &pipeline_gradient_backend_reference, 0, &here);
   double weights = done ? compare(there.parameters, here.parameters, here.n) : INFINITY;
-  check_that(done && there.replayed >= 5 && weights <= WEIGHTS, "%u of 16 steps are replayed, weights within %.2g",
-             (guint)there.replayed, weights);
+  check_that(done && there.replayed >= 5 && weights <= WEIGHTS, "%s: %u of 16 steps are replayed, weights within %.2g",
+             name, (guint)there.replayed, weights);
   outcome_clear(&there);
   if (done) outcome_clear(&here);
 }
@@ -256,6 +256,7 @@ void check_trainings(const PipelineGradientBackend *backend)
                                {"small-transformer", "adamw", NULL, .batch = 8, .epochs = 2, .rows = 32},
                                {"small-resnet", "momentum", NULL, .batch = 2, .epochs = 1, .rows = 16, .rate = 0.01}};
   for (guint i = 0; i < G_N_ELEMENTS(repeated); i++) check_repeats(&repeated[i], backend);
-  check_replays(backend);
+  const gchar *const replayed[] = {"mlp", "dropout", "small-transformer", "small-lstm"};
+  for (guint i = 0; i < G_N_ELEMENTS(replayed); i++) check_replays(replayed[i], backend);
   check_divergence(backend);
 }

@@ -9,6 +9,8 @@ import os
 import statistics
 import sys
 
+import numpy
+
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from kedge import Kedge
 
@@ -69,6 +71,13 @@ for words, says in ((["--eps", "0"], "--eps"), (["--eps", ".1", "--attack", "pdg
                     (["--eps", ".1", "--attack", "square", "--norm", "2"], "maximum norm")):
     text = kedge.refuse("attack", "compas.onnx", "--data", data, "--label", LABEL, *words)
     kedge.check(says in text, f"kedge attack {' '.join(words)}: {text}")
+kedge.run("attack", "compas.onnx", "--data", data, "--label", LABEL, "--eps", 0.3, "--rows", 50, "-o", "points.csv")
+kedge.run("attack", "compas.onnx", "--data", data, "--label", LABEL, "--eps", 0.3, "--rows", 50, "-o", "points.npz")
+arrays, rows = numpy.load(os.path.join(kedge.out, "points.npz")), list(csv.DictReader(open(os.path.join(kedge.out, "points.csv"))))
+names = [name for name in rows[0] if name in COUNTS + ["decile_score"]]
+kedge.check(numpy.array_equal(arrays["x"], [[float(r[n]) for n in names] for r in rows]) and
+            arrays[LABEL].tolist() == [int(r[LABEL]) for r in rows] and
+            arrays["fooled"].tolist() == [int(float(r["attack.fooled"])) for r in rows], "an .npz of points holds what the CSV holds")
 text = kedge.refuse("harden", "compas.onnx", "--data", data, "--label", LABEL, "--eps", ".1", "--attack", "trades", "-o", "hard.onnx")
 kedge.check("texts" in text and "pgd" in text, f"kedge harden on texts: {text}")
 robust = []

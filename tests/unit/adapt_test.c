@@ -225,17 +225,45 @@ START_TEST(damaged_state_is_refused)
 }
 END_TEST
 
+/* What served is one series, whichever version it was: a promotion does not begin it anew, and nothing is trained. */
+START_TEST(what_served_is_one_series)
+{
+  g_autoptr(Adapt) adapt = adapt_new(1, .05, 800);
+  g_autoptr(GRand) random = g_rand_new_with_seed(7);
+  settings.served = TRUE;
+  settings.pool = 0;
+  gboolean opened = FALSE;
+  for (guint pane = 0; pane < 40; pane++) {
+    AdaptStep step = feed(adapt, random, (const double[]){pane < 30 ? .05 : .9});
+    ck_assert_int_eq(step.training, ADAPT_TRAIN_NONE);
+    ck_assert_int_eq(step.promote, 0);
+    opened = opened || step.opened;
+    adapt_add_version(adapt, &settings, 2 + pane, pane % 3 == 0);
+    if (pane == 10) adapt_set_champion(adapt, &settings, 1); /* rolled back */
+    guint n = 0;
+    adapt_get_versions(adapt, &n);
+    ck_assert_uint_eq(n, 1);
+  }
+  ck_assert(opened && adapt_is_open(adapt));
+  ck_assert_int_eq(adapt_get_champion(adapt), 2 + 39);
+}
+END_TEST
+
 START_TEST(settings_survive_json)
 {
   AdaptSettings copy;
   settings.pool_rows = 321;
   settings.steps[7] = 9;
   settings.holdout_fraction = .1;
+  settings.served = TRUE;
   json_t *json = adapt_settings_to_json(&settings);
   ck_assert(adapt_settings_from_json(json, &copy));
   ck_assert_uint_eq(copy.pool_rows, 321);
   ck_assert_uint_eq(copy.steps[7], 9);
   ck_assert_double_eq(copy.holdout_fraction, .1);
+  ck_assert(copy.served);
+  json_object_del(json, "served"); /* of a release that had no such thing */
+  ck_assert(adapt_settings_from_json(json, &copy) && !copy.served);
   json_decref(json);
 }
 END_TEST
@@ -293,6 +321,7 @@ int main(void)
   tcase_add_test(tests, restored_state_continues_identically);
   tcase_add_test(tests, damaged_state_is_refused);
   tcase_add_test(tests, settings_survive_json);
+  tcase_add_test(tests, what_served_is_one_series);
   suite_add_tcase(suite, tests);
   SRunner *runner = srunner_create(suite);
   srunner_run_all(runner, CK_ENV);

@@ -284,7 +284,7 @@ static PipelinePlan *search(gboolean noise, guint trials, json_t **report)
 START_TEST(noise_is_not_chosen)
 {
   json_t *report = NULL;
-  g_autoptr(PipelinePlan) plan = search(TRUE, 100, &report);
+  pipeline_plan_free(search(TRUE, 100, &report));
   ck_assert_uint_eq(json_array_size(json_object_get(report, "chosen")), 0);
   ck_assert_str_eq(json_string_value(json_object_get(report, "stopped")), "done");
   ck_assert_uint_ge(json_array_size(json_object_get(report, "tried")), 10);

@@ -194,6 +194,26 @@ START_TEST(glr_edges)
 }
 END_TEST
 
+/* Independent errors have no more variance than binomial ones; runs of 50 have about as many times more as a block is
+ * long; a shift of level between the runs counts little. */
+START_TEST(autocorrelation_of_errors_is_seen)
+{
+  guint8 independent[2000], runs[2000], shifted[2000];
+  generator_state = 5;
+  for (guint i = 0; i < 2000; i++) {
+    independent[i] = next_uniform() < .3;
+    runs[i] = i % 50 == 0 ? next_uniform() < .3 : runs[i - 1];
+    shifted[i] = next_uniform() < (i < 1000 ? .1 : .4);
+  }
+  ck_assert_double_le(drift_error_autocorrelation(independent, 2000), 1.5);
+  ck_assert_double_le(drift_error_autocorrelation(shifted, 2000), 1.8);
+  ck_assert_double_eq(drift_error_autocorrelation(runs, 2000), 20);
+  ck_assert(isnan(drift_error_autocorrelation(independent, 199)));
+  independent[1500] = 2;
+  ck_assert(isnan(drift_error_autocorrelation(independent, 2000)));
+}
+END_TEST
+
 START_TEST(glr_names_the_change_point)
 {
   g_autoptr(GHashTable) options = make_options("every", "1", NULL);
@@ -300,6 +320,7 @@ int main(void)
   tcase_add_test(tests, damaged_states_are_refused);
   tcase_add_test(tests, glr_is_its_definition);
   tcase_add_test(tests, glr_edges);
+  tcase_add_test(tests, autocorrelation_of_errors_is_seen);
   tcase_add_test(tests, glr_names_the_change_point);
   tcase_add_test(tests, reference_lists_are_met);
   suite_add_tcase(suite, tests);

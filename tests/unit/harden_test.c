@@ -118,6 +118,31 @@ START_TEST(every_method_hardens)
 }
 END_TEST
 
+/* What the trainer of dense layers made, with its preprocessing (Imputer, Scaler), is trained on against attacks. */
+START_TEST(a_model_with_preprocessing_is_hardened)
+{
+  g_autoptr(PipelineGraphRows) rows = new_rows();
+  g_autoptr(DriftTable) table = tabulate(rows);
+  g_autoptr(GError) error = NULL;
+  PipelineTrainOptions plain;
+  PipelineGraphTrainOptions options;
+  PipelineTrainResult first = {0}, hard;
+  double clean;
+  pipeline_train_options_init(&plain);
+  plain.architecture = "mlp:16";
+  ck_assert_msg(pipeline_train(table, rows->schema, &plain, NULL, NULL, &first, &error), "%s",
+                error != NULL ? error->message : "");
+  double before = robust_accuracy(first.onnx, rows, PIPELINE_NORM_INFINITY, EPSILON, &clean);
+  options_init(&options, pipeline_harden_find("fast", NULL));
+  options.from = first.onnx;
+  train(rows, &options, &hard);
+  double after = robust_accuracy(hard.onnx, rows, PIPELINE_NORM_INFINITY, EPSILON, &clean);
+  ck_assert_msg(before < 0.5 && after > 0.75, "%g, before %g", after, before);
+  pipeline_train_result_clear(&first);
+  pipeline_train_result_clear(&hard);
+}
+END_TEST
+
 START_TEST(the_euclidean_ball_is_trained_for_too)
 {
   g_autoptr(PipelineGraphRows) rows = new_rows();
@@ -223,6 +248,7 @@ int main(void)
   while (pipeline_harden_methods[n_methods].name != NULL) n_methods++;
   tcase_set_timeout(cases, 120);
   tcase_add_loop_test(cases, every_method_hardens, 0, n_methods);
+  tcase_add_test(cases, a_model_with_preprocessing_is_hardened);
   tcase_add_test(cases, the_euclidean_ball_is_trained_for_too);
   tcase_add_loop_test(cases, a_stopped_training_continues_to_the_bit, 0, n_methods);
   tcase_add_test(cases, a_collapse_is_noticed);

@@ -257,6 +257,23 @@ START_TEST(a_retraining_may_be_reweighed)
 }
 END_TEST
 
+/* The rows have texts, which the graph does not take: the model is trained against PGD instead. */
+START_TEST(a_retraining_may_be_hardened)
+{
+  JobFixture *fixture = open_worlds(_i, 400);
+  g_autofree gchar *plain = retrain_spec(200, 600, ""),
+                   *hard = retrain_spec(200, 600, ", \"adversarial_epsilon\": 0.3, \"harden\": \"fast\"");
+  g_autoptr(RegistryJob) one = execute(fixture, "plain", "retrain", plain);
+  g_autoptr(RegistryJob) other = execute(fixture, "hard", "retrain", hard);
+  json_decref(result_of(one));
+  json_decref(result_of(other));
+  g_autoptr(RegistryVersion) a = registry_version_get(fixture->store, "loan", 2, NULL);
+  g_autoptr(RegistryVersion) b = registry_version_get(fixture->store, "loan", 3, NULL);
+  ck_assert_str_ne(a->onnx_digest, b->onnx_digest);
+  job_fixture_close(fixture);
+}
+END_TEST
+
 START_TEST(a_job_registers_once)
 {
   JobFixture *fixture = open_worlds(_i, 100);
@@ -316,6 +333,8 @@ START_TEST(what_cannot_be_learnt_from_fails_in_words)
   expect_failure(fixture, "c", "retrain", absent, "row");
   expect_failure(fixture, "d", "retrain", champion, "9");
   expect_failure(fixture, "e", "retrain", bad, "holdout_fraction");
+  g_autofree gchar *slow = retrain_spec(200, 300, ", \"adversarial_epsilon\": 0.1, \"harden\": \"slow\"");
+  expect_failure(fixture, "slow", "retrain", slow, "no adversarial training 'slow'");
   expect_failure(fixture, "f", "retrain", "[]", "not a JSON object");
   expect_failure(fixture, "g", "refit", few, "19 usable labelled rows are too few");
   g_autofree gchar *no_from = retrain_spec(200, 300, "");
@@ -533,6 +552,7 @@ int main(void)
   tcase_add_test(tests, rehearsal_rows_train_and_are_not_held_out);
   tcase_add_loop_test(tests, a_job_registers_once, 0, stores);
   tcase_add_loop_test(tests, a_retraining_may_be_reweighed, 0, stores);
+  tcase_add_loop_test(tests, a_retraining_may_be_hardened, 0, stores);
   tcase_add_test(tests, the_same_job_gives_the_same_bytes);
   tcase_add_test(tests, what_cannot_be_learnt_from_fails_in_words);
   tcase_add_test(tests, one_class_only_fails_in_words);

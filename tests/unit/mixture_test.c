@@ -183,6 +183,7 @@ START_TEST(calls_and_stops_leave_no_trace)
   for (guint size = 10; pipeline_mixture_get_rows(parts) < 2600; size = size % 170 + 37) {
     row = MIN(row + size, 2600);
     g_auto(PipelineMixtureStep) step = learn(parts, &stream, row);
+    ck_assert_uint_le(step.n_rows, 207);
     g_autoptr(GBytes) onnx = export(parts);
     pipeline_mixture_free(g_steal_pointer(&parts));
     parts = restore(onnx, &stream);
@@ -201,6 +202,7 @@ START_TEST(only_the_rows_it_asks_for_are_needed)
   g_autoptr(GBytes) base = train_base(&stream);
   g_autoptr(PipelineMixture) whole = new_mixture(&stream, base), windowed = new_mixture(&stream, base);
   g_auto(PipelineMixtureStep) at_once = learn(whole, &stream, 3000);
+  ck_assert_uint_gt(at_once.trainings, 0);
   for (guint next = WARMUP + 100; next <= 3000; next += 100) {
     GError *error = NULL;
     gint64 first = pipeline_mixture_get_first_row(windowed);
@@ -220,6 +222,7 @@ START_TEST(rows_without_a_label_teach_nothing)
   g_autoptr(GBytes) base = train_base(&stream);
   g_autoptr(PipelineMixture) mixture = new_mixture(&stream, base);
   g_auto(PipelineMixtureStep) first = learn(mixture, &stream, 1000);
+  ck_assert_uint_eq(first.n_rows, 200);
   DriftColumn *label = drift_table_get_column(stream.table, "y");
   g_autoptr(DriftTable) rows = part(stream.table, 0, 1000);
   DriftColumn *cut = drift_table_get_column(rows, "y");
@@ -275,6 +278,25 @@ START_TEST(the_graph_predicts_as_the_mixture)
 }
 END_TEST
 
+/* A base whose input has another name, as of an importer: it learns, and gives up training after the first try. */
+START_TEST(a_base_that_is_fed_otherwise_learns_without_trainings)
+{
+  g_auto(Stream) stream = new_stream(2, 2600, (const guint[]){1500, 0}, -1);
+  g_autoptr(GBytes) base = train_base(&stream), foreign = NULL;
+  g_autoptr(OnnxGraph) graph = onnx_graph_from_bytes(base, NULL);
+  ck_assert(onnx_graph_rename_value(graph, "a", "A.a", NULL));
+  foreign = onnx_graph_to_bytes(graph, NULL);
+  g_autoptr(PipelineMixture) mixture = new_mixture(&stream, foreign);
+  g_auto(PipelineMixtureStep) step = learn(mixture, &stream, 2600);
+  ck_assert_uint_eq(step.alarms, 1);
+  ck_assert_uint_eq(step.trainings, 1);
+  ck_assert_uint_le(count_wrong(&step, 1000, 1800), 160);
+  g_autoptr(GBytes) onnx = export(mixture);
+  g_autoptr(PipelineMixture) again = restore(onnx, &stream);
+  ck_assert_int_eq(pipeline_mixture_get_rows(again), 2600);
+}
+END_TEST
+
 /* --- what is refused ---------------------------------------------------------------------------------------------- */
 
 static void refused_text(GError *error, const gchar *text)
@@ -316,6 +338,7 @@ START_TEST(damaged_states_are_refused)
   g_autoptr(GBytes) base = train_base(&stream);
   g_autoptr(PipelineMixture) mixture = new_mixture(&stream, base);
   g_auto(PipelineMixtureStep) step = learn(mixture, &stream, 1000);
+  ck_assert_uint_eq(step.n_rows, 200);
   g_autoptr(GBytes) onnx = export(mixture);
   g_autoptr(OnnxGraph) graph = onnx_graph_from_bytes(onnx, NULL);
   const gchar *state = onnx_graph_get_metadata(graph, PIPELINE_MIXTURE_KEY);
@@ -364,6 +387,7 @@ int main(void)
   tcase_add_test(cases, only_the_rows_it_asks_for_are_needed);
   tcase_add_test(cases, rows_without_a_label_teach_nothing);
   tcase_add_loop_test(cases, the_graph_predicts_as_the_mixture, 2, 4);
+  tcase_add_test(cases, a_base_that_is_fed_otherwise_learns_without_trainings);
   tcase_add_test(cases, what_cannot_be_a_mixture_is_refused);
   tcase_add_test(cases, damaged_states_are_refused);
   suite_add_tcase(suite, cases);

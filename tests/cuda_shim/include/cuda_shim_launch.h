@@ -37,6 +37,8 @@ cudaError_t cuda_shim_launch(const char *name, void (*kernel)(Parameters...), di
                              size_t shared_bytes, cudaStream_t stream, Arguments... arguments)
 {
   static_assert(sizeof...(Parameters) == sizeof...(Arguments), "as many arguments as the kernel has parameters");
+  static_assert((sizeof(Parameters) + ... + 0) <= 4096,
+                "parameters of a kernel are at most 4096 bytes on every device");
   std::tuple<std::decay_t<Parameters>...> values(static_cast<std::decay_t<Parameters>>(arguments)...);
   std::apply(
       [name](const auto &...value) {
