@@ -17,6 +17,8 @@
   X(verify)                                                                                                            \
   X(prepare)                                                                                                           \
   X(train)                                                                                                             \
+  X(search)                                                                                                            \
+  X(search_trial)                                                                                                      \
   X(evaluate)                                                                                                          \
   X(attack)                                                                                                            \
   X(harden)                                                                                                            \

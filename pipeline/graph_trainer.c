@@ -69,8 +69,9 @@ typedef struct {
   PipelineGraphPlan *plan;
   PipelineGraphHead head;
   PipelineGraphData data;
-  guint64 *order; /* training rows, then validation, then test; then the old rows, training ones first */
-  float *joined_x, *joined_targets; /* new rows and old ones; NULL: nothing is rehearsed */
+  guint64 *order;        /* training rows, then validation, then test; then the old rows, training ones first */
+  PipelineSpill *joined; /* x of new rows and old ones; NULL: nothing is rehearsed */
+  float *joined_targets;
   float *class_weights;
   double *harden_scale, *harden_low, *harden_high; /* [n_features]; NULL: no adversarial training */
   const PipelineGradientBackend *backend;
@@ -90,7 +91,7 @@ static void training_clear(Training *training)
   pipeline_graph_plan_free(training->plan);
   onnx_graph_free(training->graph);
   g_free(training->order);
-  g_free(training->joined_x);
+  pipeline_spill_free(training->joined);
   g_free(training->joined_targets);
   g_free(training->class_weights);
   g_free(training->harden_scale);
@@ -133,7 +134,7 @@ static gboolean prepare_rows(Training *training, GError **error)
   data->x = training->rows->x;
   data->targets = training->rows->targets;
   data->weights = training->rows->weights;
-  data->n_targets = 1;
+  data->n_targets = MAX(training->rows->n_labels, 1);
   data->n_rows = training->rows->n_rows;
   if (old == NULL) return TRUE;
   if (data->weights != NULL) {
@@ -141,8 +142,8 @@ static gboolean prepare_rows(Training *training, GError **error)
                         "rehearsed rows have no weights: leave out the weights or the rehearsal");
     return FALSE;
   }
-  if (!pipeline_finetune_join(training->rows, old, &training->joined_x, &training->joined_targets, error)) return FALSE;
-  data->x = training->joined_x;
+  if (!pipeline_finetune_join(training->rows, old, &training->joined, &training->joined_targets, error)) return FALSE;
+  data->x = pipeline_spill_get_data(training->joined);
   data->targets = training->joined_targets;
   data->n_rows += old->n_rows;
   guint64 n = training->rows->n_rows,
@@ -171,6 +172,7 @@ static gboolean prepare_graph(Training *training, GError **error)
                                              .dropout = options->dropout,
                                              .seed = options->fit.seed,
                                              .interval = options->interval,
+                                             .labels = rows->labels,
                                              .channels = options->channels > 0 ? options->channels : rows->channels,
                                              .height = options->height > 0 ? options->height : rows->height,
                                              .width = options->width > 0 ? options->width : rows->width,
@@ -246,7 +248,8 @@ static const gchar *find_output(const OnnxGraph *graph)
 
 static guint count_classes(const Training *training)
 {
-  return training->rows->schema->task == DRIFT_TASK_REGRESSION ? 0 : training->rows->schema->classes->len;
+  const PipelineGraphRows *rows = training->rows; /* several labels are no classes of one */
+  return rows->labels != NULL || rows->schema->task == DRIFT_TASK_REGRESSION ? 0 : rows->schema->classes->len;
 }
 
 /* Inverse frequencies of the training rows, of mean 1 over them. */
@@ -319,10 +322,11 @@ static gboolean prepare_head(Training *training, GError **error)
     if (!pipeline_graph_replace_head(training->graph, output, MAX(classes, 1), &random, error)) return FALSE;
   }
   const gchar *value = pipeline_graph_find_head(training->graph, output, &natural);
-  const gchar *name = options->loss != NULL ? options->loss
-                      : classes == 0        ? "squared"
-                      : natural != NULL     ? natural
-                                            : "cross-entropy";
+  const gchar *name = options->loss != NULL            ? options->loss
+                      : training->rows->labels != NULL ? "binary"
+                      : classes == 0                   ? "squared"
+                      : natural != NULL                ? natural
+                                                       : "cross-entropy";
   training->head = (PipelineGraphHead){
       .value = value, .loss = pipeline_graph_loss_find(name, error), .options = options->loss_options, .weight = 1};
   if (training->head.loss == NULL) return FALSE;
@@ -333,7 +337,7 @@ static gboolean prepare_head(Training *training, GError **error)
   }
   if (!isnan(options->quantile)) training->head.options.quantiles = &options->quantile;
   if (options->balanced && training->head.loss->is_class) balance_classes(training);
-  if (classes == 0) training->head.options.target_scale = target_spread(training);
+  if (classes == 0 && training->rows->labels == NULL) training->head.options.target_scale = target_spread(training);
   return TRUE;
 }
 
@@ -376,22 +380,27 @@ static void prepare_ball(Training *training, PipelineHardenOptions *harden)
   harden->scale = training->harden_scale = g_new(double, width + 1);
   harden->low = training->harden_low = g_new(double, width + 1);
   harden->high = training->harden_high = g_new(double, width + 1);
-  for (gsize k = 0; k < width; k++) {
-    double sum = 0, squares = 0, low = INFINITY, high = -INFINITY, n = (double)data->n_train;
-    for (guint64 i = 0; i < data->n_train; i++) {
+  double n = (double)data->n_train;
+  g_autofree double *sums = g_new0(double, width + 1), *squares = g_new0(double, width + 1);
+  for (gsize k = 0; k < width; k++) training->harden_low[k] = INFINITY, training->harden_high[k] = -INFINITY;
+  for (guint64 i = 0; i < data->n_train; i++) /* row by row: they may lie in a file */
+    for (gsize k = 0; k < width; k++) {
       double value = (double)data->x[data->train[i] * width + k];
-      sum += value / n;
-      low = MIN(low, value);
-      high = MAX(high, value);
+      sums[k] += value / n;
+      training->harden_low[k] = MIN(training->harden_low[k], value);
+      training->harden_high[k] = MAX(training->harden_high[k], value);
     }
-    for (guint64 i = 0; i < data->n_train; i++) {
-      double difference = (double)data->x[data->train[i] * width + k] - sum;
-      squares += difference * difference / n;
+  for (guint64 i = 0; i < data->n_train; i++)
+    for (gsize k = 0; k < width; k++) {
+      double difference = (double)data->x[data->train[i] * width + k] - sums[k];
+      squares[k] += difference * difference / n;
     }
-    gboolean seen = options->harden_range == PIPELINE_RANGE_DATA, given = options->harden_range == PIPELINE_RANGE_GIVEN;
-    training->harden_scale[k] = options->harden_absolute ? 1 : sqrt(squares);
-    training->harden_low[k] = seen ? low : given ? options->harden_low : NAN;
-    training->harden_high[k] = seen ? high : given ? options->harden_high : NAN;
+  gboolean seen = options->harden_range == PIPELINE_RANGE_DATA, given = options->harden_range == PIPELINE_RANGE_GIVEN;
+  for (gsize k = 0; k < width; k++) {
+    training->harden_scale[k] = options->harden_absolute ? 1 : sqrt(squares[k]);
+    if (seen) continue;
+    training->harden_low[k] = given ? options->harden_low : NAN;
+    training->harden_high[k] = given ? options->harden_high : NAN;
   }
 }
 
@@ -405,6 +414,24 @@ static gboolean check_quantiles(Training *training, GError **error)
   if (outputs->len == wanted) return TRUE;
   g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_MODEL, "'%s' has %u numbers a row; %u of them can be quantiles",
               training->head.value, outputs->len, wanted);
+  return FALSE;
+}
+
+/* What takes one label a row. */
+static gboolean check_labels(const PipelineGraphRows *rows, const PipelineGraphTrainOptions *o, GError **error)
+{
+  const gchar *what = rows->labels == NULL                                                ? NULL
+                      : o->from != NULL                                                   ? "a model to start from"
+                      : o->rehearsal != NULL                                              ? "rehearsed rows"
+                      : o->interval != 0                                                  ? "an interval"
+                      : o->calibration.method != NULL || o->calibration.threshold != NULL ? "a calibration or threshold"
+                      : o->balanced                                                       ? "balanced class weights"
+                      : o->fit.harden.method != NULL                                      ? "adversarial training"
+                      : o->loss != NULL && strcmp(o->loss, "binary") != 0                 ? "another loss than binary"
+                                                                                          : NULL;
+  if (what == NULL) return TRUE;
+  g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID,
+              "several labels do not go with %s: train on them with the loss binary, or on one label", what);
   return FALSE;
 }
 
@@ -491,7 +518,8 @@ static gchar *make_fingerprint(Training *training)
     pipeline_checksum_update(checksum, g_bytes_get_data(training->from, NULL), g_bytes_get_size(training->from));
   if (rows->weights != NULL) pipeline_checksum_update(checksum, rows->weights, rows->n_rows * sizeof(float));
   pipeline_checksum_update(checksum, training->data.x, training->data.n_rows * rows->n_features * sizeof(float));
-  pipeline_checksum_update(checksum, training->data.targets, training->data.n_rows * sizeof(float));
+  pipeline_checksum_update(checksum, training->data.targets,
+                           training->data.n_rows * training->data.n_targets * sizeof(float));
   pipeline_checksum_update(checksum, training->order, training->data.n_rows * sizeof(guint64));
   return g_strdup(g_checksum_get_string(checksum));
 }
@@ -596,11 +624,15 @@ static gboolean calibrate(const Training *training, GBytes **onnx, PipelineCalib
                           GError **error)
 {
   const PipelineGraphData *data = &training->data;
+  const PipelineCalibrationOptions *asked = &training->options->calibration;
+  gboolean needed = asked->method != NULL || asked->threshold != NULL || training->before.method != NULL ||
+                    training->before.rule != NULL; /* a table of many rows is made for nothing else */
   g_autoptr(DriftTable) validation =
-      data->n_validation > 0 ? pipeline_graph_rows_tabulate(training->rows, data->validation, data->n_validation)
-                             : NULL;
-  return pipeline_calibration_end(onnx, training->rows->schema, validation, &training->options->calibration,
-                                  &training->before, calibration, warning, error);
+      needed && data->n_validation > 0
+          ? pipeline_graph_rows_tabulate(training->rows, data->validation, data->n_validation)
+          : NULL;
+  return pipeline_calibration_end(onnx, training->rows->schema, validation, asked, &training->before, calibration,
+                                  warning, error);
 }
 
 /* The margin of an interval, from the validation rows. */
@@ -642,6 +674,7 @@ static gboolean deliver(Training *training, PipelineTrainResult *result, GError 
       .n_train = training->data.n_train,
       .n_validation = training->data.n_validation,
       .n_skipped = training->rows->n_skipped,
+      .spilled_bytes = pipeline_spill_get_filed(training->rows->spill) + pipeline_spill_get_filed(training->joined),
       .train_loss = state->train_loss,
       .validation_loss = state->best_epoch > 0 ? state->best_loss : NAN,
       .validation_metric = calibration.n > 0 ? calibration.accuracy_after : metric_of(training, state->best_metric),
@@ -681,7 +714,8 @@ gboolean pipeline_graph_train(const PipelineGraphRows *rows, const PipelineGraph
                               GError **error)
 {
   g_return_val_if_fail(rows != NULL && options != NULL && result != NULL, FALSE);
-  if (!check_options(options, error) || !pipeline_memory_require(PIPELINE_TRAINING_BYTES, error) ||
+  if (!check_options(options, error) || !check_labels(rows, options, error) ||
+      !pipeline_memory_require(PIPELINE_TRAINING_BYTES, error) ||
       (options->interval != 0 && !pipeline_interval_check(options->interval, rows->schema, error)))
     return FALSE;
   Training training = {.rows = rows, .options = options};
