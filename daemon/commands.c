@@ -17,10 +17,13 @@
   X(verify)                                                                                                            \
   X(prepare)                                                                                                           \
   X(train)                                                                                                             \
+  X(search)                                                                                                            \
+  X(search_trial)                                                                                                      \
   X(evaluate)                                                                                                          \
   X(attack)                                                                                                            \
   X(harden)                                                                                                            \
   X(smooth)                                                                                                            \
+  X(compress)                                                                                                          \
   X(drift_estimate)                                                                                                    \
   X(bias)                                                                                                              \
   X(predict)                                                                                                           \

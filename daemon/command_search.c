@@ -1,0 +1,294 @@
+/* `kedge search`. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "daemon/command_search_internal.h"
+#include "daemon/command_train_internal.h"
+#include "pipeline/search_board.h"
+#include "registry/digest.h"
+
+extern const Command command_search;
+
+typedef struct {
+  SearchTask task;
+  gchar *budget, *space, *resume, *output;
+  gint workers, trials;
+  gboolean keep;
+  double seconds;
+} Arguments;
+
+static void arguments_clear(Arguments *a)
+{
+  gchar *const texts[] = {a->budget, a->space, a->resume, a->output};
+  for (guint i = 0; i < G_N_ELEMENTS(texts); i++) g_free(texts[i]);
+  command_search_task_clear(&a->task);
+}
+
+/* "90s", "10m", "1.5h"; a number alone: seconds. */
+static gboolean parse_budget(const gchar *text, double *seconds)
+{
+  static const struct {
+    const gchar *unit;
+    double seconds;
+  } units[] = {{"", 1}, {"s", 1}, {"m", 60}, {"h", 3600}};
+  gchar *end = NULL;
+  double value = g_ascii_strtod(text, &end);
+  if (end == text || !(value > 0) || !(value < 1e7)) return FALSE;
+  for (guint i = 0; i < G_N_ELEMENTS(units); i++) {
+    if (!g_str_equal(end, units[i].unit)) continue;
+    *seconds = value * units[i].seconds;
+    return TRUE;
+  }
+  return FALSE;
+}
+
+static const gchar *check_arguments(Arguments *a, int argc)
+{
+  if (argc != 1) return "only options are taken";
+  if (!a->task.data || !a->task.label || !a->output) return "--data, --label and -o are needed";
+  if (!a->budget && a->trials == 0) return "--budget (10m) or --trials is needed";
+  if (a->budget && !parse_budget(a->budget, &a->seconds)) return "--budget is a time, e.g. 90s, 10m or 1h";
+  if (a->trials < 0 || a->workers < 0 || a->workers > 256) return "--trials is at least 1, --workers 1 to 256";
+  if (g_str_equal(a->task.data, "-") || g_str_has_suffix(a->task.data, ".npz"))
+    return "--data is a file of columns (CSV, JSON lines or .npy) that every trial can read: no standard input, no "
+           ".npz";
+  if (!(a->task.validation > 0 && a->task.test >= 0 && a->task.validation + a->task.test <= .9))
+    return "--validation and --test are shares that leave a tenth of the rows to train on";
+  return NULL;
+}
+
+/* --- what the search is ------------------------------------------------------------------------------------------- */
+
+/* Everything that decides how it goes, but not where its files are. */
+static json_t *make_header(const Arguments *a, const PipelineSearchSpace *space, const PipelineSearchRule *rule,
+                           GError **error)
+{
+  g_autoptr(GMappedFile) file = g_mapped_file_new(a->task.data, FALSE, error);
+  if (file == NULL) return NULL;
+  g_autofree gchar *digest = registry_digest_bytes(g_mapped_file_get_contents(file), g_mapped_file_get_length(file));
+  json_t *header = command_search_task_format(&a->task);
+  json_object_set_new(header, "data", json_string(digest)); /* not its name */
+  json_object_set_new(header, "space", pipeline_search_space_describe(space));
+  json_object_set_new(header, "reduction", json_integer((json_int_t)rule->reduction));
+  json_object_set_new(header, "rungs", json_integer((json_int_t)rule->n_rungs));
+  json_object_set_new(header, "version", json_integer(1));
+  return header;
+}
+
+typedef struct {
+  CommandProgress *bar;
+  const Arguments *arguments;
+} Shown;
+
+static void show(const PipelineSearchState *state, gpointer user_data)
+{
+  const Shown *shown = user_data;
+  const PipelineSearchTrial *best = pipeline_search_state_best(state);
+  double seconds = shown->arguments->seconds, trials = shown->arguments->trials;
+  double share = MAX(seconds > 0 ? state->elapsed / seconds : 0, trials > 0 ? state->trials->len / trials : 0);
+  g_autofree gchar *text =
+      best != NULL ? g_strdup_printf("%u trials, %u failed  best: %s %u, validation loss %.4f", state->trials->len,
+                                     pipeline_search_state_count(state, PIPELINE_TRIAL_FAILED),
+                                     best->part->family->name, best->number, best->loss)
+                   : g_strdup_printf("%u trials", state->trials->len);
+  command_progress_update(shown->bar, MIN(.99, share), text);
+}
+
+/* --- what it found ------------------------------------------------------------------------------------------------ */
+
+/* Bytes of the winner: those of its trial, or fitted again. */
+static GBytes *take_winner(const Arguments *a, const gchar *folder, const SearchWorld *world,
+                           const PipelineSearchState *state, GError **error)
+{
+  const PipelineSearchTrial *best = pipeline_search_state_best(state);
+  if (!a->keep) {
+    PipelineSearchStage stage = {.number = best->number,
+                                 .rung = state->rule.n_rungs - 1,
+                                 .family = best->part->family,
+                                 .rule = state->rule,
+                                 .folder = folder};
+    memcpy(stage.values, best->values, sizeof stage.values);
+    guint epochs = (guint)json_integer_value(json_object_get(best->outcome, "best_epoch"));
+    return pipeline_search_refit(&world->rows, &stage, epochs, error);
+  }
+  gchar *bytes = NULL;
+  gsize length = 0;
+  g_autofree gchar *path = pipeline_search_file(folder, best->number, -1, "onnx");
+  return g_file_get_contents(path, &bytes, &length, error) ? g_bytes_new_take(bytes, length) : NULL;
+}
+
+static json_t *conclude(const Arguments *a, const gchar *folder, const SearchWorld *world,
+                        const PipelineSearchState *state, GError **error)
+{
+  g_autoptr(GBytes) onnx = take_winner(a, folder, world, state, error);
+  json_t *test = NULL;
+  if (onnx == NULL || (world->rows.test != NULL && !(test = pipeline_search_test(&world->rows, onnx, error))))
+    return NULL;
+  gsize length = 0;
+  const gchar *bytes = g_bytes_get_data(onnx, &length);
+  if (!g_file_set_contents(a->output, bytes, (gssize)length, error)) {
+    json_decref(test);
+    return NULL;
+  }
+  json_t *board = pipeline_search_board(state, world->rows.n_validation);
+  json_t *report = json_pack(
+      "{s:s, s:s, s:I, s:I, s:I, s:I, s:f, s:b, s:O, s:o, s:o}", "output", a->output, "folder", folder, "rows_train",
+      (json_int_t)(world->rows.seen->n_rows - world->rows.n_validation), "rows_validation",
+      (json_int_t)world->rows.n_validation, "trials", (json_int_t)state->trials->len, "failed",
+      (json_int_t)pipeline_search_state_count(state, PIPELINE_TRIAL_FAILED), "seconds", state->elapsed, "refit",
+      !a->keep, "winner", json_array_get(board, 0), "leaderboard", board, "failures", pipeline_search_failures(state));
+  if (test != NULL) json_object_set_new(report, "test", test);
+  return report;
+}
+
+static gboolean run_trials(const CommandCommon *common, const Arguments *a, const gchar *folder,
+                           PipelineSearchState *state, GError **error)
+{
+  g_autofree gchar *program = g_file_read_link("/proc/self/exe", error);
+  json_t *header = program != NULL ? make_header(a, state->space, &state->rule, error) : NULL;
+  if (header == NULL) return FALSE;
+  json_t *task = command_search_task_format(&a->task);
+  Shown shown = {command_progress_new(common, "searching"), a};
+  const PipelineSearchOptions options = {.folder = folder,
+                                         .must_be_new = a->resume == NULL,
+                                         .program = program,
+                                         .task = task,
+                                         .header = header,
+                                         .workers = a->workers > 0 ? (guint)a->workers : g_get_num_processors(),
+                                         .trials = (guint)a->trials,
+                                         .seconds = a->seconds,
+                                         .stop = command_train_signals_came,
+                                         .progress = show,
+                                         .user_data = &shown};
+  g_autoptr(GError) cause = NULL;
+  command_train_signals_begin();
+  gboolean done = pipeline_search_run(&options, state, &cause);
+  command_train_signals_end();
+  command_progress_finish(shown.bar, done ? "done" : "failed");
+  if (g_error_matches(cause, PIPELINE_ERROR, PIPELINE_ERROR_CANCELLED))
+    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_CANCELLED, "%s; --resume %s goes on", cause->message, folder);
+  else if (cause != NULL)
+    g_propagate_error(error, g_steal_pointer(&cause));
+  json_decref(header);
+  json_decref(task);
+  return done;
+}
+
+static json_t *search(const CommandCommon *common, const Arguments *a, GError **error)
+{
+  SearchWorld world = {0};
+  PipelineSearchRule rule;
+  json_t *report = NULL;
+  pipeline_search_rule_init(&rule);
+  rule.seed = (guint64)a->task.seed;
+  g_autofree gchar *folder = a->resume != NULL ? g_strdup(a->resume) : g_strconcat(a->output, ".search", NULL);
+  g_autoptr(PipelineSearchSpace) space = pipeline_search_space_parse(a->space, error);
+  if (space == NULL) return NULL;
+  g_autoptr(PipelineSearchState) state = pipeline_search_state_new(space, &rule);
+  if (command_search_world_read(&a->task, &world, error) && run_trials(common, a, folder, state, error))
+    report = conclude(a, folder, &world, state, error);
+  command_search_world_clear(&world);
+  return report;
+}
+
+static int run_search(int argc, char **argv)
+{
+  Arguments a = {.task = {.validation = .1, .seed = 1}};
+  const GOptionEntry entries[] = {
+      {"data", 0, 0, G_OPTION_ARG_FILENAME, &a.task.data, "CSV with a header, JSON lines or .npy", "D.csv"},
+      {"label", 0, 0, G_OPTION_ARG_STRING, &a.task.label, "the column to predict", "L"},
+      {"budget", 0, 0, G_OPTION_ARG_STRING, &a.budget, "wall time, e.g. 90s, 10m, 1h; over all calls with --resume",
+       "TIME"},
+      {"trials", 0, 0, G_OPTION_ARG_INT, &a.trials, "at most N trials", "N"},
+      {"workers", 0, 0, G_OPTION_ARG_INT, &a.workers, "processes of one thread at a time (default: the processors)",
+       "N"},
+      {"seed", 0, 0, G_OPTION_ARG_INT64, &a.task.seed, "of proposals, splits and trainings (default 1)", "S"},
+      {"space", 0, 0, G_OPTION_ARG_STRING, &a.space, "families and ranges (default: all; see below)",
+       "dense:depth=1..2;trees"},
+      {"resume", 0, 0, G_OPTION_ARG_FILENAME, &a.resume, "go on with the search whose folder this is", "DIR"},
+      {"split", 0, 0, G_OPTION_ARG_STRING, &a.task.split,
+       "time (default), shuffle, stratified or grouped:COLUMN (no group on two sides)", "HOW"},
+      {"validation", 0, 0, G_OPTION_ARG_DOUBLE, &a.task.validation,
+       "share of the rows by which trials are compared (default 0.1, as kedge train)", "F"},
+      {"test", 0, 0, G_OPTION_ARG_DOUBLE, &a.task.test,
+       "share of the rows (by time: the last) that no trial sees; they measure the winner (default 0)", "F"},
+      {"exclude", 0, 0, G_OPTION_ARG_STRING, &a.task.exclude, "columns that no model sees", "C,D"},
+      {"positive", 0, 0, G_OPTION_ARG_STRING, &a.task.positive, "the positive class (default: the last one)", "CLASS"},
+      {"keep", 0, 0, G_OPTION_ARG_NONE, &a.keep,
+       "write the winner as it was compared, instead of fitting it again to training and validation rows together",
+       NULL},
+      {"output", 'o', 0, G_OPTION_ARG_FILENAME, &a.output, "where to write the model", "OUT.onnx"},
+      G_OPTION_ENTRY_NULL};
+  CommandCommon common;
+  if (!command_parse(&command_search, &argc, &argv, entries, &common)) {
+    arguments_clear(&a);
+    return COMMAND_USAGE;
+  }
+  if (a.task.split == NULL) a.task.split = g_strdup("time");
+  int status;
+  const gchar *usage = check_arguments(&a, argc);
+  if (usage != NULL) {
+    status = command_usage(&common, "%s", usage);
+  } else {
+    g_autoptr(GError) error = NULL;
+    json_t *report = search(&common, &a, &error);
+    status = command_report(&common, report, error, command_search_print);
+  }
+  arguments_clear(&a);
+  return status;
+}
+
+const Command command_search = {
+    .name = "search",
+    .arguments =
+        "--data D.csv --label L --budget 10m [--trials N] [--workers N] [--space S] [--resume DIR] -o OUT.onnx",
+    .summary = "search for the architecture and hyper-parameters of a model",
+    .help =
+        "Asynchronous successive halving (Li et al. 2020) over proposals of a tree-structured Parzen estimator "
+        "(Bergstra\n"
+        "et al. 2011). The first trial of a family is what kedge train takes by itself. Trials are processes; each "
+        "climbs\n"
+        "rungs of 3, 9, 27 epochs (dense) or 50, 150, 450 rounds (trees), continuing from a checkpoint, and the best\n"
+        "third of a rung goes on. They are compared by the lowest loss (log-loss; of a regression the squared error "
+        "in\n"
+        "standard deviations of the label) on the validation rows. When the budget leaves no more time than the best\n"
+        "trial needs to be trained to the end, nothing new begins, and it is.\n"
+        "\n"
+        "Families and their dimensions, as --space \"dense:depth=1..3,width=16..64,batch=32|64;trees:eta=0.05..0.2\":\n"
+        "dense  depth (hidden layers, 0 to 4), width (8 to 256), taper (1|0.5: a layer's width over that of the one "
+        "before),\n"
+        "       learning_rate (0.0002 to 0.05), weight_decay (0.001 to 5), batch (32|64|128|256|512)\n"
+        "trees  depth (2 to 12), eta (0.01 to 0.5), subsample and colsample (0.4 to 1), min_child_weight (0.1 to "
+        "100),\n"
+        "       lambda (0.01 to 100)\n"
+        "\n"
+        "The folder OUT.onnx.search (or that of --resume) holds journal.jsonl, the state of the search on disk before\n"
+        "each step, and checkpoints and models of the trials. A search that was killed loses what its running trials\n"
+        "did on their present rung, and --resume goes on; options and data must be the same but for --budget, "
+        "--trials\n"
+        "and --workers. With one worker and --trials alone, the same seed gives the same search. A trial that fails or "
+        "is\n"
+        "killed is counted as failed, with its reason.\n"
+        "\n"
+        "The winner is fitted again to training and validation rows together, for as many epochs or rounds as its "
+        "best\n"
+        "had; --keep writes the model that was compared. Its loss on the validation rows is optimistic: it was chosen "
+        "by\n"
+        "it. --test measures what is written on rows that no trial saw.\n"
+        "\n"
+        "--json prints {\"output\", \"folder\", \"rows_train\", \"rows_validation\", \"trials\", \"failed\", "
+        "\"seconds\", "
+        "\"refit\",\n"
+        "\"winner\" (the first of the leaderboard), \"leaderboard\" [{\"rank\", \"trial\", \"family\", \"parameters\", "
+        "\"state\"\n"
+        "(\"finished\" or \"stopped\" early), \"loss\", \"metric\" (accuracy, or -rmse), \"standard_error\" (of an "
+        "accuracy),\n"
+        "\"unit\", \"epochs\", \"best_epoch\", \"seconds\", \"bytes\", \"latency_us\" (median of one row, while other "
+        "trials\n"
+        "run), \"auc\", \"pareto\" (none beats it in loss, latency and bytes at once)}], \"failures\" [{\"trial\", "
+        "\"family\",\n"
+        "\"parameters\", \"reason\"}], with --test \"test\" {\"rows\", \"accuracy\", \"auc\", \"log_loss\"} or "
+        "{\"rows\", \"rmse\", \"mae\"}}.",
+    .run = run_search,
+};
