@@ -10,6 +10,7 @@
 #include "pipeline/graph_checkpoint.h"
 #include "pipeline/memory.h"
 #include "pipeline/model_spec.h"
+#include "pipeline/multi_label.h"
 #include "pipeline/network_build.h"
 
 void pipeline_graph_train_options_init(PipelineGraphTrainOptions *options)
@@ -380,24 +381,11 @@ static void prepare_ball(Training *training, PipelineHardenOptions *harden)
   harden->scale = training->harden_scale = g_new(double, width + 1);
   harden->low = training->harden_low = g_new(double, width + 1);
   harden->high = training->harden_high = g_new(double, width + 1);
-  double n = (double)data->n_train;
-  g_autofree double *sums = g_new0(double, width + 1), *squares = g_new0(double, width + 1);
-  for (gsize k = 0; k < width; k++) training->harden_low[k] = INFINITY, training->harden_high[k] = -INFINITY;
-  for (guint64 i = 0; i < data->n_train; i++) /* row by row: they may lie in a file */
-    for (gsize k = 0; k < width; k++) {
-      double value = (double)data->x[data->train[i] * width + k];
-      sums[k] += value / n;
-      training->harden_low[k] = MIN(training->harden_low[k], value);
-      training->harden_high[k] = MAX(training->harden_high[k], value);
-    }
-  for (guint64 i = 0; i < data->n_train; i++)
-    for (gsize k = 0; k < width; k++) {
-      double difference = (double)data->x[data->train[i] * width + k] - sums[k];
-      squares[k] += difference * difference / n;
-    }
+  pipeline_graph_rows_measure(data->x, width, data->train, data->n_train, training->harden_scale, training->harden_low,
+                              training->harden_high);
   gboolean seen = options->harden_range == PIPELINE_RANGE_DATA, given = options->harden_range == PIPELINE_RANGE_GIVEN;
   for (gsize k = 0; k < width; k++) {
-    training->harden_scale[k] = options->harden_absolute ? 1 : sqrt(squares[k]);
+    if (options->harden_absolute) training->harden_scale[k] = 1;
     if (seen) continue;
     training->harden_low[k] = given ? options->harden_low : NAN;
     training->harden_high[k] = given ? options->harden_high : NAN;
@@ -414,24 +402,6 @@ static gboolean check_quantiles(Training *training, GError **error)
   if (outputs->len == wanted) return TRUE;
   g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_MODEL, "'%s' has %u numbers a row; %u of them can be quantiles",
               training->head.value, outputs->len, wanted);
-  return FALSE;
-}
-
-/* What takes one label a row. */
-static gboolean check_labels(const PipelineGraphRows *rows, const PipelineGraphTrainOptions *o, GError **error)
-{
-  const gchar *what = rows->labels == NULL                                                ? NULL
-                      : o->from != NULL                                                   ? "a model to start from"
-                      : o->rehearsal != NULL                                              ? "rehearsed rows"
-                      : o->interval != 0                                                  ? "an interval"
-                      : o->calibration.method != NULL || o->calibration.threshold != NULL ? "a calibration or threshold"
-                      : o->balanced                                                       ? "balanced class weights"
-                      : o->fit.harden.method != NULL                                      ? "adversarial training"
-                      : o->loss != NULL && strcmp(o->loss, "binary") != 0                 ? "another loss than binary"
-                                                                                          : NULL;
-  if (what == NULL) return TRUE;
-  g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID,
-              "several labels do not go with %s: train on them with the loss binary, or on one label", what);
   return FALSE;
 }
 
@@ -714,7 +684,7 @@ gboolean pipeline_graph_train(const PipelineGraphRows *rows, const PipelineGraph
                               GError **error)
 {
   g_return_val_if_fail(rows != NULL && options != NULL && result != NULL, FALSE);
-  if (!check_options(options, error) || !check_labels(rows, options, error) ||
+  if (!check_options(options, error) || !pipeline_labels_check(rows, options, error) ||
       !pipeline_memory_require(PIPELINE_TRAINING_BYTES, error) ||
       (options->interval != 0 && !pipeline_interval_check(options->interval, rows->schema, error)))
     return FALSE;
