@@ -73,16 +73,64 @@ static int describe(PipelineCudaDevice *device, PipelineCudaConvolutionPlan *pla
 #define MAX_ALGORITHMS 16
 #define MAX_WORKSPACE ((size_t)1 << 30)
 
-/* cuDNN's own order of merit; the first that gives the same bits each time, within the workspace. The
- * convolution's mode keeps all of them in float32. */
-template <class Result> static const Result *choose_algorithm(const Result *results, int n)
+#define WIDE 64  /* channels and filters */
+#define NARROW 8 /* channels */
+
+enum { ALGORITHM_FORWARD, ALGORITHM_BACKWARD_DATA, ALGORITHM_BACKWARD_FILTER };
+
+static bool is_wide_3x3(const PipelineCudaConvolution *s)
 {
-  for (int i = 0; i < n; i++)
-    if (results[i].status == CUDNN_STATUS_SUCCESS && results[i].determinism == CUDNN_DETERMINISTIC &&
-        results[i].memory <= MAX_WORKSPACE && results[i].mathType != CUDNN_TENSOR_OP_MATH &&
-        results[i].mathType != CUDNN_TENSOR_OP_MATH_ALLOW_CONVERSION)
-      return &results[i];
-  return nullptr;
+  return s->kernel[0] == 3 && s->kernel[1] == 3 && s->stride[0] == 1 && s->stride[1] == 1 && s->dilation[0] == 1 &&
+         s->dilation[1] == 1 && s->group == 1 && s->channels >= WIDE && s->filters >= WIDE;
+}
+
+static bool is_narrow(const PipelineCudaConvolution *s)
+{
+  return s->channels <= NARROW && s->group == 1 && s->stride[0] == 1 && s->stride[1] == 1;
+}
+
+static bool is_strided_1x1(const PipelineCudaConvolution *s)
+{
+  return s->kernel[0] == 1 && s->kernel[1] == 1 && s->stride[0] > 1 && s->group == 1;
+}
+
+/* Where cuDNN's order of merit misses its fastest deterministic algorithm: measured on an H200, cuDNN 9.19, every
+ * convolution of ResNet-18 (32 x 32) and LeNet (bench_cudnn). A table, not a measurement at run time, for that would
+ * let chance choose the bits of a training. */
+static const struct {
+  int pass;
+  bool (*holds)(const PipelineCudaConvolution *shape);
+  int algorithm;
+} preferences[] = {
+    {ALGORITHM_FORWARD, is_wide_3x3, CUDNN_CONVOLUTION_FWD_ALGO_WINOGRAD_NONFUSED},
+    {ALGORITHM_FORWARD, is_narrow, CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_GEMM},
+    {ALGORITHM_FORWARD, is_strided_1x1, CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_GEMM},
+    {ALGORITHM_BACKWARD_DATA, is_wide_3x3, CUDNN_CONVOLUTION_BWD_DATA_ALGO_WINOGRAD_NONFUSED},
+    {ALGORITHM_BACKWARD_FILTER, is_wide_3x3, CUDNN_CONVOLUTION_BWD_FILTER_ALGO_WINOGRAD_NONFUSED},
+    {ALGORITHM_BACKWARD_FILTER, is_narrow, CUDNN_CONVOLUTION_BWD_FILTER_ALGO_FFT},
+};
+
+static int preferred_algorithm(int pass, const PipelineCudaConvolution *shape)
+{
+  for (const auto &row : preferences)
+    if (row.pass == pass && row.holds(shape)) return row.algorithm;
+  return -1;
+}
+
+/* Of those that give the same bits each time, within the workspace: the preferred one, else the first in cuDNN's own
+ * order of merit. The convolution's mode keeps all of them in float32. */
+template <class Result> static const Result *choose_algorithm(const Result *results, int n, int preferred)
+{
+  const Result *first = nullptr;
+  for (int i = 0; i < n; i++) {
+    if (results[i].status != CUDNN_STATUS_SUCCESS || results[i].determinism != CUDNN_DETERMINISTIC ||
+        results[i].memory > MAX_WORKSPACE || results[i].mathType == CUDNN_TENSOR_OP_MATH ||
+        results[i].mathType == CUDNN_TENSOR_OP_MATH_ALLOW_CONVERSION)
+      continue;
+    if ((int)results[i].algo == preferred) return &results[i];
+    if (first == nullptr) first = &results[i];
+  }
+  return first;
 }
 
 static int choose_algorithms(PipelineCudaDevice *device, PipelineCudaConvolutionPlan *p)
@@ -105,9 +153,12 @@ static int choose_algorithms(PipelineCudaDevice *device, PipelineCudaConvolution
                                                                             p->w, MAX_ALGORITHMS, &n_filter, filter),
                               what))
     return 1;
-  const cudnnConvolutionFwdAlgoPerf_t *of_y = choose_algorithm(forward, n_forward);
-  const cudnnConvolutionBwdDataAlgoPerf_t *of_x = choose_algorithm(data, n_data);
-  const cudnnConvolutionBwdFilterAlgoPerf_t *of_w = choose_algorithm(filter, n_filter);
+  const cudnnConvolutionFwdAlgoPerf_t *of_y =
+      choose_algorithm(forward, n_forward, preferred_algorithm(ALGORITHM_FORWARD, &p->shape));
+  const cudnnConvolutionBwdDataAlgoPerf_t *of_x =
+      choose_algorithm(data, n_data, preferred_algorithm(ALGORITHM_BACKWARD_DATA, &p->shape));
+  const cudnnConvolutionBwdFilterAlgoPerf_t *of_w =
+      choose_algorithm(filter, n_filter, preferred_algorithm(ALGORITHM_BACKWARD_FILTER, &p->shape));
   p->forward = of_y != nullptr ? of_y->algo : CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_GEMM;
   p->backward_data = of_x != nullptr ? of_x->algo : CUDNN_CONVOLUTION_BWD_DATA_ALGO_1;
   p->backward_filter = of_w != nullptr ? of_w->algo : CUDNN_CONVOLUTION_BWD_FILTER_ALGO_1;
