@@ -37,6 +37,7 @@ struct _PipelineCudaConvolutionPlan {
   cudnnConvolutionBwdDataAlgo_t backward_data;
   cudnnConvolutionBwdFilterAlgo_t backward_filter;
   size_t forward_bytes, data_bytes, filter_bytes;
+  bool data_by_product, filter_by_product;
 };
 
 static int describe(PipelineCudaDevice *device, PipelineCudaConvolutionPlan *plan)
@@ -73,8 +74,9 @@ static int describe(PipelineCudaDevice *device, PipelineCudaConvolutionPlan *pla
 #define MAX_ALGORITHMS 16
 #define MAX_WORKSPACE ((size_t)1 << 30)
 
-#define WIDE 64  /* channels and filters */
-#define NARROW 8 /* channels */
+#define WIDE 64         /* channels and filters */
+#define NARROW 8        /* channels */
+#define BY_PRODUCT 1000 /* no algorithm of cuDNN's: convolution_product.cu */
 
 enum { ALGORITHM_FORWARD, ALGORITHM_BACKWARD_DATA, ALGORITHM_BACKWARD_FILTER };
 
@@ -87,6 +89,16 @@ static bool is_wide_3x3(const PipelineCudaConvolution *s)
 static bool is_narrow(const PipelineCudaConvolution *s)
 {
   return s->channels <= NARROW && s->group == 1 && s->stride[0] == 1 && s->stride[1] == 1;
+}
+
+static bool is_narrow_to_wide(const PipelineCudaConvolution *s)
+{
+  return is_narrow(s) && s->filters >= WIDE;
+}
+
+static bool is_strided(const PipelineCudaConvolution *s)
+{
+  return s->stride[0] > 1 || s->stride[1] > 1;
 }
 
 static bool is_strided_1x1(const PipelineCudaConvolution *s)
@@ -107,6 +119,9 @@ static const struct {
     {ALGORITHM_FORWARD, is_strided_1x1, CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_GEMM},
     {ALGORITHM_BACKWARD_DATA, is_wide_3x3, CUDNN_CONVOLUTION_BWD_DATA_ALGO_WINOGRAD_NONFUSED},
     {ALGORITHM_BACKWARD_FILTER, is_wide_3x3, CUDNN_CONVOLUTION_BWD_FILTER_ALGO_WINOGRAD_NONFUSED},
+    {ALGORITHM_BACKWARD_DATA, is_strided, BY_PRODUCT},
+    {ALGORITHM_BACKWARD_FILTER, is_strided, BY_PRODUCT},
+    {ALGORITHM_BACKWARD_FILTER, is_narrow_to_wide, BY_PRODUCT},
     {ALGORITHM_BACKWARD_FILTER, is_narrow, CUDNN_CONVOLUTION_BWD_FILTER_ALGO_FFT},
 };
 
@@ -165,6 +180,13 @@ static int choose_algorithms(PipelineCudaDevice *device, PipelineCudaConvolution
   return 0;
 }
 
+/* Where neither the shape nor the workspace forbids it. */
+static bool prefers_product(int pass, const PipelineCudaConvolution *shape)
+{
+  size_t bytes = pipeline_cuda_convolution_product_bytes(shape);
+  return preferred_algorithm(pass, shape) == BY_PRODUCT && bytes > 0 && bytes <= MAX_WORKSPACE;
+}
+
 static int find_workspaces(PipelineCudaDevice *device, PipelineCudaConvolutionPlan *p)
 {
   const char *what = "choose how to compute a convolution";
@@ -202,6 +224,8 @@ PipelineCudaConvolutionPlan *pipeline_cuda_convolution_plan(PipelineCudaDevice *
     return nullptr;
   }
   plan->shape = *shape;
+  plan->data_by_product = prefers_product(ALGORITHM_BACKWARD_DATA, shape);
+  plan->filter_by_product = prefers_product(ALGORITHM_BACKWARD_FILTER, shape);
   if (describe(device, plan) == 0 && choose_algorithms(device, plan) == 0 && find_workspaces(device, plan) == 0)
     return plan;
   pipeline_cuda_convolution_free(device, plan);
@@ -237,6 +261,12 @@ int pipeline_cuda_convolution_backward(PipelineCudaDevice *device, PipelineCudaC
                                        const float *w, const float *dy, float *dx, float *dw)
 {
   const float one = 1, zero = 0;
+  float *product_dx = plan->data_by_product ? dx : nullptr, *product_dw = plan->filter_by_product ? dw : nullptr;
+  if ((product_dx != nullptr || product_dw != nullptr) &&
+      pipeline_cuda_convolution_product(device, &plan->shape, x, w, dy, product_dx, product_dw))
+    return 1;
+  if (plan->data_by_product) dx = nullptr;
+  if (plan->filter_by_product) dw = nullptr;
   size_t bytes = dx != nullptr ? plan->data_bytes : 0;
   if (dw != nullptr && plan->filter_bytes > bytes) bytes = plan->filter_bytes;
   if (pipeline_cuda_provide_workspace(device, bytes)) return 1;
