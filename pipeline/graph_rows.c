@@ -172,6 +172,28 @@ PipelineGraphRows *pipeline_graph_rows_from_stream(PipelineRowStream *stream, co
   return rows;
 }
 
+/* Row by row: they may lie in a file. */
+void pipeline_graph_rows_measure(const float *x, gsize width, const guint64 *rows, guint64 n_rows, double *sd,
+                                 double *low, double *high)
+{
+  double n = (double)n_rows;
+  g_autofree double *means = g_new0(double, width + 1);
+  for (gsize k = 0; k < width; k++) sd[k] = 0, low[k] = INFINITY, high[k] = -INFINITY;
+  for (guint64 i = 0; i < n_rows; i++)
+    for (gsize k = 0; k < width; k++) {
+      double value = (double)x[rows[i] * width + k];
+      means[k] += value / n;
+      low[k] = MIN(low[k], value);
+      high[k] = MAX(high[k], value);
+    }
+  for (guint64 i = 0; i < n_rows; i++)
+    for (gsize k = 0; k < width; k++) {
+      double difference = (double)x[rows[i] * width + k] - means[k];
+      sd[k] += difference * difference / n;
+    }
+  for (gsize k = 0; k < width; k++) sd[k] = sqrt(sd[k]);
+}
+
 DriftTable *pipeline_graph_rows_tabulate(const PipelineGraphRows *rows, const guint64 *which, guint64 n)
 {
   const DriftSchema *schema = rows->schema;

@@ -43,6 +43,9 @@ PipelineGraphRows *pipeline_graph_rows_from_stream(PipelineRowStream *stream, co
                                                    const DriftSchema *schema, GError **error);
 PipelineGraphRows *pipeline_graph_rows_from_array_stream(PipelineRowStream *x, const PipelineArray *labels,
                                                          const gchar *label, GError **error);
+/* Of each of the width columns of x over the given rows: standard deviation, least and largest value; each [width]. */
+void pipeline_graph_rows_measure(const float *x, gsize width, const guint64 *rows, guint64 n_rows, double *sd,
+                                 double *low, double *high);
 /* The given rows as a table of the schema: features by name, the label by class name or value. */
 DriftTable *pipeline_graph_rows_tabulate(const PipelineGraphRows *rows, const guint64 *which, guint64 n);
 void pipeline_graph_rows_free(PipelineGraphRows *rows);

@@ -149,6 +149,23 @@ PipelineGraphRows *pipeline_labels_rows(const DriftTable *table, const DriftSche
   return g_steal_pointer(&rows);
 }
 
+gboolean pipeline_labels_check(const PipelineGraphRows *rows, const PipelineGraphTrainOptions *o, GError **error)
+{
+  const gchar *what = rows->labels == NULL                                                ? NULL
+                      : o->from != NULL                                                   ? "a model to start from"
+                      : o->rehearsal != NULL                                              ? "rehearsed rows"
+                      : o->interval != 0                                                  ? "an interval"
+                      : o->calibration.method != NULL || o->calibration.threshold != NULL ? "a calibration or threshold"
+                      : o->balanced                                                       ? "balanced class weights"
+                      : o->fit.harden.method != NULL                                      ? "adversarial training"
+                      : o->loss != NULL && strcmp(o->loss, "binary") != 0                 ? "another loss than binary"
+                                                                                          : NULL;
+  if (what == NULL) return TRUE;
+  g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID,
+              "several labels do not go with %s: train on them with the loss binary, or on one label", what);
+  return FALSE;
+}
+
 /* --- predicting and measuring ------------------------------------------------------------------------------------- */
 
 GArray *pipeline_labels_predict(GBytes *onnx, const PipelineLabels *labels, const DriftTable *table, GError **error)

@@ -23,6 +23,8 @@ PipelineLabels *pipeline_labels_read(GBytes *onnx, GError **error);
  * DATA: a label is no column of numbers 0 and 1 (both). */
 PipelineGraphRows *pipeline_labels_rows(const DriftTable *table, const DriftSchema *schema, gchar *const *labels,
                                         GError **error);
+/* INVALID: rows of several labels, and an option that takes one label a row. */
+gboolean pipeline_labels_check(const PipelineGraphRows *rows, const PipelineGraphTrainOptions *options, GError **error);
 /* Probabilities [table->n_rows, n_labels], new. DATA: a column that the model takes is missing, or is text. */
 GArray *pipeline_labels_predict(GBytes *onnx, const PipelineLabels *labels, const DriftTable *table, GError **error);
 
