@@ -53,7 +53,8 @@ static const gchar *check_arguments(Arguments *a, int argc)
   if (g_str_equal(a->task.data, "-") || g_str_has_suffix(a->task.data, ".npz"))
     return "--data is a file of columns (CSV, JSON lines or .npy) that every trial can read: no standard input, no "
            ".npz";
-  if (!(a->task.validation >= 0 && a->task.test >= 0 && a->task.validation + a->task.test <= .9))
+  if (!(a->task.validation >= 0 && a->task.test >= 0 &&
+        (a->task.validation > 0 ? a->task.validation : .2) + a->task.test <= .9))
     return "--validation and --test are shares that leave a tenth of the rows to train on";
   return NULL;
 }
