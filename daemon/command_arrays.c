@@ -43,16 +43,27 @@ static gboolean set_weights(PipelineGraphRows *rows, const PipelineNpz *npz, con
   return FALSE;
 }
 
+static PipelineGraphRows *read_rows(const PipelineNpz *npz, const gchar *features, const PipelineArray *labels,
+                                    const gchar *label, gboolean streamed, GError **error)
+{
+  if (streamed) {
+    g_autoptr(PipelineRowStream) stream = pipeline_npz_open_rows(npz, features, error);
+    return stream != NULL ? pipeline_graph_rows_from_array_stream(stream, labels, label, error) : NULL;
+  }
+  g_autoptr(PipelineArray) x = pipeline_npz_read(npz, features, error);
+  return x != NULL ? pipeline_graph_rows_from_arrays(x, labels, label, error) : NULL;
+}
+
 PipelineGraphRows *command_read_arrays(const gchar *path, const gchar *label, const gchar *features,
-                                       const gchar *weights, GError **error)
+                                       const gchar *weights, gboolean streamed, GError **error)
 {
   g_autoptr(PipelineNpz) npz = pipeline_npz_open(path, error);
   if (npz == NULL || (features == NULL && (features = find_features(npz, path, label, weights, error)) == NULL))
     return NULL;
   g_autoptr(PipelineArray) labels = pipeline_npz_read(npz, label, error);
-  g_autoptr(PipelineArray) x = labels != NULL ? pipeline_npz_read(npz, features, error) : NULL;
-  g_autoptr(PipelineGraphRows) rows = x != NULL ? pipeline_graph_rows_from_arrays(x, labels, label, error) : NULL;
-  gboolean done = rows != NULL && (weights == NULL || set_weights(rows, npz, weights, x->n_rows, error));
+  if (labels == NULL) return NULL;
+  g_autoptr(PipelineGraphRows) rows = read_rows(npz, features, labels, label, streamed, error);
+  gboolean done = rows != NULL && (weights == NULL || set_weights(rows, npz, weights, labels->n_rows, error));
   return done ? g_steal_pointer(&rows) : NULL;
 }
 

@@ -104,7 +104,7 @@ static DriftTable *first_rows(DriftTable *table, gint64 n)
 static DriftTable *read_arrays(const CommandCommon *common, const CommandAttackData *data, const gchar *reference,
                                CommandModel *model, GError **error)
 {
-  g_autoptr(PipelineGraphRows) rows = command_read_arrays(data->data, data->label, data->features, NULL, error);
+  g_autoptr(PipelineGraphRows) rows = command_read_arrays(data->data, data->label, data->features, NULL, FALSE, error);
   return rows != NULL && command_load_model(common, reference, NULL, NULL, model, error)
              ? command_tabulate_arrays(rows, model->schema, error)
              : NULL;

@@ -1,5 +1,6 @@
 /* `kedge evaluate`. */
 #include "daemon/command_evaluate_internal.h"
+#include "daemon/command_labels.h"
 #include "pipeline/model.h"
 
 extern const Command command_evaluate;
@@ -51,11 +52,34 @@ static json_t *measure(const EvaluateArguments *arguments, const CommandModel *l
   return report;
 }
 
+/* Models of several labels have figures of each and their means alone. */
+static json_t *evaluate_labels(const EvaluateArguments *arguments, GBytes *onnx, const PipelineLabels *labels,
+                               GError **error)
+{
+  if (!arguments->sensitive && !arguments->html && arguments->robust_epsilon == 0)
+    return command_labels_evaluate(onnx, labels, arguments->data, arguments->label, error);
+  g_set_error_literal(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID,
+                      "--sensitive, --html and --robust-epsilon are for models of one label");
+  return NULL;
+}
+
+static void print_evaluation(json_t *report)
+{
+  if (json_object_get(report, "labels"))
+    command_labels_print(report);
+  else
+    command_evaluate_print(report);
+}
+
 static json_t *evaluate(const CommandCommon *common, const EvaluateArguments *arguments, const gchar *reference,
                         GError **error)
 {
   CommandModel loaded = {0};
   json_t *report = NULL;
+  g_autoptr(GBytes) onnx = NULL;
+  g_autoptr(PipelineLabels) labels = NULL;
+  if (!command_labels_load(reference, &onnx, &labels, error)) return NULL;
+  if (labels) return evaluate_labels(arguments, onnx, labels, error);
   g_autoptr(DriftTable) table = command_read_table(arguments->data, error);
   if (table && command_load_model(common, reference, table, arguments->label, &loaded, error) &&
       mark_sensitive(loaded.schema, arguments->sensitive, error))
@@ -74,7 +98,8 @@ static int run_evaluate(int argc, char **argv)
   const GOptionEntry entries[] = {
       {"data", 0, 0, G_OPTION_ARG_FILENAME, &a.data,
        "CSV with a header (\"-\": standard input), JSON lines, .npy or .npz", "D.csv"},
-      {"label", 0, 0, G_OPTION_ARG_STRING, &a.label, "the column with the truth", "L"},
+      {"label", 0, 0, G_OPTION_ARG_STRING, &a.label, "the column with the truth; of a model of several labels A,B",
+       "L"},
       {"sensitive", 0, 0, G_OPTION_ARG_STRING, &a.sensitive, "features whose groups are compared", "A,B"},
       {"robust-epsilon", 0, 0, G_OPTION_ARG_DOUBLE, &a.robust_epsilon,
        "also the accuracy under PGD within this many standard deviations; 0: off", "E"},
@@ -92,7 +117,7 @@ static int run_evaluate(int argc, char **argv)
     } else {
       g_autoptr(GError) error = NULL;
       json_t *report = evaluate(&common, &a, argv[1], &error);
-      status = command_report(&common, report, error, command_evaluate_print);
+      status = command_report(&common, report, error, print_evaluation);
     }
   }
   g_free(a.data);
@@ -120,6 +145,11 @@ const Command command_evaluate = {
         "with an interval (kedge train --interval) its coverage, mean width and pinball losses.\n"
         "Also: the lowest selection rate of a group over the highest (disparate impact; groups of at least 30 rows),\n"
         "accuracy under attack, the time of one row.\n"
+        "\n"
+        "A model of several labels (kedge train --label A,B): for each label rows, accuracy at .5, AUC, average "
+        "precision\n"
+        "and log-loss, and their means; with --json {\"rows\", \"labels\" [{\"label\", \"rows\", "
+        "\"positives\", …}], \"mean\"}.\n"
         "\n"
         "--json adds \"ece_bins\", \"reliability\" and \"reliability_equal_mass\" [{\"rows\", \"low\", \"high\", "
         "\"confidence\",\n"

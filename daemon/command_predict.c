@@ -1,6 +1,7 @@
 /* `kedge predict`. */
 #include <math.h>
 
+#include "daemon/command_labels.h"
 #include "daemon/command_predict_internal.h"
 #include "onnx/file.h"
 #include "pipeline/csv.h"
@@ -157,6 +158,10 @@ static json_t *predict(const CommandCommon *common, char **argv, const gchar *la
   CommandModel loaded = {0};
   json_t *report = NULL;
   GError *fault = NULL;
+  g_autoptr(GBytes) onnx = NULL;
+  g_autoptr(PipelineLabels) labels = NULL;
+  if (!command_labels_load(argv[1], &onnx, &labels, error)) return NULL;
+  if (labels) return command_labels_predict(onnx, labels, argv[2], output, error);
   if (takes_arrays(argv, label, &fault)) return predict_arrays(argv, output, error);
   if (fault) {
     g_propagate_error(error, fault);
@@ -202,7 +207,9 @@ const Command command_predict = {
         "MODEL is NAME@ALIAS, NAME/VERSION or a file M.onnx; DATA a CSV with a header (\"-\": standard input), JSON\n"
         "lines, a .npy or an .npz. Writes one row a row: \"prediction\" and, for classifiers, \"probability_CLASS\" "
         "for\n"
-        "each class in the schema's order; for a regression with an interval \"lower\" and \"upper\". OUT.npy holds "
+        "each class in the schema's order; for a regression with an interval \"lower\" and \"upper\"; for several "
+        "labels\n"
+        "(kedge train --label A,B) each label, 0 or 1, and \"probability_LABEL\". OUT.npy holds "
         "the\n"
         "probabilities, or the values; OUT.npz every output of the graph by name.\n"
         "\n"

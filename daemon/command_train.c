@@ -112,6 +112,8 @@ static json_t *describe_result(const TrainArguments *arguments, const PipelineTr
     json_object_set_new(report, "rows_old_validation", json_integer((json_int_t)result->n_old_validation));
     json_object_set_new(report, "old_validation_metric", real_or_null(result->old_validation_metric));
   }
+  if (result->spilled_bytes > 0)
+    json_object_set_new(report, "spilled_bytes", json_integer((json_int_t)result->spilled_bytes));
   json_object_set_new(report, "seconds", real_or_null(result->seconds));
   json_object_set_new(report, "samples_per_second", real_or_null(result->samples_per_second));
   command_train_calibration_describe(&result->calibration, report);
@@ -177,6 +179,10 @@ void command_train_print(json_t *report)
            json_real_value(json_object_get(reweighing, "largest_weight")),
            json_integer_value(json_object_get(reweighing, "rows_without_group")));
   command_train_calibration_print(report);
+  json_int_t spilled = json_integer_value(json_object_get(report, "spilled_bytes"));
+  if (spilled > 0)
+    printf("the rows lay in an unlinked temporary file of %.1f MiB ($TMPDIR, else /var/tmp), not in memory\n",
+           (double)spilled / (1 << 20));
   if (skipped > 0) printf("%" JSON_INTEGER_FORMAT " rows had no usable label and were left out\n", skipped);
 }
 
@@ -336,7 +342,8 @@ static int run_train(int argc, char **argv)
   const GOptionEntry entries[] = {
       {"data", 0, 0, G_OPTION_ARG_FILENAME, &a.data, "CSV with a header (\"-\": standard input), or an .npz of arrays",
        "D.csv"},
-      {"label", 0, 0, G_OPTION_ARG_STRING, &a.label, "the column (of an .npz: the array) to predict", "L"},
+      {"label", 0, 0, G_OPTION_ARG_STRING, &a.label,
+       "the column (of an .npz: the array) to predict; A,B: several columns of 0 and 1, a probability each", "L"},
       {"from", 0, 0, G_OPTION_ARG_FILENAME, &a.from, "fine-tune this model: M.onnx, NAME@ALIAS or NAME/VERSION",
        "MODEL"},
       {"arch", 0, 0, G_OPTION_ARG_STRING, &a.architecture,

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "daemon/command_arrays.h"
+#include "daemon/command_labels.h"
 #include "daemon/command_train_internal.h"
 #include "pipeline/graph_build.h"
 #include "pipeline/graph_trainer.h"
@@ -77,6 +78,9 @@ GArray *command_train_graph_entries(TrainGraphArguments *a, const GOptionEntry *
       {"cutout", 0, 0, G_OPTION_ARG_INT, &a->cutout, "side of a square cut out of images (default 0: none)", "N"},
       {"test", 0, 0, G_OPTION_ARG_DOUBLE, &a->test,
        "share of the rows, the very last ones, that only measures (default 0)", "F"},
+      {"spill", 0, 0, G_OPTION_ARG_NONE, &a->spill,
+       "train on the graph with the rows in a temporary file instead of in memory (those of files above 256 MiB are)",
+       NULL},
       {"log", 0, 0, G_OPTION_ARG_FILENAME, &a->log, "append a JSON object a line to this file", "FILE"},
       G_OPTION_ENTRY_NULL};
   GArray *all = g_array_new(TRUE, TRUE, sizeof(GOptionEntry));
@@ -90,13 +94,14 @@ gboolean command_train_graph_is_asked(const TrainArguments *arguments)
   const TrainGraphArguments *a = &arguments->graph;
   const gchar *texts[] = {a->features, a->image,   a->loss,   a->class_weights, a->optimiser,
                           a->schedule, a->average, a->freeze, a->log,           a->rehearse};
-  gboolean asked = g_str_has_suffix(arguments->data, ".npz") || arguments->harden.method != NULL ||
+  gboolean asked = g_str_has_suffix(arguments->data, ".npz") || command_labels_are_several(arguments->label) ||
+                   arguments->harden.method != NULL ||
                    (arguments->architecture != NULL && pipeline_graph_is_architecture(arguments->architecture)) ||
                    a->new_head || a->warm_up != 0 || a->shift != 0 || a->cutout != 0 || a->label_smoothing != 0 ||
                    a->clip_norm != 0 || a->clip_value != 0 || a->l1 != 0 || a->l2 != 0 || !isnan(a->dropout) ||
                    !isnan(a->focal_gamma) || !isnan(a->huber_delta) || !isnan(a->quantile) || a->interval != 0 ||
                    a->noise != 0 || a->mixup != 0 || a->flip != 0 || (a->test != 0 && arguments->split == NULL) ||
-                   a->layer_decay != 1 || a->row_visits != 0;
+                   a->layer_decay != 1 || a->row_visits != 0 || a->spill;
   for (guint i = 0; i < G_N_ELEMENTS(texts); i++) asked = asked || texts[i] != NULL;
   return asked;
 }
@@ -109,19 +114,49 @@ static gboolean invalid(GError **error, const gchar *message)
 
 /* --- data --------------------------------------------------------------------------------------------------------- */
 
+/* The rows of several labels: a table in memory. */
+static PipelineGraphRows *read_labels(const TrainArguments *arguments, GError **error)
+{
+  g_autofree gchar *excluded = command_train_excluded(arguments);
+  g_autofree double *weights = NULL;
+  const gchar *problem = arguments->from != NULL                     ? "--from: they are for new models"
+                         : g_str_has_suffix(arguments->data, ".npz") ? "an .npz: they are columns of a table"
+                         : arguments->graph.spill                    ? "--spill: their rows are read as a table"
+                         : arguments->positive != NULL               ? "--positive: 1 is positive"
+                                                                     : NULL;
+  if (problem != NULL) {
+    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID, "several labels do not go with %s", problem);
+    return NULL;
+  }
+  g_autoptr(DriftTable) table = command_read_table(arguments->data, error);
+  if (table == NULL ||
+      (arguments->weights != NULL && (weights = command_train_read_weights(arguments, table, error)) == NULL))
+    return NULL;
+  g_autoptr(PipelineGraphRows) rows =
+      command_labels_rows(table, arguments->label, arguments->sensitive, excluded, error);
+  if (rows != NULL && weights != NULL && !pipeline_graph_rows_set_weights(rows, weights, table->n_rows, error))
+    return NULL;
+  return g_steal_pointer(&rows);
+}
+
 PipelineGraphRows *command_train_graph_read(const CommandCommon *common, const TrainArguments *arguments,
                                             GBytes **model, GError **error)
 {
   CommandModel start = {0};
   PipelineGraphRows *rows = NULL;
+  if (command_labels_are_several(arguments->label)) return read_labels(arguments, error);
   if (g_str_has_suffix(arguments->data, ".npz")) {
-    rows = command_read_arrays(arguments->data, arguments->label, arguments->graph.features, arguments->weights, error);
+    rows = command_read_arrays(arguments->data, arguments->label, arguments->graph.features, arguments->weights,
+                               command_train_streams(arguments, arguments->data), error);
     if (rows == NULL || arguments->from == NULL) return rows;
     *model = command_read_onnx(common, arguments->from, error);
     if (*model != NULL) return rows;
     pipeline_graph_rows_free(rows);
     return NULL;
   }
+  if (!command_train_stream_check(arguments, error)) return NULL;
+  if (command_train_streams(arguments, arguments->data))
+    return command_train_stream_read(common, arguments, model, error);
   g_autofree gchar *excluded = command_train_excluded(arguments);
   g_autofree double *weights = NULL;
   g_autoptr(DriftTable) table = command_read_table(arguments->data, error);
@@ -146,7 +181,10 @@ static gboolean read_rehearsal(const TrainArguments *arguments, const PipelineGr
   const gchar *path = arguments->graph.rehearse;
   if (path == NULL) return TRUE;
   if (g_str_has_suffix(path, ".npz"))
-    return (*rows = command_read_arrays(path, arguments->label, arguments->graph.features, NULL, error)) != NULL;
+    return (*rows = command_read_arrays(path, arguments->label, arguments->graph.features, NULL,
+                                        command_train_streams(arguments, path), error)) != NULL;
+  if (command_train_streams(arguments, path))
+    return (*rows = command_train_stream_read_old(path, fresh->schema, error)) != NULL;
   g_autoptr(DriftTable) table = command_read_table(path, error);
   if (table == NULL || (*rows = pipeline_graph_rows_from_table(table, fresh->schema, error)) == NULL) {
     g_prefix_error(error, "%s: ", path);

@@ -10,7 +10,7 @@ G_BEGIN_DECLS
 
 typedef struct {
   gchar *features, *image, *loss, *class_weights, *optimiser, *schedule, *average, *freeze, *log, *rehearse;
-  gboolean new_head;
+  gboolean new_head, spill;
   gint warm_up, shift, cutout;
   gint64 row_visits;
   double label_smoothing, momentum, clip_norm, clip_value, l1, l2, dropout, noise, mixup, flip, test, rehearse_share,
@@ -76,6 +76,16 @@ gboolean command_train_graph_run(const CommandCommon *common, const TrainArgumen
 /* The rows of the data as a graph takes them; *model: the bytes of --from, or NULL. */
 PipelineGraphRows *command_train_graph_read(const CommandCommon *common, const TrainArguments *arguments,
                                             GBytes **model, GError **error);
+
+/* Rows that need not fit into memory (command_train_stream.c). They are asked for (--spill), or the file is larger than
+ * PIPELINE_SPILL_BYTES; a regular file of arrays or CSV. */
+gboolean command_train_streams(const TrainArguments *arguments, const gchar *path);
+/* INVALID: --spill of what cannot be read again. */
+gboolean command_train_stream_check(const TrainArguments *arguments, GError **error);
+/* command_train_graph_read and the rows of --rehearse, of an .npy or a CSV. */
+PipelineGraphRows *command_train_stream_read(const CommandCommon *common, const TrainArguments *arguments,
+                                             GBytes **model, GError **error);
+PipelineGraphRows *command_train_stream_read_old(const gchar *path, const DriftSchema *schema, GError **error);
 
 /* Between the two SIGINT and SIGTERM are noted instead of ending the program. */
 void command_train_signals_begin(void);

@@ -23,6 +23,7 @@
   X(attack)                                                                                                            \
   X(harden)                                                                                                            \
   X(smooth)                                                                                                            \
+  X(compress)                                                                                                          \
   X(drift_estimate)                                                                                                    \
   X(bias)                                                                                                              \
   X(predict)                                                                                                           \

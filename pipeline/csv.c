@@ -216,20 +216,29 @@ static gboolean check_header(const CsvReader *reader, GError **error)
   return TRUE;
 }
 
-static DriftTable *parse(CsvReader *reader, GError **error)
+/* The header's names, and *text behind it. */
+static gchar **read_names(CsvReader *reader, const gchar **text, GError **error)
 {
-  const gchar *text = reader->text;
-  if (reader->end - text >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) text += 3;
-  if (text == reader->end) {
+  *text = reader->text;
+  if (reader->end - *text >= 3 && memcmp(*text, "\xef\xbb\xbf", 3) == 0) *text += 3;
+  if (*text == reader->end) {
     g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_DATA, "%s is empty; the first line must name the columns",
                 reader->name);
     return NULL;
   }
-  if (!read_record(reader, &text, error) || !check_header(reader, error)) return NULL;
-
+  if (!read_record(reader, text, error) || !check_header(reader, error)) return NULL;
   guint n_columns = reader->offsets->len;
-  g_auto(GStrv) names = g_new0(gchar *, n_columns + 1);
+  gchar **names = g_new0(gchar *, n_columns + 1);
   for (guint i = 0; i < n_columns; i++) names[i] = g_strdup(record_cell(reader, i));
+  return names;
+}
+
+static DriftTable *parse(CsvReader *reader, GError **error)
+{
+  const gchar *text;
+  g_auto(GStrv) names = read_names(reader, &text, error);
+  if (!names) return NULL;
+  guint n_columns = g_strv_length(names);
   guint64 line = reader->next_line;
   g_autofree DriftFeatureKind *kinds = g_new(DriftFeatureKind, n_columns);
   for (guint i = 0; i < n_columns; i++) kinds[i] = DRIFT_NUMERIC;
@@ -240,6 +249,104 @@ static DriftTable *parse(CsvReader *reader, GError **error)
   if (!each_record(reader, text, line, n_columns, append_record, table, error)) return NULL;
   return g_steal_pointer(&table);
 }
+
+static void reader_init(CsvReader *reader, const gchar *name, const gchar *text, gsize length)
+{
+  *reader = (CsvReader){.name = name,
+                        .text = text,
+                        .end = text + length,
+                        .next_line = 1,
+                        .cells = g_string_new(NULL),
+                        .offsets = g_array_new(FALSE, FALSE, sizeof(gsize))};
+}
+
+static void reader_clear(CsvReader *reader)
+{
+  g_string_free(reader->cells, TRUE);
+  g_array_unref(reader->offsets);
+}
+
+/* --- rows without a table ----------------------------------------------------------------------------------------- */
+
+typedef struct {
+  gchar *path;
+  PipelineSpill *bytes;
+  CsvReader reader;
+  const gchar *text; /* behind the header */
+  guint64 line;
+  double *numbers; /* [n_columns] */
+  const gchar **texts;
+  /* Of the present visit. */
+  PipelineRowFunc row;
+  gpointer user_data;
+  guint64 n_rows;
+  const DriftFeatureKind *kinds;
+} CsvRows;
+
+static void rows_free(gpointer data)
+{
+  CsvRows *rows = data;
+  reader_clear(&rows->reader);
+  pipeline_spill_free(rows->bytes);
+  g_free(rows->path);
+  g_free(rows->numbers);
+  g_free(rows->texts);
+  g_free(rows);
+}
+
+static gboolean note_kinds_and_count(CsvReader *reader, gpointer user_data, GError **error)
+{
+  PipelineRowStream *stream = user_data;
+  stream->n_rows++;
+  return note_kinds(reader, stream->kinds, error);
+}
+
+static gboolean pass_record(CsvReader *reader, gpointer user_data, GError **error)
+{
+  CsvRows *rows = user_data;
+  for (guint i = 0; i < reader->offsets->len; i++) {
+    const gchar *cell = record_cell(reader, i);
+    gboolean text = rows->kinds[i] == DRIFT_CATEGORICAL;
+    rows->texts[i] = text && cell[0] != '\0' ? cell : NULL;
+    if (text || !parse_number(cell, &rows->numbers[i])) rows->numbers[i] = NAN;
+  }
+  return rows->row(rows->n_rows++, rows->numbers, rows->texts, rows->user_data, error);
+}
+
+static gboolean visit_rows(PipelineRowStream *stream, PipelineRowFunc row, gpointer user_data, GError **error)
+{
+  CsvRows *rows = stream->source;
+  rows->row = row;
+  rows->user_data = user_data;
+  rows->n_rows = 0;
+  rows->kinds = stream->kinds;
+  return each_record(&rows->reader, rows->text, rows->line, stream->n_columns, pass_record, rows, error);
+}
+
+PipelineRowStream *pipeline_csv_open_rows(const gchar *path, GError **error)
+{
+  g_autoptr(PipelineSpill) bytes = pipeline_spill_read(path, PIPELINE_SPILL_ALWAYS, error);
+  if (!bytes) return NULL;
+  CsvRows *rows = g_new0(CsvRows, 1);
+  g_autoptr(PipelineRowStream) stream = g_new0(PipelineRowStream, 1);
+  *stream = (PipelineRowStream){.source = rows, .visit = visit_rows, .free_source = rows_free};
+  rows->path = g_strdup(path);
+  rows->bytes = g_steal_pointer(&bytes);
+  reader_init(&rows->reader, rows->path, pipeline_spill_get_data(rows->bytes), pipeline_spill_get_size(rows->bytes));
+  stream->names = read_names(&rows->reader, &rows->text, error);
+  if (!stream->names) return NULL;
+  rows->line = rows->reader.next_line;
+  stream->n_columns = g_strv_length(stream->names);
+  stream->kinds = g_new(DriftFeatureKind, stream->n_columns);
+  for (guint i = 0; i < stream->n_columns; i++) stream->kinds[i] = DRIFT_NUMERIC;
+  rows->numbers = g_new(double, stream->n_columns);
+  rows->texts = g_new0(const gchar *, stream->n_columns);
+  gboolean done =
+      each_record(&rows->reader, rows->text, rows->line, stream->n_columns, note_kinds_and_count, stream, error);
+  return done ? g_steal_pointer(&stream) : NULL;
+}
+
+/* --- whole files -------------------------------------------------------------------------------------------------- */
 
 static FILE *open_input(const gchar *path, GError **error)
 {
@@ -281,16 +388,10 @@ DriftTable *pipeline_csv_read(const gchar *path, GError **error)
   if (file != stdin) fclose(file);
   if (!bytes) return NULL;
 
-  const gchar *text = bytes->data ? (const gchar *)bytes->data : "";
-  CsvReader reader = {.name = name,
-                      .text = text,
-                      .end = text + bytes->len,
-                      .next_line = 1,
-                      .cells = g_string_new(NULL),
-                      .offsets = g_array_new(FALSE, FALSE, sizeof(gsize))};
+  CsvReader reader;
+  reader_init(&reader, name, bytes->data ? (const gchar *)bytes->data : "", bytes->len);
   DriftTable *table = parse(&reader, error);
-  g_string_free(reader.cells, TRUE);
-  g_array_unref(reader.offsets);
+  reader_clear(&reader);
   return table;
 }
 

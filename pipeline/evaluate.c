@@ -11,7 +11,7 @@
 
 #define SMALLEST_GROUP 30u /* rows: rates of smaller groups say little */
 #define MOST_GROUPS 100u   /* of one sensitive feature; a feature with more is no grouping */
-#define LATENCY_ROWS 1000u
+#define LATENCY_ROWS PIPELINE_EVALUATION_LATENCY_ROWS
 #define LATENCY_WARM_UP 50u
 #define RESAMPLES 2000u
 

@@ -26,6 +26,7 @@ gboolean pipeline_evaluate(PipelineModel *model, const DriftTable *table, Pipeli
  * A model that cannot be attacked is no error: robust_accuracy is NaN and robust_undefined says why. */
 gboolean pipeline_evaluate_robustness(PipelineModel *model, const DriftTable *table, double epsilon, guint steps,
                                       guint64 seed, PipelineEvaluation *evaluation, GError **error);
+#define PIPELINE_EVALUATION_LATENCY_ROWS 1000u /* that are timed, one at a time */
 gboolean pipeline_evaluate_latency(PipelineModel *model, const DriftTable *table, PipelineEvaluation *evaluation,
                                    GError **error);
 

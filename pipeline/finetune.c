@@ -12,8 +12,8 @@ static gboolean same_classes(const DriftSchema *a, const DriftSchema *b)
   return TRUE;
 }
 
-gboolean pipeline_finetune_join(const PipelineGraphRows *rows, const PipelineGraphRows *old, float **x, float **targets,
-                                GError **error)
+gboolean pipeline_finetune_join(const PipelineGraphRows *rows, const PipelineGraphRows *old, PipelineSpill **joined,
+                                float **targets, GError **error)
 {
   if (rows->n_features != old->n_features) {
     g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_DATA,
@@ -28,10 +28,12 @@ gboolean pipeline_finetune_join(const PipelineGraphRows *rows, const PipelineGra
     return FALSE;
   }
   guint64 n = rows->n_rows + old->n_rows;
-  *x = g_new(float, n * rows->n_features + 1);
+  *joined = pipeline_spill_new(n * rows->n_features * sizeof(float), PIPELINE_SPILL_LARGE, error);
+  if (*joined == NULL) return FALSE;
+  float *x = pipeline_spill_get_data(*joined);
   *targets = g_new(float, n + 1);
-  memcpy(*x, rows->x, rows->n_rows * rows->n_features * sizeof(float));
-  memcpy(*x + rows->n_rows * rows->n_features, old->x, old->n_rows * old->n_features * sizeof(float));
+  memcpy(x, rows->x, rows->n_rows * rows->n_features * sizeof(float));
+  memcpy(x + rows->n_rows * rows->n_features, old->x, old->n_rows * old->n_features * sizeof(float));
   memcpy(*targets, rows->targets, rows->n_rows * sizeof(float));
   memcpy(*targets + rows->n_rows, old->targets, old->n_rows * sizeof(float));
   return TRUE;

@@ -7,10 +7,10 @@
 
 G_BEGIN_DECLS
 
-/* New arrays x [n, n_features] and targets [n], n = rows->n_rows + old->n_rows: the rows, then the old ones. DATA when
- * their numbers of features differ or their classes are not the same. */
-gboolean pipeline_finetune_join(const PipelineGraphRows *rows, const PipelineGraphRows *old, float **x, float **targets,
-                                GError **error);
+/* New arrays *joined, x [n, n_features] of float, and targets [n], n = rows->n_rows + old->n_rows: the rows, then the
+ * old ones. DATA when their numbers of features differ or their classes are not the same. */
+gboolean pipeline_finetune_join(const PipelineGraphRows *rows, const PipelineGraphRows *old, PipelineSpill **joined,
+                                float **targets, GError **error);
 
 /* Discriminative learning rates (Howard and Ruder 2018, https://arxiv.org/abs/1801.06146): the rate of each parameter
  * becomes decay^d, d the number of layers with weights between it and the last one. decay in (0, 1]. */

@@ -6,6 +6,7 @@
 #include "pipeline/graph_optimiser.h"
 #include "pipeline/interval.h"
 #include "pipeline/model_spec.h"
+#include "pipeline/multi_label.h"
 #include "pipeline/network_build.h"
 
 #define MAX_LAYERS 16u
@@ -233,6 +234,23 @@ static gboolean add_layers(Builder *builder, gsize n_features, guint n_outputs, 
   return FALSE;
 }
 
+/* A sigmoid a label. */
+static void add_labels_head(Builder *builder, const DriftSchema *schema)
+{
+  gchar *const *labels = builder->options->labels;
+  g_autofree gchar *shape = g_strdup_printf("N,%u", g_strv_length((gchar **)labels)),
+                   *names = pipeline_labels_format(labels, schema);
+  onnx_graph_add_node(builder->graph, "", "Sigmoid", "kedge.logits", "probabilities");
+  onnx_graph_add_output(builder->graph, "probabilities", ONNX_TYPE_FLOAT, shape);
+  onnx_graph_set_metadata(builder->graph, PIPELINE_LABELS_KEY, names);
+}
+
+static guint count_outputs(const PipelineGraphBuildOptions *options, const DriftSchema *schema)
+{
+  if (options->labels != NULL) return g_strv_length((gchar **)options->labels);
+  return options->interval > 0 ? 3 : schema->task == DRIFT_TASK_REGRESSION ? 1 : schema->classes->len;
+}
+
 OnnxGraph *pipeline_graph_build(const PipelineGraphBuildOptions *options, const DriftSchema *schema, const float *x,
                                 gsize n_features, const float *targets, const guint64 *rows, guint64 n_rows,
                                 GError **error)
@@ -245,13 +263,14 @@ OnnxGraph *pipeline_graph_build(const PipelineGraphBuildOptions *options, const 
   onnx_graph_set_opset(builder.graph, "", 17);
   onnx_graph_set_opset(builder.graph, "ai.onnx.ml", 3);
   onnx_graph_add_input(builder.graph, "features", ONNX_TYPE_FLOAT, shape);
-  onnx_graph_set_metadata(builder.graph, PIPELINE_SCHEMA_KEY, spec);
+  if (options->labels == NULL) onnx_graph_set_metadata(builder.graph, PIPELINE_SCHEMA_KEY, spec);
   if (parse_widths(&builder, error)) {
     add_standardisation(&builder, x, n_features, rows, n_rows,
                         options->common_scale || pipeline_graph_is_architecture(options->architecture));
-    guint n_outputs = options->interval > 0 ? 3 : regression ? 1 : schema->classes->len;
-    if (add_layers(&builder, n_features, n_outputs, error)) {
-      if (options->interval > 0)
+    if (add_layers(&builder, n_features, count_outputs(options, schema), error)) {
+      if (options->labels != NULL)
+        add_labels_head(&builder, schema);
+      else if (options->interval > 0)
         pipeline_interval_add_head(builder.graph, targets, rows, n_rows, options->interval);
       else if (regression)
         pipeline_network_add_regression_head(builder.graph, targets, rows, n_rows);

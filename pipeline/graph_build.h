@@ -19,6 +19,7 @@ typedef struct {
   double dropout; /* share of units dropped while training; 0: no Dropout nodes */
   guint64 seed;
   guint channels, height, width; /* of a row as an image; 0: it is none */
+  gchar *const *labels;          /* several labels (pipeline/multi_label.h); NULL: that of the schema */
   double interval;               /* level of a regression's interval (pipeline/interval.h); 0: none */
   /* mlp: one mean and standard deviation for all features, so that none of them magnifies a change of the same size */
   gboolean common_scale;

@@ -345,6 +345,8 @@ static gboolean update(PipelineGraphFit *fit, GError **error)
                                         .step = state->steps};
     fit->options.optimiser->step(&fit->options.optimiser_options, &step);
   }
+  if (fit->options.project != NULL)
+    fit->options.project(fit->plan, state->parameters, state->steps, fit->options.project_data);
   /* A checkpoint may be written after any batch. */
   if (!pipeline_graph_fit_copy_statistics(fit, state->statistics, TRUE, error)) return FALSE;
   if (fit->options.average != PIPELINE_AVERAGE_EMA) return TRUE;

@@ -56,6 +56,10 @@ typedef struct {
   double average_decay, average_start;
   PipelineAugmentOptions augment;
   PipelineHardenOptions harden;
+  /* After each step of the optimiser (number `step`, from 1), on the parameters as the plan lays them out: what
+   * training must not undo, such as weights that were pruned. NULL: nothing. */
+  void (*project)(const PipelineGraphPlan *plan, float *parameters, guint64 step, gpointer data);
+  gpointer project_data;
   guint64 seed;
 } PipelineGraphFitOptions;
 void pipeline_graph_fit_options_init(PipelineGraphFitOptions *options);

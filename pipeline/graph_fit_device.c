@@ -108,7 +108,8 @@ static gboolean make_arrays(PipelineFitDevice *d, const PipelineGraphFit *fit, G
 
 static gboolean computes_there(const PipelineGraphFit *fit, const PipelineGradientBackend *backend)
 {
-  if (backend->host || backend->graph == NULL || fit->options.augment.mixup > 0 || fit->options.harden.method != NULL)
+  if (backend->host || backend->graph == NULL || fit->options.augment.mixup > 0 || fit->options.harden.method != NULL ||
+      fit->options.project != NULL)
     return FALSE;
   for (guint i = 0; i < fit->plan->parameters->len; i++)
     if (get_parameter(fit, i)->rate != 1) return FALSE;

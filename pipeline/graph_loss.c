@@ -135,13 +135,13 @@ static double quantile_merit(const float *outputs, guint width, const float *tar
 
 const PipelineGraphLoss pipeline_graph_losses[] = {
     {"cross-entropy", "one class of several; outputs are logits", TRUE, TRUE, cross_entropy_row, class_merit,
-     "accuracy"},
-    {"focal", "one class of several, hard rows count more", TRUE, TRUE, focal_row, class_merit, "accuracy"},
+     "accuracy", 0},
+    {"focal", "one class of several, hard rows count more", TRUE, TRUE, focal_row, class_merit, "accuracy", 0},
     {"binary", "each output yes or no (several labels a row); outputs are logits", FALSE, FALSE, binary_row,
-     binary_merit, "accuracy"},
-    {"squared", "the mean", FALSE, FALSE, squared_row, squared_merit, "-mse"},
-    {"huber", "the mean, outliers count linearly", FALSE, FALSE, huber_row, squared_merit, "-mse"},
-    {"quantile", "a quantile an output", FALSE, TRUE, quantile_row, quantile_merit, "-mse"},
+     binary_merit, "accuracy", 0},
+    {"squared", "the mean", FALSE, FALSE, squared_row, squared_merit, "-mse", 0},
+    {"huber", "the mean, outliers count linearly", FALSE, FALSE, huber_row, squared_merit, "-mse", 0},
+    {"quantile", "a quantile an output", FALSE, TRUE, quantile_row, quantile_merit, "-mse", 0},
     {.name = NULL},
 };
 
@@ -158,7 +158,7 @@ const PipelineGraphLoss *pipeline_graph_loss_find(const gchar *name, GError **er
 
 guint pipeline_graph_loss_n_targets(const PipelineGraphLoss *loss, guint width)
 {
-  return loss->one_target ? 1 : width;
+  return (loss->one_target ? 1 : width) + loss->extra_targets;
 }
 
 static double weight_of_row(const PipelineGraphLoss *loss, const PipelineGraphLossOptions *options,

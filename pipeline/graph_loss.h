@@ -10,12 +10,13 @@ G_BEGIN_DECLS
 typedef struct _PipelineGraphLoss PipelineGraphLoss;
 
 typedef struct {
-  double label_smoothing;     /* ε in [0, 1): of the target's probability, shared by all classes */
-  double focal_gamma;         /* ≥ 0; 2 */
-  double huber_delta;         /* > 0; 1 */
-  double target_scale;        /* squared, huber, quantile: differences are divided by it; 1 */
-  const float *class_weights; /* [width] or NULL: cross-entropy and focal by the target, binary by the output */
-  const double *quantiles;    /* [width] each in (0, 1), for the quantile loss */
+  double label_smoothing;          /* ε in [0, 1): of the target's probability, shared by all classes */
+  double focal_gamma;              /* ≥ 0; 2 */
+  double huber_delta;              /* > 0; 1 */
+  double target_scale;             /* squared, huber, quantile: differences are divided by it; 1 */
+  const float *class_weights;      /* [width] or NULL: cross-entropy and focal by the target, binary by the output */
+  const double *quantiles;         /* [width] each in (0, 1), for the quantile loss */
+  double temperature, label_share; /* of pipeline_distil_loss (pipeline/distil.h) */
 } PipelineGraphLossOptions;
 void pipeline_graph_loss_options_init(PipelineGraphLossOptions *options);
 
@@ -29,6 +30,7 @@ struct _PipelineGraphLoss {
   /* Merit of one row, larger is better: right or wrong, or minus the squared error. */
   double (*merit)(const float *outputs, guint width, const float *targets);
   const gchar *metric; /* what the mean of merits is called */
+  guint extra_targets; /* a row, behind those of the outputs */
 };
 
 extern const PipelineGraphLoss pipeline_graph_losses[]; /* ends with name NULL */

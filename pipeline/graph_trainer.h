@@ -6,17 +6,21 @@
 #include "drift/table.h"
 #include "pipeline/graph_fit.h"
 #include "pipeline/npy.h"
+#include "pipeline/row_stream.h"
 #include "pipeline/trainer.h"
 
 G_BEGIN_DECLS
 
 /* Rows of numbers with one target each: class index of the schema or value. */
 typedef struct {
-  DriftSchema *schema; /* features in column order, label, classes */
-  float *x;            /* [n_rows, n_features] */
-  float *targets;      /* [n_rows] */
-  float *weights;      /* [n_rows], from 0, or NULL: all count alike */
-  guint64 *numbers;    /* [n_rows]: where each was in what it was read from */
+  DriftSchema *schema;  /* features in column order, label, classes */
+  float *x;             /* [n_rows, n_features] */
+  PipelineSpill *spill; /* whose data x is; NULL: x is an array of its own */
+  float *targets;       /* [n_rows]; of several labels [n_rows, n_labels], each 0 or 1 */
+  gchar **labels;       /* several labels (pipeline/multi_label.h); NULL: one */
+  guint n_labels;       /* their number, or 0 */
+  float *weights;       /* [n_rows], from 0, or NULL: all count alike */
+  guint64 *numbers;     /* [n_rows]: where each was in what it was read from */
   guint64 n_rows, n_skipped;
   gsize n_features;
   guint channels, height, width; /* of a row as an image; 0: unknown */
@@ -33,6 +37,15 @@ gboolean pipeline_graph_rows_set_weights(PipelineGraphRows *rows, const double *
  * `label`. */
 PipelineGraphRows *pipeline_graph_rows_from_arrays(const PipelineArray *x, const PipelineArray *labels,
                                                    const gchar *label, GError **error);
+/* The same from streams, of which no more than a few rows and, of each row, label, weight and place are in memory at a
+ * time; x lies in a file. sketch: pipeline_row_stream_sketch with the label filled. */
+PipelineGraphRows *pipeline_graph_rows_from_stream(PipelineRowStream *stream, const DriftTable *sketch,
+                                                   const DriftSchema *schema, GError **error);
+PipelineGraphRows *pipeline_graph_rows_from_array_stream(PipelineRowStream *x, const PipelineArray *labels,
+                                                         const gchar *label, GError **error);
+/* Of each of the width columns of x over the given rows: standard deviation, least and largest value; each [width]. */
+void pipeline_graph_rows_measure(const float *x, gsize width, const guint64 *rows, guint64 n_rows, double *sd,
+                                 double *low, double *high);
 /* The given rows as a table of the schema: features by name, the label by class name or value. */
 DriftTable *pipeline_graph_rows_tabulate(const PipelineGraphRows *rows, const guint64 *which, guint64 n);
 void pipeline_graph_rows_free(PipelineGraphRows *rows);

@@ -125,10 +125,20 @@ static gboolean read_chunk(PipelineFeatureReader *reader, const DriftTable *tabl
   return TRUE;
 }
 
-float *pipeline_feature_reader_read(PipelineFeatureReader *reader, const DriftTable *table, GError **error)
+/* matrix [table->n_rows, n_inputs]. */
+static gboolean read_all(PipelineFeatureReader *reader, const DriftTable *table, float *matrix, GError **error)
 {
   guint64 n_rows = table->n_rows;
   guint step = reader->prefix->fixed_batch ? MIN(reader->prefix->fixed_batch, CHUNK_ROWS) : CHUNK_ROWS;
+  if (!check_columns(reader, table, error)) return FALSE;
+  for (guint64 start = 0; start < n_rows; start += step)
+    if (!read_chunk(reader, table, start, (guint)MIN(step, n_rows - start), matrix, error)) return FALSE;
+  return check_finite(reader, matrix, n_rows, error);
+}
+
+float *pipeline_feature_reader_read(PipelineFeatureReader *reader, const DriftTable *table, GError **error)
+{
+  guint64 n_rows = table->n_rows;
   gboolean fits = n_rows <= MAX_MATRIX_BYTES / sizeof(float) / MAX(1, reader->n_inputs);
   g_autofree float *matrix = fits ? g_try_new(float, MAX(1, n_rows * reader->n_inputs)) : NULL;
   if (!matrix) {
@@ -136,10 +146,14 @@ float *pipeline_feature_reader_read(PipelineFeatureReader *reader, const DriftTa
                 "no memory for %" G_GUINT64_FORMAT " rows of %u features; use fewer rows", n_rows, reader->n_inputs);
     return NULL;
   }
-  if (!check_columns(reader, table, error)) return NULL;
-  for (guint64 start = 0; start < n_rows; start += step)
-    if (!read_chunk(reader, table, start, (guint)MIN(step, n_rows - start), matrix, error)) return NULL;
-  return check_finite(reader, matrix, n_rows, error) ? g_steal_pointer(&matrix) : NULL;
+  return read_all(reader, table, matrix, error) ? g_steal_pointer(&matrix) : NULL;
+}
+
+PipelineSpill *pipeline_feature_reader_spill(PipelineFeatureReader *reader, const DriftTable *table, GError **error)
+{
+  g_autoptr(PipelineSpill) spill =
+      pipeline_spill_new(table->n_rows * reader->n_inputs * sizeof(float), PIPELINE_SPILL_LARGE, error);
+  return spill && read_all(reader, table, pipeline_spill_get_data(spill), error) ? g_steal_pointer(&spill) : NULL;
 }
 
 /* --- how features follow inputs ----------------------------------------------------------------------------------- */

@@ -4,6 +4,7 @@
 #include "drift/table.h"
 #include "pipeline/attack_network.h"
 #include "pipeline/network_graph.h"
+#include "pipeline/spill.h"
 
 G_BEGIN_DECLS
 
@@ -23,6 +24,9 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(PipelineFeatureReader, pipeline_feature_reader_fre
 /* The features of the whole table: new array [table->n_rows, n_inputs]; free with g_free. DATA names row and column of
  * a value that preprocessing turned into something that is not finite. */
 float *pipeline_feature_reader_read(PipelineFeatureReader *reader, const DriftTable *table, GError **error);
+
+/* The same in an array that may lie in a file, which has no limit but the disk. */
+PipelineSpill *pipeline_feature_reader_spill(PipelineFeatureReader *reader, const DriftTable *table, GError **error);
 
 /* Schema indices of the numeric input features, in order: the features of the attack space. */
 GArray *pipeline_feature_reader_list_numeric(const PipelineFeatureReader *reader); /* of guint, new */

@@ -1,4 +1,4 @@
-#include "pipeline/npy.h"
+#include "pipeline/npy_internal.h"
 
 #include <errno.h>
 #include <math.h>
@@ -9,27 +9,11 @@
 #include "pipeline/error.h"
 
 #define MAX_FILE_BYTES ((gsize)1 << 31)
-#define MAX_HEADER_BYTES 65536u
-#define MAX_ROWS 100000000u
+#define MAX_HEADER_BYTES (PIPELINE_NPY_HEADER_BYTES - 12u)
 
 /* --- elements ----------------------------------------------------------------------------------------------------- */
 
-/* The bytes of an element, in the machine's order. */
-typedef union {
-  guint8 bytes[8];
-  gint8 i1;
-  guint8 u1;
-  gint16 i2;
-  guint16 u2;
-  gint32 i4;
-  guint32 u4;
-  gint64 i8;
-  guint64 u8;
-  float f4;
-  double f8;
-} Element;
-
-static double read_f2(const Element *e)
+static double read_f2(const PipelineNpyElement *e)
 {
   guint exponent = e->u2 >> 10 & 31, fraction = e->u2 & 1023;
   double size = exponent == 0    ? ldexp(fraction, -24)
@@ -40,7 +24,7 @@ static double read_f2(const Element *e)
 }
 
 #define READ(member)                                                                                                   \
-  static double read_##member(const Element *e)                                                                        \
+  static double read_##member(const PipelineNpyElement *e)                                                             \
   {                                                                                                                    \
     return (double)e->member;                                                                                          \
   }
@@ -55,28 +39,12 @@ READ(u8)
 READ(f4)
 READ(f8)
 
-typedef struct {
-  const gchar *code;
-  gsize size;
-  double (*read)(const Element *element);
-} ElementType;
-static const ElementType element_types[] = {{"b1", 1, read_u1}, {"i1", 1, read_i1}, {"u1", 1, read_u1},
-                                            {"i2", 2, read_i2}, {"u2", 2, read_u2}, {"i4", 4, read_i4},
-                                            {"u4", 4, read_u4}, {"i8", 8, read_i8}, {"u8", 8, read_u8},
-                                            {"f2", 2, read_f2}, {"f4", 4, read_f4}, {"f8", 8, read_f8}};
+static const PipelineNpyType element_types[] = {{"b1", 1, read_u1}, {"i1", 1, read_i1}, {"u1", 1, read_u1},
+                                                {"i2", 2, read_i2}, {"u2", 2, read_u2}, {"i4", 4, read_i4},
+                                                {"u4", 4, read_u4}, {"i8", 8, read_i8}, {"u8", 8, read_u8},
+                                                {"f2", 2, read_f2}, {"f4", 4, read_f4}, {"f8", 8, read_f8}};
 
 /* --- header ------------------------------------------------------------------------------------------------------- */
-
-typedef struct {
-  const ElementType *type;
-  gboolean swapped, fortran;
-  gboolean fold; /* dimensions behind the first become columns */
-  guint n_dimensions;
-  guint64 shape[2];
-  guint n_row_dims;
-  guint64 row_dims[8];
-  guint found; /* bits of keys */
-} Header;
 
 /* A place in the header's text, which is a Python dictionary of three known keys. */
 typedef struct {
@@ -137,7 +105,7 @@ static gboolean take_text(Cursor *cursor, gchar *out, gsize size)
   return take(cursor, quote);
 }
 
-static gboolean read_type(Cursor *cursor, Header *header, GError **error)
+static gboolean read_type(Cursor *cursor, PipelineNpyHeader *header, GError **error)
 {
   gchar text[16];
   if (!take_text(cursor, text, sizeof text))
@@ -155,13 +123,13 @@ static gboolean read_type(Cursor *cursor, Header *header, GError **error)
       strchr(text, 'O') != NULL ? ", never objects, which are pickled programs" : "");
 }
 
-static gboolean read_order(Cursor *cursor, Header *header, GError **error)
+static gboolean read_order(Cursor *cursor, PipelineNpyHeader *header, GError **error)
 {
   header->fortran = take_word(cursor, "True");
   return header->fortran || take_word(cursor, "False") || bad_header(cursor, "\"fortran_order\": True or False", error);
 }
 
-static gboolean read_shape(Cursor *cursor, Header *header, GError **error)
+static gboolean read_shape(Cursor *cursor, PipelineNpyHeader *header, GError **error)
 {
   static const gchar expected[] = "\"shape\": (rows,) or (rows, columns)";
   if (!take(cursor, '(')) return bad_header(cursor, expected, error);
@@ -195,10 +163,10 @@ static gboolean read_shape(Cursor *cursor, Header *header, GError **error)
 
 static const struct {
   const gchar *key;
-  gboolean (*read)(Cursor *cursor, Header *header, GError **error);
+  gboolean (*read)(Cursor *cursor, PipelineNpyHeader *header, GError **error);
 } keys[] = {{"descr", read_type}, {"fortran_order", read_order}, {"shape", read_shape}};
 
-static gboolean read_member(Cursor *cursor, Header *header, GError **error)
+static gboolean read_member(Cursor *cursor, PipelineNpyHeader *header, GError **error)
 {
   gchar key[32];
   if (!take_text(cursor, key, sizeof key) || !take(cursor, ':')) return bad_header(cursor, "a key", error);
@@ -211,7 +179,7 @@ static gboolean read_member(Cursor *cursor, Header *header, GError **error)
   return bad_header(cursor, "\"descr\", \"fortran_order\" or \"shape\"", error);
 }
 
-static gboolean read_header(Cursor *cursor, Header *header, GError **error)
+static gboolean read_header(Cursor *cursor, PipelineNpyHeader *header, GError **error)
 {
   if (!take(cursor, '{')) return bad_header(cursor, "\"{\"", error);
   gboolean more = TRUE;
@@ -247,10 +215,11 @@ static gboolean find_header(const guint8 *bytes, gsize length, Cursor *cursor, G
 
 /* --- values ------------------------------------------------------------------------------------------------------- */
 
-static gboolean check_size(const Header *header, gsize n_bytes, const gchar *name, GError **error)
+static gboolean check_size(const PipelineNpyHeader *header, gsize n_bytes, const gchar *name, GError **error)
 {
   guint64 rows = header->shape[0], columns = header->n_dimensions == 2 ? header->shape[1] : 1;
-  if (columns == 0 || columns > PIPELINE_NPY_MAX_COLUMNS || rows > MAX_ROWS || rows * columns > PIPELINE_NPY_MAX_VALUES)
+  if (columns == 0 || columns > PIPELINE_NPY_MAX_COLUMNS || rows > PIPELINE_NPY_MAX_ROWS ||
+      rows * columns > PIPELINE_NPY_MAX_VALUES)
     return fail(name, PIPELINE_ERROR_UNSUPPORTED, error,
                 "%" G_GUINT64_FORMAT " rows of %" G_GUINT64_FORMAT
                 " columns; 1 to %u columns, 100 million rows and %u values in all are read",
@@ -261,30 +230,41 @@ static gboolean check_size(const Header *header, gsize n_bytes, const gchar *nam
               n_bytes, rows * columns * header->type->size);
 }
 
-static void read_values(const Header *header, const guint8 *bytes, PipelineArray *array)
+static void read_values(const PipelineNpyHeader *header, const guint8 *bytes, PipelineArray *array)
 {
   gsize size = header->type->size;
   for (guint64 row = 0; row < array->n_rows; row++)
     for (guint64 column = 0; column < array->n_columns; column++) {
       guint64 index = header->fortran ? column * array->n_rows + row : row * array->n_columns + column;
-      const guint8 *at = bytes + index * size;
-      Element element = {{0}};
-      for (gsize i = 0; i < size; i++) element.bytes[i] = at[header->swapped ? size - 1 - i : i];
-      array->values[row * array->n_columns + column] = header->type->read(&element);
+      array->values[row * array->n_columns + column] = pipeline_npy_read_element(header, bytes + index * size);
     }
+}
+
+double pipeline_npy_read_element(const PipelineNpyHeader *header, const guint8 *at)
+{
+  PipelineNpyElement element = {{0}};
+  gsize size = header->type->size;
+  for (gsize i = 0; i < size; i++) element.bytes[i] = at[header->swapped ? size - 1 - i : i];
+  return header->type->read(&element);
+}
+
+gboolean pipeline_npy_read_header(const guint8 *bytes, gsize length, const gchar *name, PipelineNpyHeader *header,
+                                  gsize *start, GError **error)
+{
+  Cursor cursor = {.name = name};
+  if (!find_header(bytes, length, &cursor, error) || !read_header(&cursor, header, error)) return FALSE;
+  *start = (gsize)((const guint8 *)cursor.end - bytes);
+  return header->n_row_dims <= 1 || !header->fortran ||
+         fail(name, PIPELINE_ERROR_UNSUPPORTED, error, "more than two dimensions in Fortran order; save it in C order");
 }
 
 static PipelineArray *parse(const guint8 *bytes, gsize length, const gchar *name, gboolean fold, GError **error)
 {
-  Cursor cursor = {.name = name};
-  Header header = {.fold = fold};
-  if (!find_header(bytes, length, &cursor, error) || !read_header(&cursor, &header, error)) return NULL;
-  if (header.n_row_dims > 1 && header.fortran) {
-    fail(name, PIPELINE_ERROR_UNSUPPORTED, error, "more than two dimensions in Fortran order; save it in C order");
-    return NULL;
-  }
-  const guint8 *values = (const guint8 *)cursor.end;
-  if (!check_size(&header, length - (gsize)(values - bytes), name, error)) return NULL;
+  PipelineNpyHeader header = {.fold = fold};
+  gsize start;
+  if (!pipeline_npy_read_header(bytes, length, name, &header, &start, error)) return NULL;
+  const guint8 *values = bytes + start;
+  if (!check_size(&header, length - start, name, error)) return NULL;
   g_autoptr(PipelineArray) array = g_new0(PipelineArray, 1);
   array->n_dimensions = header.n_dimensions;
   array->n_rows = header.shape[0];

@@ -5,6 +5,7 @@
 #include <glib.h>
 
 #include "drift/table.h"
+#include "pipeline/row_stream.h"
 
 G_BEGIN_DECLS
 
@@ -33,6 +34,9 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(PipelineArray, pipeline_array_free)
 PipelineArray *pipeline_npy_read(const gchar *path, GError **error);
 /* The same for arrays of up to 8 dimensions (pipeline_npy_parse_rows). */
 PipelineArray *pipeline_npy_read_rows(const gchar *path, GError **error);
+/* The rows of a file of any size, C order, one after another; the columns are named as pipeline_npy_read_table names
+ * them. UNSUPPORTED: Fortran order, more than PIPELINE_NPY_MAX_COLUMNS columns. */
+PipelineRowStream *pipeline_npy_open_rows(const gchar *path, GError **error);
 /* The same as a table: one dimension is the column "x", two are "x[0]", "x[1]", …: an embedding named "x". NaN is
  * missing. */
 DriftTable *pipeline_npy_read_table(const gchar *path, GError **error);

@@ -5,9 +5,11 @@
 #include <zip.h>
 
 #include "pipeline/error.h"
+#include "pipeline/npy_internal.h"
 
 #define MAX_MEMBER_BYTES ((guint64)4 << 30)
-#define MOST_PACKED 1100 /* deflate packs at most 1 to 1032: what claims more is a bomb */
+#define MAX_STREAM_BYTES ((guint64)1 << 44) /* read row by row */
+#define MOST_PACKED 1100                    /* deflate packs at most 1 to 1032: what claims more is a bomb */
 
 typedef struct {
   gchar *name; /* owned */
@@ -99,7 +101,8 @@ const gchar *pipeline_npz_get_name(const PipelineNpz *npz, guint index)
 /* --- members ------------------------------------------------------------------------------------------------------ */
 
 /* What the directory says of a member is believed within bounds only: memory is taken before a byte is unpacked. */
-static gboolean check_member(const PipelineNpz *npz, const Member *member, zip_stat_t *status, GError **error)
+static gboolean check_member(const PipelineNpz *npz, const Member *member, guint64 limit, zip_stat_t *status,
+                             GError **error)
 {
   const zip_uint64_t needed = ZIP_STAT_SIZE | ZIP_STAT_COMP_SIZE | ZIP_STAT_COMP_METHOD | ZIP_STAT_ENCRYPTION_METHOD;
   if (zip_stat_index(npz->archive, member->index, 0, status) != 0 || (status->valid & needed) != needed)
@@ -108,8 +111,9 @@ static gboolean check_member(const PipelineNpz *npz, const Member *member, zip_s
   if (status->encryption_method != ZIP_EM_NONE || !known)
     return fail(npz, PIPELINE_ERROR_UNSUPPORTED, error, "the array '%s' is encrypted or packed by another method",
                 member->name);
-  if (status->size > MAX_MEMBER_BYTES)
-    return fail(npz, PIPELINE_ERROR_UNSUPPORTED, error, "the array '%s' is larger than 4 GiB", member->name);
+  if (status->size > limit)
+    return fail(npz, PIPELINE_ERROR_UNSUPPORTED, error, "the array '%s' is larger than %" G_GUINT64_FORMAT " GiB",
+                member->name, limit >> 30);
   guint64 most = status->comp_method == ZIP_CM_STORE ? 1 : MOST_PACKED;
   return status->size / most <= status->comp_size ||
          fail(npz, PIPELINE_ERROR_DATA, error, "the array '%s' says that it is larger than it can be", member->name);
@@ -138,7 +142,7 @@ static gboolean unpack(const PipelineNpz *npz, const Member *member, guint8 *byt
 static PipelineArray *read_member(const PipelineNpz *npz, const Member *member, GError **error)
 {
   zip_stat_t status;
-  if (!check_member(npz, member, &status, error)) return NULL;
+  if (!check_member(npz, member, MAX_MEMBER_BYTES, &status, error)) return NULL;
   g_autofree guint8 *bytes = g_try_malloc(MAX(status.size, 1));
   if (bytes == NULL) {
     fail(npz, PIPELINE_ERROR_UNSUPPORTED, error, "no memory for the array '%s'", member->name);
@@ -149,14 +153,73 @@ static PipelineArray *read_member(const PipelineNpz *npz, const Member *member, 
   return pipeline_npy_parse_rows(bytes, status.size, name, error);
 }
 
-PipelineArray *pipeline_npz_read(const PipelineNpz *npz, const gchar *name, GError **error)
+/* DATA: there is none; the known ones are named. */
+static const Member *find_member(const PipelineNpz *npz, const gchar *name, GError **error)
 {
   g_autoptr(GString) known = g_string_new("");
   for (guint i = 0; i < npz->members->len; i++) {
     const Member *member = &g_array_index(npz->members, Member, i);
-    if (strcmp(member->name, name) == 0) return read_member(npz, member, error);
+    if (strcmp(member->name, name) == 0) return member;
     g_string_append_printf(known, "%s%s", i > 0 ? ", " : "", member->name);
   }
   fail(npz, PIPELINE_ERROR_DATA, error, "there is no array '%s'; there are: %s", name, known->str);
   return NULL;
+}
+
+PipelineArray *pipeline_npz_read(const PipelineNpz *npz, const gchar *name, GError **error)
+{
+  const Member *member = find_member(npz, name, error);
+  return member != NULL ? read_member(npz, member, error) : NULL;
+}
+
+/* --- members row by row ------------------------------------------------------------------------------------------- */
+
+typedef struct {
+  const PipelineNpz *npz;
+  const Member *member;
+  zip_file_t *file; /* NULL: not yet */
+} MemberSource;
+
+static gboolean member_rewind(gpointer data, GError **error)
+{
+  MemberSource *source = data;
+  if (source->file != NULL) zip_fclose(source->file);
+  source->file = zip_fopen_index(source->npz->archive, source->member->index, 0);
+  return source->file != NULL || fail(source->npz, PIPELINE_ERROR_DATA, error, "the array '%s' cannot be read: %s",
+                                      source->member->name, zip_strerror(source->npz->archive));
+}
+
+static gssize member_read(gpointer data, guint8 *bytes, gsize n, GError **error)
+{
+  MemberSource *source = data;
+  gsize held = 0;
+  zip_int64_t more = 1;
+  while (held < n && (more = zip_fread(source->file, bytes + held, n - held)) > 0) held += (gsize)more;
+  if (more >= 0) return (gssize)held;
+  fail(source->npz, PIPELINE_ERROR_DATA, error, "the array '%s' is damaged: %s", source->member->name,
+       zip_file_strerror(source->file));
+  return -1;
+}
+
+static void member_free(gpointer data)
+{
+  MemberSource *source = data;
+  if (source->file != NULL) zip_fclose(source->file);
+  g_free(source);
+}
+
+PipelineRowStream *pipeline_npz_open_rows(const PipelineNpz *npz, const gchar *name, GError **error)
+{
+  zip_stat_t status;
+  const Member *member = find_member(npz, name, error);
+  if (member == NULL || !check_member(npz, member, MAX_STREAM_BYTES, &status, error)) return NULL;
+  MemberSource *data = g_new0(MemberSource, 1);
+  *data = (MemberSource){.npz = npz, .member = member};
+  const PipelineNpySource source = {.name = g_strdup_printf("%s: %s", npz->path, name),
+                                    .n_bytes = status.size,
+                                    .data = data,
+                                    .rewind = member_rewind,
+                                    .read = member_read,
+                                    .free_data = member_free};
+  return pipeline_npy_rows_new(source, TRUE, error);
 }

@@ -20,6 +20,9 @@ const gchar *pipeline_npz_get_name(const PipelineNpz *npz, guint index); /* "X",
 /* The array of that name (pipeline_npy_parse_rows). DATA: there is none (known ones are named), its checksum or size
  * is wrong. */
 PipelineArray *pipeline_npz_read(const PipelineNpz *npz, const gchar *name, GError **error);
+/* The rows of that array, as pipeline_npy_parse_rows has them, one after another and of any number; the archive must
+ * outlive the stream, and no other array of it may be read while one is visited. */
+PipelineRowStream *pipeline_npz_open_rows(const PipelineNpz *npz, const gchar *name, GError **error);
 /* The archive as a table: an array of one dimension is the column of its name, one of more the columns "x[0]", "x[1]",
  * … where it is the only such array (as kedge train names them), else "NAME[0]", …; elements in row-major order. DATA:
  * arrays of different numbers of rows; UNSUPPORTED: more than PIPELINE_NPY_MAX_COLUMNS columns. */

@@ -90,8 +90,9 @@ typedef struct {
   PipelineTrainerRows *rows;
   PipelineNetworkGraph *graph;
   PipelinePrepared *prepared; /* or NULL */
-  float *x;
-  float *weights; /* or NULL */
+  PipelineSpill *matrix;      /* of features */
+  float *x;                   /* the same */
+  float *weights;             /* or NULL */
   PipelineReweighing reweighing;
   PipelineAttackSpace *space; /* or NULL */
   PipelineFitData data;
@@ -110,7 +111,7 @@ static void training_clear(Training *training)
   pipeline_network_graph_free(training->graph);
   pipeline_prepared_free(training->prepared);
   pipeline_trainer_rows_free(training->rows);
-  g_free(training->x);
+  pipeline_spill_free(training->matrix);
   g_free(training->weights);
   g_free(training->fingerprint);
   g_clear_pointer(&training->from, g_bytes_unref);
@@ -198,9 +199,11 @@ static gboolean prepare_data(Training *training, GError **error)
   g_autoptr(PipelineFeatureReader) reader = pipeline_feature_reader_new(training->graph, training->schema, error);
   if (!reader) return FALSE;
   if (training->prepared) pipeline_feature_reader_set_names(reader, training->prepared->names);
-  training->x = pipeline_feature_reader_read(reader, training->table, error);
-  if (!training->x || !pipeline_trainer_weights(training->table, training->schema, training->options, training->rows,
-                                                &training->reweighing, &training->weights, error))
+  training->matrix = pipeline_feature_reader_spill(reader, training->table, error);
+  if (!training->matrix) return FALSE;
+  training->x = pipeline_spill_get_data(training->matrix);
+  if (!pipeline_trainer_weights(training->table, training->schema, training->options, training->rows,
+                                &training->reweighing, &training->weights, error))
     return FALSE;
   if (training->prepared) pipeline_prepared_overwrite(training->prepared, training->rows->rows, training->x);
   if (training->options->adversarial_epsilon > 0) {
@@ -411,6 +414,7 @@ static gboolean deliver(const Training *training, PipelineTrainResult *result, G
                             .n_train = training->rows->n_train,
                             .n_validation = training->rows->n_validation,
                             .n_skipped = training->rows->n_skipped,
+                            .spilled_bytes = pipeline_spill_get_filed(training->matrix),
                             .train_loss = state->train_loss,
                             .validation_loss = state->best_epoch > 0 ? state->best_loss : NAN,
                             .validation_metric = calibration.n > 0 ? calibration.accuracy_after : state->best_metric,

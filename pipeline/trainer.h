@@ -81,7 +81,8 @@ typedef struct {
   double robust_metric; /* of the delivered weights under PGD (pipeline/harden.h); NaN: no adversarial training */
   guint64 n_old, n_old_validation, row_visits; /* rehearsed rows; rows visited in all epochs */
   double old_validation_metric;                /* of the best epoch on the rows held back of the rehearsed ones */
-  gchar *warning;                              /* what the user should know about the result, or NULL */
+  guint64 spilled_bytes; /* of the rows that lay in a temporary file (pipeline/spill.h); 0: all in memory */
+  gchar *warning;        /* what the user should know about the result, or NULL */
 } PipelineTrainResult;
 void pipeline_train_result_clear(PipelineTrainResult *result);
 

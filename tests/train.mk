@@ -41,6 +41,13 @@ SUITES += check-train-search
 check-train-search: $(BUILD)/kedge ## searched transformations are as good as standard ones on Elec2 and COMPAS, better on one
 	@if [ ! -f $(TABLES)/elec.csv ] || [ ! -f $(TABLES)/compas.csv ]; then echo "SKIP: $(TABLES)/elec.csv or compas.csv is not there"; echo "0 passed, 0 failed"; exit 0; fi; \
 	 tests/train/search_test $(BUILD)/kedge $(TABLES) $(BUILD)/train/search 3
+# Networks of two hidden layers beside scikit-learn's.
+SUITES += check-train-mlp
+.PHONY: check-train-mlp
+check-train-mlp: $(ONNX_PYTHON) $(BUILD)/kedge ## mlp:64,64 beside scikit-learn's MLPClassifier on Elec2 and COMPAS, three seeds
+	@if [ ! -f $(TABLES)/elec.csv ] || [ ! -f $(TABLES)/compas.csv ]; then echo "SKIP: $(TABLES)/elec.csv or compas.csv is not there"; echo "0 passed, 0 failed"; exit 0; fi; \
+	 OPENBLAS_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE=1 $(ONNX_PYTHON) tests/train/mlp.py $(BUILD)/kedge $(TABLES) $(BUILD)/train/mlp 3
+
 # Fine-tuning without forgetting: MNIST turned by 25 degrees; fewer images inside of the checks.
 SUITES += check-train-finetune
 .PHONY: check-train-finetune learn-finetune
@@ -90,3 +97,15 @@ FAST_SUITES += check-train-commands
 .PHONY: check-train-commands
 check-train-commands: $(BUILD)/kedge ## kedge train, evaluate, predict, export: calibration, intervals, arrays, errors
 	tests/train/commands $(BUILD)/kedge $(BUILD)/train-commands
+
+# Rows that need not fit into memory.
+SUITES += check-train-large
+.PHONY: check-train-large
+check-train-large: $(BUILD)/kedge ## 600 MB of rows trained on with a fraction of it in memory; the same bytes as in memory
+	tests/train/large $(BUILD)/kedge $(BUILD)/train-large
+
+# Several labels a row.
+SUITES += check-train-labels
+.PHONY: check-train-labels
+check-train-labels: $(ONNX_PYTHON) $(BUILD)/kedge ## several labels a row: the graph in ONNX Runtime, figures as scikit-learn's
+	PYTHONDONTWRITEBYTECODE=1 $(ONNX_PYTHON) tests/train/labels.py $(BUILD)/kedge $(BUILD)/train/labels

@@ -37,6 +37,7 @@ struct _PipelineCudaConvolutionPlan {
   cudnnConvolutionBwdDataAlgo_t backward_data;
   cudnnConvolutionBwdFilterAlgo_t backward_filter;
   size_t forward_bytes, data_bytes, filter_bytes;
+  bool data_by_product, filter_by_product;
 };
 
 static int describe(PipelineCudaDevice *device, PipelineCudaConvolutionPlan *plan)
@@ -73,16 +74,78 @@ static int describe(PipelineCudaDevice *device, PipelineCudaConvolutionPlan *pla
 #define MAX_ALGORITHMS 16
 #define MAX_WORKSPACE ((size_t)1 << 30)
 
-/* cuDNN's own order of merit; the first that gives the same bits each time, within the workspace. The
- * convolution's mode keeps all of them in float32. */
-template <class Result> static const Result *choose_algorithm(const Result *results, int n)
+#define WIDE 64         /* channels and filters */
+#define NARROW 8        /* channels */
+#define BY_PRODUCT 1000 /* no algorithm of cuDNN's: convolution_product.cu */
+
+enum { ALGORITHM_FORWARD, ALGORITHM_BACKWARD_DATA, ALGORITHM_BACKWARD_FILTER };
+
+static bool is_wide_3x3(const PipelineCudaConvolution *s)
 {
-  for (int i = 0; i < n; i++)
-    if (results[i].status == CUDNN_STATUS_SUCCESS && results[i].determinism == CUDNN_DETERMINISTIC &&
-        results[i].memory <= MAX_WORKSPACE && results[i].mathType != CUDNN_TENSOR_OP_MATH &&
-        results[i].mathType != CUDNN_TENSOR_OP_MATH_ALLOW_CONVERSION)
-      return &results[i];
-  return nullptr;
+  return s->kernel[0] == 3 && s->kernel[1] == 3 && s->stride[0] == 1 && s->stride[1] == 1 && s->dilation[0] == 1 &&
+         s->dilation[1] == 1 && s->group == 1 && s->channels >= WIDE && s->filters >= WIDE;
+}
+
+static bool is_narrow(const PipelineCudaConvolution *s)
+{
+  return s->channels <= NARROW && s->group == 1 && s->stride[0] == 1 && s->stride[1] == 1;
+}
+
+static bool is_narrow_to_wide(const PipelineCudaConvolution *s)
+{
+  return is_narrow(s) && s->filters >= WIDE;
+}
+
+static bool is_strided(const PipelineCudaConvolution *s)
+{
+  return s->stride[0] > 1 || s->stride[1] > 1;
+}
+
+static bool is_strided_1x1(const PipelineCudaConvolution *s)
+{
+  return s->kernel[0] == 1 && s->kernel[1] == 1 && s->stride[0] > 1 && s->group == 1;
+}
+
+/* Where cuDNN's order of merit misses its fastest deterministic algorithm: measured on an H200, cuDNN 9.19, every
+ * convolution of ResNet-18 (32 x 32) and LeNet (bench_cudnn). A table, not a measurement at run time, for that would
+ * let chance choose the bits of a training. */
+static const struct {
+  int pass;
+  bool (*holds)(const PipelineCudaConvolution *shape);
+  int algorithm;
+} preferences[] = {
+    {ALGORITHM_FORWARD, is_wide_3x3, CUDNN_CONVOLUTION_FWD_ALGO_WINOGRAD_NONFUSED},
+    {ALGORITHM_FORWARD, is_narrow, CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_GEMM},
+    {ALGORITHM_FORWARD, is_strided_1x1, CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_GEMM},
+    {ALGORITHM_BACKWARD_DATA, is_wide_3x3, CUDNN_CONVOLUTION_BWD_DATA_ALGO_WINOGRAD_NONFUSED},
+    {ALGORITHM_BACKWARD_FILTER, is_wide_3x3, CUDNN_CONVOLUTION_BWD_FILTER_ALGO_WINOGRAD_NONFUSED},
+    {ALGORITHM_BACKWARD_DATA, is_strided, BY_PRODUCT},
+    {ALGORITHM_BACKWARD_FILTER, is_strided, BY_PRODUCT},
+    {ALGORITHM_BACKWARD_FILTER, is_narrow_to_wide, BY_PRODUCT},
+    {ALGORITHM_BACKWARD_FILTER, is_narrow, CUDNN_CONVOLUTION_BWD_FILTER_ALGO_FFT},
+};
+
+static int preferred_algorithm(int pass, const PipelineCudaConvolution *shape)
+{
+  for (const auto &row : preferences)
+    if (row.pass == pass && row.holds(shape)) return row.algorithm;
+  return -1;
+}
+
+/* Of those that give the same bits each time, within the workspace: the preferred one, else the first in cuDNN's own
+ * order of merit. The convolution's mode keeps all of them in float32. */
+template <class Result> static const Result *choose_algorithm(const Result *results, int n, int preferred)
+{
+  const Result *first = nullptr;
+  for (int i = 0; i < n; i++) {
+    if (results[i].status != CUDNN_STATUS_SUCCESS || results[i].determinism != CUDNN_DETERMINISTIC ||
+        results[i].memory > MAX_WORKSPACE || results[i].mathType == CUDNN_TENSOR_OP_MATH ||
+        results[i].mathType == CUDNN_TENSOR_OP_MATH_ALLOW_CONVERSION)
+      continue;
+    if ((int)results[i].algo == preferred) return &results[i];
+    if (first == nullptr) first = &results[i];
+  }
+  return first;
 }
 
 static int choose_algorithms(PipelineCudaDevice *device, PipelineCudaConvolutionPlan *p)
@@ -105,13 +168,23 @@ static int choose_algorithms(PipelineCudaDevice *device, PipelineCudaConvolution
                                                                             p->w, MAX_ALGORITHMS, &n_filter, filter),
                               what))
     return 1;
-  const cudnnConvolutionFwdAlgoPerf_t *of_y = choose_algorithm(forward, n_forward);
-  const cudnnConvolutionBwdDataAlgoPerf_t *of_x = choose_algorithm(data, n_data);
-  const cudnnConvolutionBwdFilterAlgoPerf_t *of_w = choose_algorithm(filter, n_filter);
+  const cudnnConvolutionFwdAlgoPerf_t *of_y =
+      choose_algorithm(forward, n_forward, preferred_algorithm(ALGORITHM_FORWARD, &p->shape));
+  const cudnnConvolutionBwdDataAlgoPerf_t *of_x =
+      choose_algorithm(data, n_data, preferred_algorithm(ALGORITHM_BACKWARD_DATA, &p->shape));
+  const cudnnConvolutionBwdFilterAlgoPerf_t *of_w =
+      choose_algorithm(filter, n_filter, preferred_algorithm(ALGORITHM_BACKWARD_FILTER, &p->shape));
   p->forward = of_y != nullptr ? of_y->algo : CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_GEMM;
   p->backward_data = of_x != nullptr ? of_x->algo : CUDNN_CONVOLUTION_BWD_DATA_ALGO_1;
   p->backward_filter = of_w != nullptr ? of_w->algo : CUDNN_CONVOLUTION_BWD_FILTER_ALGO_1;
   return 0;
+}
+
+/* Where neither the shape nor the workspace forbids it. */
+static bool prefers_product(int pass, const PipelineCudaConvolution *shape)
+{
+  size_t bytes = pipeline_cuda_convolution_product_bytes(shape);
+  return preferred_algorithm(pass, shape) == BY_PRODUCT && bytes > 0 && bytes <= MAX_WORKSPACE;
 }
 
 static int find_workspaces(PipelineCudaDevice *device, PipelineCudaConvolutionPlan *p)
@@ -151,6 +224,8 @@ PipelineCudaConvolutionPlan *pipeline_cuda_convolution_plan(PipelineCudaDevice *
     return nullptr;
   }
   plan->shape = *shape;
+  plan->data_by_product = prefers_product(ALGORITHM_BACKWARD_DATA, shape);
+  plan->filter_by_product = prefers_product(ALGORITHM_BACKWARD_FILTER, shape);
   if (describe(device, plan) == 0 && choose_algorithms(device, plan) == 0 && find_workspaces(device, plan) == 0)
     return plan;
   pipeline_cuda_convolution_free(device, plan);
@@ -186,6 +261,12 @@ int pipeline_cuda_convolution_backward(PipelineCudaDevice *device, PipelineCudaC
                                        const float *w, const float *dy, float *dx, float *dw)
 {
   const float one = 1, zero = 0;
+  float *product_dx = plan->data_by_product ? dx : nullptr, *product_dw = plan->filter_by_product ? dw : nullptr;
+  if ((product_dx != nullptr || product_dw != nullptr) &&
+      pipeline_cuda_convolution_product(device, &plan->shape, x, w, dy, product_dx, product_dw))
+    return 1;
+  if (plan->data_by_product) dx = nullptr;
+  if (plan->filter_by_product) dw = nullptr;
   size_t bytes = dx != nullptr ? plan->data_bytes : 0;
   if (dw != nullptr && plan->filter_bytes > bytes) bytes = plan->filter_bytes;
   if (pipeline_cuda_provide_workspace(device, bytes)) return 1;

@@ -20,6 +20,7 @@ int pipeline_cuda_fail(PipelineCudaDevice *device, const char *what, const char 
 int pipeline_cuda_check(PipelineCudaDevice *device, cudaError_t error, const char *what)
 {
   if (error == cudaSuccess) return 0;
+  cudaGetLastError(); /* else the next kernel would be blamed for it */
   snprintf(device->message, sizeof device->message, "CUDA cannot %s: %s (%s)", what, cudaGetErrorName(error),
            cudaGetErrorString(error));
   return 1;
@@ -351,6 +352,12 @@ static bool find_device(int number, char *message, size_t bytes)
     return false;
   }
   error = cudaGetDeviceCount(&count);
+  if (error != cudaSuccess) cudaGetLastError();
+  if (error == cudaErrorInsufficientDriver) {
+    snprintf(message, bytes, "driver too old: it does not serve CUDA %d.%d: update it", OLDEST_DRIVER / 1000,
+             OLDEST_DRIVER % 1000 / 10);
+    return false;
+  }
   if (error != cudaSuccess || count == 0) {
     snprintf(message, bytes, "no CUDA device%s%s", error != cudaSuccess ? ": " : "",
              error != cudaSuccess ? cudaGetErrorName(error) : "");

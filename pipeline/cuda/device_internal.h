@@ -129,6 +129,10 @@ int pipeline_cuda_convolution_forward(PipelineCudaDevice *, PipelineCudaConvolut
                                       const float *, float *);
 int pipeline_cuda_convolution_backward(PipelineCudaDevice *, PipelineCudaConvolutionPlan *, const float *,
                                        const float *, const float *, float *, float *);
+/* convolution_product.cu. Bytes of workspace, 0: not this shape. dx and dw may be NULL. */
+size_t pipeline_cuda_convolution_product_bytes(const PipelineCudaConvolution *);
+int pipeline_cuda_convolution_product(PipelineCudaDevice *, const PipelineCudaConvolution *, const float *,
+                                      const float *, const float *, float *, float *);
 int pipeline_cuda_max_pool(PipelineCudaDevice *, const PipelineCudaPool *, const float *, float *, uint32_t *);
 int pipeline_cuda_max_pool_backward(PipelineCudaDevice *, const PipelineCudaPool *, const uint32_t *, const float *,
                                     float *);

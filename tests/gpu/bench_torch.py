@@ -160,7 +160,7 @@ def product(size):
 def one(mode):
     import torch
     warnings.filterwarnings("ignore")
-    logging.disable(logging.WARNING)  # sympy's remarks while it compiles
+    logging.disable(logging.CRITICAL)  # sympy's remarks while it compiles, errors to it; failures are raised
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
     for name, batch in TRAININGS:
@@ -188,7 +188,8 @@ def results_of(text):
 def measure(mode, limit):
     output = b""
     try:
-        output = subprocess.run([sys.executable, __file__, "--one", mode], stdout=subprocess.PIPE, timeout=limit, check=False).stdout
+        output = subprocess.run([sys.executable, "-W", "ignore", __file__, "--one", mode], stdout=subprocess.PIPE, timeout=limit,
+                                env=dict(os.environ, PYTHONWARNINGS="ignore"), check=False).stdout
     except subprocess.TimeoutExpired as late:
         output = late.stdout or b""
         print(f"{mode}: stopped after {limit} s", flush=True)
