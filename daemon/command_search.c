@@ -53,7 +53,8 @@ static const gchar *check_arguments(Arguments *a, int argc)
   if (g_str_equal(a->task.data, "-") || g_str_has_suffix(a->task.data, ".npz"))
     return "--data is a file of columns (CSV, JSON lines or .npy) that every trial can read: no standard input, no "
            ".npz";
-  if (!(a->task.validation > 0 && a->task.test >= 0 && a->task.validation + a->task.test <= .9))
+  if (!(a->task.validation >= 0 && a->task.test >= 0 &&
+        (a->task.validation > 0 ? a->task.validation : .2) + a->task.test <= .9))
     return "--validation and --test are shares that leave a tenth of the rows to train on";
   return NULL;
 }
@@ -175,7 +176,7 @@ static gboolean run_trials(const CommandCommon *common, const Arguments *a, cons
   return done;
 }
 
-static json_t *search(const CommandCommon *common, const Arguments *a, GError **error)
+static json_t *search(const CommandCommon *common, Arguments *a, GError **error)
 {
   SearchWorld world = {0};
   PipelineSearchRule rule;
@@ -194,7 +195,7 @@ static json_t *search(const CommandCommon *common, const Arguments *a, GError **
 
 static int run_search(int argc, char **argv)
 {
-  Arguments a = {.task = {.validation = .1, .seed = 1}};
+  Arguments a = {.task = {.seed = 1}};
   const GOptionEntry entries[] = {
       {"data", 0, 0, G_OPTION_ARG_FILENAME, &a.task.data, "CSV with a header, JSON lines or .npy", "D.csv"},
       {"label", 0, 0, G_OPTION_ARG_STRING, &a.task.label, "the column to predict", "L"},
@@ -210,7 +211,7 @@ static int run_search(int argc, char **argv)
       {"split", 0, 0, G_OPTION_ARG_STRING, &a.task.split,
        "time (default), shuffle, stratified or grouped:COLUMN (no group on two sides)", "HOW"},
       {"validation", 0, 0, G_OPTION_ARG_DOUBLE, &a.task.validation,
-       "share of the rows by which trials are compared (default 0.1, as kedge train)", "F"},
+       "share of the rows by which trials are compared (default 0.1; 0.2 below 12,000 rows)", "F"},
       {"test", 0, 0, G_OPTION_ARG_DOUBLE, &a.task.test,
        "share of the rows (by time: the last) that no trial sees; they measure the winner (default 0)", "F"},
       {"exclude", 0, 0, G_OPTION_ARG_STRING, &a.task.exclude, "columns that no model sees", "C,D"},

@@ -22,7 +22,8 @@ typedef struct {
   PipelineSplit split;
   PipelineSearchRows rows;
 } SearchWorld;
-gboolean command_search_world_read(const SearchTask *task, SearchWorld *world, GError **error);
+/* A share of validation rows that is 0 becomes the usual one. */
+gboolean command_search_world_read(SearchTask *task, SearchWorld *world, GError **error);
 void command_search_world_clear(SearchWorld *world);
 
 void command_search_print(json_t *report);

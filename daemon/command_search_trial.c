@@ -5,6 +5,8 @@
 
 #include "daemon/command_search_internal.h"
 
+#define FEW_ROWS 12000u /* below it a tenth of them tells trials apart badly */
+
 extern const Command command_search_trial;
 
 /* --- the task ----------------------------------------------------------------------------------------------------- */
@@ -40,10 +42,11 @@ gboolean command_search_task_parse(const json_t *json, SearchTask *task, GError 
   return TRUE;
 }
 
-gboolean command_search_world_read(const SearchTask *task, SearchWorld *world, GError **error)
+gboolean command_search_world_read(SearchTask *task, SearchWorld *world, GError **error)
 {
   g_autoptr(DriftTable) table = command_read_table(task->data, error);
   if (table == NULL) return FALSE;
+  if (task->validation == 0) task->validation = table->n_rows < FEW_ROWS ? .2 : .1;
   world->schema = command_infer_schema(table, task->label, NULL, task->exclude, task->positive, error);
   return world->schema != NULL && pipeline_split_parse(task->split, &world->split, error) &&
          pipeline_search_rows_init(table, world->schema, &world->split, task->validation, task->test,

@@ -100,13 +100,12 @@ static gboolean was_stopped(gpointer user_data)
   return watch->stop != NULL && watch->stop(watch->user_data);
 }
 
-/* options->architecture is new. */
+/* All but options->architecture, which is the new text. */
 static gchar *fill_options(const PipelineSearchRows *rows, const PipelineSearchStage *stage,
                            PipelineTrainOptions *options)
 {
   pipeline_train_options_init(options);
   gchar *architecture = stage->family->fill(stage->values, options);
-  options->architecture = architecture;
   options->epochs = pipeline_search_resource(&stage->rule, stage->family, stage->rule.n_rungs - 1);
   options->seed = rows->seed;
   options->split = rows->split;
@@ -179,6 +178,7 @@ json_t *pipeline_search_trial_run(const PipelineSearchRows *rows, const Pipeline
                  .stop = stop,
                  .user_data = user_data};
   g_autofree gchar *architecture = fill_options(rows, stage, &options);
+  options.architecture = architecture;
   g_autofree gchar *checkpoint = pipeline_search_file(stage->folder, stage->number, (gint)stage->rung, "checkpoint");
   options.checkpoint = checkpoint;
   options.checkpoint_seconds = G_MAXINT32; /* only at the end of the rung */
@@ -214,6 +214,7 @@ GBytes *pipeline_search_refit(const PipelineSearchRows *rows, const PipelineSear
   PipelineTrainOptions options;
   PipelineTrainResult result = {0};
   g_autofree gchar *architecture = fill_options(rows, stage, &options);
+  options.architecture = architecture;
   options.validation_fraction = 0;
   options.epochs = MAX(1u, best_epoch);
   if (!pipeline_train(rows->seen, rows->schema, &options, NULL, NULL, &result, error)) return NULL;

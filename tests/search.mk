@@ -15,4 +15,4 @@ check-search: $(BUILD)/kedge ## a search of 24 trials is as good as the better o
 learn-search: $(BUILD)/kedge ## searches of a minute, three seeds: at least as good as the better of network and trees
 	tests/train/search_learn $(BUILD)/kedge $(SEARCH_DATA) $(BUILD)/train/search-learn 3 60s 0
 bench-search: $(BUILD)/kedge ## trials of a second with two workers over those with one
-	@tests/bench/search $(BUILD)/kedge $(SEARCH_DATA)/elec.csv $(BUILD)/bench-search 3 12
+	@tests/bench/search $(BUILD)/kedge $(SEARCH_DATA)/elec.csv $(BUILD)/bench-search 3 36
