@@ -399,18 +399,29 @@ static void close_device(gpointer device)
   g_free(cuda);
 }
 
-static gint wanted_number(void)
+static gboolean read_number(gint *number, GError **error)
 {
   const gchar *text = g_getenv("KEDGE_CUDA_DEVICE");
-  return text != NULL ? (gint)g_ascii_strtoll(text, NULL, 10) : 0;
+  gint64 value = 0;
+  *number = 0;
+  if (text == NULL || *text == '\0') return TRUE;
+  if (!g_ascii_string_to_signed(text, 10, 0, G_MAXINT, &value, NULL)) {
+    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID,
+                "KEDGE_CUDA_DEVICE is '%s': give the number of a device, 0 for the first", text);
+    return FALSE;
+  }
+  *number = (gint)value;
+  return TRUE;
 }
 
 static gpointer open_device(GError **error)
 {
   gchar message[512] = "no CUDA device";
+  gint number;
+  if (!read_number(&number, error)) return NULL;
   const PipelineCudaTable *table = pipeline_cuda_plugin_load(error);
   if (table == NULL) return NULL;
-  PipelineCudaDevice *device = table->open(wanted_number(), message, sizeof message);
+  PipelineCudaDevice *device = table->open(number, message, sizeof message);
   if (device == NULL) {
     g_set_error_literal(error, PIPELINE_ERROR, PIPELINE_ERROR_UNSUPPORTED, message);
     return NULL;
