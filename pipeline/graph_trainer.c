@@ -74,6 +74,7 @@ typedef struct {
   float *class_weights;
   double *harden_scale, *harden_low, *harden_high; /* [n_features]; NULL: no adversarial training */
   const PipelineGradientBackend *backend;
+  PipelineCudaMonitor *monitor; /* or NULL */
   PipelineGraphFit *fit;
   gchar *fingerprint, *environment, *written_in;
   GBytes *from; /* without its calibration, or NULL */
@@ -86,6 +87,7 @@ typedef struct {
 
 static void training_clear(Training *training)
 {
+  pipeline_cuda_monitor_free(training->monitor);
   pipeline_graph_fit_free(training->fit);
   pipeline_graph_plan_free(training->plan);
   onnx_graph_free(training->graph);
@@ -426,6 +428,7 @@ static gboolean prepare(Training *training, GError **error)
   pipeline_finetune_decay_rates(training->plan, options->layer_decay);
   training->backend = pipeline_gradient_backend_choose(options->backend, training->graph, &training->note, error);
   if (training->backend == NULL) return FALSE;
+  if (training->backend->monitor != NULL) training->monitor = training->backend->monitor();
   PipelineGraphFitOptions fit = options->fit;
   if (fit.augment.channels == 0) {
     fit.augment.channels = options->channels > 0 ? options->channels : training->rows->channels;
@@ -538,6 +541,7 @@ static gboolean report(Training *training, PipelineTrainProgressFunc progress, g
 {
   const PipelineGraphFitState *state = pipeline_graph_fit_get_state(training->fit);
   double seconds = seconds_of(training);
+  PipelineCudaFigures device = pipeline_cuda_monitor_read(training->monitor);
   const PipelineTrainProgress now = {.epoch = state->epoch,
                                      .epochs = pipeline_graph_fit_epochs(training->fit),
                                      .rows_seen = (guint64)state->epoch * pipeline_graph_fit_epoch_rows(training->fit),
@@ -551,7 +555,8 @@ static gboolean report(Training *training, PipelineTrainProgressFunc progress, g
                                      .test_metric = metric_of(training, state->test_metric),
                                      .gradient_norm = state->gradient_norm,
                                      .dead_share = state->dead_share,
-                                     .robust_metric = state->robust_metric};
+                                     .robust_metric = state->robust_metric,
+                                     .device = training->backend->monitor != NULL ? &device : NULL};
   return progress == NULL || progress(&now, user_data);
 }
 

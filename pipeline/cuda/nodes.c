@@ -431,6 +431,15 @@ static gpointer open_device(GError **error)
   return cuda;
 }
 
+static PipelineCudaMonitor *open_monitor(void)
+{
+  gint number;
+  return read_number(&number, NULL)
+             ? pipeline_cuda_monitor_new(pipeline_nvml_load(), (guint)number, g_getenv("CUDA_VISIBLE_DEVICES"),
+                                         g_getenv("CUDA_DEVICE_ORDER"))
+             : NULL;
+}
+
 static gchar *describe(void)
 {
   g_autoptr(GError) error = NULL;
@@ -454,4 +463,5 @@ const PipelineGradientBackend pipeline_gradient_backend_cuda = {
     .memory = &memory,
     .graph = &pipeline_cuda_graph,
     .describe = describe,
+    .monitor = open_monitor,
 };
