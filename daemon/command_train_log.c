@@ -42,6 +42,14 @@ static void set_real(json_t *line, const gchar *name, double value)
   json_object_set_new(line, name, isfinite(value) ? json_real(value) : json_null());
 }
 
+static void set_device(json_t *line, const PipelineCudaFigures *device)
+{
+  const PipelineCudaFigures figures = device != NULL ? *device : pipeline_cuda_monitor_read(NULL);
+  set_real(line, "device_utilisation_percent", figures.utilisation_percent);
+  set_real(line, "device_memory_mib", figures.memory_mib);
+  set_real(line, "device_temperature_celsius", figures.temperature_celsius);
+}
+
 /* Takes the line. */
 static gboolean write_line(CommandTrainLog *log, json_t *line)
 {
@@ -83,6 +91,7 @@ gboolean command_train_log_epoch(CommandTrainLog *log, const PipelineTrainProgre
   set_real(line, "robust_metric", progress->robust_metric);
   set_real(line, "samples_per_second", progress->samples_per_second);
   set_real(line, "seconds", progress->seconds);
+  set_device(line, progress->device);
   return write_line(log, line) && log_reached(log, progress);
 }
 

@@ -27,6 +27,7 @@ const PipelineGradient pipeline_gradients[] = {
    SMOOTH,
    "f[2,3,6,5] ?; f[4,3,3,3] ?; f[4] ? { pads=[1,1,1,1] } | f[1,2,7,6] ?; f[3,2,2,3] ? { strides=[2,1] dilations=[2,1] } | "
    "f[2,4,5,5] ?; f[4,2,3,3] ?; f[4] ? { group=2 pads=[0,1,1,2] } | f[1,3,5,5] ?; f[3,1,3,3] ? { group=3 auto_pad='SAME_UPPER' strides=[2,2] } | "
+   "f[2,2,7,6] ?; f[3,2,3,3] ?; f[3] ? { strides=[2,3] pads=[1,1,1,1] } | "
    "f[2,2,9] ?; f[3,2,4] ?; f[3] ? { pads=[1,2] strides=[2] } | f[1,1,4,4] ?; f[1,1,4,4] ? { auto_pad='SAME_LOWER' }"},
   /* arithmetic with broadcasting */
   {"Add", PAIR, NULL, NULL, pipeline_binary_backward, &pipeline_partial_add, SMOOTH,

@@ -11,6 +11,7 @@
  */
 #pragma once
 
+#include "pipeline/cuda_monitor.h"
 #include "pipeline/operator.h"
 #include "pipeline/trainer_random.h"
 
@@ -112,6 +113,7 @@ struct _PipelineGradientBackend {
   gboolean (*same_layout)(gconstpointer a, gconstpointer b);
   const struct _PipelineGraphDevice *graph; /* losses and optimisers of its own (pipeline/graph_device.h), or NULL */
   gchar *(*describe)(void); /* name, version and instruction set, which the bits of its results depend on; new */
+  PipelineCudaMonitor *(*monitor)(void); /* of the device that open opens; NULL, or returns NULL: there is none */
 };
 
 extern const PipelineGradientBackend *const pipeline_gradient_backends[]; /* NULL-terminated */

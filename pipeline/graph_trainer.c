@@ -65,6 +65,7 @@ static gboolean check_options(const PipelineGraphTrainOptions *o, GError **error
 
 static void training_clear(PipelineGraphTraining *training)
 {
+  pipeline_cuda_monitor_free(training->monitor);
   pipeline_graph_fit_free(training->fit);
   pipeline_graph_plan_free(training->plan);
   onnx_graph_free(training->graph);
@@ -224,6 +225,7 @@ static gboolean prepare(PipelineGraphTraining *training, GError **error)
   pipeline_finetune_decay_rates(training->plan, options->layer_decay);
   training->backend = pipeline_gradient_backend_choose(options->backend, training->graph, &training->note, error);
   if (training->backend == NULL) return FALSE;
+  if (training->backend->monitor != NULL) training->monitor = training->backend->monitor();
   PipelineGraphFitOptions fit = options->fit;
   if (fit.augment.channels == 0) {
     fit.augment.channels = options->channels > 0 ? options->channels : training->rows->channels;
@@ -338,6 +340,7 @@ static gboolean report(PipelineGraphTraining *training, PipelineTrainProgressFun
 {
   const PipelineGraphFitState *state = pipeline_graph_fit_get_state(training->fit);
   double seconds = seconds_of(training);
+  PipelineCudaFigures device = pipeline_cuda_monitor_read(training->monitor);
   const PipelineTrainProgress now = {.epoch = state->epoch,
                                      .epochs = pipeline_graph_fit_epochs(training->fit),
                                      .rows_seen = (guint64)state->epoch * pipeline_graph_fit_epoch_rows(training->fit),
@@ -351,7 +354,8 @@ static gboolean report(PipelineGraphTraining *training, PipelineTrainProgressFun
                                      .test_metric = metric_of(training, state->test_metric),
                                      .gradient_norm = state->gradient_norm,
                                      .dead_share = state->dead_share,
-                                     .robust_metric = state->robust_metric};
+                                     .robust_metric = state->robust_metric,
+                                     .device = training->backend->monitor != NULL ? &device : NULL};
   return progress == NULL || progress(&now, user_data);
 }
 

@@ -18,6 +18,7 @@ typedef struct {
   float *class_weights;
   double *harden_scale, *harden_low, *harden_high; /* [n_features]; NULL: no adversarial training */
   const PipelineGradientBackend *backend;
+  PipelineCudaMonitor *monitor; /* or NULL */
   PipelineGraphFit *fit;
   gchar *fingerprint, *environment, *written_in;
   GBytes *from; /* without its calibration, or NULL */

@@ -4,6 +4,7 @@
 #include "drift/schema.h"
 #include "drift/table.h"
 #include "pipeline/calibration.h"
+#include "pipeline/cuda_monitor.h"
 #include "pipeline/interval.h"
 #include "pipeline/reweigh.h"
 #include "pipeline/split.h"
@@ -61,6 +62,7 @@ typedef struct {
   /* Of training on a graph (pipeline/graph_trainer.h); else NaN. */
   double test_loss, test_metric, gradient_norm, dead_share;
   double robust_metric; /* of adversarial training on a graph: the metric under PGD, on validation rows if there are */
+  const PipelineCudaFigures *device; /* at this moment; NULL: not trained on a CUDA device */
 } PipelineTrainProgress;
 /* Returns FALSE to stop (cancel): the trainer leaves a checkpoint and fails with CANCELLED. */
 typedef gboolean (*PipelineTrainProgressFunc)(const PipelineTrainProgress *progress, gpointer user_data);

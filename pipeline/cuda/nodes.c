@@ -399,18 +399,29 @@ static void close_device(gpointer device)
   g_free(cuda);
 }
 
-static gint wanted_number(void)
+static gboolean read_number(gint *number, GError **error)
 {
   const gchar *text = g_getenv("KEDGE_CUDA_DEVICE");
-  return text != NULL ? (gint)g_ascii_strtoll(text, NULL, 10) : 0;
+  gint64 value = 0;
+  *number = 0;
+  if (text == NULL || *text == '\0') return TRUE;
+  if (!g_ascii_string_to_signed(text, 10, 0, G_MAXINT, &value, NULL)) {
+    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID,
+                "KEDGE_CUDA_DEVICE is '%s': give the number of a device, 0 for the first", text);
+    return FALSE;
+  }
+  *number = (gint)value;
+  return TRUE;
 }
 
 static gpointer open_device(GError **error)
 {
   gchar message[512] = "no CUDA device";
+  gint number;
+  if (!read_number(&number, error)) return NULL;
   const PipelineCudaTable *table = pipeline_cuda_plugin_load(error);
   if (table == NULL) return NULL;
-  PipelineCudaDevice *device = table->open(wanted_number(), message, sizeof message);
+  PipelineCudaDevice *device = table->open(number, message, sizeof message);
   if (device == NULL) {
     g_set_error_literal(error, PIPELINE_ERROR, PIPELINE_ERROR_UNSUPPORTED, message);
     return NULL;
@@ -418,6 +429,15 @@ static gpointer open_device(GError **error)
   PipelineCuda *cuda = g_new(PipelineCuda, 1);
   *cuda = (PipelineCuda){.table = table, .device = device};
   return cuda;
+}
+
+static PipelineCudaMonitor *open_monitor(void)
+{
+  gint number;
+  return read_number(&number, NULL)
+             ? pipeline_cuda_monitor_new(pipeline_nvml_load(), (guint)number, g_getenv("CUDA_VISIBLE_DEVICES"),
+                                         g_getenv("CUDA_DEVICE_ORDER"))
+             : NULL;
 }
 
 static gchar *describe(void)
@@ -443,4 +463,5 @@ const PipelineGradientBackend pipeline_gradient_backend_cuda = {
     .memory = &memory,
     .graph = &pipeline_cuda_graph,
     .describe = describe,
+    .monitor = open_monitor,
 };
