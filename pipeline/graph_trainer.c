@@ -1,5 +1,5 @@
 /* From rows to ONNX bytes: graph (built or given) → what is trained → fit → weights back into the same graph. */
-#include "pipeline/graph_trainer.h"
+#include "pipeline/graph_trainer_internal.h"
 
 #include <math.h>
 #include <string.h>
@@ -63,30 +63,7 @@ static gboolean check_options(const PipelineGraphTrainOptions *o, GError **error
 
 /* --- the parts of one training ------------------------------------------------------------------------------------ */
 
-typedef struct {
-  const PipelineGraphRows *rows;
-  const PipelineGraphTrainOptions *options;
-  OnnxGraph *graph;
-  PipelineGraphPlan *plan;
-  PipelineGraphHead head;
-  PipelineGraphData data;
-  guint64 *order;        /* training rows, then validation, then test; then the old rows, training ones first */
-  PipelineSpill *joined; /* x of new rows and old ones; NULL: nothing is rehearsed */
-  float *joined_targets;
-  float *class_weights;
-  double *harden_scale, *harden_low, *harden_high; /* [n_features]; NULL: no adversarial training */
-  const PipelineGradientBackend *backend;
-  PipelineGraphFit *fit;
-  gchar *fingerprint, *environment, *written_in;
-  GBytes *from; /* without its calibration, or NULL */
-  PipelineCalibrationBefore before;
-  double level, quantiles[3]; /* of an interval; level NaN: none */
-  gchar *note;                /* why a faster backend is not used, or NULL */
-  gint64 started, written;    /* monotonic microseconds */
-  guint64 rows_done;          /* by this process */
-} Training;
-
-static void training_clear(Training *training)
+static void training_clear(PipelineGraphTraining *training)
 {
   pipeline_graph_fit_free(training->fit);
   pipeline_graph_plan_free(training->plan);
@@ -106,7 +83,7 @@ static void training_clear(Training *training)
   g_free(training->note);
 }
 
-static void split_rows(Training *training)
+static void split_rows(PipelineGraphTraining *training)
 {
   const PipelineGraphTrainOptions *options = training->options;
   PipelineGraphData *data = &training->data;
@@ -128,7 +105,7 @@ static void split_rows(Training *training)
 }
 
 /* Old rows lie behind the new ones; the last of them validate. */
-static gboolean prepare_rows(Training *training, GError **error)
+static gboolean prepare_rows(PipelineGraphTraining *training, GError **error)
 {
   const PipelineGraphRows *old = training->options->rehearsal;
   PipelineGraphData *data = &training->data;
@@ -164,7 +141,7 @@ static gboolean prepare_rows(Training *training, GError **error)
 }
 
 /* The schema that the graph carries is the one of the rows, unless it has one already. */
-static gboolean prepare_graph(Training *training, GError **error)
+static gboolean prepare_graph(PipelineGraphTraining *training, GError **error)
 {
   const PipelineGraphTrainOptions *options = training->options;
   const PipelineGraphRows *rows = training->rows;
@@ -198,7 +175,7 @@ static gboolean prepare_graph(Training *training, GError **error)
 }
 
 /* The shape of a row as the graph's one input declares it, else [n_features]. */
-static gboolean prepare_input(Training *training, GError **error)
+static gboolean prepare_input(PipelineGraphTraining *training, GError **error)
 {
   PipelineGraphData *data = &training->data;
   const OnnxValue *input = NULL;
@@ -229,183 +206,7 @@ static gboolean prepare_input(Training *training, GError **error)
   return FALSE;
 }
 
-/* --- the head ----------------------------------------------------------------------------------------------------- */
-
-/* The float output that a loss goes with; else the last float one. */
-static const gchar *find_output(const OnnxGraph *graph)
-{
-  const gchar *found = NULL, *loss;
-  for (guint i = 0; i < graph->outputs->len; i++) {
-    const OnnxValue *output = g_ptr_array_index(graph->outputs, i);
-    if (output->type == ONNX_TYPE_FLOAT) found = output->name;
-  }
-  for (guint i = 0; i < graph->outputs->len; i++) {
-    const OnnxValue *output = g_ptr_array_index(graph->outputs, i);
-    pipeline_graph_find_head(graph, output->name, &loss);
-    if (output->type == ONNX_TYPE_FLOAT && loss != NULL) found = output->name;
-  }
-  return found;
-}
-
-static guint count_classes(const Training *training)
-{
-  const PipelineGraphRows *rows = training->rows; /* several labels are no classes of one */
-  return rows->labels != NULL || rows->schema->task == DRIFT_TASK_REGRESSION ? 0 : rows->schema->classes->len;
-}
-
-/* Inverse frequencies of the training rows, of mean 1 over them. */
-static void balance_classes(Training *training)
-{
-  guint n = count_classes(training);
-  g_autofree guint64 *counts = g_new0(guint64, n + 1);
-  training->class_weights = g_new(float, n + 1);
-  for (guint64 i = 0; i < training->data.n_train; i++)
-    counts[(guint)training->rows->targets[training->data.train[i]]]++;
-  for (guint c = 0; c < n; c++)
-    training->class_weights[c] = counts[c] > 0 ? (float)training->data.n_train / (float)(n * counts[c]) : 0;
-  training->head.options.class_weights = training->class_weights;
-}
-
-/* Differences of a regression are measured in standard deviations of the label. */
-static double target_spread(const Training *training)
-{
-  const PipelineGraphData *data = &training->data;
-  double sum = 0, squares = 0, n = (double)data->n_train;
-  for (guint64 i = 0; i < data->n_train; i++) sum += (double)training->rows->targets[data->train[i]] / n;
-  for (guint64 i = 0; i < data->n_train; i++) {
-    double difference = (double)training->rows->targets[data->train[i]] - sum;
-    squares += difference * difference / n;
-  }
-  return squares > 0 ? sqrt(squares) : 1;
-}
-
-/* The quantiles of an interval are the one thing that its model learns. */
-static gboolean prepare_interval(Training *training, GError **error)
-{
-  const PipelineGraphTrainOptions *options = training->options;
-  const gchar *problem = options->loss != NULL && strcmp(options->loss, "quantile") != 0
-                             ? "an interval is learnt by the quantile loss; leave out the other one"
-                         : !isnan(options->quantile) ? "an interval has its own quantiles; leave out the quantile"
-                         : options->new_head         ? "a model with an interval keeps its head"
-                         : training->data.n_validation == 0
-                             ? "the margin of an interval is taken from validation rows, and there are none: give more "
-                               "rows or a larger validation fraction (at least 50 rows)"
-                             : NULL;
-  if (problem != NULL) {
-    g_set_error_literal(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID, problem);
-    return FALSE;
-  }
-  if (!pipeline_interval_check(training->level, training->rows->schema, error)) return FALSE;
-  pipeline_interval_quantiles(training->level, training->quantiles);
-  training->head = (PipelineGraphHead){.value = PIPELINE_INTERVAL_QUANTILES,
-                                       .loss = pipeline_graph_loss_find("quantile", NULL),
-                                       .options = options->loss_options,
-                                       .weight = 1};
-  training->head.options.quantiles = training->quantiles;
-  training->head.options.target_scale = target_spread(training);
-  return TRUE;
-}
-
-static gboolean prepare_head(Training *training, GError **error)
-{
-  training->level = pipeline_interval_get_level(training->graph);
-  if (!isnan(training->level)) return prepare_interval(training, error);
-  const PipelineGraphTrainOptions *options = training->options;
-  const gchar *output = find_output(training->graph), *natural = NULL;
-  guint classes = count_classes(training);
-  if (output == NULL) {
-    g_set_error_literal(error, PIPELINE_ERROR, PIPELINE_ERROR_MODEL, "the model has no float output to train");
-    return FALSE;
-  }
-  if (options->from != NULL && options->new_head) {
-    PipelineRandom random;
-    pipeline_random_seed(&random, options->fit.seed);
-    if (!pipeline_graph_replace_head(training->graph, output, MAX(classes, 1), &random, error)) return FALSE;
-  }
-  const gchar *value = pipeline_graph_find_head(training->graph, output, &natural);
-  const gchar *name = options->loss != NULL            ? options->loss
-                      : training->rows->labels != NULL ? "binary"
-                      : classes == 0                   ? "squared"
-                      : natural != NULL                ? natural
-                                                       : "cross-entropy";
-  training->head = (PipelineGraphHead){
-      .value = value, .loss = pipeline_graph_loss_find(name, error), .options = options->loss_options, .weight = 1};
-  if (training->head.loss == NULL) return FALSE;
-  if (training->head.loss->is_class && classes == 0) {
-    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID, "the loss '%s' needs classes; the label is a number",
-                name);
-    return FALSE;
-  }
-  if (!isnan(options->quantile)) training->head.options.quantiles = &options->quantile;
-  if (options->balanced && training->head.loss->is_class) balance_classes(training);
-  if (classes == 0 && training->rows->labels == NULL) training->head.options.target_scale = target_spread(training);
-  return TRUE;
-}
-
-/* A class output without Softmax or Sigmoid is taken as logits; probabilities made in another way are refused. */
-static gboolean check_logits(Training *training, GError **error)
-{
-  enum { PROBED = 64 };
-  g_autoptr(GArray) outputs = g_array_new(FALSE, FALSE, sizeof(float));
-  guint64 n = MIN(training->data.n_train, PROBED);
-  const gchar *natural;
-  pipeline_graph_find_head(training->graph, find_output(training->graph), &natural);
-  if (natural != NULL || count_classes(training) == 0) return TRUE;
-  if (!pipeline_graph_fit_predict(training->fit, training->data.train, n, outputs, error)) return FALSE;
-  guint width = outputs->len / (guint)n;
-  gboolean probabilities = width > 1;
-  for (guint64 i = 0; i < n && probabilities; i++) {
-    double sum = 0;
-    for (guint k = 0; k < width; k++) {
-      double p = (double)g_array_index(outputs, float, i *width + k);
-      probabilities = probabilities && p >= 0;
-      sum += p;
-    }
-    probabilities = probabilities && fabs(sum - 1) < 1e-4;
-  }
-  if (!probabilities) return TRUE;
-  g_set_error(
-      error, PIPELINE_ERROR, PIPELINE_ERROR_MODEL,
-      "the model's output '%s' is probabilities that no Softmax or Sigmoid makes at its end: a loss needs logits",
-      find_output(training->graph));
-  return FALSE;
-}
-
-/* Units and ranges of adversarial training, from the training rows. */
-static void prepare_ball(Training *training, PipelineHardenOptions *harden)
-{
-  const PipelineGraphTrainOptions *options = training->options;
-  const PipelineGraphData *data = &training->data;
-  gsize width = training->rows->n_features;
-  if (harden->method == NULL) return;
-  harden->scale = training->harden_scale = g_new(double, width + 1);
-  harden->low = training->harden_low = g_new(double, width + 1);
-  harden->high = training->harden_high = g_new(double, width + 1);
-  pipeline_graph_rows_measure(data->x, width, data->train, data->n_train, training->harden_scale, training->harden_low,
-                              training->harden_high);
-  gboolean seen = options->harden_range == PIPELINE_RANGE_DATA, given = options->harden_range == PIPELINE_RANGE_GIVEN;
-  for (gsize k = 0; k < width; k++) {
-    if (options->harden_absolute) training->harden_scale[k] = 1;
-    if (seen) continue;
-    training->harden_low[k] = given ? options->harden_low : NAN;
-    training->harden_high[k] = given ? options->harden_high : NAN;
-  }
-}
-
-/* One quantile for each output, as the loss reads them. */
-static gboolean check_quantiles(Training *training, GError **error)
-{
-  guint wanted = isnan(training->level) ? 1 : G_N_ELEMENTS(training->quantiles);
-  g_autoptr(GArray) outputs = g_array_new(FALSE, FALSE, sizeof(float));
-  if (training->head.options.quantiles == NULL) return TRUE;
-  if (!pipeline_graph_fit_predict(training->fit, training->data.train, 1, outputs, error)) return FALSE;
-  if (outputs->len == wanted) return TRUE;
-  g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_MODEL, "'%s' has %u numbers a row; %u of them can be quantiles",
-              training->head.value, outputs->len, wanted);
-  return FALSE;
-}
-
-static gboolean prepare(Training *training, GError **error)
+static gboolean prepare(PipelineGraphTraining *training, GError **error)
 {
   const PipelineGraphTrainOptions *options = training->options;
   split_rows(training);
@@ -416,7 +217,7 @@ static gboolean prepare(Training *training, GError **error)
   if (!pipeline_calibration_begin(options->from, training->rows->schema, &options->calibration,
                                   training->data.n_validation, &training->before, &training->from, error) ||
       !prepare_rows(training, error) || !prepare_graph(training, error) || !prepare_input(training, error) ||
-      !prepare_head(training, error))
+      !pipeline_graph_training_prepare_head(training, error))
     return FALSE;
   training->plan = pipeline_graph_plan_new(training->graph, options->freeze, error);
   if (training->plan == NULL) return FALSE;
@@ -429,15 +230,16 @@ static gboolean prepare(Training *training, GError **error)
     fit.augment.height = options->height > 0 ? options->height : training->rows->height;
     fit.augment.width = options->width > 0 ? options->width : training->rows->width;
   }
-  prepare_ball(training, &fit.harden);
+  pipeline_graph_training_prepare_ball(training, &fit.harden);
   training->fit = pipeline_graph_fit_new(training->graph, training->plan, &training->head, 1, &training->data, &fit,
                                          training->backend, error);
-  return training->fit != NULL && check_logits(training, error) && check_quantiles(training, error);
+  return training->fit != NULL && pipeline_graph_training_check_logits(training, error) &&
+         pipeline_graph_training_check_quantiles(training, error);
 }
 
 /* --- checkpoints -------------------------------------------------------------------------------------------------- */
 
-static gchar *describe_options(const Training *training)
+static gchar *describe_options(const PipelineGraphTraining *training)
 {
   const PipelineGraphTrainOptions *o = training->options;
   const PipelineGraphFitOptions *f = &o->fit;
@@ -460,7 +262,7 @@ static gchar *describe_options(const Training *training)
                          f->row_visits, training->data.n_old, training->data.n_old_validation);
 }
 
-static gchar *describe_harden(const Training *training)
+static gchar *describe_harden(const PipelineGraphTraining *training)
 {
   const PipelineGraphTrainOptions *o = training->options;
   const PipelineHardenOptions *h = &o->fit.harden;
@@ -471,7 +273,7 @@ static gchar *describe_harden(const Training *training)
 }
 
 /* Of the options, the rows and the first weights: what a checkpoint belongs to. */
-static gchar *make_fingerprint(Training *training)
+static gchar *make_fingerprint(PipelineGraphTraining *training)
 {
   g_autoptr(GChecksum) checksum = g_checksum_new(G_CHECKSUM_SHA256);
   g_autofree gchar *text = describe_options(training), *harden = describe_harden(training);
@@ -494,7 +296,7 @@ static gchar *make_fingerprint(Training *training)
   return g_strdup(g_checksum_get_string(checksum));
 }
 
-static gboolean resume(Training *training, GError **error)
+static gboolean resume(PipelineGraphTraining *training, GError **error)
 {
   gboolean found;
   if (training->options->checkpoint == NULL) return TRUE;
@@ -507,7 +309,7 @@ static gboolean resume(Training *training, GError **error)
   return !found || pipeline_graph_fit_restore(training->fit, error);
 }
 
-static gboolean write_checkpoint(Training *training, gboolean now, GError **error)
+static gboolean write_checkpoint(PipelineGraphTraining *training, gboolean now, GError **error)
 {
   gint64 time = g_get_monotonic_time();
   if (training->options->checkpoint == NULL) return TRUE;
@@ -521,18 +323,18 @@ static gboolean write_checkpoint(Training *training, gboolean now, GError **erro
 
 /* --- the run ------------------------------------------------------------------------------------------------------ */
 
-static double seconds_of(const Training *training)
+static double seconds_of(const PipelineGraphTraining *training)
 {
   return (double)(g_get_monotonic_time() - training->started) / 1e6;
 }
 
 /* Accuracy, or -rmse as elsewhere: the fit counts mean squares. */
-static double metric_of(const Training *training, double merit)
+static double metric_of(const PipelineGraphTraining *training, double merit)
 {
   return training->rows->schema->task == DRIFT_TASK_REGRESSION && merit <= 0 ? -sqrt(-merit) : merit;
 }
 
-static gboolean report(Training *training, PipelineTrainProgressFunc progress, gpointer user_data)
+static gboolean report(PipelineGraphTraining *training, PipelineTrainProgressFunc progress, gpointer user_data)
 {
   const PipelineGraphFitState *state = pipeline_graph_fit_get_state(training->fit);
   double seconds = seconds_of(training);
@@ -553,7 +355,8 @@ static gboolean report(Training *training, PipelineTrainProgressFunc progress, g
   return progress == NULL || progress(&now, user_data);
 }
 
-static gboolean run(Training *training, PipelineTrainProgressFunc progress, gpointer user_data, GError **error)
+static gboolean run(PipelineGraphTraining *training, PipelineTrainProgressFunc progress, gpointer user_data,
+                    GError **error)
 {
   const PipelineGraphFitState *state = pipeline_graph_fit_get_state(training->fit);
   training->started = training->written = g_get_monotonic_time();
@@ -578,7 +381,7 @@ static gboolean run(Training *training, PipelineTrainProgressFunc progress, gpoi
   return TRUE;
 }
 
-static GBytes *export_graph(const Training *training, GError **error)
+static GBytes *export_graph(const PipelineGraphTraining *training, GError **error)
 {
   const float *statistics, *values = pipeline_graph_fit_get_result(training->fit, &statistics);
   g_autoptr(GError) cause = NULL;
@@ -590,8 +393,8 @@ static GBytes *export_graph(const Training *training, GError **error)
 }
 
 /* Fits calibration and decision to the validation rows. */
-static gboolean calibrate(const Training *training, GBytes **onnx, PipelineCalibration *calibration, gchar **warning,
-                          GError **error)
+static gboolean calibrate(const PipelineGraphTraining *training, GBytes **onnx, PipelineCalibration *calibration,
+                          gchar **warning, GError **error)
 {
   const PipelineGraphData *data = &training->data;
   const PipelineCalibrationOptions *asked = &training->options->calibration;
@@ -606,7 +409,8 @@ static gboolean calibrate(const Training *training, GBytes **onnx, PipelineCalib
 }
 
 /* The margin of an interval, from the validation rows. */
-static gboolean conformalise(const Training *training, GBytes **onnx, PipelineInterval *interval, GError **error)
+static gboolean conformalise(const PipelineGraphTraining *training, GBytes **onnx, PipelineInterval *interval,
+                             GError **error)
 {
   const PipelineGraphData *data = &training->data;
   if (isnan(training->level)) return TRUE;
@@ -618,7 +422,7 @@ static gboolean conformalise(const Training *training, GBytes **onnx, PipelineIn
   return TRUE;
 }
 
-static gboolean deliver(Training *training, PipelineTrainResult *result, GError **error)
+static gboolean deliver(PipelineGraphTraining *training, PipelineTrainResult *result, GError **error)
 {
   const PipelineGraphFitState *state = pipeline_graph_fit_get_state(training->fit);
   double seconds = seconds_of(training), test_loss, test_metric;
@@ -688,7 +492,7 @@ gboolean pipeline_graph_train(const PipelineGraphRows *rows, const PipelineGraph
       !pipeline_memory_require(PIPELINE_TRAINING_BYTES, error) ||
       (options->interval != 0 && !pipeline_interval_check(options->interval, rows->schema, error)))
     return FALSE;
-  Training training = {.rows = rows, .options = options};
+  PipelineGraphTraining training = {.rows = rows, .options = options};
   gboolean done = prepare(&training, error) && resume(&training, error) && run(&training, progress, user_data, error) &&
                   deliver(&training, result, error);
   training_clear(&training);
