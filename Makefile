@@ -42,6 +42,8 @@ all: $(BUILD)/kedge $(BUILD)/kedged ## build kedge and kedged
 # Targets of the tests; a fragment adds its suites to SUITES (slow ones) or FAST_SUITES.
 SUITES :=
 FAST_SUITES := unit
+# The Python of the tests (tests/onnx.mk makes it): prerequisites of several of the files below.
+ONNX_PYTHON := $(BUILD)/venv/bin/python
 include $(wildcard tests/*.mk)
 
 help:

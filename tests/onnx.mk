@@ -1,5 +1,4 @@
 # ONNX: comparisons with ONNX Runtime, scikit-learn, ONNX's own node tests.
-ONNX_PYTHON := $(BUILD)/venv/bin/python
 $(ONNX_PYTHON): tests/onnx/requirements.txt
 	python3 -m venv $(BUILD)/venv
 	$(BUILD)/venv/bin/pip install -q -r $<
