@@ -204,6 +204,7 @@ START_TEST(auto_takes_what_is_best_on_rows_held_out)
   g_autoptr(GBytes) onnx = make_model(3, SOFTMAX);
   PipelineCalibration result = {0};
   g_autoptr(GBytes) calibrated = calibrate(onnx, schema, table, "auto", NULL, &result);
+  ck_assert_ptr_nonnull(calibrated);
   ck_assert_str_eq(result.method, "temperature"); /* few rows: isotonic fits their noise */
   pipeline_calibration_clear(&result);
 }
@@ -348,7 +349,7 @@ START_TEST(a_calibrated_model_is_trained_further_and_calibrated_again)
                 error ? error->message : "");
   g_autofree gchar *method = NULL;
   g_autoptr(GBytes) same = pipeline_calibration_remove(fourth.onnx, &method, NULL, &error);
-  ck_assert(method == NULL && fourth.warning == NULL);
+  ck_assert(same != NULL && method == NULL && fourth.warning == NULL);
   options.calibration.method = "platt";
   options.from = NULL;
   ck_assert(!pipeline_train(few, schema, &options, NULL, NULL, &fourth, &error));
