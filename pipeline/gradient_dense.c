@@ -60,23 +60,29 @@ gboolean pipeline_gradient_gemm_forward(PipelineGradientCall *call, GError **err
                                     error);
 }
 
-gboolean pipeline_gemm_backward(PipelineGradientCall *call, GError **error)
+gboolean pipeline_gradient_gemm_factors(PipelineGradientCall *call, const PipelineProduct *g,
+                                        PipelineMultiplyFunc multiply, GError **error)
 {
-  PipelineProduct g;
-  if (!pipeline_gradient_read_gemm(&call->call, &g, error)) return FALSE;
   const float *a = call->call.inputs[0]->data, *b = call->call.inputs[1]->data;
   const float *dy = pipeline_gradient_of_output(call, 0);
   float *da = pipeline_gradient_of_input(call, 0), *db = pipeline_gradient_of_input(call, 1);
   /* A stored transposed has its gradient transposed too: (dY Bᵀ)ᵀ = B dYᵀ. */
-  const PipelineProduct plain_a = {FALSE, !g.transpose_b, g.m, g.k, g.n, g.alpha, 0};
-  const PipelineProduct turned_a = {g.transpose_b, TRUE, g.k, g.m, g.n, g.alpha, 0};
-  const PipelineProduct plain_b = {!g.transpose_a, FALSE, g.k, g.n, g.m, g.alpha, 0};
-  const PipelineProduct turned_b = {TRUE, g.transpose_a, g.n, g.k, g.m, g.alpha, 0};
-  if (da != NULL && !(g.transpose_a ? pipeline_gradient_multiply(call, &turned_a, b, dy, da, error)
-                                    : pipeline_gradient_multiply(call, &plain_a, dy, b, da, error)))
+  const PipelineProduct plain_a = {FALSE, !g->transpose_b, g->m, g->k, g->n, g->alpha, 0};
+  const PipelineProduct turned_a = {g->transpose_b, TRUE, g->k, g->m, g->n, g->alpha, 0};
+  const PipelineProduct plain_b = {!g->transpose_a, FALSE, g->k, g->n, g->m, g->alpha, 0};
+  const PipelineProduct turned_b = {TRUE, g->transpose_a, g->n, g->k, g->m, g->alpha, 0};
+  if (da != NULL &&
+      !(g->transpose_a ? multiply(call, &turned_a, b, dy, da, error) : multiply(call, &plain_a, dy, b, da, error)))
     return FALSE;
-  if (db != NULL && !(g.transpose_b ? pipeline_gradient_multiply(call, &turned_b, dy, a, db, error)
-                                    : pipeline_gradient_multiply(call, &plain_b, a, dy, db, error)))
+  return db == NULL ||
+         (g->transpose_b ? multiply(call, &turned_b, dy, a, db, error) : multiply(call, &plain_b, a, dy, db, error));
+}
+
+gboolean pipeline_gemm_backward(PipelineGradientCall *call, GError **error)
+{
+  PipelineProduct g;
+  if (!pipeline_gradient_read_gemm(&call->call, &g, error) ||
+      !pipeline_gradient_gemm_factors(call, &g, pipeline_gradient_multiply, error))
     return FALSE;
   if (call->call.n_inputs > 2 && call->input_gradients[2] != NULL)
     pipeline_gradient_sum_to(call->output_gradients[0], g.beta, call->input_gradients[2]);

@@ -24,6 +24,13 @@ typedef struct {
 gboolean pipeline_gradient_multiply(const PipelineGradientCall *call, const PipelineProduct *product, const float *a,
                                     const float *b, float *c, GError **error);
 
+/* One backend's products. */
+typedef gboolean (*PipelineMultiplyFunc)(const PipelineGradientCall *call, const PipelineProduct *product,
+                                         const float *a, const float *b, float *c, GError **error);
+/* Gradients of both factors of a Gemm as products. */
+gboolean pipeline_gradient_gemm_factors(PipelineGradientCall *call, const PipelineProduct *g,
+                                        PipelineMultiplyFunc multiply, GError **error);
+
 /* --- what nodes say, for the kernels of every backend; each file has the error texts ---------------------------------
  */
 

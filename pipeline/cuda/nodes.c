@@ -369,23 +369,27 @@ gboolean pipeline_cuda_sum_to(PipelineGradientCall *call, const PipelineTensor *
   return PIPELINE_CUDA_RUN(call, sum, &sum, factor, from->data, to->data);
 }
 
-gboolean pipeline_cuda_multiply(PipelineGradientCall *call, const PipelineProduct *product, const float *a,
+PipelineCudaGemm pipeline_cuda_dense_gemm(const PipelineProduct *p)
+{
+  return (PipelineCudaGemm){.transpose_a = p->transpose_a,
+                            .transpose_b = p->transpose_b,
+                            .m = p->m,
+                            .n = p->n,
+                            .k = p->k,
+                            .alpha = p->alpha,
+                            .beta = p->beta,
+                            .lda = p->transpose_a ? p->m : p->k,
+                            .ldb = p->transpose_b ? p->k : p->n,
+                            .ldc = p->n,
+                            .count = 1};
+}
+
+gboolean pipeline_cuda_multiply(const PipelineGradientCall *call, const PipelineProduct *p, const float *a,
                                 const float *b, float *c, GError **error)
 {
-  const PipelineProduct *p = product;
   if (p->m == 0 || p->n == 0) return TRUE;
   if (p->k == 0) return p->beta != 0 || clear(call->device, c, p->m * p->n * sizeof(float), error);
-  const PipelineCudaGemm gemm = {.transpose_a = p->transpose_a,
-                                 .transpose_b = p->transpose_b,
-                                 .m = p->m,
-                                 .n = p->n,
-                                 .k = p->k,
-                                 .alpha = p->alpha,
-                                 .beta = p->beta,
-                                 .lda = p->transpose_a ? p->m : p->k,
-                                 .ldb = p->transpose_b ? p->k : p->n,
-                                 .ldc = p->n,
-                                 .count = 1};
+  const PipelineCudaGemm gemm = pipeline_cuda_dense_gemm(p);
   return PIPELINE_CUDA_RUN(call, gemm, &gemm, a, b, c);
 }
 

@@ -18,20 +18,8 @@ gboolean pipeline_cuda_gemm_node_forward(PipelineGradientCall *call, GError **er
 gboolean pipeline_cuda_gemm_node_backward(PipelineGradientCall *call, GError **error)
 {
   PipelineProduct g;
-  if (!pipeline_gradient_read_gemm(&call->call, &g, error)) return FALSE;
-  const float *a = call->call.inputs[0]->data, *b = call->call.inputs[1]->data;
-  const float *dy = pipeline_gradient_of_output(call, 0);
-  float *da = pipeline_gradient_of_input(call, 0), *db = pipeline_gradient_of_input(call, 1);
-  /* A stored transposed has its gradient transposed too: (dY Bᵀ)ᵀ = B dYᵀ. */
-  const PipelineProduct plain_a = {FALSE, !g.transpose_b, g.m, g.k, g.n, g.alpha, 0};
-  const PipelineProduct turned_a = {g.transpose_b, TRUE, g.k, g.m, g.n, g.alpha, 0};
-  const PipelineProduct plain_b = {!g.transpose_a, FALSE, g.k, g.n, g.m, g.alpha, 0};
-  const PipelineProduct turned_b = {TRUE, g.transpose_a, g.n, g.k, g.m, g.alpha, 0};
-  if (da != NULL && !(g.transpose_a ? pipeline_cuda_multiply(call, &turned_a, b, dy, da, error)
-                                    : pipeline_cuda_multiply(call, &plain_a, dy, b, da, error)))
-    return FALSE;
-  if (db != NULL && !(g.transpose_b ? pipeline_cuda_multiply(call, &turned_b, dy, a, db, error)
-                                    : pipeline_cuda_multiply(call, &plain_b, a, dy, db, error)))
+  if (!pipeline_gradient_read_gemm(&call->call, &g, error) ||
+      !pipeline_gradient_gemm_factors(call, &g, pipeline_cuda_multiply, error))
     return FALSE;
   return call->call.n_inputs < 3 || call->input_gradients[2] == NULL ||
          pipeline_cuda_sum_to(call, call->output_gradients[0], g.beta, call->input_gradients[2], error);
@@ -57,20 +45,11 @@ static gboolean multiply_batch(PipelineGradientCall *call, const Batch *batch, g
         return FALSE;
     return TRUE;
   }
-  const PipelineCudaGemm gemm = {.transpose_a = p->transpose_a,
-                                 .transpose_b = p->transpose_b,
-                                 .m = p->m,
-                                 .n = p->n,
-                                 .k = p->k,
-                                 .alpha = p->alpha,
-                                 .beta = p->beta,
-                                 .lda = p->transpose_a ? p->m : p->k,
-                                 .ldb = p->transpose_b ? p->k : p->n,
-                                 .ldc = p->n,
-                                 .count = count,
-                                 .stride_a = batch->steps[0],
-                                 .stride_b = batch->steps[1],
-                                 .stride_c = batch->steps[2]};
+  PipelineCudaGemm gemm = pipeline_cuda_dense_gemm(p);
+  gemm.count = count;
+  gemm.stride_a = batch->steps[0];
+  gemm.stride_b = batch->steps[1];
+  gemm.stride_c = batch->steps[2];
   return PIPELINE_CUDA_RUN(call, gemm, &gemm, a, b, c);
 }
 
