@@ -81,10 +81,10 @@ typedef struct {
   gboolean layouts; /* it takes and gives tensors in the backend's own layouts */
 } PipelineGradientKernel;
 
-/* Bytes of a device's memory: free of all programs; held by this one, of them in use; the most held since the last
- * mark; limit of what is held, 0: none. */
+/* Bytes of a device's memory: free of all programs; held by this one, of them in use, and of these the device's own,
+ * whatever it computes; the most held since the last mark; limit of what is held, 0: none. */
 typedef struct {
-  gsize free, held, used, peak, limit;
+  gsize free, held, used, own, peak, limit;
 } PipelineGradientRoom;
 
 /* Buffers of a device: opaque to callers unless the backend is `host`. Sizes are bytes, of `add` float32 elements. */
@@ -102,6 +102,7 @@ typedef struct {
   void (*mark)(gpointer device);
   void (*limit)(gpointer device, gsize bytes);
   void (*trim)(gpointer device);
+  gsize (*round)(gpointer device, gsize bytes); /* what a piece of so many bytes takes */
 } PipelineGradientMemory;
 extern const PipelineGradientMemory pipeline_gradient_memory_host; /* memory of this process */
 

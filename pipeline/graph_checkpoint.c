@@ -84,6 +84,8 @@ static const struct {
                 {"plateau_falls", G_STRUCT_OFFSET(PipelineGraphFitState, plateau_falls), FALSE},
                 {"plateau_epochs", G_STRUCT_OFFSET(PipelineGraphFitState, plateau_epochs), FALSE},
                 {"collapsed_epoch", G_STRUCT_OFFSET(PipelineGraphFitState, collapsed_epoch), FALSE},
+                {"micro_batch", G_STRUCT_OFFSET(PipelineGraphFitState, micro_batch), FALSE},
+                {"evaluation_rows", G_STRUCT_OFFSET(PipelineGraphFitState, evaluation_rows), FALSE},
                 {"finished", G_STRUCT_OFFSET(PipelineGraphFitState, finished), FALSE}};
 
 /* --- writing ------------------------------------------------------------------------------------------------------ */

@@ -42,6 +42,11 @@ typedef struct {
   guint slot;   /* of its results */
 } PipelineGraphDeviceStep;
 
+/* Bytes: kept from forward to backward; workspace that all nodes share. */
+typedef struct {
+  gsize kept, workspace;
+} PipelineGraphNeed;
+
 typedef struct _PipelineGraphDevice {
   guint group, n_groups; /* slots are numbered from 0; group · n_groups of them, a group is sent at once */
   gboolean (*supports)(const PipelineGraphLoss *loss, const PipelineOptimiser *optimiser);
@@ -60,6 +65,9 @@ typedef struct _PipelineGraphDevice {
   gpointer (*record_end)(gpointer device, GError **error); /* NULL: failed */
   gboolean (*replay)(gpointer device, gpointer recording, GError **error);
   void (*forget)(gpointer device, gpointer recording);
+  /* Memory that a node takes beside its values and their gradients, at the shapes of its last forward with `growth`
+   * times as many rows. */
+  void (*need)(PipelineGradientCall *call, double growth, PipelineGraphNeed *need);
   /* Before a replay, in the order of the nodes: what the node's forward would copy to the device or draw afresh. */
   gboolean (*refresh)(PipelineGradientCall *call, GError **error);
 } PipelineGraphDevice;

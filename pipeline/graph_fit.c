@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "pipeline/graph_fit_device.h"
+#include "pipeline/graph_fit_micro.h"
 #include "pipeline/rehearsal.h"
 
 void pipeline_graph_fit_options_init(PipelineGraphFitOptions *options)
@@ -155,6 +156,7 @@ PipelineGraphFit *pipeline_graph_fit_new(const OnnxGraph *graph, const PipelineG
   fit->heads = heads;
   fit->n_heads = n_heads;
   fit->data = data;
+  fit->backend = backend;
   fit->options = *options;
   fit->row_width = 1;
   for (guint d = 0; d < data->n_dims; d++) fit->row_width *= (gsize)data->dims[d];
@@ -181,6 +183,7 @@ PipelineGraphFit *pipeline_graph_fit_new(const OnnxGraph *graph, const PipelineG
   for (guint i = 0; i < n_heads; i++) g_ptr_array_add(fit->head_gradients, g_array_new(FALSE, TRUE, sizeof(float)));
   if (!make_pass(fit, backend, error) || !check_heads(fit, error) || !place_parameters(fit, backend, error))
     return NULL;
+  if (!pipeline_fit_micro_begin(fit, error)) return NULL;
   if (options->harden.method != NULL && (fit->harden = pipeline_harden_new(fit, backend, error)) == NULL) return NULL;
   memcpy(fit->state.best, fit->state.parameters, plan->n_parameters * sizeof(float));
   if (fit->state.average != NULL) memcpy(fit->state.average, fit->state.parameters, plan->n_parameters * sizeof(float));
@@ -209,7 +212,8 @@ void pipeline_graph_fit_free(PipelineGraphFit *fit)
                        fit->targets,
                        fit->mixed_targets,
                        fit->weights,
-                       fit->gradients};
+                       fit->gradients,
+                       fit->sums};
   pipeline_fit_device_free(fit->device, fit->pass);
   pipeline_graph_pass_free(fit->pass); /* its values lie in those arrays */
   pipeline_harden_free(fit->harden);
@@ -221,6 +225,11 @@ void pipeline_graph_fit_free(PipelineGraphFit *fit)
 PipelineGraphFitState *pipeline_graph_fit_get_state(PipelineGraphFit *fit)
 {
   return &fit->state;
+}
+
+const PipelineGraphMemory *pipeline_graph_fit_get_memory(const PipelineGraphFit *fit)
+{
+  return fit->memory.rows > 0 ? &fit->memory : NULL;
 }
 
 gboolean pipeline_graph_fit_is_finished(const PipelineGraphFit *fit)
@@ -286,40 +295,68 @@ gboolean pipeline_graph_fit_set_input(PipelineGraphFit *fit, PipelineGraphPass *
   return pipeline_graph_pass_set_input(pass, 0, 1 + fit->data->n_dims, dims, x, error);
 }
 
-gboolean pipeline_graph_fit_forward(PipelineGraphFit *fit, guint n, gboolean training, GError **error)
+/* Rows first to first + n of those in x. */
+static gboolean forward_rows(PipelineGraphFit *fit, guint first, guint n, gboolean training, GError **error)
 {
   pipeline_graph_pass_keep_heads(fit->pass, FALSE);
   pipeline_fit_device_disturb(fit->device);
-  return pipeline_graph_fit_set_input(fit, fit->pass, fit->x, n, error) &&
+  return pipeline_graph_fit_set_input(fit, fit->pass, fit->x + first * fit->row_width, n, error) &&
          pipeline_graph_pass_forward(fit->pass, training, training ? &fit->state.random : NULL, error);
 }
 
+gboolean pipeline_graph_fit_forward(PipelineGraphFit *fit, guint n, gboolean training, GError **error)
+{
+  return forward_rows(fit, 0, n, training, error);
+}
+
+/* The columns of one head; new [n, columns]. */
+static float *pick_targets(const PipelineGraphFit *fit, const PipelineGraphHead *head, const float *targets,
+                           guint columns, guint n)
+{
+  float *picked = g_new(float, (gsize)n *columns);
+  for (guint i = 0; i < n; i++)
+    memcpy(picked + (gsize)i * columns, targets + (gsize)i * fit->data->n_targets + head->first_target,
+           columns * sizeof(float));
+  return picked;
+}
+
+/* A batch of which a pass computes rows first to first + n. */
+typedef struct {
+  guint first, n, all;
+  double share; /* of the targets; the others are those of mixed rows */
+} Rows;
+
 /* Loss of head `index` and its gradient; with mixed rows the mean of both targets' losses. */
-double pipeline_graph_fit_evaluate_head(PipelineGraphFit *fit, PipelineGraphPass *pass, guint index, guint n,
-                                        double share)
+static double evaluate_rows(PipelineGraphFit *fit, PipelineGraphPass *pass, guint index, const Rows *rows)
 {
   const PipelineGraphHead *head = &fit->heads[index];
   const PipelineTensor *output = pipeline_graph_pass_get_head(pass, index);
-  guint width = (guint)(output->n / n), columns = pipeline_graph_loss_n_targets(head->loss, width);
+  guint width = (guint)(output->n / rows->n), columns = pipeline_graph_loss_n_targets(head->loss, width);
   GArray *gradient = g_ptr_array_index(fit->head_gradients, index);
   g_array_set_size(gradient, (guint)output->n);
-  g_autofree float *second = share < 1 ? g_new(float, output->n) : NULL;
-  g_autofree float *targets = g_new(float, (gsize)n *columns);
+  g_autofree float *second = rows->share < 1 ? g_new(float, output->n) : NULL;
   const float *weights = fit->data->weights != NULL ? fit->weights : NULL;
   double loss = 0;
-  for (guint turn = 0; turn < (share < 1 ? 2u : 1u); turn++) {
-    const float *all = turn == 0 ? fit->targets : fit->mixed_targets;
+  for (guint turn = 0; turn < (rows->share < 1 ? 2u : 1u); turn++) {
+    g_autofree float *targets =
+        pick_targets(fit, head, turn == 0 ? fit->targets : fit->mixed_targets, columns, rows->all);
     float *into = turn == 0 ? (float *)(gpointer)gradient->data : second;
-    double part = head->weight * (turn == 0 ? share : 1 - share);
-    for (guint i = 0; i < n; i++)
-      memcpy(targets + (gsize)i * columns, all + (gsize)i * fit->data->n_targets + head->first_target,
-             columns * sizeof(float));
-    loss +=
-        part * pipeline_graph_loss_evaluate(head->loss, &head->options, output->data, width, targets, weights, n, into);
+    double part = head->weight * (turn == 0 ? rows->share : 1 - rows->share) *
+                  pipeline_fit_micro_share(head, columns, targets, weights, rows->first, rows->n, rows->all);
+    loss += part * pipeline_graph_loss_evaluate(head->loss, &head->options, output->data, width,
+                                                targets + (gsize)rows->first * columns,
+                                                weights != NULL ? weights + rows->first : NULL, rows->n, into);
     for (gsize i = 0; part != 1 && i < output->n; i++) into[i] *= (float)part;
   }
   for (gsize i = 0; second != NULL && i < output->n; i++) g_array_index(gradient, float, i) += second[i];
   return loss;
+}
+
+double pipeline_graph_fit_evaluate_head(PipelineGraphFit *fit, PipelineGraphPass *pass, guint index, guint n,
+                                        double share)
+{
+  const Rows rows = {.n = n, .all = n, .share = share};
+  return evaluate_rows(fit, pass, index, &rows);
 }
 
 float pipeline_graph_fit_average_decay(PipelineGraphFit *fit)
@@ -366,16 +403,27 @@ gboolean pipeline_graph_fit_update(PipelineGraphFit *fit, double loss, double *n
   return !isfinite(loss) || !isfinite(*norm) || update(fit, error);
 }
 
-double pipeline_graph_fit_learn(PipelineGraphFit *fit, guint n, double share, double *norm, GError **error)
+/* Forward and backward of some rows of a batch: their part of its loss, and of its gradients. */
+static gboolean pass_rows(PipelineGraphFit *fit, const Rows *rows, double *loss, GError **error)
 {
   g_autofree const float **gradients = g_new0(const float *, fit->n_heads + 1);
-  double loss = 0;
-  if (!pipeline_graph_fit_forward(fit, n, TRUE, error)) return NAN;
+  if (!forward_rows(fit, rows->first, rows->n, TRUE, error)) return FALSE;
   for (guint h = 0; h < fit->n_heads; h++) {
-    loss += pipeline_graph_fit_evaluate_head(fit, fit->pass, h, n, share);
+    *loss += evaluate_rows(fit, fit->pass, h, rows);
     gradients[h] = (const float *)(gpointer)((GArray *)g_ptr_array_index(fit->head_gradients, h))->data;
   }
-  if (!pipeline_graph_pass_backward(fit->pass, gradients, error)) return NAN;
+  return pipeline_graph_pass_backward(fit->pass, gradients, error);
+}
+
+double pipeline_graph_fit_learn(PipelineGraphFit *fit, guint n, double share, double *norm, GError **error)
+{
+  guint size = pipeline_fit_micro_rows(fit, n);
+  double loss = 0;
+  for (guint first = 0; first < n; first += size) {
+    const Rows rows = {.first = first, .n = MIN(size, n - first), .all = n, .share = share};
+    if (!pass_rows(fit, &rows, &loss, error)) return NAN;
+    if (size < n) pipeline_fit_micro_add(fit, first == 0, first + size >= n);
+  }
   return pipeline_graph_fit_update(fit, loss, norm, error) ? loss : NAN;
 }
 
@@ -443,13 +491,28 @@ static gboolean step_there(PipelineGraphFit *fit, const guint64 *rows, guint n, 
   return pipeline_fit_device_step(fit, n, error);
 }
 
+/* A step that finds no memory is taken again, in smaller passes. */
+static gboolean step_within_memory(PipelineGraphFit *fit, const guint64 *rows, guint n, GError **error)
+{
+  const PipelineRandom random = fit->state.random;
+  for (;;) {
+    g_autoptr(GError) failure = NULL;
+    if (fit->device != NULL ? step_there(fit, rows, n, &failure) : step_here(fit, rows, n, &failure)) return TRUE;
+    if (!pipeline_fit_micro_retry(fit, n, &failure)) {
+      g_propagate_error(error, g_steal_pointer(&failure));
+      return FALSE;
+    }
+    fit->state.random = random;
+  }
+}
+
 gboolean pipeline_graph_fit_step(PipelineGraphFit *fit, gboolean *epoch_done, GError **error)
 {
   PipelineGraphFitState *state = &fit->state;
   if (state->position == 0) begin_epoch(fit);
   guint n = (guint)MIN(fit->options.batch_size, fit->n_order - state->position);
   const guint64 *rows = fit->order + state->position;
-  if (!(fit->device != NULL ? step_there(fit, rows, n, error) : step_here(fit, rows, n, error))) return FALSE;
+  if (!step_within_memory(fit, rows, n, error)) return FALSE;
   state->position += n;
   *epoch_done = state->position >= fit->n_order;
   if (!*epoch_done) return TRUE;

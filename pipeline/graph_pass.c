@@ -569,6 +569,9 @@ gboolean pipeline_graph_pass_bind_device(PipelineGraphPass *pass, guint index, f
   const PipelineGradientMemory *memory = pass->backend->memory;
   g_return_val_if_fail(!pass->backend->host, FALSE);
   if (!memory->copy(pass->device, values, value->tensor.data, bytes, error)) return FALSE;
+  if (value->buffers[0] != NULL) memory->release(pass->device, value->buffers[0]); /* in the order of the stream */
+  value->buffers[0] = NULL;
+  value->capacities[0] = 0;
   value->tensor.data = values;
   value->device_gradients = gradients;
   value->host_values = value->host_gradients = NULL;

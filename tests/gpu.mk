@@ -12,6 +12,9 @@ $(GPU)/bench_gpu: $(GPU)/bench_gpu.c.o $(GPU)/profile.c.o $(GPU_SHARED) $(GPU_LI
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(GPU_LIBS)
 
+# Unit tests with the networks of the checks on a device.
+$(BUILD)/tests/unit/graph_micro_test: $(GPU)/networks.c.o
+
 # The plugin by NVIDIA's compiler, which comes as Python wheels (1.6 GB): nothing is installed on the machine.
 CUDA_TOOLKIT ?= $(BUILD)/cuda-toolkit
 CUDA_WHEELS := nvidia-cuda-nvcc==13.0.88 nvidia-cuda-crt==13.0.88 nvidia-nvvm==13.0.88 nvidia-cuda-cccl==13.0.85 \

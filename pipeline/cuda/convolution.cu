@@ -205,6 +205,15 @@ static int find_workspaces(PipelineCudaDevice *device, PipelineCudaConvolutionPl
                                  what);
 }
 
+size_t pipeline_cuda_convolution_bytes(const PipelineCudaConvolutionPlan *plan)
+{
+  size_t product = pipeline_cuda_convolution_product_bytes(&plan->shape), most = plan->forward_bytes;
+  size_t data = plan->data_by_product ? product : plan->data_bytes;
+  size_t filter = plan->filter_by_product ? product : plan->filter_bytes;
+  if (data > most) most = data;
+  return filter > most ? filter : most;
+}
+
 void pipeline_cuda_convolution_free(PipelineCudaDevice *device, PipelineCudaConvolutionPlan *plan)
 {
   (void)device;

@@ -290,6 +290,7 @@ static PipelineCudaDevice *open_device(int number, char *message, size_t bytes)
     return nullptr;
   }
   device->multiprocessors = properties.multiProcessorCount;
+  device->own_bytes = device->used_bytes;
   snprintf(device->description, sizeof device->description, "%s, sm_%d%d, CUDA %d.%d, cuDNN %zu", properties.name,
            properties.major, properties.minor, runtime / 1000, runtime % 1000 / 10, cudnnGetVersion());
   return device;
@@ -327,6 +328,7 @@ static const PipelineCudaTable table = {PIPELINE_CUDA_ABI,
                                         pipeline_cuda_memory_mark,
                                         pipeline_cuda_memory_limit,
                                         pipeline_cuda_memory_trim,
+                                        pipeline_cuda_memory_round,
                                         pipeline_cuda_lacks_memory,
                                         pipeline_cuda_unary,
                                         pipeline_cuda_unary_backward,
@@ -343,6 +345,7 @@ static const PipelineCudaTable table = {PIPELINE_CUDA_ABI,
                                         pipeline_cuda_softmax_backward,
                                         pipeline_cuda_gemm,
                                         pipeline_cuda_convolution_plan,
+                                        pipeline_cuda_convolution_bytes,
                                         pipeline_cuda_convolution_free,
                                         pipeline_cuda_convolution_forward,
                                         pipeline_cuda_convolution_backward,

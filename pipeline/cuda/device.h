@@ -143,11 +143,11 @@ typedef struct {
   uint32_t slot;    /* of its results: double loss, double norm */
 } PipelineCudaStep;
 
-/* Bytes. used: of the pool's pieces that are taken; held: of all pieces that the pool has from the driver; peak: the
- * most that it has held since the device was opened or memory_mark. free, total: of the device, 0 where the driver does
- * not say. */
+/* Bytes. own: what the device keeps for itself from the start. used: of the pool's pieces that are taken; held: of all
+ * pieces that the pool has from the driver; peak: the most that it has held since the device was opened or memory_mark.
+ * free, total: of the device, 0 where the driver does not say. */
 typedef struct {
-  size_t free, total, used, held, peak;
+  size_t free, total, own, used, held, peak;
 } PipelineCudaMemory;
 
 typedef struct {
@@ -181,6 +181,7 @@ typedef struct {
   void (*memory_mark)(PipelineCudaDevice *device);                /* the peak is counted anew */
   void (*memory_limit)(PipelineCudaDevice *device, size_t bytes); /* that the pool holds at most; 0: any */
   void (*memory_trim)(PipelineCudaDevice *device);                /* what nobody uses goes back to the driver */
+  size_t (*memory_round)(size_t bytes);                           /* of a piece of the pool for so many */
   int (*lacks_memory)(const PipelineCudaDevice *device);          /* that was why the last call failed */
 
   /* element by element */
@@ -216,6 +217,8 @@ typedef struct {
   /* products and windows */
   int (*gemm)(PipelineCudaDevice *device, const PipelineCudaGemm *gemm, const float *a, const float *b, float *c);
   PipelineCudaConvolutionPlan *(*convolution_plan)(PipelineCudaDevice *device, const PipelineCudaConvolution *shape);
+  /* Of workspace, for all passes. */
+  size_t (*convolution_bytes)(const PipelineCudaConvolutionPlan *plan);
   void (*convolution_free)(PipelineCudaDevice *device, PipelineCudaConvolutionPlan *plan);
   int (*convolution_forward)(PipelineCudaDevice *device, PipelineCudaConvolutionPlan *plan, const float *x,
                              const float *w, const float *bias, float *y);

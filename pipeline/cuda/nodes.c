@@ -197,8 +197,12 @@ static void read_memory(gpointer device, PipelineGradientRoom *room)
   const PipelineCuda *cuda = device;
   PipelineCudaMemory there;
   cuda->table->memory_info(cuda->device, &there);
-  *room = (PipelineGradientRoom){
-      .free = there.free, .held = there.held, .used = there.used, .peak = there.peak, .limit = cuda->limit};
+  *room = (PipelineGradientRoom){.own = there.own,
+                                 .free = there.free,
+                                 .held = there.held,
+                                 .used = there.used,
+                                 .peak = there.peak,
+                                 .limit = cuda->limit};
 }
 
 static void mark_memory(gpointer device)
@@ -220,8 +224,24 @@ static void trim_memory(gpointer device)
   cuda->table->memory_trim(cuda->device);
 }
 
-static const PipelineGradientMemory memory = {allocate, release,     copy_in,     copy_out,     copy,       clear,
-                                              add,      read_memory, mark_memory, limit_memory, trim_memory};
+static gsize round_memory(gpointer device, gsize bytes)
+{
+  const PipelineCuda *cuda = device;
+  return cuda->table->memory_round(bytes);
+}
+
+static const PipelineGradientMemory memory = {.allocate = allocate,
+                                              .release = release,
+                                              .copy_in = copy_in,
+                                              .copy_out = copy_out,
+                                              .copy = copy,
+                                              .clear = clear,
+                                              .add = add,
+                                              .read = read_memory,
+                                              .mark = mark_memory,
+                                              .limit = limit_memory,
+                                              .trim = trim_memory,
+                                              .round = round_memory};
 
 /* --- what a node keeps
  * ------------------------------------------------------------------------------------------------ */

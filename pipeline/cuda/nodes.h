@@ -4,6 +4,7 @@
 
 #include "pipeline/cuda_plugin.h"
 #include "pipeline/gradient_internal.h"
+#include "pipeline/graph_device.h"
 
 G_BEGIN_DECLS
 
@@ -118,5 +119,12 @@ PAIR(recurrent_node);
 
 #undef KERNEL
 #undef PAIR
+
+/* nodes_memory.c and the files of the nodes: what PipelineGraphDevice.need says of a node. */
+void pipeline_cuda_need(PipelineGradientCall *call, double growth, PipelineGraphNeed *need);
+#define NEED(name) void pipeline_cuda_##name##_need(PipelineGradientCall *call, double growth, PipelineGraphNeed *need)
+NEED(convolution_node); /* nodes_window.c */
+NEED(recurrent_node);   /* nodes_recurrent.c */
+#undef NEED
 
 G_END_DECLS

@@ -178,5 +178,6 @@ const PipelineGraphDevice pipeline_cuda_graph = {.group = PIPELINE_CUDA_GROUP,
                                                  .record_begin = record_begin,
                                                  .record_end = record_end,
                                                  .replay = replay,
+                                                 .need = pipeline_cuda_need,
                                                  .forget = forget,
                                                  .refresh = refresh};

@@ -120,7 +120,7 @@ static gboolean train(const Training *training, const PipelineGradientBackend *b
 {
   *outcome = (Outcome){.losses = g_array_new(FALSE, FALSE, sizeof(double))};
   g_autoptr(World) world =
-      world_new(network_find(training->network), training->rows, training->rows / 4, &outcome->error);
+      network_world_new(network_find(training->network), training->rows, training->rows / 4, &outcome->error);
   PipelineGraphFitOptions options;
   if (world == NULL) return FALSE;
   g_autofree float *weights = g_new(float, training->rows), *classes = g_new(float, 16);
