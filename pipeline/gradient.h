@@ -22,13 +22,17 @@ typedef struct _PipelineGradientBackend PipelineGradientBackend;
 
 #define PIPELINE_GRADIENT_MEMORIES 4
 
+/* Of the operands of matrix products (Gemm, MatMul, LSTM, GRU); sums, weights and all else are float32. */
+typedef enum { PIPELINE_PRECISION_FLOAT32, PIPELINE_PRECISION_BFLOAT16 } PipelinePrecision;
+
 /* One node on its way forward and backward. */
 typedef struct {
   PipelineCall call; /* as prediction sees it */
   const PipelineGradient *gradient;
-  gboolean training;      /* else: as in prediction */
-  gboolean frozen;        /* training leaves it as it is (a BatchNormalization keeps its statistics) */
-  PipelineRandom *random; /* of Dropout; NULL: prediction */
+  PipelinePrecision precision; /* of this node's products */
+  gboolean training;           /* else: as in prediction */
+  gboolean frozen;             /* training leaves it as it is (a BatchNormalization keeps its statistics) */
+  PipelineRandom *random;      /* of Dropout; NULL: prediction */
   /* Set by backward; [n_inputs], NULL: not wanted. Every element is written, never added to. */
   PipelineTensor **input_gradients;
   const PipelineTensor **output_gradients; /* [n_outputs]; NULL: zero */
@@ -109,7 +113,8 @@ extern const PipelineGradientMemory pipeline_gradient_memory_host; /* memory of 
 struct _PipelineGradientBackend {
   const gchar *name, *summary;
   guint rank; /* the default is the highest rank that opens and supports every operator of the graph */
-  const PipelineBackend *products; /* matrix products of the kernels that it takes from the reference */
+  const PipelineBackend *products;        /* matrix products of the kernels that it takes from the reference */
+  const PipelineBackend *narrow_products; /* the same in bfloat16; NULL: this backend has none */
   gboolean host; /* buffers are memory of this process: what it lacks, the reference kernels compute */
   /* Not `host`: float32 tensors lie in its memory, others in that of this process; what it lacks, the reference kernels
    * compute on copies. Else it must have a kernel for every node. */

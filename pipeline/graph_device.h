@@ -19,7 +19,8 @@ typedef struct {
   float *gradient;                         /* [n, width] */
   double weight;
   gsize n, width, n_targets, first_target;
-  gboolean add; /* to the loss in the slot: not the first head */
+  gboolean add;    /* to the loss in the slot: not the first head */
+  gboolean scaled; /* the gradient is times the device's scale */
 } PipelineGraphDeviceLoss;
 
 /* A step for all parameters at once; the norm of g before it is clipped into the slot. Nothing changes unless loss and
@@ -32,6 +33,7 @@ typedef struct {
   const float *g;
   const guint8 *decays; /* [n]: regularised */
   double clip_norm, clip_value;
+  guint growth_steps; /* > 0: g is times the scale, which follows pipeline/graph_fit_scale.h; 0: it is not */
 } PipelineGraphDeviceUpdate;
 
 /* What changes from step to step. */
@@ -53,6 +55,7 @@ typedef struct _PipelineGraphDevice {
   gboolean (*begin)(gpointer device, const PipelineGraphDeviceStep *step, GError **error); /* before the other two */
   gboolean (*loss)(gpointer device, const PipelineGraphDeviceLoss *loss, GError **error);
   gboolean (*update)(gpointer device, const PipelineGraphDeviceUpdate *update, GError **error);
+  gboolean (*set_scale)(gpointer device, double scale, guint64 steps, GError **error); /* steps: since it changed */
   /* to = (1 − share) to + share from */
   gboolean (*average)(gpointer device, float *to, const float *from, float share, gsize n, GError **error);
   gboolean (*send)(gpointer device, guint group, GError **error); /* queues the copy of a group's results */

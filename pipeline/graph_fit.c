@@ -5,6 +5,7 @@
 
 #include "pipeline/graph_fit_device.h"
 #include "pipeline/graph_fit_micro.h"
+#include "pipeline/graph_fit_scale.h"
 #include "pipeline/rehearsal.h"
 
 void pipeline_graph_fit_options_init(PipelineGraphFitOptions *options)
@@ -17,6 +18,8 @@ void pipeline_graph_fit_options_init(PipelineGraphFitOptions *options)
                                        .average_decay = 0.999,
                                        .average_start = 0.75,
                                        .rehearsal_share = 0.5,
+                                       .loss_scale = 65536,
+                                       .growth_steps = 2000,
                                        .seed = 1};
   pipeline_optimiser_options_init(&options->optimiser_options);
   pipeline_schedule_options_init(&options->schedule_options);
@@ -29,36 +32,38 @@ static void state_init(PipelineGraphFit *fit)
   gsize n = fit->plan->n_parameters, s = fit->plan->n_statistics;
   guint memories = fit->options.optimiser->n_memories;
   gboolean averages = fit->options.average != PIPELINE_AVERAGE_NONE;
-  fit->state = (PipelineGraphFitState){.n_parameters = n,
-                                       .n_statistics = s,
-                                       .parameters = g_new0(float, n),
-                                       .m = memories > 0 ? g_new0(float, n) : NULL,
-                                       .v = memories > 1 ? g_new0(float, n) : NULL,
-                                       .average = averages ? g_new0(float, n) : NULL,
-                                       .best = g_new0(float, n),
-                                       .statistics = g_new0(float, s + 1),
-                                       .average_statistics = averages ? g_new0(float, s + 1) : NULL,
-                                       .best_statistics = g_new0(float, s + 1),
-                                       .first_loss = NAN,
-                                       .first_norm = NAN,
-                                       .train_loss = NAN,
-                                       .validation_loss = NAN,
-                                       .validation_metric = NAN,
-                                       .test_loss = NAN,
-                                       .test_metric = NAN,
-                                       .gradient_norm = NAN,
-                                       .best_loss = INFINITY,
-                                       .best_metric = NAN,
-                                       .plateau_loss = INFINITY,
-                                       .robust_loss = NAN,
-                                       .robust_metric = NAN,
-                                       .best_robust_metric = NAN,
-                                       .best_attacked_metric = NAN,
-                                       .old_loss = NAN,
-                                       .old_metric = NAN,
-                                       .best_old_metric = NAN,
-                                       .least_loss = INFINITY,
-                                       .least_old_loss = INFINITY};
+  fit->state =
+      (PipelineGraphFitState){.n_parameters = n,
+                              .n_statistics = s,
+                              .parameters = g_new0(float, n),
+                              .m = memories > 0 ? g_new0(float, n) : NULL,
+                              .v = memories > 1 ? g_new0(float, n) : NULL,
+                              .average = averages ? g_new0(float, n) : NULL,
+                              .best = g_new0(float, n),
+                              .statistics = g_new0(float, s + 1),
+                              .average_statistics = averages ? g_new0(float, s + 1) : NULL,
+                              .best_statistics = g_new0(float, s + 1),
+                              .loss_scale = pipeline_fit_scale_is_used(&fit->options) ? fit->options.loss_scale : 1,
+                              .first_loss = NAN,
+                              .first_norm = NAN,
+                              .train_loss = NAN,
+                              .validation_loss = NAN,
+                              .validation_metric = NAN,
+                              .test_loss = NAN,
+                              .test_metric = NAN,
+                              .gradient_norm = NAN,
+                              .best_loss = INFINITY,
+                              .best_metric = NAN,
+                              .plateau_loss = INFINITY,
+                              .robust_loss = NAN,
+                              .robust_metric = NAN,
+                              .best_robust_metric = NAN,
+                              .best_attacked_metric = NAN,
+                              .old_loss = NAN,
+                              .old_metric = NAN,
+                              .best_old_metric = NAN,
+                              .least_loss = INFINITY,
+                              .least_old_loss = INFINITY};
   pipeline_random_seed(&fit->state.random, fit->options.seed);
   fit->state.epoch_random = fit->state.random;
 }
@@ -68,7 +73,8 @@ static gboolean make_pass(PipelineGraphFit *fit, const PipelineGradientBackend *
   g_autofree const gchar **names = pipeline_harden_list_wanted(&fit->options.harden, fit->graph, fit->plan);
   g_autofree const gchar **heads = g_new0(const gchar *, fit->n_heads + 1);
   for (guint i = 0; i < fit->n_heads; i++) heads[i] = fit->heads[i].value;
-  const PipelineGraphPassOptions options = {.wanted = names, .heads = heads, .backend = backend};
+  const PipelineGraphPassOptions options = {
+      .wanted = names, .heads = heads, .backend = backend, .precision = fit->options.precision};
   fit->pass = pipeline_graph_pass_new(fit->graph, &options, error);
   return fit->pass != NULL;
 }
@@ -144,6 +150,20 @@ static PipelineRehearsal epoch_of(const PipelineGraphFit *fit)
                              .share = fit->options.rehearsal_share};
 }
 
+static gboolean check_precision(const PipelineGraphFitOptions *options, const PipelineGradientBackend *backend,
+                                GError **error)
+{
+  if (backend->narrow_products != NULL && options->harden.method == NULL) return TRUE;
+  if (options->harden.method != NULL)
+    g_set_error_literal(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID,
+                        "adversarial training is in float32: leave out the precision bf16 or the adversary");
+  else
+    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_UNSUPPORTED,
+                "the backend '%s' has no products in bfloat16: take cuda, or reference, which rounds for comparison",
+                backend->name);
+  return FALSE;
+}
+
 PipelineGraphFit *pipeline_graph_fit_new(const OnnxGraph *graph, const PipelineGraphPlan *plan,
                                          const PipelineGraphHead *heads, guint n_heads, const PipelineGraphData *data,
                                          const PipelineGraphFitOptions *options, const PipelineGradientBackend *backend,
@@ -163,6 +183,7 @@ PipelineGraphFit *pipeline_graph_fit_new(const OnnxGraph *graph, const PipelineG
   if (!pipeline_augment_check(&options->augment, fit->row_width, error) ||
       !pipeline_harden_check(&options->harden, options->augment.mixup > 0, n_heads, error))
     return NULL;
+  if (options->precision == PIPELINE_PRECISION_BFLOAT16 && !check_precision(options, backend, error)) return NULL;
   gsize rows =
       MAX((gsize)options->batch_size * pipeline_harden_batch_factor(&options->harden), PIPELINE_FIT_EVALUATION_ROWS);
   state_init(fit);
@@ -324,6 +345,7 @@ static float *pick_targets(const PipelineGraphFit *fit, const PipelineGraphHead 
 typedef struct {
   guint first, n, all;
   double share; /* of the targets; the others are those of mixed rows */
+  double scale; /* of the gradient, not of the loss */
 } Rows;
 
 /* Loss of head `index` and its gradient; with mixed rows the mean of both targets' losses. */
@@ -346,7 +368,7 @@ static double evaluate_rows(PipelineGraphFit *fit, PipelineGraphPass *pass, guin
     loss += part * pipeline_graph_loss_evaluate(head->loss, &head->options, output->data, width,
                                                 targets + (gsize)rows->first * columns,
                                                 weights != NULL ? weights + rows->first : NULL, rows->n, into);
-    for (gsize i = 0; part != 1 && i < output->n; i++) into[i] *= (float)part;
+    for (gsize i = 0; part * rows->scale != 1 && i < output->n; i++) into[i] *= (float)(part * rows->scale);
   }
   for (gsize i = 0; second != NULL && i < output->n; i++) g_array_index(gradient, float, i) += second[i];
   return loss;
@@ -355,7 +377,7 @@ static double evaluate_rows(PipelineGraphFit *fit, PipelineGraphPass *pass, guin
 double pipeline_graph_fit_evaluate_head(PipelineGraphFit *fit, PipelineGraphPass *pass, guint index, guint n,
                                         double share)
 {
-  const Rows rows = {.n = n, .all = n, .share = share};
+  const Rows rows = {.n = n, .all = n, .share = share, .scale = 1};
   return evaluate_rows(fit, pass, index, &rows);
 }
 
@@ -399,8 +421,10 @@ gboolean pipeline_graph_fit_update(PipelineGraphFit *fit, double loss, double *n
 {
   *norm =
       pipeline_gradient_clip(fit->gradients, fit->state.n_parameters, fit->options.clip_norm, fit->options.clip_value);
-  /* Else the weights stay as they are and the monitor stops it. */
-  return !isfinite(loss) || !isfinite(*norm) || update(fit, error);
+  if (isfinite(loss) && isfinite(*norm)) return update(fit, error);
+  /* Else the weights stay as they are: the monitor stops it, or the scale of the loss falls. */
+  if (isfinite(loss) && pipeline_fit_scale_is_used(&fit->options)) fit->state.steps++;
+  return TRUE;
 }
 
 /* Forward and backward of some rows of a batch: their part of its loss, and of its gradients. */
@@ -420,10 +444,13 @@ double pipeline_graph_fit_learn(PipelineGraphFit *fit, guint n, double share, do
   guint size = pipeline_fit_micro_rows(fit, n);
   double loss = 0;
   for (guint first = 0; first < n; first += size) {
-    const Rows rows = {.first = first, .n = MIN(size, n - first), .all = n, .share = share};
+    const Rows rows = {
+        .first = first, .n = MIN(size, n - first), .all = n, .share = share, .scale = fit->state.loss_scale};
     if (!pass_rows(fit, &rows, &loss, error)) return NAN;
     if (size < n) pipeline_fit_micro_add(fit, first == 0, first + size >= n);
   }
+  for (gsize i = 0; fit->state.loss_scale != 1 && i < fit->state.n_parameters; i++)
+    fit->gradients[i] *= (float)(1 / fit->state.loss_scale);
   return pipeline_graph_fit_update(fit, loss, norm, error) ? loss : NAN;
 }
 
@@ -457,9 +484,12 @@ static void begin_epoch(PipelineGraphFit *fit)
 gboolean pipeline_graph_fit_count(PipelineGraphFit *fit, guint n, guint64 step, double loss, double norm,
                                   GError **error)
 {
-  if (isfinite(loss) && isfinite(norm)) {
+  gboolean scaled = pipeline_fit_scale_is_used(&fit->options) && isfinite(loss);
+  gboolean good =
+      scaled ? pipeline_fit_scale_follow(&fit->options, &fit->state, norm) : isfinite(loss) && isfinite(norm);
+  if (good) {
     fit->state.epoch_loss += loss * (double)n;
-    fit->state.epoch_norm += norm * (double)n;
+    if (isfinite(norm)) fit->state.epoch_norm += norm * (double)n;
     return TRUE;
   }
   g_set_error(

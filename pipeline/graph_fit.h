@@ -44,8 +44,13 @@ typedef struct {
    * Not for models that normalise over their batch. */
   guint micro_batch;
   gsize device_memory; /* bytes of a device that this training may take; 0: what is free */
-  guint patience;      /* epochs without a better validation loss, of new or of old rows, before it stops; 0: no early
-                        * stopping */
+  /* Of products: with bfloat16 weights and optimiser stay float32, and losses are scaled (pipeline/graph_fit_scale.h)
+   */
+  PipelinePrecision precision;
+  double loss_scale;  /* the first one; 65536 */
+  guint growth_steps; /* after so many good ones it doubles; 2000 */
+  guint patience;     /* epochs without a better validation loss, of new or of old rows, before it stops; 0: no early
+                       * stopping */
   double rehearsal_share; /* of each batch that is old rows (pipeline/rehearsal.h); .5 */
   guint64 row_visits;     /* at most, old rows too: fewer and shorter epochs; 0: as many as the epochs ask for */
   double learning_rate;
@@ -95,12 +100,14 @@ typedef struct {
   gsize n_perturbation;
   float *perturbation;                 /* of free adversarial training, from batch to batch */
   gboolean finished;                   /* early stopping has ended it */
+  double loss_scale;                   /* 1: not used */
+  guint64 scaled_steps, skipped_steps; /* steps since it changed; steps without finite gradients, ever */
   guint micro_batch, evaluation_rows;  /* rows of a pass at the most, as asked for or as memory allows; 0: any */
   PipelineRandom random, epoch_random; /* now; when the present epoch began */
 } PipelineGraphFitState;
 
 /* Bytes of a device's memory that a training takes, estimated before it starts. */
-typedef struct {
+typedef struct _PipelineGraphMemory {
   guint64 device; /* what the device keeps for itself: buffers of its libraries */
   guint64 weights, gradients, optimiser;
   guint64 activations, activation_gradients, kept; /* of one pass; kept: by operators from forward to backward */

@@ -4,6 +4,7 @@
 
 #include "pipeline/graph_device.h"
 #include "pipeline/graph_fit_micro.h"
+#include "pipeline/graph_fit_scale.h"
 
 #define MAX_SLOTS 256u
 #define ALIGNMENT 64u /* elements */
@@ -251,7 +252,8 @@ static gboolean queue_losses(PipelineGraphFit *fit, const Rows *rows, GError **e
         .width = output->n / n,
         .n_targets = fit->data->n_targets,
         .first_target = head->first_target,
-        .add = h > 0 || rows->first > 0};
+        .add = h > 0 || rows->first > 0,
+        .scaled = pipeline_fit_scale_is_used(&fit->options)};
     if (loss.gradient == NULL || !d->graph->loss(d->device, &loss, error)) return FALSE;
   }
   return TRUE;
@@ -288,16 +290,18 @@ static gboolean queue_all(PipelineGraphFit *fit, guint n, GError **error)
   gboolean parts = pipeline_fit_micro_rows(fit, n) < n;
   pipeline_graph_pass_keep_heads(fit->pass, TRUE);
   if (!queue_passes(fit, n, error)) return FALSE;
-  const PipelineGraphDeviceUpdate update = {.optimiser = fit->options.optimiser,
-                                            .options = &fit->options.optimiser_options,
-                                            .n = d->n,
-                                            .w = d->w,
-                                            .m = d->m,
-                                            .v = d->v,
-                                            .g = parts ? d->sums : d->g,
-                                            .decays = d->decays,
-                                            .clip_norm = fit->options.clip_norm,
-                                            .clip_value = fit->options.clip_value};
+  const PipelineGraphDeviceUpdate update = {
+      .optimiser = fit->options.optimiser,
+      .options = &fit->options.optimiser_options,
+      .n = d->n,
+      .w = d->w,
+      .m = d->m,
+      .v = d->v,
+      .g = parts ? d->sums : d->g,
+      .decays = d->decays,
+      .clip_norm = fit->options.clip_norm,
+      .clip_value = fit->options.clip_value,
+      .growth_steps = pipeline_fit_scale_is_used(&fit->options) ? MAX(fit->options.growth_steps, 1) : 0};
   return d->graph->update(d->device, &update, error);
 }
 
@@ -411,6 +415,7 @@ gboolean pipeline_fit_device_copy(PipelineGraphFit *fit, gboolean out, GError **
     float *there, *here;
   } arrays[] = {{d->w, state->parameters}, {d->m, state->m}, {d->v, state->v}, {d->average, state->average}};
   gsize bytes = d->n * sizeof(float);
+  if (!out && !d->graph->set_scale(d->device, state->loss_scale, state->scaled_steps, error)) return FALSE;
   for (guint i = 0; i < G_N_ELEMENTS(arrays); i++) {
     if (arrays[i].there == NULL || arrays[i].here == NULL) continue;
     if (out && !memory->copy_out(d->device, d->spare, arrays[i].there, bytes, error)) return FALSE;

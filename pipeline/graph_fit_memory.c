@@ -94,7 +94,7 @@ void pipeline_fit_memory_estimate(const PipelineFitMemory *memory, guint rows, g
   estimate->workspace = size_of(memory, pipeline_graph_pass_find_workspace(fit->pass, (double)rows / 2));
   estimate->total = estimate->device + estimate->weights + estimate->gradients + estimate->optimiser + estimate->other +
                     estimate->activations + estimate->activation_gradients + estimate->kept + estimate->workspace;
-  estimate->available = room->free + room->held;
+  estimate->available = room->free > 0 ? room->free + room->held : G_MAXINT64; /* the driver may not say */
   if (room->limit > 0) estimate->available = MIN(estimate->available, room->limit);
 }
 

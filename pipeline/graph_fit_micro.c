@@ -25,9 +25,12 @@ static gboolean fits(const PipelineGraphMemory *estimate)
 /* Half the rows of a chunk that is measured, then half those of a pass, until the estimate fits. */
 static gboolean choose_rows(PipelineGraphFit *fit, const PipelineFitMemory *memory, GError **error)
 {
+  const PipelineGraphData *data = fit->data;
   PipelineGraphMemory *estimate = &fit->memory;
   guint rows = pipeline_fit_micro_rows(fit, (guint)MIN(fit->options.batch_size, fit->n_order)),
-        evaluation = PIPELINE_FIT_EVALUATION_ROWS;
+        evaluation = (guint)CLAMP(MAX(MAX(data->n_validation, data->n_test), data->n_old_validation), 1,
+                                  PIPELINE_FIT_EVALUATION_ROWS);
+  const guint all = evaluation;
   const gchar *obstacle = find_obstacle(fit);
   pipeline_fit_memory_estimate(memory, rows, evaluation, estimate);
   while (!fits(estimate) && (evaluation > rows || (rows > 1 && obstacle == NULL))) {
@@ -39,7 +42,7 @@ static gboolean choose_rows(PipelineGraphFit *fit, const PipelineFitMemory *memo
   }
   if (fits(estimate)) {
     if (rows < fit->options.batch_size && rows < fit->n_order) fit->state.micro_batch = rows;
-    if (evaluation < PIPELINE_FIT_EVALUATION_ROWS) fit->state.evaluation_rows = evaluation;
+    if (evaluation < all) fit->state.evaluation_rows = evaluation;
     return TRUE;
   }
   g_autofree gchar *figures = pipeline_graph_memory_describe(estimate);
@@ -55,7 +58,12 @@ static gboolean watch_memory(PipelineGraphFit *fit, GError **error)
 {
   const PipelineGradientMemory *device = fit->backend->memory;
   PipelineFitMemory *memory;
-  if (fit->options.device_memory > 0 && device->limit != NULL)
+  if (fit->options.device_memory > 0 && device->limit == NULL) {
+    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID,
+                "the backend '%s' has no device whose memory could be limited: leave the limit out", fit->backend->name);
+    return FALSE;
+  }
+  if (fit->options.device_memory > 0)
     device->limit(pipeline_graph_pass_get_device(fit->pass), fit->options.device_memory);
   if (!pipeline_fit_memory_new(fit, &memory, error)) return FALSE;
   gboolean done = memory == NULL || choose_rows(fit, memory, error);

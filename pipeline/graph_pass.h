@@ -23,6 +23,7 @@ typedef struct {
   const gchar *const *wanted; /* initialisers or float inputs whose gradients are asked for */
   const gchar *const *heads;  /* what is differentiated: float values */
   const PipelineGradientBackend *backend;
+  PipelinePrecision precision;   /* of products; the backend must have them */
   const gchar *const *variables; /* float initialisers that change between forwards, without gradients; NULL: none */
 } PipelineGraphPassOptions;
 

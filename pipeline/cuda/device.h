@@ -52,6 +52,11 @@ typedef struct {
 #define PIPELINE_CUDA_GROUP 8u /* slots of results that are sent together */
 #define PIPELINE_CUDA_GROUPS 4u
 
+/* Dynamic scaling of losses: doubled after growth_steps steps with a finite norm, halved by each other one, which
+ * changes no weight; between these bounds. */
+#define PIPELINE_CUDA_SCALE_LEAST 1.0
+#define PIPELINE_CUDA_SCALE_MOST 16777216.0
+
 #define PIPELINE_CUDA_NAME(name) PIPELINE_CUDA_##name,
 typedef enum { PIPELINE_CUDA_UNARIES(PIPELINE_CUDA_NAME) PIPELINE_CUDA_N_UNARIES } PipelineCudaUnary;
 #undef PIPELINE_CUDA_NAME
@@ -68,6 +73,7 @@ typedef struct {
   size_t m, n, k, lda, ldb, ldc;
   float alpha, beta;
   size_t count, stride_a, stride_b, stride_c;
+  int narrow; /* a and b are rounded to bfloat16 first; sums in float32 */
 } PipelineCudaGemm;
 
 /* to[i] = factor · Σ of from over `reduced`: kept and reduced dimensions with their strides in `from`. */
@@ -114,6 +120,7 @@ typedef struct {
   double weight;                            /* of this head: the loss and its gradient are times this */
   size_t n, width, n_targets, first_target; /* targets [n, n_targets], this head's from first_target on */
   int add;                                  /* the loss is added to the one of the heads before */
+  int scaled;                               /* the gradient, not the loss, is times the scale of the device */
 } PipelineCudaLoss;
 
 typedef enum {
@@ -134,6 +141,7 @@ typedef struct {
   const uint8_t *decays; /* [n]: regularised */
   float momentum, beta_1, beta_2, epsilon, l1, l2;
   float clip_norm, clip_value; /* 0: none */
+  uint32_t growth_steps;       /* > 0: g is times the scale, which this step may change; 0: there is none */
 } PipelineCudaUpdate;
 
 /* What changes from step to step, so that a recorded step can be replayed. */
@@ -278,6 +286,9 @@ typedef struct {
   int (*step_begin)(PipelineCudaDevice *device, const PipelineCudaStep *step);
   int (*loss)(PipelineCudaDevice *device, const PipelineCudaLoss *loss, const float *outputs, const float *targets,
               float *gradient);
+  /* The scale of gradients and the steps since it changed: PIPELINE_CUDA_SCALE_… say how it goes on. Waits for nothing.
+   */
+  int (*scale_set)(PipelineCudaDevice *device, double scale, uint64_t steps);
   /* The norm of g into the slot; unless loss and norm are finite, w, m and v stay as they are. */
   int (*update)(PipelineCudaDevice *device, const PipelineCudaUpdate *update);
   int (*results_send)(PipelineCudaDevice *device, unsigned group); /* queues the copy of a group's slots to the host */

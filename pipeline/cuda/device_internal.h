@@ -33,6 +33,8 @@ struct _PipelineCudaDevice {
   size_t workspace_bytes;
   double *results, *host_results; /* [slots][2] on the device, and pinned */
   PipelineCudaStep *step;         /* on the device */
+  double *scaling;                /* there: scale, steps since it changed */
+  int major;                      /* of the compute capability */
   cudaEvent_t sent[PIPELINE_CUDA_GROUPS];
   bool recording;
   uint64_t changes;
@@ -132,7 +134,7 @@ int pipeline_cuda_sum(PipelineCudaDevice *, const PipelineCudaSum *, float, cons
 int pipeline_cuda_softmax(PipelineCudaDevice *, size_t, size_t, size_t, int, const float *, float *);
 int pipeline_cuda_softmax_backward(PipelineCudaDevice *, size_t, size_t, size_t, int, const float *, const float *,
                                    float *);
-/* convolution.cu, pool.cu */
+/* product.cu, convolution.cu, pool.cu */
 int pipeline_cuda_gemm(PipelineCudaDevice *, const PipelineCudaGemm *, const float *, const float *, float *);
 PipelineCudaConvolutionPlan *pipeline_cuda_convolution_plan(PipelineCudaDevice *, const PipelineCudaConvolution *);
 size_t pipeline_cuda_convolution_bytes(const PipelineCudaConvolutionPlan *);

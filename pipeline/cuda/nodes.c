@@ -419,9 +419,10 @@ gboolean pipeline_cuda_sum_to(PipelineGradientCall *call, const PipelineTensor *
   return PIPELINE_CUDA_RUN(call, sum, &sum, factor, from->data, to->data);
 }
 
-PipelineCudaGemm pipeline_cuda_dense_gemm(const PipelineProduct *p)
+PipelineCudaGemm pipeline_cuda_dense_gemm(const PipelineGradientCall *call, const PipelineProduct *p)
 {
-  return (PipelineCudaGemm){.transpose_a = p->transpose_a,
+  return (PipelineCudaGemm){.narrow = call->precision == PIPELINE_PRECISION_BFLOAT16,
+                            .transpose_a = p->transpose_a,
                             .transpose_b = p->transpose_b,
                             .m = p->m,
                             .n = p->n,
@@ -439,7 +440,7 @@ gboolean pipeline_cuda_multiply(const PipelineGradientCall *call, const Pipeline
 {
   if (p->m == 0 || p->n == 0) return TRUE;
   if (p->k == 0) return p->beta != 0 || clear(call->device, c, p->m * p->n * sizeof(float), error);
-  const PipelineCudaGemm gemm = pipeline_cuda_dense_gemm(p);
+  const PipelineCudaGemm gemm = pipeline_cuda_dense_gemm(call, p);
   return PIPELINE_CUDA_RUN(call, gemm, &gemm, a, b, c);
 }
 
@@ -451,6 +452,7 @@ const PipelineGradientBackend pipeline_gradient_backend_cuda = {
     .summary = "an NVIDIA device, through libkedge-cuda.so",
     .rank = 3,
     .products = &pipeline_backend_reference,
+    .narrow_products = &pipeline_backend_bfloat16,
     .mirrors = TRUE,
     .kernels = kernels,
     .is_installed = pipeline_cuda_plugin_is_installed,

@@ -68,8 +68,8 @@ gboolean pipeline_cuda_sum_to(PipelineGradientCall *call, const PipelineTensor *
                               const PipelineTensor *to, GError **error);
 /* Copies n float32 elements. */
 gboolean pipeline_cuda_copy(PipelineGradientCall *call, float *to, const float *from, gsize n, GError **error);
-/* A dense product as the table takes it; one of them. */
-PipelineCudaGemm pipeline_cuda_dense_gemm(const PipelineProduct *product);
+/* A dense product as the table takes it, in the node's precision; one of them. */
+PipelineCudaGemm pipeline_cuda_dense_gemm(const PipelineGradientCall *call, const PipelineProduct *product);
 /* c = alpha · op(a) op(b) + beta · c, dense. */
 gboolean pipeline_cuda_multiply(const PipelineGradientCall *call, const PipelineProduct *product, const float *a,
                                 const float *b, float *c, GError **error);

@@ -35,10 +35,21 @@ static void need_indices(PipelineGradientCall *call, double growth, PipelineGrap
   keep(call->call.inputs[1], 2, growth, need);
 }
 
+/* Copies in bfloat16 of two of the operands and the result. */
+static void need_product(PipelineGradientCall *call, double growth, PipelineGraphNeed *need)
+{
+  const PipelineTensor *a = call->call.inputs[0], *b = call->call.inputs[1], *y = call->call.outputs[0];
+  double grown = b->n_dims > 2 ? growth : 1;
+  if (call->precision != PIPELINE_PRECISION_BFLOAT16) return;
+  need->workspace = (gsize)(sizeof(guint16) * ((double)(a->n + y->n) * growth + (double)b->n * grown));
+}
+
 static const struct {
   const gchar *operator;
   Need need;
-} table[] = {{"Conv", pipeline_cuda_convolution_node_need},
+} table[] = {{"Gemm", need_product},
+             {"MatMul", need_product},
+             {"Conv", pipeline_cuda_convolution_node_need},
              {"LSTM", pipeline_cuda_recurrent_node_need},
              {"GRU", pipeline_cuda_recurrent_node_need},
              {"MaxPool", need_output},

@@ -324,5 +324,8 @@ void pipeline_cuda_recurrent_node_need(PipelineGradientCall *call, double growth
   Recurrent r;
   if (!pipeline_gradient_read_recurrent(&call->call, &r, NULL)) return;
   gsize zeros = r.batch * r.hidden, spare = r.lstm ? 0 : 3 * zeros;
+  if (call->precision == PIPELINE_PRECISION_BFLOAT16) /* gradients of the gates beside x or W */
+    need->workspace = (gsize)(sizeof(guint16) * ((double)(r.time * r.batch * (r.hidden * r.gates + r.in)) * growth +
+                                                 (double)(r.hidden * r.gates * (r.in + r.hidden))));
   need->kept = (gsize)((double)((count_states(&r) + count_flow(&r) + zeros + spare) * sizeof(float)) * growth);
 }
