@@ -120,15 +120,22 @@ def xgboost_thresholds(booster):
     return found
 
 
-def xgboost_case(task, trees, objective=None):
+def xgboost_case(task, trees, objective=None, **more):
     numbers, _, y = make_table(task, seed=2)
-    options = dict(n_estimators=trees, max_depth=4, random_state=0, **({"objective": objective} if objective else {}))
+    options = dict(n_estimators=trees, max_depth=4, random_state=0, **({"objective": objective} if objective else {}), **more)
     model = (xgboost.XGBRegressor if task == "value" else xgboost.XGBClassifier)(**options).fit(numbers[:-TEST], y[:-TEST])
     onnx_model = convert_xgboost(model, initial_types=[("x", XgboostFloat([None, 3]))], target_opset=15)
     x = on_thresholds(numbers, xgboost_thresholds(model.get_booster()))
     wanted = model.predict(x).reshape(-1, 1) if task == "value" else model.predict_proba(x)
     rows = [[*map(float, a), y_.item()] for a, y_ in zip(np.vstack([numbers[:-TEST], x]), y)]
     return Case(f"XGBoost alone, {task}, {trees} trees", onnx_model.SerializeToString(), NUMBERS + ["y"], rows, {"x": x}, task, False, wanted)
+
+
+def unsplit_case():
+    """All weights 0: ONNX Runtime, and the exporter with it, takes the base value for a probability."""
+    case = xgboost_case("binary", 10, min_child_weight=1000)
+    case.name = "XGBoost alone, binary, no split at all"
+    return case
 
 
 def histogram_case(task):
@@ -162,6 +169,7 @@ def tree_cases():
         yield xgboost_case(task, 20)
         yield histogram_case(task)
         yield forest_case(task)
+    yield unsplit_case()
     yield xgboost_case("binary", 500)
     yield xgboost_case("three", 170)
     yield xgboost_case("value", 500)
