@@ -51,8 +51,9 @@ static const gchar *check_arguments(const TrainArguments *arguments, int argc)
   if (command_train_pseudo_check(arguments)) return command_train_pseudo_check(arguments);
   if (arguments->graph.rehearse && !arguments->from)
     return "--rehearse goes with --from: the model that knows the old rows";
-  if ((arguments->split || arguments->transform) && command_train_graph_is_asked(arguments))
-    return "--split and --transform work with dense models without the options of a graph (see --help)";
+  if ((arguments->split || arguments->transform) && command_train_graph_is_asked(arguments) &&
+      !pipeline_tree_is_architecture(arguments->architecture))
+    return "--split and --transform work with dense models and trees without the options of a graph (see --help)";
   if (arguments->split && arguments->shuffle) return "--split shuffle says what --shuffle says; give one of them";
   if (arguments->from && arguments->transform)
     return "--transform is for new models: a model of --from keeps its preprocessing";
@@ -448,7 +449,9 @@ const Command command_train = {
         "early stopping). The best round on the validation rows is kept. --from a tree model adds rounds to its trees\n"
         "(with --arch trees:…, for their options). --test, --log, --class-weights, --reweigh, --monotone and "
         "--checkpoint\n"
-        "work; what is of networks is refused.\n"
+        "work; what is of networks is refused. With --transform columns that no chain names stay as they are, missing\n"
+        "numbers too, and thresholds stand between training values instead of on them.\n"
+        "\n"
         "--rehearse mixes rows of an older world into every batch, so that a model that learns new rows keeps what it\n"
         "knew; the share of --validation of them is held back. The weights of the epoch with the best mean of both\n"
         "validation losses are delivered, and --patience counts epochs in which neither of them fell.\n"

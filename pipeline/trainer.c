@@ -127,19 +127,17 @@ static GBytes *build_default(const Training *training, GError **error)
 }
 
 /* A new network behind the transformations of the plan. */
-static GBytes *build_prepared(Training *training, const PipelinePlan *given, GError **error)
+static GBytes *build_prepared(Training *training, const PipelinePlan *plan, GError **error)
 {
   const PipelineTrainOptions *options = training->options;
   const PipelineTrainerRows *rows = training->rows;
-  g_autoptr(PipelinePlan) plan = pipeline_plan_copy(given);
   const PipelinePrepareData data = {.table = training->table,
                                     .schema = training->schema,
                                     .rows = rows->rows,
                                     .n_rows = rows->n_train,
                                     .targets = rows->targets,
                                     .seed = options->seed};
-  if (!pipeline_plan_complete(plan, training->schema, error)) return NULL;
-  training->prepared = pipeline_plan_fit(plan, &data, error);
+  training->prepared = pipeline_plan_fit_copy(plan, &data, PIPELINE_PLAN_STANDARD, error);
   if (!training->prepared) return NULL;
   return pipeline_network_build_prepared(options->architecture, training->prepared, rows->rows, rows->n_train,
                                          rows->targets, options->seed, error);

@@ -117,6 +117,7 @@ gint pipeline_state_find(const PipelineTransformState *state, const gchar *text)
   gboolean pipeline_fit_##name(const PipelineTransformFit *fit, PipelineTransformState *state, GError **error);        \
   const gchar *pipeline_emit_##name(PipelineEmit *emit, const PipelineTransformState *state,                           \
                                     const gchar *const *inputs);
+PIPELINE_TRANSFORM(keep)
 PIPELINE_TRANSFORM(mean)
 PIPELINE_TRANSFORM(median)
 PIPELINE_TRANSFORM(constant)

@@ -32,7 +32,8 @@ typedef struct {
   const PipelineTrainOptions *options;
   PipelineTreeOptions tree_options;
   PipelineTrainerRows *rows;
-  guint64 n_test; /* usable rows behind the validation rows */
+  guint64 n_test;             /* usable rows behind the validation rows */
+  PipelinePrepared *prepared; /* of options->plan, or NULL */
   PipelineTreeGraph graph;
   PipelineLoss loss;
   PipelineReweighing reweighing;
@@ -56,6 +57,7 @@ static void training_clear(Training *training)
 {
   pipeline_tree_boost_free(training->boost);
   pipeline_tree_graph_clear(&training->graph);
+  pipeline_prepared_free(training->prepared);
   pipeline_trainer_rows_free(training->rows);
   rows_clear(&training->train);
   rows_clear(&training->validation);
@@ -81,8 +83,11 @@ static gboolean read_options(Training *training, GError **error)
   if (options->backend != NULL) return invalid(error, "trees are trained by XGBoost: no backend can be chosen");
   if (options->adversarial_epsilon > 0)
     return invalid(error, "trees have no gradients: adversarial training is for networks (--arch mlp:64,64)");
-  if (options->plan != NULL || options->search_plan)
-    return invalid(error, "trees take columns as they are: transformations are for networks (--arch mlp:64,64)");
+  if (options->search_plan)
+    return invalid(error, "the search for transformations judges them by a network; give trees the plan that it found "
+                          "(kedge prepare --search --plan PLAN.json, then --transform PLAN.json)");
+  if (options->plan != NULL && options->from != NULL)
+    return invalid(error, "transformations are for new models: trees that are continued keep their preprocessing");
   if (tree->rounds > 100000) return invalid(error, "the rounds must be at most 100000");
   if (!(options->validation_fraction >= 0 && options->test_fraction >= 0 &&
         options->validation_fraction + options->test_fraction <= .9))
@@ -184,7 +189,9 @@ static gboolean read_rows(Training *training, GError **error)
   g_autofree float *weights = NULL;
   g_autoptr(PipelineFeatureReader) reader =
       pipeline_feature_reader_new_at(graph->graph, graph->features, graph->n_columns, TRUE, training->schema, error);
+  if (reader != NULL) pipeline_feature_reader_set_names(reader, graph->columns);
   g_autofree float *x = reader != NULL ? pipeline_feature_reader_read(reader, training->table, error) : NULL;
+  if (x != NULL && training->prepared != NULL) pipeline_prepared_overwrite(training->prepared, rows->rows, x);
   return x != NULL &&
          pipeline_trainer_weights(training->table, training->schema, training->options, rows, &training->reweighing,
                                   &weights, error) &&
@@ -244,6 +251,24 @@ static PipelineTreeSet set_of(const Rows *rows)
   return (PipelineTreeSet){.x = rows->x, .targets = rows->targets, .weights = rows->weights, .n = rows->n};
 }
 
+/* A new graph, behind the plan of transformations where there is one. */
+static gboolean build_graph(Training *training, GError **error)
+{
+  const PipelineTrainOptions *options = training->options;
+  const PipelineTrainerRows *rows = training->rows;
+  const PipelinePrepareData data = {.table = training->table,
+                                    .schema = training->schema,
+                                    .rows = rows->rows,
+                                    .n_rows = rows->n_train,
+                                    .targets = rows->targets,
+                                    .seed = options->seed};
+  if (options->plan == NULL)
+    return pipeline_tree_graph_build(training->table, training->schema, rows->rows, rows->n_train, &training->graph,
+                                     error);
+  training->prepared = pipeline_plan_fit_copy(options->plan, &data, PIPELINE_PLAN_KEEP, error);
+  return training->prepared != NULL && pipeline_tree_graph_build_prepared(training->prepared, &training->graph, error);
+}
+
 static gboolean prepare(Training *training, GError **error)
 {
   const PipelineTrainOptions *options = training->options;
@@ -251,8 +276,7 @@ static gboolean prepare(Training *training, GError **error)
   g_autoptr(PipelineTreeEnsemble) start = NULL;
   if (options->from != NULL
           ? !pipeline_tree_graph_read(options->from, training->schema, &training->graph, &start, error)
-          : !pipeline_tree_graph_build(training->table, training->schema, training->rows->rows, training->rows->n_train,
-                                       &training->graph, error))
+          : !build_graph(training, error))
     return FALSE;
   choose_loss(training);
   if (!read_rows(training, error) || !read_monotone(training, error)) return FALSE;
@@ -372,18 +396,26 @@ static gboolean run_rounds(Training *training, PipelineTrainProgressFunc progres
   return TRUE;
 }
 
-/* Loss and metric of the final trees on the test rows; NaN when there are none. */
-static void test(const Training *training, const PipelineTreeEnsemble *ensemble, PipelineTrainResult *result)
+/* Loss and metric of the final trees on some rows; NaN when there are none. */
+static void measure(const Training *training, const PipelineTreeEnsemble *ensemble, const Rows *rows, double *loss,
+                    double *metric)
 {
-  const Rows *rows = &training->test;
-  result->test_loss = result->test_metric = result->robust_metric = result->old_validation_metric = NAN;
-  result->n_test = rows->n;
+  *loss = *metric = NAN;
   if (rows->n == 0) return;
   g_autofree float *raw = g_new(float, rows->n * ensemble->n_outputs);
   pipeline_tree_ensemble_start(ensemble, rows->n, raw);
   pipeline_tree_ensemble_add(ensemble, 0, rows->x, rows->n, raw);
-  result->test_loss = pipeline_loss_evaluate(&training->loss, raw, rows->targets, rows->weights, (guint)rows->n, NULL);
-  result->test_metric = pipeline_loss_metric(&training->loss, raw, rows->targets, rows->weights, (guint)rows->n);
+  *loss = pipeline_loss_evaluate(&training->loss, raw, rows->targets, rows->weights, (guint)rows->n, NULL);
+  *metric = pipeline_loss_metric(&training->loss, raw, rows->targets, rows->weights, (guint)rows->n);
+}
+
+/* Behind transformations a threshold is no number of the data, which every program reads alike, but a result that each
+ * rounds in its own way. What was measured on validation rows is measured again. */
+static void centre(Training *training, PipelineTreeEnsemble *ensemble, PipelineTreeState *state)
+{
+  if (onnx_graph_get_metadata(training->graph.graph, PIPELINE_PLAN_KEY) == NULL) return;
+  pipeline_tree_ensemble_centre(ensemble, training->n_start, training->train.x, training->train.n);
+  measure(training, ensemble, &training->validation, &state->best_loss, &state->best_metric);
 }
 
 /* Fits calibration and decision to the validation rows. */
@@ -403,8 +435,9 @@ static gboolean deliver(Training *training, const PipelineCalibrationBefore *bef
 {
   PipelineCalibration calibration = {.threshold = NAN};
   gchar *warning = NULL;
-  const PipelineTreeState state = *pipeline_tree_boost_get_state(training->boost);
+  PipelineTreeState state = *pipeline_tree_boost_get_state(training->boost);
   g_autoptr(PipelineTreeEnsemble) ensemble = pipeline_tree_boost_steal_result(training->boost);
+  centre(training, ensemble, &state);
   GBytes *onnx = pipeline_tree_graph_write(&training->graph, training->schema, ensemble, training->n_start, error);
   if (onnx == NULL) return FALSE;
   if (!calibrate(training, before, &onnx, &calibration, &warning, error)) {
@@ -425,8 +458,11 @@ static gboolean deliver(Training *training, const PipelineCalibrationBefore *bef
                             .validation_metric = calibration.n > 0 ? calibration.accuracy_after : state.best_metric,
                             .seconds = seconds_since(training->started),
                             .samples_per_second = samples_per_second(training),
-                            .reweighing = training->reweighing};
-  test(training, ensemble, result);
+                            .reweighing = training->reweighing,
+                            .plan = training->prepared ? pipeline_prepared_format_plan(training->prepared) : NULL};
+  measure(training, ensemble, &training->test, &result->test_loss, &result->test_metric);
+  result->n_test = training->test.n;
+  result->robust_metric = result->old_validation_metric = NAN;
   return TRUE;
 }
 
