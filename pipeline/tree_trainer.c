@@ -5,6 +5,7 @@
 
 #include "pipeline/checksum.h"
 #include "pipeline/network_features.h"
+#include "pipeline/trainer_clean.h"
 #include "pipeline/trainer_rows.h"
 #include "pipeline/trainer_weights.h"
 #include "pipeline/tree_boost.h"
@@ -32,7 +33,7 @@ typedef struct {
   const PipelineTrainOptions *options;
   PipelineTreeOptions tree_options;
   PipelineTrainerRows *rows;
-  guint64 n_test;             /* usable rows behind the validation rows */
+  PipelineTrainerCleaning cleaning;
   PipelinePrepared *prepared; /* of options->plan, or NULL */
   PipelineTreeGraph graph;
   PipelineLoss loss;
@@ -58,6 +59,7 @@ static void training_clear(Training *training)
   pipeline_tree_boost_free(training->boost);
   pipeline_tree_graph_clear(&training->graph);
   pipeline_prepared_free(training->prepared);
+  pipeline_trainer_cleaning_clear(&training->cleaning);
   pipeline_trainer_rows_free(training->rows);
   rows_clear(&training->train);
   rows_clear(&training->validation);
@@ -101,20 +103,16 @@ static gboolean split(Training *training, GError **error)
   const PipelineTrainOptions *options = training->options;
   PipelineTrainerRows *rows = training->rows = pipeline_trainer_rows_new(training->table, training->schema, error);
   if (rows == NULL) return FALSE;
-  if (options->split != NULL) {
-    gboolean done =
-        pipeline_split_rows(options->split, training->table, training->schema, rows, options->validation_fraction,
-                            options->test_fraction, PIPELINE_MIN_VALIDATION, options->seed, error);
-    training->n_test = rows->n_test;
-    return done;
-  }
+  if (options->split != NULL)
+    return pipeline_split_rows(options->split, training->table, training->schema, rows, options->validation_fraction,
+                               options->test_fraction, PIPELINE_MIN_VALIDATION, options->seed, error);
   guint64 usable = rows->n, n_test = (guint64)((double)usable * options->test_fraction + .5);
   rows->n = usable - n_test;
   if (rows->n == 0) return invalid(error, "the test rows leave none to train on");
   double fraction = options->validation_fraction * (double)usable / (double)rows->n;
   pipeline_trainer_rows_split(rows, fraction, PIPELINE_MIN_VALIDATION, options->shuffle_split, options->seed);
   rows->n = usable;
-  training->n_test = n_test;
+  rows->n_test = n_test;
   return TRUE;
 }
 
@@ -197,7 +195,7 @@ static gboolean read_rows(Training *training, GError **error)
                                   &weights, error) &&
          gather(training, x, weights, 0, rows->n_train, &training->train, error) &&
          gather(training, x, weights, rows->n_train, rows->n_validation, &training->validation, error) &&
-         gather(training, x, weights, rows->n_train + rows->n_validation, training->n_test, &training->test, error);
+         gather(training, x, weights, rows->n_train + rows->n_validation, rows->n_test, &training->test, error);
 }
 
 /* --- monotone constraints ----------------------------------------------------------------------------------------- */
@@ -272,7 +270,9 @@ static gboolean build_graph(Training *training, GError **error)
 static gboolean prepare(Training *training, GError **error)
 {
   const PipelineTrainOptions *options = training->options;
-  if (!read_options(training, error) || !split(training, error)) return FALSE;
+  if (!read_options(training, error) || !split(training, error) ||
+      !pipeline_trainer_clean(&training->table, training->schema, training->rows, options, &training->cleaning, error))
+    return FALSE;
   g_autoptr(PipelineTreeEnsemble) start = NULL;
   if (options->from != NULL
           ? !pipeline_tree_graph_read(options->from, training->schema, &training->graph, &start, error)
@@ -459,6 +459,7 @@ static gboolean deliver(Training *training, const PipelineCalibrationBefore *bef
                             .seconds = seconds_since(training->started),
                             .samples_per_second = samples_per_second(training),
                             .reweighing = training->reweighing,
+                            .cleaning = g_strdup(training->cleaning.report),
                             .plan = training->prepared ? pipeline_prepared_format_plan(training->prepared) : NULL};
   measure(training, ensemble, &training->test, &result->test_loss, &result->test_metric);
   result->n_test = training->test.n;
