@@ -94,7 +94,8 @@ PipelinePrepared *pipeline_plan_fit_copy(const PipelinePlan *plan, const Pipelin
                                          const gchar *numbers, GError **error);
 void pipeline_prepared_free(PipelinePrepared *prepared);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(PipelinePrepared, pipeline_prepared_free)
-/* Adds inputs (as pipeline/model.h has them; seconds for "calendar" are float64) and nodes that end in the value
+/* Adds inputs (as pipeline/model.h has them; seconds for "calendar" are int64,
+ * missing ones the least of them) and nodes that end in the value
  * "kedge.features" [N, names->len]; the graph's opsets must be at least 17 and, of ai.onnx.ml, 2. */
 #define PIPELINE_PREPARED_FEATURES "kedge.features"
 void pipeline_prepared_emit(const PipelinePrepared *prepared, OnnxGraph *graph);

@@ -53,10 +53,11 @@ static void add_inputs(Prefix *prefix)
     const DriftFeature *feature = drift_schema_get_feature(schema, i);
     if (!feature->input) continue;
     OnnxType type = feature->kind == DRIFT_CATEGORICAL               ? ONNX_TYPE_STRING
-                    : wants_seconds(prefix->prepared, feature->name) ? ONNX_TYPE_DOUBLE
+                    : wants_seconds(prefix->prepared, feature->name) ? ONNX_TYPE_INT64
                                                                      : ONNX_TYPE_FLOAT;
     onnx_graph_add_input(prefix->emit.graph, feature->name, type, "N,1");
-    g_hash_table_insert(prefix->columns, feature->name, feature->name);
+    const gchar *column = type == ONNX_TYPE_INT64 ? pipeline_emit_seconds(&prefix->emit, feature->name) : feature->name;
+    g_hash_table_insert(prefix->columns, feature->name, (gpointer)column);
   }
 }
 

@@ -4,6 +4,7 @@ from the raw rows, with missing, infinite, unseen and missing texts; parameters 
 
 usage: prepare.py KEDGE OUT_FOLDER
 """
+import datetime
 import json
 import math
 import os
@@ -67,8 +68,9 @@ def feed(session):
         if value.type == "tensor(string)":
             inputs[value.name] = np.array([[r[at]] for r in rows], object)
         else:
-            dtype = np.float64 if value.type == "tensor(double)" else np.float32
-            inputs[value.name] = np.array([[number(r[at])] for r in rows], dtype)
+            seconds = value.type == "tensor(int64)"  # of which the least is missing
+            cells = [[int(r[at] or -2**63)] if seconds else [number(r[at])] for r in rows]
+            inputs[value.name] = np.array(cells, np.int64 if seconds else np.float32)
     return inputs
 
 
@@ -160,6 +162,23 @@ run("predict", "m.onnx", "d.csv", "-o", "m.csv")
 with open(f"{out}/m.csv", encoding="utf-8") as f:
     ours = np.array([[float(v) for v in line.split(",")[-2:]] for line in f.readlines()[1:]])
 check("a trained model: ONNX Runtime agrees", ours.shape == probabilities.shape and np.abs(ours - probabilities).max() < 1e-5)
+
+# dates instead of seconds: the same rows, the same model
+stamps = [r[:2] + ((datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=int(r[2]))).strftime("%Y-%m-%dT%H:%M:%SZ") if r[2] else "",) + r[3:]
+          for r in rows]
+with open(f"{out}/dates.csv", "w") as f:
+    f.write(",".join(columns) + ",y\n" + "".join(",".join(f'"{v}"' if "," in v else v for v in r) + "\n" for r in stamps))
+run("train", "--data", "dates.csv", "--label", "y", "--split", "time", "--test", "0.25", "--transform", plan, "--epochs", "3", "-o", "dates.onnx")
+check("dates are seconds: the same model", open(f"{out}/dates.onnx", "rb").read() == open(f"{out}/m.onnx", "rb").read())
+check("dates are seconds: the same predictions", run("predict", "m.onnx", "dates.csv")[0] == open(f"{out}/m.csv", encoding="utf-8").read())
+profiles = [json.loads(run("profile", name, "--json")[0]) for name in ("d.csv", "dates.csv")]
+kinds = [json.dumps([c for c in json.loads(json.dumps(p).replace("dates.csv", "d.csv")).items() if c[0] != "file"]) for p in profiles]
+check("dates are seconds: the same profile", kinds[0] == kinds[1])
+with open(f"{out}/broken.csv", "w") as f:
+    f.write(open(f"{out}/dates.csv").read().replace(stamps[7][2], "soon", 1))
+_, problem = run("predict", "m.onnx", "broken.csv", status=1)
+check("a cell that is no date is named", 'broken.csv:9: column "t": "soon" is not a date' in problem, problem)
+check("the graph takes int64 seconds", [i.type for i in session.get_inputs() if i.name == "t"] == ["tensor(int64)"])
 
 # trees behind transformations: one graph, whose columns without a chain stay as they are, missing numbers too
 plan = "x=winsorise+log,c=target,t=calendar,c*d=one-hot"

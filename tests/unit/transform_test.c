@@ -110,6 +110,8 @@ static void fill(PipelineTensor *tensor, const OnnxValue *value, const DriftTabl
     if (value->type == ONNX_TYPE_STRING)
       ((PipelineText *)tensor->data)[i] =
           cell.kind == DRIFT_VALUE_TEXT ? (PipelineText){cell.text, cell.length} : (PipelineText){"", 0};
+    else if (value->type == ONNX_TYPE_INT64)
+      ((gint64 *)tensor->data)[i] = cell.kind == DRIFT_VALUE_NUMBER ? (gint64)cell.number : G_MININT64;
     else
       pipeline_element_put_double(tensor, i, g_array_index(column->numbers, double, i));
   }
