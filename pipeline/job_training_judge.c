@@ -53,9 +53,14 @@ static gboolean judge(PipelineTraining *training, GError **error)
   return TRUE;
 }
 
-gboolean pipeline_training_judge(PipelineTraining *training, GError **error)
+void pipeline_training_judge_nothing(PipelineTraining *training)
 {
   training->evaluation = json_pack("{s:n, s:n, s:n}", "comparison", "champion", "challenger");
+}
+
+gboolean pipeline_training_judge(PipelineTraining *training, GError **error)
+{
+  pipeline_training_judge_nothing(training);
   /* Without held-out rows nothing is measured, and the gate says "undefined". */
   return training->holdout->n_rows == 0 || judge(training, error);
 }
