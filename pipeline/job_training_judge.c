@@ -27,7 +27,9 @@ static gboolean evaluate(PipelineTraining *training, PipelineModel *model, GByte
         pipeline_evaluate_robustness(model, attacked != NULL ? attacked : training->holdout, training->robust_epsilon,
                                      (guint)training->robust_steps, (guint64)training->seed, &evaluation, error);
   if (measured) {
+    guint64 n_attacked = isnan(evaluation.robust_accuracy) ? 0 : MIN(training->holdout->n_rows, ROBUST_ROWS_MAXIMUM);
     *out = pipeline_job_evaluation(&evaluation);
+    json_object_set_new(*out, "robust_n", n_attacked > 0 ? json_integer((json_int_t)n_attacked) : json_null());
     json_object_set_new(*out, "bytes", json_integer((json_int_t)g_bytes_get_size(onnx)));
   }
   pipeline_evaluation_clear(&evaluation);
