@@ -473,7 +473,7 @@ START_TEST(a_resumed_training_has_the_same_bits)
   world_init(&world);
   use_everything(&world, _i % 2 == 0 ? PIPELINE_AVERAGE_EMA : PIPELINE_AVERAGE_SWA);
   g_autofree gchar *path = temporary_path(),
-                   *environment = pipeline_checkpoint_environment(&pipeline_gradient_backend_reference);
+                   *environment = pipeline_checkpoint_environment(&pipeline_gradient_backend_reference, 1);
   g_autoptr(GError) error = NULL;
   gboolean found;
   g_autofree gchar *written_in = NULL;
