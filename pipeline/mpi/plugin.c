@@ -3,13 +3,18 @@
 #include <mpi.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
+#include <sys/prctl.h>
 
 #include "pipeline/mpi/plugin_table.h"
+
+#define SPIN_SECONDS 1e-4
 
 static MPI_Comm all = MPI_COMM_NULL; /* one a program, as MPI_Init is */
 
 static int open_all(int *rank, int *processes)
 {
+  prctl(PR_SET_TIMERSLACK, 1000UL); /* nanoseconds: short sleeps are short */
   int provided, code = MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided);
   if (code == MPI_SUCCESS) code = MPI_Comm_dup(MPI_COMM_WORLD, &all);
   if (code == MPI_SUCCESS) code = MPI_Comm_set_errhandler(all, MPI_ERRORS_RETURN);
@@ -44,9 +49,29 @@ static int poll_request(void **request, int *done)
   return code;
 }
 
+static double seconds_now(void)
+{
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+/* MPI's own wait spins for ever. A process that waits longer than the others need when nothing else runs waits for one
+ * that has no core: sleeping leaves it one, and on a busy machine keeps this one's claim to be next. */
+static int wait_for(MPI_Request *request)
+{
+  static const struct timespec pause = {.tv_nsec = 20000};
+  int done = 0, code = MPI_Test(request, &done, MPI_STATUS_IGNORE);
+  for (double begin = seconds_now(); code == MPI_SUCCESS && !done;) {
+    if (seconds_now() - begin > SPIN_SECONDS) nanosleep(&pause, NULL);
+    code = MPI_Test(request, &done, MPI_STATUS_IGNORE);
+  }
+  return code;
+}
+
 static int wait_request(void **request)
 {
-  int code = MPI_Wait(*request, MPI_STATUS_IGNORE);
+  int code = wait_for(*request);
   free(*request);
   *request = NULL;
   return code;
@@ -54,12 +79,16 @@ static int wait_request(void **request)
 
 static int broadcast(void *bytes, size_t n, int root)
 {
-  return MPI_Bcast(bytes, (int)n, MPI_BYTE, root, all);
+  MPI_Request request;
+  int code = MPI_Ibcast(bytes, (int)n, MPI_BYTE, root, all, &request);
+  return code == MPI_SUCCESS ? wait_for(&request) : code;
 }
 
 static int barrier(void)
 {
-  return MPI_Barrier(all);
+  MPI_Request request;
+  int code = MPI_Ibarrier(all, &request);
+  return code == MPI_SUCCESS ? wait_for(&request) : code;
 }
 
 static void abort_all(int status)
