@@ -270,7 +270,7 @@ static gboolean run_training(const CommandCommon *common, const TrainArguments *
   if (trees && arguments->communicator) {
     g_set_error_literal(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID,
                         "--processes and --parallel train networks; trees are boosted by one process");
-    return FALSE;
+    return pipeline_communicator_agree(arguments->communicator, FALSE, error);
   }
   if (trees) shown->unit = "round";
   if (!trees && command_train_graph_is_asked(arguments))

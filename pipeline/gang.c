@@ -18,6 +18,7 @@ static const struct {
                 {"OMPI_MCA_mpi_yield_when_idle", "1"},
                 {"OMPI_MCA_rmaps_base_oversubscribe", "1"},
                 {"OMPI_MCA_hwloc_base_binding_policy", "none"},
+                {"OMPI_MCA_orte_execute_quiet", "1"}, /* what went wrong is said by who knows it */
                 {"OMPI_MCA_btl_vader_single_copy_mechanism", "none"}};
 
 /* In an allocation, and not in a step of it already. */
