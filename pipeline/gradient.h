@@ -11,6 +11,7 @@
  */
 #pragma once
 
+#include "pipeline/communicator.h"
 #include "pipeline/cuda_monitor.h"
 #include "pipeline/operator.h"
 #include "pipeline/trainer_random.h"
@@ -22,13 +23,21 @@ typedef struct _PipelineGradientBackend PipelineGradientBackend;
 
 #define PIPELINE_GRADIENT_MEMORIES 4
 
+/* The rows of a batch that this process computes, of those that several processes compute together. n 0: there is none
+ * for it; then one row stands in that counts nothing (the gradients of its heads are 0). */
+typedef struct {
+  guint64 first, n, all;
+  PipelineCommunicator *communicator;
+} PipelineGradientSlice;
+
 /* One node on its way forward and backward. */
 typedef struct {
   PipelineCall call; /* as prediction sees it */
   const PipelineGradient *gradient;
-  gboolean training;      /* else: as in prediction */
-  gboolean frozen;        /* training leaves it as it is (a BatchNormalization keeps its statistics) */
-  PipelineRandom *random; /* of Dropout; NULL: prediction */
+  gboolean training;                  /* else: as in prediction */
+  gboolean frozen;                    /* training leaves it as it is (a BatchNormalization keeps its statistics) */
+  PipelineRandom *random;             /* of Dropout; NULL: prediction */
+  const PipelineGradientSlice *slice; /* of a training batch; NULL: all of its rows are here */
   /* Set by backward; [n_inputs], NULL: not wanted. Every element is written, never added to. */
   PipelineTensor **input_gradients;
   const PipelineTensor **output_gradients; /* [n_outputs]; NULL: zero */
