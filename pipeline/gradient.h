@@ -11,6 +11,7 @@
  */
 #pragma once
 
+#include "pipeline/communicator.h"
 #include "pipeline/cuda_monitor.h"
 #include "pipeline/operator.h"
 #include "pipeline/trainer_random.h"
@@ -25,14 +26,22 @@ typedef struct _PipelineGradientBackend PipelineGradientBackend;
 /* Of the operands of matrix products (Gemm, MatMul, LSTM, GRU); sums, weights and all else are float32. */
 typedef enum { PIPELINE_PRECISION_FLOAT32, PIPELINE_PRECISION_BFLOAT16 } PipelinePrecision;
 
+/* The rows of a batch that this process computes, of those that several processes compute together. n 0: there is none
+ * for it; then one row stands in that counts nothing (the gradients of its heads are 0). */
+typedef struct {
+  guint64 first, n, all;
+  PipelineCommunicator *communicator;
+} PipelineGradientSlice;
+
 /* One node on its way forward and backward. */
 typedef struct {
   PipelineCall call; /* as prediction sees it */
   const PipelineGradient *gradient;
-  PipelinePrecision precision; /* of this node's products */
-  gboolean training;           /* else: as in prediction */
-  gboolean frozen;             /* training leaves it as it is (a BatchNormalization keeps its statistics) */
-  PipelineRandom *random;      /* of Dropout; NULL: prediction */
+  PipelinePrecision precision;        /* of this node's products */
+  gboolean training;                  /* else: as in prediction */
+  gboolean frozen;                    /* training leaves it as it is (a BatchNormalization keeps its statistics) */
+  PipelineRandom *random;             /* of Dropout; NULL: prediction */
+  const PipelineGradientSlice *slice; /* of a training batch; NULL: all of its rows are here */
   /* Set by backward; [n_inputs], NULL: not wanted. Every element is written, never added to. */
   PipelineTensor **input_gradients;
   const PipelineTensor **output_gradients; /* [n_outputs]; NULL: zero */

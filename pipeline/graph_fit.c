@@ -5,6 +5,7 @@
 
 #include "pipeline/graph_fit_device.h"
 #include "pipeline/graph_fit_micro.h"
+#include "pipeline/graph_fit_parallel.h"
 #include "pipeline/graph_fit_scale.h"
 #include "pipeline/rehearsal.h"
 
@@ -153,8 +154,12 @@ static PipelineRehearsal epoch_of(const PipelineGraphFit *fit)
 static gboolean check_precision(const PipelineGraphFitOptions *options, const PipelineGradientBackend *backend,
                                 GError **error)
 {
-  if (backend->narrow_products != NULL && options->harden.method == NULL) return TRUE;
-  if (options->harden.method != NULL)
+  gboolean alone = options->communicator == NULL || options->communicator->size == 1;
+  if (backend->narrow_products != NULL && options->harden.method == NULL && alone) return TRUE;
+  if (!alone)
+    g_set_error_literal(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID,
+                        "several processes train in float32: leave out the precision bf16 or the other processes");
+  else if (options->harden.method != NULL)
     g_set_error_literal(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID,
                         "adversarial training is in float32: leave out the precision bf16 or the adversary");
   else
@@ -202,7 +207,8 @@ PipelineGraphFit *pipeline_graph_fit_new(const OnnxGraph *graph, const PipelineG
   fit->gradients = g_new0(float, plan->n_parameters);
   fit->head_gradients = g_ptr_array_new_with_free_func((GDestroyNotify)g_array_unref);
   for (guint i = 0; i < n_heads; i++) g_ptr_array_add(fit->head_gradients, g_array_new(FALSE, TRUE, sizeof(float)));
-  if (!make_pass(fit, backend, error) || !check_heads(fit, error) || !place_parameters(fit, backend, error))
+  if (!make_pass(fit, backend, error) || !check_heads(fit, error) || !place_parameters(fit, backend, error) ||
+      !pipeline_fit_parallel_new(fit, &fit->parallel, error))
     return NULL;
   if (!pipeline_fit_micro_begin(fit, error)) return NULL;
   if (options->harden.method != NULL && (fit->harden = pipeline_harden_new(fit, backend, error)) == NULL) return NULL;
@@ -236,6 +242,7 @@ void pipeline_graph_fit_free(PipelineGraphFit *fit)
                        fit->gradients,
                        fit->sums};
   pipeline_fit_device_free(fit->device, fit->pass);
+  pipeline_fit_parallel_free(fit->parallel);
   pipeline_graph_pass_free(fit->pass); /* its values lie in those arrays */
   pipeline_harden_free(fit->harden);
   for (guint i = 0; i < G_N_ELEMENTS(arrays); i++) g_free(arrays[i]);
@@ -341,7 +348,7 @@ static float *pick_targets(const PipelineGraphFit *fit, const PipelineGraphHead 
   return picked;
 }
 
-/* A batch of which a pass computes rows first to first + n. */
+/* A batch of which a pass of this process computes rows first to first + n. */
 typedef struct {
   guint first, n, all;
   double share; /* of the targets; the others are those of mixed rows */
@@ -364,7 +371,9 @@ static double evaluate_rows(PipelineGraphFit *fit, PipelineGraphPass *pass, guin
         pick_targets(fit, head, turn == 0 ? fit->targets : fit->mixed_targets, columns, rows->all);
     float *into = turn == 0 ? (float *)(gpointer)gradient->data : second;
     double part = head->weight * (turn == 0 ? rows->share : 1 - rows->share) *
-                  pipeline_fit_micro_share(head, columns, targets, weights, rows->first, rows->n, rows->all);
+                  (fit->parallel != NULL
+                       ? pipeline_fit_parallel_share(fit->parallel, head, columns, targets, weights, rows->all)
+                       : pipeline_fit_micro_share(head, columns, targets, weights, rows->first, rows->n, rows->all));
     loss += part * pipeline_graph_loss_evaluate(head->loss, &head->options, output->data, width,
                                                 targets + (gsize)rows->first * columns,
                                                 weights != NULL ? weights + rows->first : NULL, rows->n, into);
@@ -436,7 +445,9 @@ static gboolean pass_rows(PipelineGraphFit *fit, const Rows *rows, double *loss,
     *loss += evaluate_rows(fit, fit->pass, h, rows);
     gradients[h] = (const float *)(gpointer)((GArray *)g_ptr_array_index(fit->head_gradients, h))->data;
   }
-  return pipeline_graph_pass_backward(fit->pass, gradients, error);
+  return pipeline_fit_parallel_begin(fit->parallel, *loss, fit->wants_stop, error) &&
+         pipeline_graph_pass_backward(fit->pass, gradients, error) &&
+         pipeline_fit_parallel_end(fit->parallel, loss, &fit->is_stopped, error);
 }
 
 double pipeline_graph_fit_learn(PipelineGraphFit *fit, guint n, double share, double *norm, GError **error)
@@ -444,8 +455,8 @@ double pipeline_graph_fit_learn(PipelineGraphFit *fit, guint n, double share, do
   guint size = pipeline_fit_micro_rows(fit, n);
   double loss = 0;
   for (guint first = 0; first < n; first += size) {
-    const Rows rows = {
-        .first = first, .n = MIN(size, n - first), .all = n, .share = share, .scale = fit->state.loss_scale};
+    Rows rows = {.first = first, .n = MIN(size, n - first), .all = n, .share = share, .scale = fit->state.loss_scale};
+    if (size == n) pipeline_fit_parallel_cut(fit->parallel, n, &rows.first, &rows.n);
     if (!pass_rows(fit, &rows, &loss, error)) return NAN;
     if (size < n) pipeline_fit_micro_add(fit, first == 0, first + size >= n);
   }
@@ -547,6 +558,17 @@ gboolean pipeline_graph_fit_step(PipelineGraphFit *fit, gboolean *epoch_done, GE
   *epoch_done = state->position >= fit->n_order;
   if (!*epoch_done) return TRUE;
   return pipeline_graph_fit_pull(fit, error) && pipeline_graph_fit_end_epoch(fit, error);
+}
+
+void pipeline_graph_fit_ask_stop(PipelineGraphFit *fit)
+{
+  fit->wants_stop = TRUE;
+  if (fit->parallel == NULL) fit->is_stopped = TRUE;
+}
+
+gboolean pipeline_graph_fit_is_stopped(const PipelineGraphFit *fit)
+{
+  return fit->is_stopped;
 }
 
 gboolean pipeline_graph_fit_pull(PipelineGraphFit *fit, GError **error)

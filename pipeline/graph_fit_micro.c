@@ -13,6 +13,7 @@ static const gchar *find_obstacle(const PipelineGraphFit *fit)
   if (pipeline_graph_pass_uses_batch(fit->pass))
     return "the model normalises over its batch (BatchNormalization), so that passes of fewer rows would train another "
            "model: take a smaller batch, or freeze the normalisation";
+  if (fit->parallel != NULL) return "several processes share each batch: take a smaller batch, or more processes";
   if (fit->options.harden.method != NULL) return "adversarial training takes whole batches: take a smaller batch";
   return NULL;
 }
@@ -60,11 +61,13 @@ static gboolean watch_memory(PipelineGraphFit *fit, GError **error)
   PipelineFitMemory *memory;
   if (fit->options.device_memory > 0 && device->limit == NULL) {
     g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID,
-                "the backend '%s' has no device whose memory could be limited: leave the limit out", fit->backend->name);
+                "the backend '%s' has no device whose memory could be limited: leave the limit out",
+                fit->backend->name);
     return FALSE;
   }
   if (fit->options.device_memory > 0)
     device->limit(pipeline_graph_pass_get_device(fit->pass), fit->options.device_memory);
+  if (fit->parallel != NULL) return TRUE; /* all processes must do alike */
   if (!pipeline_fit_memory_new(fit, &memory, error)) return FALSE;
   gboolean done = memory == NULL || choose_rows(fit, memory, error);
   pipeline_fit_memory_free(memory);
@@ -140,5 +143,6 @@ gboolean pipeline_fit_micro_retry(PipelineGraphFit *fit, guint n, GError **failu
 
 gboolean pipeline_fit_micro_retry_evaluation(PipelineGraphFit *fit, GError **failure)
 {
-  return retry(fit, pipeline_fit_micro_evaluation_rows(fit), NULL, &fit->state.evaluation_rows, failure);
+  return retry(fit, pipeline_fit_micro_evaluation_rows(fit), fit->parallel != NULL ? find_obstacle(fit) : NULL,
+               &fit->state.evaluation_rows, failure);
 }

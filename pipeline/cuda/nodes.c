@@ -57,6 +57,12 @@ static gboolean supports_dropout(const PipelineGradientCall *call)
 }
 
 /* What is filled in is an input, not an attribute. */
+/* Alone: the statistics of a batch that several processes compute are the reference's to find. */
+static gboolean supports_batch_normalization(const PipelineGradientCall *call)
+{
+  return (call->slice == NULL || !call->training || call->frozen) && supports_floats(call);
+}
+
 static gboolean supports_pad(const PipelineGradientCall *call)
 {
   return is_float(call, 0) && call->call.opset >= 11;
@@ -106,7 +112,7 @@ static const PipelineGradientKernel kernels[] = {
     ROW("MaxPool", supports_float, max_pool_node, CLOSE),
     ROW("AveragePool", supports_float, average_pool_node, CLOSE),
     ROW("GlobalAveragePool", supports_float, global_average_pool_node, CLOSE),
-    ROW("BatchNormalization", supports_floats, batch_normalization_node, LOOSE),
+    ROW("BatchNormalization", supports_batch_normalization, batch_normalization_node, LOOSE),
     ROW("LayerNormalization", supports_floats, layer_normalization_node, LOOSE),
     ROW("Dropout", supports_dropout, dropout_node, CLOSE),
     ROW("ai.onnx.ml:Scaler", supports_float, scaler_node, CLOSE),
