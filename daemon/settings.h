@@ -65,7 +65,7 @@ typedef struct {
   guint slide_events; /* 0: tumbling */
   gint64 slide_ms;
   guint pane_events;   /* a pane closes after that many events; default events / 10, at least 1 */
-  guint label_rows;    /* rows of a label pane; 100 */
+  guint label_rows;    /* rows of a label pane; 100, of an online mixture 20 */
   guint panes_per_day; /* bound; pane length adapts; 10000 */
 } SettingsWindow;
 

@@ -176,8 +176,10 @@ static const SettingsOption window_options[] = {
     {"pane_events", SETTINGS_UINT, AT(SettingsModel, window.pane_events), .computed = "a tenth of events, at least 1",
      RANGE(1, 1000000000), .unit = "events",
      .help = "A pane, the piece that windows are sums of, closes after that many."},
-    {"label_rows", SETTINGS_UINT, AT(SettingsModel, window.label_rows), .fallback = "100", RANGE(1, 1000000),
-     .unit = "rows", .help = "Labelled rows of a label pane: performance is looked at so often."},
+    {"label_rows", SETTINGS_UINT, AT(SettingsModel, window.label_rows),
+     .computed = "100; 20 with policy.retrain_mode mixture", RANGE(1, 1000000), .unit = "rows",
+     .help = "Labelled rows of a label pane: performance is looked at so often. The smaller, the sooner a "
+             "mixture answers a change."},
     {"panes_per_day", SETTINGS_UINT, AT(SettingsModel, window.panes_per_day), .fallback = "10000", RANGE(1, 100000000),
      .unit = "panes", .help = "Bound; panes become longer to keep it."},
     {.key = NULL}};

@@ -58,6 +58,8 @@ gboolean pipeline_training_load(PipelineTraining *training, GError **error);
 /* Its first half: the spec, the schema, the versions named. */
 gboolean pipeline_training_read_spec(PipelineTraining *training, GError **error);
 gboolean pipeline_training_judge(PipelineTraining *training, GError **error);
+/* Instead of it: the evaluation says that nothing was measured. */
+void pipeline_training_judge_nothing(PipelineTraining *training);
 gboolean pipeline_training_register(PipelineTraining *training, GError **error);
 /* The job ends with a result whose "version" is null. */
 gboolean pipeline_training_finish_unchanged(PipelineTraining *training, GError **error);

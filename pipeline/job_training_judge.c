@@ -67,9 +67,14 @@ static gboolean judge(PipelineTraining *training, GError **error)
          (!training->judges_from || compare(training, training->from, challenger, "before", "change", error));
 }
 
-gboolean pipeline_training_judge(PipelineTraining *training, GError **error)
+void pipeline_training_judge_nothing(PipelineTraining *training)
 {
   training->evaluation = json_pack("{s:n, s:n, s:n}", "comparison", "champion", "challenger");
+}
+
+gboolean pipeline_training_judge(PipelineTraining *training, GError **error)
+{
+  pipeline_training_judge_nothing(training);
   if (training->judges_from) {
     json_object_set_new(training->evaluation, "before", json_null());
     json_object_set_new(training->evaluation, "change", json_null());

@@ -374,8 +374,37 @@ START_TEST(learning_that_brought_nothing_makes_no_version)
   json_t *result = job_worlds_result(job);
   ck_assert(json_is_null(json_object_get(result, "version")));
   ck_assert_double_le(real_of(result, "comparison", "gain"), 0);
+  ck_assert(json_is_null(json_object_get(result, "challenger"))); /* no more was measured than that */
   json_decref(result);
+  g_autofree gchar *less_than_a_block = mixture_spec(1, 0, 9);
+  g_autoptr(RegistryJob) none = execute(fixture, "k", "mixture", less_than_a_block);
+  json_t *nothing = result_of(none);
+  ck_assert(json_is_null(json_object_get(nothing, "version")));
+  ck_assert_double_eq(real_of(nothing, "mixture", "rows"), 0);
+  json_decref(nothing);
   ck_assert_ptr_null(registry_version_get(fixture->store, "loan", 2, NULL));
+  job_fixture_close(fixture);
+}
+END_TEST
+
+/* A gate that wants more rows than a job learned would refuse every revision: none is made until there are enough. */
+START_TEST(a_revision_waits_for_the_rows_its_gate_wants)
+{
+  JobFixture *fixture = open_worlds(_i, 1000);
+  const struct {
+    gint64 next, version; /* 0: none */
+  } cases[] = {{600, 0}, {700, 2}};
+  for (guint i = 0; i < G_N_ELEMENTS(cases); i++) {
+    g_autofree gchar *plain = mixture_spec(1, 0, cases[i].next), *id = g_strdup_printf("j%u", i);
+    g_autoptr(GString) spec = g_string_new(plain);
+    g_string_truncate(spec, spec->len - 1);
+    g_string_append(spec, ", \"gate\": {\"minimum_holdout\": 700}}");
+    g_autoptr(RegistryJob) job = execute(fixture, id, "mixture", spec->str);
+    json_t *result = result_of(job);
+    ck_assert_int_eq(json_integer_value(json_object_get(result, "version")), cases[i].version);
+    ck_assert_double_gt(real_of(result, "comparison", "gain"), .3); /* it was better with fewer, too */
+    json_decref(result);
+  }
   job_fixture_close(fixture);
 }
 END_TEST
@@ -488,6 +517,7 @@ int main(void)
   tcase_add_loop_test(tests, a_refit_is_a_version_too, 0, stores);
   tcase_add_loop_test(tests, a_version_learns_online_and_goes_on, 0, stores);
   tcase_add_loop_test(tests, learning_that_brought_nothing_makes_no_version, 0, stores);
+  tcase_add_loop_test(tests, a_revision_waits_for_the_rows_its_gate_wants, 0, stores);
   tcase_add_test(tests, the_gate_judges_what_the_job_measured);
   tcase_add_loop_test(tests, scores_are_those_of_the_models, 0, stores);
   tcase_add_test(tests, a_row_without_a_known_class_counts_as_wrong);

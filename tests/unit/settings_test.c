@@ -65,6 +65,27 @@ START_TEST(defaults_are_those_of_the_header)
 }
 END_TEST
 
+/* A mixture's label panes are short unless the file says otherwise. */
+START_TEST(label_panes_follow_the_mode)
+{
+  const struct {
+    const gchar *more;
+    guint rows;
+  } cases[] = {{"", 100},
+               {"    policy: {retrain_mode: fine-tune}\n", 100},
+               {"    policy: {retrain_mode: mixture}\n", 20},
+               {"    policy: {retrain_mode: mixture}\n    window: {label_rows: 100}\n", 100}};
+  for (guint i = 0; i < G_N_ELEMENTS(cases); i++) {
+    g_autofree gchar *text =
+        g_strconcat("store: sqlite:k.db\nmodels:\n  - name: m\n    traffic: {topic: t}\n", cases[i].more, NULL);
+    g_autoptr(GError) error = NULL;
+    g_autoptr(Settings) settings = settings_parse("k.yaml", text, strlen(text), &error);
+    ck_assert_msg(settings != NULL, "%s", error ? error->message : "");
+    ck_assert_uint_eq(settings->models[0].window.label_rows, cases[i].rows);
+  }
+}
+END_TEST
+
 /* The names the file may hold are those of the table that measures. */
 START_TEST(every_bias_metric_can_be_chosen)
 {
@@ -349,6 +370,7 @@ int main(void)
   Suite *suite = suite_create("settings");
   TCase *group = tcase_create("all");
   tcase_add_test(group, defaults_are_those_of_the_header);
+  tcase_add_test(group, label_panes_follow_the_mode);
   tcase_add_test(group, every_bias_metric_can_be_chosen);
   tcase_add_test(group, values_reach_their_places);
   tcase_add_loop_test(group, refusals_name_the_line, 0, G_N_ELEMENTS(refusals));
