@@ -1,5 +1,6 @@
 /* Jobs the leader asks for. Ids are deterministic: asking twice is asking once. */
 #include <math.h>
+#include <string.h>
 
 #include "daemon/chain.h"
 #include "daemon/leader_internal.h"
@@ -131,7 +132,8 @@ static json_t *training_entry(const LeaderModel *model, const SettingsPolicy *po
     return entry;
   }
   json_object_set_new(entry, "first_job", json_string(id));
-  json_object_set_new(entry, "chain", chain_new(policy, model->name, id, base));
+  g_autofree gchar *tail = g_strdup_printf("%s-%s", kind, strrchr(id, '/') + 1);
+  json_object_set_new(entry, "chain", chain_new(policy, kind, tail, base));
   return entry;
 }
 
