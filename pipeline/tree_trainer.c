@@ -198,7 +198,10 @@ static gboolean gather(const Training *training, const float *x, const float *we
   if (weights != NULL) out->weights = g_try_new(float, n + 1);
   if (out->x == NULL || out->targets == NULL || (weights != NULL && out->weights == NULL)) {
     g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_UNSUPPORTED,
-                "no memory for %" G_GUINT64_FORMAT " rows of %zu columns; use fewer rows", n, width);
+                "no memory for %" G_GUINT64_FORMAT
+                " rows of %zu columns; use fewer rows, or a network that is trained on "
+                "a graph, whose rows need not fit into memory",
+                n, width);
     return FALSE;
   }
   for (guint64 i = 0; i < n; i++) {
