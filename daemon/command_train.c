@@ -21,6 +21,7 @@ void command_train_init(TrainArguments *arguments)
                                 .seed = (gint64)options.seed,
                                 .learning_rate = NAN, /* each way of training has its own */
                                 .weight_decay = NAN,
+                                .restarts = -1,
                                 .checkpoint_seconds = options.checkpoint_seconds,
                                 .validation = options.validation_fraction};
   pipeline_pseudo_options_init(&arguments->pseudo);
@@ -36,7 +37,7 @@ void command_train_clear(TrainArguments *arguments)
                     arguments->checkpoint,    arguments->output,      arguments->reweigh,     arguments->monotone,
                     arguments->harden.method, arguments->harden.norm, arguments->harden.unit, arguments->harden.range,
                     arguments->calibrate,     arguments->threshold,   arguments->weights,     arguments->split,
-                    arguments->transform,     arguments->unlabelled};
+                    arguments->transform,     arguments->unlabelled,  arguments->parallel};
   for (guint i = 0; i < G_N_ELEMENTS(texts); i++) g_free(texts[i]);
   command_train_graph_clear(&arguments->graph);
   command_clean_clear(&arguments->clean);
@@ -50,6 +51,7 @@ static const gchar *check_arguments(const TrainArguments *arguments, int argc)
     return "--from and --arch exclude each other, but for --arch trees";
   if (arguments->calibrate_only && (!arguments->from || (!arguments->calibrate && !arguments->threshold)))
     return "--calibrate-only needs --from, and --calibrate or --threshold";
+  if (command_train_gang_check(arguments)) return command_train_gang_check(arguments);
   if (command_train_pseudo_check(arguments)) return command_train_pseudo_check(arguments);
   if (arguments->graph.rehearse && !arguments->from)
     return "--rehearse goes with --from: the model that knows the old rows";
@@ -293,6 +295,11 @@ static gboolean run_training(const CommandCommon *common, const TrainArguments *
 {
   if (arguments->calibrate_only) return command_train_calibrate(common, arguments, result, error);
   gboolean trees = command_train_tree_is_asked(common, arguments);
+  if (trees && arguments->communicator) {
+    g_set_error_literal(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID,
+                        "--processes and --parallel train networks; trees are boosted by one process");
+    return pipeline_communicator_agree(arguments->communicator, FALSE, error);
+  }
   if (trees) shown->unit = "round";
   if (!trees && command_train_graph_is_asked(arguments))
     return command_train_graph_run(common, arguments, show_progress,
@@ -338,7 +345,9 @@ json_t *command_train_execute(const CommandCommon *common, const TrainArguments 
   PipelineTrainResult result = {0};
   json_t *report = NULL;
   g_autoptr(CommandTrainLog) log = NULL;
-  if (arguments->graph.log && !(log = command_train_log_open(arguments->graph.log, error))) return NULL;
+  gboolean leads = command_train_leads(arguments),
+           logs = !leads || !arguments->graph.log || (log = command_train_log_open(arguments->graph.log, error));
+  if (!pipeline_communicator_agree(arguments->communicator, logs, error)) return NULL;
   json_t *told = NULL; /* of pseudo-labels */
   Shown shown = {command_progress_new(common, "training"), log, "epoch"};
   g_autoptr(GError) cause = NULL;
@@ -352,7 +361,7 @@ json_t *command_train_execute(const CommandCommon *common, const TrainArguments 
     g_propagate_error(error, g_steal_pointer(&cause));
   command_progress_finish(shown.bar, done ? "done" : "failed");
   if (done) done = command_train_log_end(log, &result, error);
-  if (done && write_model(arguments->output, &result, error)) report = describe_result(arguments, &result);
+  if (done && leads && write_model(arguments->output, &result, error)) report = describe_result(arguments, &result);
   if (report) command_train_tree_describe(&result, report);
   if (report && told) json_object_set(report, "pseudo_labels", told);
   json_decref(told);
@@ -437,9 +446,11 @@ static int run_train(int argc, char **argv)
       {"output", 'o', 0, G_OPTION_ARG_FILENAME, &a.output, "where to write the model", "OUT.onnx"},
       G_OPTION_ENTRY_NULL};
   CommandCommon common;
+  g_auto(GStrv) given = g_strdupv(argv); /* parsing takes options out of argv */
   g_autoptr(GArray) all = command_train_graph_entries(&a.graph, entries);
   command_train_pseudo_entries(&a, all);
   command_clean_entries(&a.clean, all);
+  command_train_gang_entries(&a, all);
   if (!command_parse(&command_train, &argc, &argv, (const GOptionEntry *)(gpointer)all->data, &common)) {
     command_train_clear(&a);
     return COMMAND_USAGE;
@@ -448,6 +459,10 @@ static int run_train(int argc, char **argv)
   const gchar *usage = check_arguments(&a, argc);
   if (usage) {
     status = command_usage(&common, "%s", usage);
+  } else if (a.processes > 0) {
+    status = command_train_gang_start(&common, &a, given);
+  } else if (a.parallel) {
+    status = command_train_gang_member(&common, &a);
   } else {
     g_autoptr(GError) error = NULL;
     json_t *report = command_train_execute(&common, &a, "train", &error);
