@@ -62,6 +62,8 @@ static gboolean check_options(const PipelineTrainOptions *options, GError **erro
        "the adversarial epsilon must be from 0 to 100 standard deviations"},
       {options->adversarial_epsilon == 0 || (options->adversarial_steps > 0 && options->adversarial_steps <= 1000),
        "the adversarial steps must be from 1 to 1000"},
+      {options->interval == 0 && options->quantile == 0,
+       "intervals and quantiles are for trees, or trained on a graph (pipeline/graph_trainer.h)"},
       {options->monotone == NULL && (options->test_fraction == 0 || options->split) && !options->balanced,
        "monotone constraints are for trees (--arch trees)"},
       {options->checkpoint_seconds >= 0, "the seconds between checkpoints must not be negative"},

@@ -41,6 +41,8 @@ typedef struct {
   /* Of trees (pipeline/tree_trainer.h); others refuse them. */
   const gchar *const *monotone; /* "COLUMN=+1" or "COLUMN=-1", NULL-terminated; NULL: none */
   gboolean balanced;            /* classes count by the inverse of their frequency */
+  double interval;              /* level of a prediction interval of a new regression (pipeline/interval.h); 0: none */
+  double quantile;              /* the share of labels below the value of a new regression; 0: it is the mean */
   /* adversarial training: 0 = none. PGD, L-infinity on the numeric features in units of their standard deviations in
    * the table */
   double adversarial_epsilon;
