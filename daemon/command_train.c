@@ -27,6 +27,7 @@ void command_train_init(TrainArguments *arguments)
   pipeline_pseudo_options_init(&arguments->pseudo);
   arguments->pseudo_rounds = (gint)arguments->pseudo.rounds;
   command_train_graph_init(&arguments->graph);
+  command_clean_init(&arguments->clean);
 }
 
 void command_train_clear(TrainArguments *arguments)
@@ -39,6 +40,7 @@ void command_train_clear(TrainArguments *arguments)
                     arguments->transform,     arguments->unlabelled,  arguments->parallel};
   for (guint i = 0; i < G_N_ELEMENTS(texts); i++) g_free(texts[i]);
   command_train_graph_clear(&arguments->graph);
+  command_clean_clear(&arguments->clean);
 }
 
 static const gchar *check_arguments(const TrainArguments *arguments, int argc)
@@ -53,8 +55,13 @@ static const gchar *check_arguments(const TrainArguments *arguments, int argc)
   if (command_train_pseudo_check(arguments)) return command_train_pseudo_check(arguments);
   if (arguments->graph.rehearse && !arguments->from)
     return "--rehearse goes with --from: the model that knows the old rows";
-  if ((arguments->split || arguments->transform) && command_train_graph_is_asked(arguments))
-    return "--split and --transform work with dense models without the options of a graph (see --help)";
+  if ((arguments->split || arguments->transform || arguments->clean.what) && command_train_graph_is_asked(arguments) &&
+      !pipeline_tree_is_architecture(arguments->architecture))
+    return "--split, --transform and --clean work with dense models and trees without the options of a graph (see "
+           "--help)";
+  if (arguments->clean.what && (arguments->unlabelled || arguments->calibrate_only))
+    return "--clean goes neither with --unlabelled, whose pseudo-labels it would judge too, nor with --calibrate-only";
+  if (command_clean_check(&arguments->clean)) return command_clean_check(&arguments->clean);
   if (arguments->split && arguments->shuffle) return "--split shuffle says what --shuffle says; give one of them";
   if (arguments->from && arguments->transform)
     return "--transform is for new models: a model of --from keeps its preprocessing";
@@ -120,6 +127,7 @@ static json_t *describe_result(const TrainArguments *arguments, const PipelineTr
   json_object_set_new(report, "samples_per_second", real_or_null(result->samples_per_second));
   command_train_calibration_describe(&result->calibration, report);
   command_train_interval_describe(&result->interval, report);
+  if (result->cleaning) json_object_set_new(report, "cleaning", json_loads(result->cleaning, 0, NULL));
   if (result->plan) json_object_set_new(report, "plan", json_loads(result->plan, 0, NULL));
   if (arguments->reweigh)
     json_object_set_new(report, "reweighing",
@@ -152,6 +160,7 @@ void command_train_print(json_t *report)
     g_autofree gchar *reached = command_text_real(json_object_get(report, "test_metric"), 4);
     printf("%s test rows: accuracy (or -rmse) %s\n", test, reached);
   }
+  command_clean_print(json_object_get(report, "cleaning"));
   const json_t *chains = json_object_get(json_object_get(report, "plan"), "transform");
   if (chains)
     printf("%zu chains of transformations are part of the model (kedge prepare --help)\n", json_array_size(chains));
@@ -234,16 +243,18 @@ static gboolean write_model(const gchar *path, const PipelineTrainResult *result
   return pipeline_output_file_write(path, bytes, length, error);
 }
 
-/* What the options name: a split and a plan, both owned. */
+/* What the options name: a split, a plan, cleaning; all owned. */
 typedef struct {
   PipelineSplit split;
   PipelinePlan *plan;
+  PipelineCleanOptions clean;
 } Prepared;
 
 static void prepared_clear(Prepared *prepared)
 {
   pipeline_split_clear(&prepared->split);
   g_clear_pointer(&prepared->plan, pipeline_plan_free);
+  pipeline_clean_options_clear(&prepared->clean);
 }
 
 static gboolean read_prepared(const TrainArguments *arguments, Prepared *prepared, PipelineTrainOptions *options,
@@ -254,6 +265,8 @@ static gboolean read_prepared(const TrainArguments *arguments, Prepared *prepare
     options->split = &prepared->split;
     options->test_fraction = arguments->graph.test;
   }
+  if (!command_clean_read(&arguments->clean, (guint64)arguments->seed, &prepared->clean, error)) return FALSE;
+  if (arguments->clean.what) options->clean = &prepared->clean;
   options->search_plan = g_strcmp0(arguments->transform, "search") == 0;
   if (arguments->transform && !options->search_plan &&
       !(prepared->plan = command_read_plan(arguments->transform, error)))
@@ -421,6 +434,7 @@ static int run_train(int argc, char **argv)
   g_autoptr(GArray) all = command_train_graph_entries(&a.graph, entries);
   command_train_pseudo_entries(&a, all);
   command_train_gang_entries(&a, all);
+  command_clean_entries(&a.clean, all);
   if (!command_parse(&command_train, &argc, &argv, (const GOptionEntry *)(gpointer)all->data, &common)) {
     command_train_clear(&a);
     return COMMAND_USAGE;
@@ -463,10 +477,21 @@ const Command command_train = {
         "early stopping). The best round on the validation rows is kept. --from a tree model adds rounds to its trees\n"
         "(with --arch trees:…, for their options). --test, --log, --class-weights, --reweigh, --monotone and "
         "--checkpoint\n"
-        "work; what is of networks is refused.\n"
+        "work; what is of networks is refused. With --transform columns that no chain names stay as they are, missing\n"
+        "numbers too, and thresholds stand between training values instead of on them.\n"
+        "\n"
         "--rehearse mixes rows of an older world into every batch, so that a model that learns new rows keeps what it\n"
         "knew; the share of --validation of them is held back. The weights of the epoch with the best mean of both\n"
         "validation losses are delivered, and --patience counts epochs in which neither of them fell.\n"
+        "\n"
+        "--clean touches the training rows alone, after they were divided; dense models and trees have it, and what "
+        "it\n"
+        "does is described by kedge prepare --help.\n"
+        "\n"
+        "--processes N trains on the graph by N processes, each with a part of every batch: the weights are those of one\n"
+        "process within rounding. It needs Open MPI and libkedge-mpi.so; inside of a Slurm allocation srun starts them.\n"
+        "When one dies, one fewer start again from --checkpoint, down to one. What mpirun or srun starts by hand is\n"
+        "kedge train --parallel mpi.\n"
         "\n"
         "--unlabelled trains a teacher on the labelled rows, scales its logits by the validation rows, and trains "
         "again\n"
@@ -480,6 +505,7 @@ const Command command_train = {
         "--reweigh\n"
         "\"reweighing\" {\"attributes\", \"groups\", \"rows_without_group\", \"smallest_weight\", "
         "\"largest_weight\"},\n"
+        "with --clean \"cleaning\" as kedge prepare reports it,\n"
         "with --transform (unless the search finds nothing) \"plan\" as kedge prepare --plan writes it,\n"
         "with --calibrate or --threshold \"calibration\" {\"method\", \"threshold_rule\", \"rows\", \"threshold\",\n"
         "\"ece_before\", \"ece_after\", \"log_loss_before\", \"log_loss_after\", \"accuracy_before\", "

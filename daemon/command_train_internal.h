@@ -2,6 +2,7 @@
  * command_train_log.c, command_train_tree.c share. */
 #pragma once
 
+#include "daemon/command_clean.h"
 #include "daemon/command_data.h"
 #include "pipeline/graph_trainer.h"
 #include "pipeline/pseudo_label.h"
@@ -37,6 +38,7 @@ typedef struct {
   TrainGraphArguments graph;
   TrainHardenArguments harden;
   PipelineCommunicator *communicator; /* of one of several processes, while it trains; else NULL */
+  CommandCleanArguments clean;
 } TrainArguments;
 
 /* What `kedge train` and `kedge harden` share (command_train.c). */

@@ -90,6 +90,12 @@ typedef struct {
   gboolean layouts; /* it takes and gives tensors in the backend's own layouts */
 } PipelineGradientKernel;
 
+/* Bytes of a device's memory: free of all programs; held by this one, of them in use; the most held since the last
+ * mark; limit of what is held, 0: none. */
+typedef struct {
+  gsize free, held, used, peak, limit;
+} PipelineGradientRoom;
+
 /* Buffers of a device: opaque to callers unless the backend is `host`. Sizes are bytes, of `add` float32 elements. */
 typedef struct {
   gpointer (*allocate)(gpointer device, gsize bytes, GError **error);
@@ -99,6 +105,12 @@ typedef struct {
   gboolean (*copy)(gpointer device, gpointer to, gconstpointer from, gsize bytes, GError **error); /* on the device */
   gboolean (*clear)(gpointer device, gpointer buffer, gsize bytes, GError **error);
   gboolean (*add)(gpointer device, gpointer to, gconstpointer from, gsize n, GError **error); /* to += from */
+  /* NULL where memory is that of the process. mark: the peak is counted anew; trim: what is kept for later goes back.
+   */
+  void (*read)(gpointer device, PipelineGradientRoom *room);
+  void (*mark)(gpointer device);
+  void (*limit)(gpointer device, gsize bytes);
+  void (*trim)(gpointer device);
 } PipelineGradientMemory;
 extern const PipelineGradientMemory pipeline_gradient_memory_host; /* memory of this process */
 

@@ -8,6 +8,7 @@
 #include "pipeline/graph_build.h"
 #include "pipeline/finetune.h"
 #include "pipeline/graph_checkpoint.h"
+#include "pipeline/linear_graph.h"
 #include "pipeline/memory.h"
 #include "pipeline/model_spec.h"
 #include "pipeline/multi_label.h"
@@ -168,6 +169,7 @@ static gboolean prepare_graph(PipelineGraphTraining *training, GError **error)
     return FALSE;
   }
   onnx_graph_simplify_for_training(training->graph);
+  pipeline_linear_graph_expand(training->graph);
   if (onnx_graph_get_metadata(training->graph, PIPELINE_SCHEMA_KEY) == NULL) {
     g_autofree gchar *spec = pipeline_model_spec_format(rows->schema);
     onnx_graph_set_metadata(training->graph, PIPELINE_SCHEMA_KEY, spec);
