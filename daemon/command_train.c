@@ -373,6 +373,18 @@ json_t *command_train_execute(const CommandCommon *common, const TrainArguments 
   return report;
 }
 
+/* given: the arguments as they came, for processes that are started with them. */
+static int run_checked(CommandCommon *common, TrainArguments *a, int argc, char **given)
+{
+  const gchar *usage = check_arguments(a, argc);
+  if (usage) return command_usage(common, "%s", usage);
+  if (a->processes > 0) return command_train_gang_start(common, a, given);
+  if (a->parallel) return command_train_gang_member(common, a);
+  g_autoptr(GError) error = NULL;
+  json_t *report = command_train_execute(common, a, "train", &error);
+  return command_report(common, report, error, command_train_print);
+}
+
 static int run_train(int argc, char **argv)
 {
   TrainArguments a;
@@ -455,19 +467,7 @@ static int run_train(int argc, char **argv)
     command_train_clear(&a);
     return COMMAND_USAGE;
   }
-  int status;
-  const gchar *usage = check_arguments(&a, argc);
-  if (usage) {
-    status = command_usage(&common, "%s", usage);
-  } else if (a.processes > 0) {
-    status = command_train_gang_start(&common, &a, given);
-  } else if (a.parallel) {
-    status = command_train_gang_member(&common, &a);
-  } else {
-    g_autoptr(GError) error = NULL;
-    json_t *report = command_train_execute(&common, &a, "train", &error);
-    status = command_report(&common, report, error, command_train_print);
-  }
+  int status = run_checked(&common, &a, argc, given);
   command_train_clear(&a);
   return status;
 }
@@ -504,6 +504,8 @@ const Command command_train = {
         "--clean touches the training rows alone, after they were divided; dense models and trees have it, and what "
         "it\n"
         "does is described by kedge prepare --help.\n"
+        "\n"
+        "--processes N gives the weights of one process within rounding (pipeline/README.md, \"Several processes\").\n"
         "\n"
         "--unlabelled trains a teacher on the labelled rows, scales its logits by the validation rows, and trains "
         "again\n"
