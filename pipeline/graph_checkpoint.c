@@ -87,6 +87,7 @@ static const struct {
                 {"plateau_epochs", G_STRUCT_OFFSET(PipelineGraphFitState, plateau_epochs), FALSE},
                 {"collapsed_epoch", G_STRUCT_OFFSET(PipelineGraphFitState, collapsed_epoch), FALSE},
                 {"scaled_steps", G_STRUCT_OFFSET(PipelineGraphFitState, scaled_steps), TRUE},
+                {"epoch_skipped", G_STRUCT_OFFSET(PipelineGraphFitState, epoch_skipped), TRUE},
                 {"skipped_steps", G_STRUCT_OFFSET(PipelineGraphFitState, skipped_steps), TRUE},
                 {"micro_batch", G_STRUCT_OFFSET(PipelineGraphFitState, micro_batch), FALSE},
                 {"evaluation_rows", G_STRUCT_OFFSET(PipelineGraphFitState, evaluation_rows), FALSE},

@@ -377,7 +377,8 @@ static double evaluate_rows(PipelineGraphFit *fit, PipelineGraphPass *pass, guin
     loss += part * pipeline_graph_loss_evaluate(head->loss, &head->options, output->data, width,
                                                 targets + (gsize)rows->first * columns,
                                                 weights != NULL ? weights + rows->first : NULL, rows->n, into);
-    for (gsize i = 0; part * rows->scale != 1 && i < output->n; i++) into[i] *= (float)(part * rows->scale);
+    for (gsize i = 0; part != 1 && rows->scale == 1 && i < output->n; i++) into[i] *= (float)part;
+    for (gsize i = 0; rows->scale != 1 && i < output->n; i++) into[i] = (float)((double)into[i] * part * rows->scale);
   }
   for (gsize i = 0; second != NULL && i < output->n; i++) g_array_index(gradient, float, i) += second[i];
   return loss;
@@ -500,7 +501,10 @@ gboolean pipeline_graph_fit_count(PipelineGraphFit *fit, guint n, guint64 step, 
       scaled ? pipeline_fit_scale_follow(&fit->options, &fit->state, norm) : isfinite(loss) && isfinite(norm);
   if (good) {
     fit->state.epoch_loss += loss * (double)n;
-    if (isfinite(norm)) fit->state.epoch_norm += norm * (double)n;
+    if (isfinite(norm))
+      fit->state.epoch_norm += norm * (double)n;
+    else
+      fit->state.epoch_skipped += n;
     return TRUE;
   }
   g_set_error(

@@ -104,6 +104,7 @@ typedef struct {
   float *perturbation;                 /* of free adversarial training, from batch to batch */
   gboolean finished;                   /* early stopping has ended it */
   double loss_scale;                   /* 1: not used */
+  guint64 epoch_skipped;               /* rows of the present epoch's steps without finite gradients */
   guint64 scaled_steps, skipped_steps; /* steps since it changed; steps without finite gradients, ever */
   guint micro_batch, evaluation_rows;  /* rows of a pass at the most, as asked for or as memory allows; 0: any */
   PipelineRandom random, epoch_random; /* now; when the present epoch began */

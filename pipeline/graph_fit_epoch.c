@@ -288,14 +288,14 @@ gboolean pipeline_graph_fit_end_epoch(PipelineGraphFit *fit, GError **error)
   PipelineGraphFitState *state = &fit->state;
   double n = (double)fit->n_order;
   state->train_loss = state->epoch_loss / n;
-  state->gradient_norm = state->epoch_norm / n;
-  if (isnan(state->first_loss)) {
-    state->first_loss = state->train_loss;
-    state->first_norm = state->gradient_norm;
-  }
+  double taken = n - (double)state->epoch_skipped; /* rows of steps whose gradients were finite */
+  state->gradient_norm = taken > 0 ? state->epoch_norm / taken : NAN;
+  if (isnan(state->first_loss)) state->first_loss = state->train_loss;
+  if (isnan(state->first_norm)) state->first_norm = state->gradient_norm;
   state->epoch++;
   state->position = 0;
   state->epoch_loss = state->epoch_norm = 0;
+  state->epoch_skipped = 0;
   const gchar *dead_layer;
   if (!watch_units(fit, &dead_layer, error)) return FALSE;
   average_epoch(fit);

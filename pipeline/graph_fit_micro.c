@@ -5,7 +5,7 @@
 #include "pipeline/graph_fit_device.h"
 #include "pipeline/graph_fit_memory.h"
 
-#define ROOM 0.95 /* of what is available that an estimate may fill */
+#define ROOM 0.95 /* of what is available beside the device's own that an estimate may fill */
 
 /* Why a batch must go through in one piece, or NULL. */
 static const gchar *find_obstacle(const PipelineGraphFit *fit)
@@ -20,7 +20,8 @@ static const gchar *find_obstacle(const PipelineGraphFit *fit)
 
 static gboolean fits(const PipelineGraphMemory *estimate)
 {
-  return (double)estimate->total <= ROOM * (double)estimate->available;
+  return estimate->available > estimate->device &&
+         (double)(estimate->total - estimate->device) <= ROOM * (double)(estimate->available - estimate->device);
 }
 
 /* Half the rows of a chunk that is measured, then half those of a pass, until the estimate fits. */
@@ -68,7 +69,10 @@ static gboolean watch_memory(PipelineGraphFit *fit, GError **error)
   if (fit->options.device_memory > 0)
     device->limit(pipeline_graph_pass_get_device(fit->pass), fit->options.device_memory);
   if (fit->parallel != NULL) return TRUE; /* all processes must do alike */
-  if (!pipeline_fit_memory_new(fit, &memory, error)) return FALSE;
+  if (!pipeline_fit_memory_new(fit, &memory, error)) {
+    g_prefix_error(error, "looking at passes of one row and two before the training: ");
+    return FALSE;
+  }
   gboolean done = memory == NULL || choose_rows(fit, memory, error);
   pipeline_fit_memory_free(memory);
   return done;

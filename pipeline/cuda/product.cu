@@ -1,6 +1,4 @@
 /* Products of matrices by cuBLAS, in float32 or on operands rounded to bfloat16. */
-#include <cuda_bf16.h>
-
 #include "pipeline/cuda/device_internal.h"
 
 #define FIRST_WITH_BFLOAT16 8 /* compute capability */

@@ -13,7 +13,7 @@
 
 static const Training narrow[] = {
     {"mlp", "adam", NULL, .batch = 16, .epochs = 3, .rows = 60, .precision = PIPELINE_PRECISION_BFLOAT16},
-    {"lenet", "adamw", NULL, .batch = 8, .epochs = 2, .rows = 32, .precision = PIPELINE_PRECISION_BFLOAT16},
+    {"lenet", "adamw", NULL, .batch = 8, .epochs = 1, .rows = 32, .precision = PIPELINE_PRECISION_BFLOAT16},
     {"small-lstm", "momentum", NULL, .batch = 8, .epochs = 2, .rows = 40, .precision = PIPELINE_PRECISION_BFLOAT16},
     {"small-transformer", "momentum", NULL, .batch = 8, .epochs = 2, .rows = 32, .rate = 0.05,
      .precision = PIPELINE_PRECISION_BFLOAT16, .micro = 3},
@@ -61,14 +61,14 @@ static void check_scale(const PipelineGradientBackend *backend)
                  first.loss_scale == second.loss_scale && first.skipped == 0,
              "bf16: the scale of the loss grew from 8 to %g, as the reference's", first.loss_scale);
   Training over = growing;
-  over.loss_scale = 0x1p126;
+  over.loss_scale = 0x1p140; /* float32 ends at 2^128 */
   over.growth_steps = 2000;
   done = training_run(&over, backend, 0, &fourth);
   outcome_clear(&third);
   done = training_run(&over, &pipeline_gradient_backend_reference, 0, &third) && done;
   check_that(done && fourth.skipped > 0 && fourth.skipped == third.skipped &&
-                 fourth.loss_scale == ldexp(0x1p126, -(gint)fourth.skipped),
-             "bf16: %u steps overflowed and were left out, the scale fell from 2^126 to 2^%.0f", (guint)fourth.skipped,
+                 fourth.loss_scale == ldexp(0x1p140, -(gint)fourth.skipped),
+             "bf16: %u steps overflowed and were left out, the scale fell from 2^140 to 2^%.0f", (guint)fourth.skipped,
              log2(fourth.loss_scale));
   outcome_clear(&first);
   outcome_clear(&second);
@@ -85,7 +85,7 @@ static void check_skip(const PipelineGradientBackend *backend)
                    .batch = 60,
                    .epochs = 1,
                    .rows = 80,
-                   .loss_scale = 0x1p127,
+                   .loss_scale = 0x1p160,
                    .rate = 0.5,
                    .precision = PIPELINE_PRECISION_BFLOAT16};
   Outcome skipped, taken;
@@ -95,7 +95,7 @@ static void check_skip(const PipelineGradientBackend *backend)
   done = training_run(&once, backend, 0, &taken) && done;
   double moved = done ? outcome_compare(taken.parameters, skipped.parameters, taken.n) : 0;
   check_that(
-      done && skipped.skipped == 1 && taken.skipped == 0 && skipped.loss_scale == 0x1p126 && moved > 0.1,
+      done && skipped.skipped == 1 && taken.skipped == 0 && skipped.loss_scale == 0x1p159 && moved > 0.1,
       "bf16: a step that overflows changes nothing, and halves the scale (the same step taken moves weights by %.2g)",
       moved);
   outcome_clear(&skipped);
@@ -103,9 +103,9 @@ static void check_skip(const PipelineGradientBackend *backend)
 }
 
 static const Training measured[] = {
-    {"mlp", "adam", NULL, .batch = 512, .epochs = 1, .rows = 1024},
-    {"lenet", "adam", NULL, .batch = 16, .epochs = 1, .rows = 32},
-    {"lstm", "momentum", NULL, .batch = 8, .epochs = 1, .rows = 16},
+    {"mlp", "adam", NULL, .batch = 192, .epochs = 1, .rows = 384},
+    {"lenet", "adam", NULL, .batch = 8, .epochs = 1, .rows = 16},
+    {"lstm", "momentum", NULL, .batch = 4, .epochs = 1, .rows = 8},
     {"small-transformer", "adam", NULL, .batch = 24, .epochs = 1, .rows = 48},
 };
 
@@ -123,30 +123,36 @@ static void check_estimate(const Training *training, const PipelineGradientBacke
   outcome_clear(&outcome);
 }
 
+/* Bytes for all that does not grow with the rows, the sums of gradients, and six tenths of the rest. */
+static gsize leave_room(const PipelineGraphMemory *m)
+{
+  guint64 fixed = m->device + 2 * m->weights + m->gradients + m->optimiser + m->other + m->workspace;
+  return (gsize)(fixed + (m->activations + m->activation_gradients + m->kept) * 6 / 10);
+}
+
 /* A device with less memory than whole batches take: known before the start, or found out on the way. */
 static void check_squeezed(const gchar *network, guint batch, const PipelineGradientBackend *backend)
 {
-  const Training free = {network, "momentum", NULL, .batch = batch, .epochs = 2, .rows = 3 * batch, .rate = 0.01};
+  const Training free = {network, "momentum", NULL, .batch = batch, .epochs = 1, .rows = 2 * batch, .rate = 0.01};
   Training squeezed = free;
   Outcome whole, planned, met, refused;
   gboolean done = training_run(&free, backend, 0, &whole);
-  gsize own = whole.room.own, peak = whole.room.peak;
-  g_autofree gchar *limit = g_strdup_printf("%" G_GSIZE_FORMAT, own + (peak - own) * 7 / 10),
+  gsize own = whole.room.own, room = leave_room(&whole.memory);
+  g_autofree gchar *limit = g_strdup_printf("%" G_GSIZE_FORMAT, room),
                    *least = g_strdup_printf("%" G_GSIZE_FORMAT, own + 1024);
   g_setenv("KEDGE_CUDA_MEMORY", limit, TRUE);
   gboolean fitted = training_run(&free, backend, 0, &planned);
   g_setenv("KEDGE_CUDA_MEMORY", least, TRUE);
   gboolean started = training_run(&free, backend, 0, &refused);
   g_unsetenv("KEDGE_CUDA_MEMORY");
-  squeezed.squeeze = 0.7;
-  squeezed.room = peak - own;
-  squeezed.room += (gsize)((double)own / squeezed.squeeze);
+  squeezed.squeeze = room;
   gboolean survived = training_run(&squeezed, backend, 0, &met);
   double curve = done && fitted ? outcome_compare_losses(&planned, &whole) : INFINITY;
-  check_that(done && whole.micro_batch == 0 && fitted && planned.micro_batch > 0 && planned.micro_batch < batch &&
-                 curve <= SAME_CURVE && planned.room.peak <= own + (peak - own) * 7 / 10,
-             "%s: seven tenths of the memory: passes of %u rows of %u from the start, losses within %.2g %s", network,
-             planned.micro_batch, batch, curve, planned.error != NULL ? planned.error->message : "");
+  check_that(
+      done && whole.micro_batch == 0 && fitted && planned.micro_batch > 0 && planned.micro_batch < batch &&
+          curve <= SAME_CURVE && planned.room.peak <= room,
+      "%s: room for six tenths of the activations: passes of %u rows of %u from the start, losses within %.2g %s",
+      network, planned.micro_batch, batch, curve, planned.error != NULL ? planned.error->message : "");
   curve = done && survived ? outcome_compare_losses(&met, &whole) : INFINITY;
   check_that(done && survived && met.micro_batch > 0 && met.micro_batch < batch && curve <= SAME_CURVE,
              "%s: memory that is missed on the way: passes of %u rows of %u, losses within %.2g %s", network,
@@ -186,6 +192,6 @@ void check_limits(const PipelineGradientBackend *backend)
   check_skip(backend);
   for (guint i = 0; i < G_N_ELEMENTS(measured); i++) check_estimate(&measured[i], backend);
   check_squeezed("lenet", 12, backend);
-  check_squeezed("mlp", 256, backend);
+  check_squeezed("mlp", 96, backend);
   check_whole_only(backend);
 }

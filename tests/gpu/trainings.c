@@ -65,8 +65,7 @@ static gboolean run_steps(World *world, const Training *training, const Pipeline
   gboolean done = fit != NULL;
   const PipelineGradientMemory *memory = backend->memory;
   if (done && memory->mark != NULL) memory->mark(pipeline_graph_pass_get_device(fit->pass));
-  if (done && training->squeeze > 0)
-    memory->limit(pipeline_graph_pass_get_device(fit->pass), (gsize)(training->squeeze * (double)training->room));
+  if (done && training->squeeze > 0) memory->limit(pipeline_graph_pass_get_device(fit->pass), training->squeeze);
   for (guint step = 1; done && !pipeline_graph_fit_is_finished(fit); step++) {
     gboolean epoch_done = FALSE;
     const PipelineGraphFitState *state = pipeline_graph_fit_get_state(fit);

@@ -15,8 +15,7 @@ typedef struct {
   PipelinePrecision precision;
   double loss_scale;  /* the first one; 0: the default */
   guint growth_steps; /* 0: the default */
-  double squeeze;     /* share of `room` that the device's pool may hold after the fit is made; 0: no limit */
-  gsize room;         /* bytes */
+  gsize squeeze;      /* bytes that the device's pool may hold after the fit is made; 0: no limit */
 } Training;
 
 typedef struct {
