@@ -373,6 +373,15 @@ json_t *command_train_execute(const CommandCommon *common, const TrainArguments 
   return report;
 }
 
+/* New: `first` and the options that other files have. */
+static GArray *add_entries(TrainArguments *arguments, const GOptionEntry *first)
+{
+  GArray *all = command_train_graph_entries(&arguments->graph, first);
+  command_train_pseudo_entries(arguments, all);
+  command_clean_entries(&arguments->clean, all);
+  return all;
+}
+
 static int run_train(int argc, char **argv)
 {
   TrainArguments a;
@@ -447,9 +456,7 @@ static int run_train(int argc, char **argv)
       G_OPTION_ENTRY_NULL};
   CommandCommon common;
   g_auto(GStrv) given = g_strdupv(argv); /* parsing takes options out of argv */
-  g_autoptr(GArray) all = command_train_graph_entries(&a.graph, entries);
-  command_train_pseudo_entries(&a, all);
-  command_clean_entries(&a.clean, all);
+  g_autoptr(GArray) all = add_entries(&a, entries);
   command_train_gang_entries(&a, all);
   if (!command_parse(&command_train, &argc, &argv, (const GOptionEntry *)(gpointer)all->data, &common)) {
     command_train_clear(&a);
