@@ -379,7 +379,18 @@ static GArray *add_entries(TrainArguments *arguments, const GOptionEntry *first)
   GArray *all = command_train_graph_entries(&arguments->graph, first);
   command_train_pseudo_entries(arguments, all);
   command_clean_entries(&arguments->clean, all);
+  command_train_gang_entries(arguments, all);
   return all;
+}
+
+/* Alone, as the parent of a gang of processes, or as one of them. given: the words as they were typed. */
+static int dispatch(CommandCommon *common, TrainArguments *arguments, gchar **given)
+{
+  if (arguments->processes > 0) return command_train_gang_start(common, arguments, given);
+  if (arguments->parallel) return command_train_gang_member(common, arguments);
+  g_autoptr(GError) error = NULL;
+  json_t *report = command_train_execute(common, arguments, "train", &error);
+  return command_report(common, report, error, command_train_print);
 }
 
 static int run_train(int argc, char **argv)
@@ -457,24 +468,12 @@ static int run_train(int argc, char **argv)
   CommandCommon common;
   g_auto(GStrv) given = g_strdupv(argv); /* parsing takes options out of argv */
   g_autoptr(GArray) all = add_entries(&a, entries);
-  command_train_gang_entries(&a, all);
   if (!command_parse(&command_train, &argc, &argv, (const GOptionEntry *)(gpointer)all->data, &common)) {
     command_train_clear(&a);
     return COMMAND_USAGE;
   }
-  int status;
   const gchar *usage = check_arguments(&a, argc);
-  if (usage) {
-    status = command_usage(&common, "%s", usage);
-  } else if (a.processes > 0) {
-    status = command_train_gang_start(&common, &a, given);
-  } else if (a.parallel) {
-    status = command_train_gang_member(&common, &a);
-  } else {
-    g_autoptr(GError) error = NULL;
-    json_t *report = command_train_execute(&common, &a, "train", &error);
-    status = command_report(&common, report, error, command_train_print);
-  }
+  int status = usage ? command_usage(&common, "%s", usage) : dispatch(&common, &a, given);
   command_train_clear(&a);
   return status;
 }
