@@ -383,13 +383,15 @@ static GArray *add_entries(TrainArguments *arguments, const GOptionEntry *first)
   return all;
 }
 
-/* Alone, as the parent of a gang of processes, or as one of them. given: the words as they were typed. */
-static int dispatch(CommandCommon *common, TrainArguments *arguments, gchar **given)
+/* given: the arguments as they came, for processes that are started with them. */
+static int run_checked(CommandCommon *common, TrainArguments *a, int argc, char **given)
 {
-  if (arguments->processes > 0) return command_train_gang_start(common, arguments, given);
-  if (arguments->parallel) return command_train_gang_member(common, arguments);
+  const gchar *usage = check_arguments(a, argc);
+  if (usage) return command_usage(common, "%s", usage);
+  if (a->processes > 0) return command_train_gang_start(common, a, given);
+  if (a->parallel) return command_train_gang_member(common, a);
   g_autoptr(GError) error = NULL;
-  json_t *report = command_train_execute(common, arguments, "train", &error);
+  json_t *report = command_train_execute(common, a, "train", &error);
   return command_report(common, report, error, command_train_print);
 }
 
@@ -472,8 +474,7 @@ static int run_train(int argc, char **argv)
     command_train_clear(&a);
     return COMMAND_USAGE;
   }
-  const gchar *usage = check_arguments(&a, argc);
-  int status = usage ? command_usage(&common, "%s", usage) : dispatch(&common, &a, given);
+  int status = run_checked(&common, &a, argc, given);
   command_train_clear(&a);
   return status;
 }
@@ -499,17 +500,16 @@ const Command command_train = {
         "early stopping). The best round on the validation rows is kept. --from a tree model adds rounds to its trees\n"
         "(with --arch trees:…, for their options). --test, --log, --class-weights, --reweigh, --monotone and "
         "--checkpoint\n"
-        "work, for a value --interval and --loss quantile; what is of networks is refused. With --transform columns "
-        "that no chain names stay as they are, missing\n"
-        "numbers too, and thresholds stand between training values instead of on them.\n"
+        "work, for a value --interval and --loss quantile; what is of networks is refused. With --transform, columns\n"
+        "that no chain names stay as they are, missing numbers too.\n"
         "\n"
         "--rehearse mixes rows of an older world into every batch, so that a model that learns new rows keeps what it\n"
         "knew; the share of --validation of them is held back. The weights of the epoch with the best mean of both\n"
         "validation losses are delivered, and --patience counts epochs in which neither of them fell.\n"
         "\n"
-        "--clean touches the training rows alone, after they were divided; dense models and trees have it, and what "
-        "it\n"
-        "does is described by kedge prepare --help.\n"
+        "--clean: of dense models and trees, training rows alone (kedge prepare --help).\n"
+        "\n"
+        "--processes N gives the weights of one process within rounding (pipeline/README.md, \"Several processes\").\n"
         "\n"
         "--unlabelled trains a teacher on the labelled rows, scales its logits by the validation rows, and trains "
         "again\n"
