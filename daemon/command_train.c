@@ -373,6 +373,16 @@ json_t *command_train_execute(const CommandCommon *common, const TrainArguments 
   return report;
 }
 
+/* New: `first` and the options that other files have. */
+static GArray *add_entries(TrainArguments *arguments, const GOptionEntry *first)
+{
+  GArray *all = command_train_graph_entries(&arguments->graph, first);
+  command_train_pseudo_entries(arguments, all);
+  command_clean_entries(&arguments->clean, all);
+  command_train_gang_entries(arguments, all);
+  return all;
+}
+
 /* given: the arguments as they came, for processes that are started with them. */
 static int run_checked(CommandCommon *common, TrainArguments *a, int argc, char **given)
 {
@@ -459,10 +469,7 @@ static int run_train(int argc, char **argv)
       G_OPTION_ENTRY_NULL};
   CommandCommon common;
   g_auto(GStrv) given = g_strdupv(argv); /* parsing takes options out of argv */
-  g_autoptr(GArray) all = command_train_graph_entries(&a.graph, entries);
-  command_train_pseudo_entries(&a, all);
-  command_clean_entries(&a.clean, all);
-  command_train_gang_entries(&a, all);
+  g_autoptr(GArray) all = add_entries(&a, entries);
   if (!command_parse(&command_train, &argc, &argv, (const GOptionEntry *)(gpointer)all->data, &common)) {
     command_train_clear(&a);
     return COMMAND_USAGE;
@@ -493,17 +500,14 @@ const Command command_train = {
         "early stopping). The best round on the validation rows is kept. --from a tree model adds rounds to its trees\n"
         "(with --arch trees:…, for their options). --test, --log, --class-weights, --reweigh, --monotone and "
         "--checkpoint\n"
-        "work, for a value --interval and --loss quantile; what is of networks is refused. With --transform columns "
-        "that no chain names stay as they are, missing\n"
-        "numbers too, and thresholds stand between training values instead of on them.\n"
+        "work, for a value --interval and --loss quantile; what is of networks is refused. With --transform, columns\n"
+        "that no chain names stay as they are, missing numbers too.\n"
         "\n"
         "--rehearse mixes rows of an older world into every batch, so that a model that learns new rows keeps what it\n"
         "knew; the share of --validation of them is held back. The weights of the epoch with the best mean of both\n"
         "validation losses are delivered, and --patience counts epochs in which neither of them fell.\n"
         "\n"
-        "--clean touches the training rows alone, after they were divided; dense models and trees have it, and what "
-        "it\n"
-        "does is described by kedge prepare --help.\n"
+        "--clean: of dense models and trees, training rows alone (kedge prepare --help).\n"
         "\n"
         "--processes N gives the weights of one process within rounding (pipeline/README.md, \"Several processes\").\n"
         "\n"

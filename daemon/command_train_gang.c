@@ -27,8 +27,8 @@ const gchar *command_train_gang_check(const TrainArguments *a)
   if (a->processes < 0 || a->processes > 1024) return "--processes must be from 1 to 1024";
   if (a->processes > 0 && a->parallel) return "--processes starts the processes of which --parallel is one";
   if (g_str_equal(a->data, "-")) return "several processes cannot read their rows from standard input; name a file";
-  if (a->calibrate_only || a->unlabelled || a->split || a->transform)
-    return "--processes and --parallel do not go with --calibrate-only, --unlabelled, --split and --transform";
+  if (a->calibrate_only || a->unlabelled || a->split || a->transform || a->clean.what)
+    return "--processes and --parallel do not go with --calibrate-only, --unlabelled, --split, --transform and --clean";
   if (a->harden.method || a->adversarial_epsilon > 0)
     return "adversarial training is for one process: leave out --processes and --parallel";
   return NULL;

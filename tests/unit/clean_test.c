@@ -341,7 +341,7 @@ START_TEST(folds_follow_the_order_of_the_rows)
   static const gchar *const declared[] = {NULL, "time", "blocks", "shuffle", "stratified", "grouped:z"};
   static const gchar *const folds[] = {"time", "time", "blocks", "stratified", "stratified", "grouped:z"};
   json_t *report = NULL;
-  g_autoptr(PipelinePlan) plan = search(FALSE, 1, declared[_i], &report);
+  pipeline_plan_free(search(FALSE, 1, declared[_i], &report));
   ck_assert_str_eq(json_string_value(json_object_get(report, "split")), folds[_i]);
   json_decref(report);
 }

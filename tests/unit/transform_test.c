@@ -561,6 +561,7 @@ START_TEST(models_carry_their_transformations)
   for (guint i = 0; i < ROWS; i++) ck_assert_float_eq_tol(outputs[2 * i] + outputs[2 * i + 1], 1, 1e-5f);
   options.from = result.onnx; /* and can be trained on */
   options.plan = NULL;
+  pipeline_train_result_clear(&again);
   ck_assert(pipeline_train(world.table, world.schema, &options, NULL, NULL, &again, NULL));
   pipeline_train_result_clear(&result);
   pipeline_train_result_clear(&again);
