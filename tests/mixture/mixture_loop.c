@@ -4,9 +4,10 @@
  * usage: mixture_loop FILE.csv LABEL [NAME=VALUE…]
  *   warmup=4000 delay=500 pane=10 warm=1500 (rows that the ridges begin with) seed=1 architecture=mlp:64,64 ("" : no
  *   training) shuffle=0 gate=0 (1: a revision serves only when it is not worse than the one before on the rows since;
- *   2: only when it is better; 3: as the daemon does: when it is better, or trained, or knows 2,000 rows more and is
- *   not worse) out=FILE.onnx (the last revision; FILE.onnx.csv: its probabilities of the last 500 rows) exclude=A,B,
- * and every option of PipelineMixtureOptions that is a number prints one JSON line. */
+ *   2: only when it is better; 3: as the daemon does: when it is better, or when it is not worse and trained, knows
+ *   2,000 rows more, or answers 5 of the rows otherwise) out=FILE.onnx (the last revision; FILE.onnx.csv: its
+ * probabilities of the last 500 rows) exclude=A,B, and every option of PipelineMixtureOptions that is a number prints
+ * one JSON line. */
 #include <locale.h>
 #include <math.h>
 #include <stdio.h>
@@ -138,6 +139,16 @@ static PipelineMixture *copy_of(Loop *loop, PipelineMixture *mixture)
   return copy;
 }
 
+/* Whether the learner and what serves (wrong at frozen) answer at least 5 rows differently; two classes. */
+static gboolean answers_otherwise(Loop *loop, guint64 since, guint64 next, const guint8 *frozen)
+{
+  g_autofree guint8 *now = g_new(guint8, loop->n);
+  guint n = 0;
+  serve(loop, loop->learner, since, next, now);
+  for (guint64 i = since; i < next; i++) n += frozen[i] != now[i];
+  return n >= 5;
+}
+
 /* The revision takes over unless a gate on the rows since the last one, judged before they were learned, is against it.
  */
 static void revise(Loop *loop, guint64 since, guint64 next, const guint8 *ahead)
@@ -148,6 +159,7 @@ static void revise(Loop *loop, guint64 since, guint64 next, const guint8 *ahead)
     serve(loop, loop->serving, since, next, frozen);
     for (guint64 i = since; i < next; i++) gain += frozen[i] - ahead[i];
     gboolean much = loop->trainings != loop->trained || next - since >= 2000;
+    if (loop->options->gate == 3 && gain == 0 && !much) much = answers_otherwise(loop, since, next, frozen);
     gboolean strict = loop->options->gate == 2 || (loop->options->gate == 3 && !much);
     if (strict ? gain <= 0 : gain < 0) return;
     loop->trained = loop->trainings;

@@ -387,6 +387,20 @@ START_TEST(learning_that_brought_nothing_makes_no_version)
 }
 END_TEST
 
+/* The first ten rows of the new world: judged before they were learned, nobody got them right; now they are known. */
+START_TEST(as_good_a_revision_is_made_when_it_answers_otherwise)
+{
+  JobFixture *fixture = open_worlds(_i, 1000);
+  g_autofree gchar *spec = mixture_spec(1, 200, 210);
+  g_autoptr(RegistryJob) job = execute(fixture, "j", "mixture", spec);
+  json_t *result = result_of(job);
+  ck_assert_double_eq(real_of(result, "comparison", "gain"), 0);
+  ck_assert_int_eq(json_integer_value(json_object_get(result, "version")), 2);
+  json_decref(result);
+  job_fixture_close(fixture);
+}
+END_TEST
+
 /* A gate that wants more rows than a job learned would refuse every revision: none is made until there are enough. */
 START_TEST(a_revision_waits_for_the_rows_its_gate_wants)
 {
@@ -517,6 +531,7 @@ int main(void)
   tcase_add_loop_test(tests, a_refit_is_a_version_too, 0, stores);
   tcase_add_loop_test(tests, a_version_learns_online_and_goes_on, 0, stores);
   tcase_add_loop_test(tests, learning_that_brought_nothing_makes_no_version, 0, stores);
+  tcase_add_loop_test(tests, as_good_a_revision_is_made_when_it_answers_otherwise, 0, stores);
   tcase_add_loop_test(tests, a_revision_waits_for_the_rows_its_gate_wants, 0, stores);
   tcase_add_test(tests, the_gate_judges_what_the_job_measured);
   tcase_add_loop_test(tests, scores_are_those_of_the_models, 0, stores);
