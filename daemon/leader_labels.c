@@ -186,8 +186,8 @@ static gboolean is_kept(const AdaptStep *step, gboolean promotes, const json_t *
          json_is_true(json_object_get(json_object_get(pane, "audit"), "raised"));
 }
 
-/* An online model learns every pane while an incident is open, when each row counts; else whenever ONLINE_ROWS more have
- * come. By the rows' numbers alone, so that nothing has to be remembered. */
+/* An online model learns every pane while an incident is open, when each row counts; else whenever ONLINE_ROWS more
+ * have come. By the rows' numbers alone, so that nothing has to be remembered. */
 static gboolean is_learned_now(const LeaderModel *model, guint n_rows)
 {
   gint64 next = adapt_get_rows(model->adapt);
