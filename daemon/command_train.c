@@ -275,6 +275,21 @@ static gboolean read_prepared(const TrainArguments *arguments, Prepared *prepare
   return TRUE;
 }
 
+/* What a table in memory cannot hold may still be trained on. */
+static void add_larger_way(const TrainArguments *arguments, gboolean trees, GError **error)
+{
+  const gchar *ends[] = {".csv", ".npy"};
+  gboolean streams = FALSE;
+  for (guint i = 0; i < G_N_ELEMENTS(ends); i++) streams = streams || g_str_has_suffix(arguments->data, ends[i]);
+  if (!streams || error == NULL || !g_error_matches(*error, PIPELINE_ERROR, PIPELINE_ERROR_UNSUPPORTED)) return;
+  g_autoptr(GError) cause = g_steal_pointer(error);
+  g_set_error(
+      error, PIPELINE_ERROR, PIPELINE_ERROR_UNSUPPORTED,
+      "%s, or train %s on the graph, which reads the rows of a CSV or .npy one after another (--optimiser adamw; "
+      "numbers only, none missing)",
+      cause->message, trees ? "a network" : "the network");
+}
+
 static gboolean run_training(const CommandCommon *common, const TrainArguments *arguments, Shown *shown,
                              PipelineTrainResult *result, json_t **told, GError **error)
 {
@@ -292,6 +307,7 @@ static gboolean run_training(const CommandCommon *common, const TrainArguments *
   CommandModel start = {0};
   g_autofree gchar *excluded = command_train_excluded(arguments);
   g_autoptr(DriftTable) table = command_read_table(arguments->data, error);
+  if (!table) add_larger_way(arguments, trees, error);
   g_autofree double *weights = table ? command_train_read_weights(arguments, table, error) : NULL;
   if (!table || (arguments->weights && !weights)) return FALSE;
   if (arguments->from ? !command_load_model(common, arguments->from, table, arguments->label, &start, error)
@@ -355,6 +371,18 @@ json_t *command_train_execute(const CommandCommon *common, const TrainArguments 
   }
   pipeline_train_result_clear(&result);
   return report;
+}
+
+/* given: the arguments as they came, for processes that are started with them. */
+static int run_checked(CommandCommon *common, TrainArguments *a, int argc, char **given)
+{
+  const gchar *usage = check_arguments(a, argc);
+  if (usage) return command_usage(common, "%s", usage);
+  if (a->processes > 0) return command_train_gang_start(common, a, given);
+  if (a->parallel) return command_train_gang_member(common, a);
+  g_autoptr(GError) error = NULL;
+  json_t *report = command_train_execute(common, a, "train", &error);
+  return command_report(common, report, error, command_train_print);
 }
 
 static int run_train(int argc, char **argv)
@@ -439,19 +467,7 @@ static int run_train(int argc, char **argv)
     command_train_clear(&a);
     return COMMAND_USAGE;
   }
-  int status;
-  const gchar *usage = check_arguments(&a, argc);
-  if (usage) {
-    status = command_usage(&common, "%s", usage);
-  } else if (a.processes > 0) {
-    status = command_train_gang_start(&common, &a, given);
-  } else if (a.parallel) {
-    status = command_train_gang_member(&common, &a);
-  } else {
-    g_autoptr(GError) error = NULL;
-    json_t *report = command_train_execute(&common, &a, "train", &error);
-    status = command_report(&common, report, error, command_train_print);
-  }
+  int status = run_checked(&common, &a, argc, given);
   command_train_clear(&a);
   return status;
 }
@@ -477,7 +493,8 @@ const Command command_train = {
         "early stopping). The best round on the validation rows is kept. --from a tree model adds rounds to its trees\n"
         "(with --arch trees:…, for their options). --test, --log, --class-weights, --reweigh, --monotone and "
         "--checkpoint\n"
-        "work; what is of networks is refused. With --transform columns that no chain names stay as they are, missing\n"
+        "work, for a value --interval and --loss quantile; what is of networks is refused. With --transform columns "
+        "that no chain names stay as they are, missing\n"
         "numbers too, and thresholds stand between training values instead of on them.\n"
         "\n"
         "--rehearse mixes rows of an older world into every batch, so that a model that learns new rows keeps what it\n"
@@ -487,6 +504,8 @@ const Command command_train = {
         "--clean touches the training rows alone, after they were divided; dense models and trees have it, and what "
         "it\n"
         "does is described by kedge prepare --help.\n"
+        "\n"
+        "--processes N gives the weights of one process within rounding (pipeline/README.md, \"Several processes\").\n"
         "\n"
         "--unlabelled trains a teacher on the labelled rows, scales its logits by the validation rows, and trains "
         "again\n"

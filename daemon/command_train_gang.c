@@ -14,7 +14,9 @@ void command_train_gang_entries(TrainArguments *a, GArray *entries)
       {"restarts", 0, 0, G_OPTION_ARG_INT, &a->restarts,
        "with --processes: new starts, each with one process fewer, after one has died (default N - 1)", "R"},
       {"parallel", 0, 0, G_OPTION_ARG_STRING, &a->parallel,
-       "this is one of the processes that mpirun or srun started: mpi (single: one alone)", "KIND"}};
+       "this is one of the processes that mpirun or srun started: mpi, or nccl with a CUDA device each (single: one "
+       "alone)",
+       "KIND"}};
   g_array_append_vals(entries, own, G_N_ELEMENTS(own));
 }
 
@@ -97,7 +99,12 @@ int command_train_gang_member(CommandCommon *common, TrainArguments *a)
 {
   g_autoptr(GError) error = NULL;
   a->communicator = pipeline_communicator_open(a->parallel, &error);
-  if (!a->communicator) return command_report(common, NULL, error, command_train_print);
+  if (!a->communicator) {
+    if (!g_error_matches(error, PIPELINE_ERROR, PIPELINE_ERROR_PEER))
+      return command_report(common, NULL, error, command_train_print);
+    command_common_clear(common);
+    return COMMAND_FAILED;
+  }
   PipelineCommunicator *all = a->communicator;
   if (!command_train_leads(a)) common->quiet = TRUE;
   json_t *report = command_train_execute(common, a, "train", &error);

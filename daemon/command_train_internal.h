@@ -10,7 +10,9 @@
 G_BEGIN_DECLS
 
 typedef struct {
-  gchar *features, *image, *loss, *class_weights, *optimiser, *schedule, *average, *freeze, *log, *rehearse;
+  gchar *features, *image, *loss, *class_weights, *optimiser, *schedule, *average, *freeze, *log, *rehearse, *precision;
+  gint micro_batch;
+  gint64 device_memory;
   gboolean new_head, spill;
   gint warm_up, shift, cutout;
   gint64 row_visits;

@@ -3,9 +3,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "pipeline/communicator_nccl.h"
+
 const PipelineCommunicatorKind *const pipeline_communicator_kinds[] = {
     &pipeline_communicator_single,
     &pipeline_communicator_mpi,
+    &pipeline_communicator_nccl,
     NULL,
 };
 

@@ -24,7 +24,7 @@ START_TEST(one_process_has_its_own_sums)
   ck_assert(pipeline_communicator_barrier(alone, &error));
   ck_assert(pipeline_communicator_compare(alone, "text", "rows", &error));
   ck_assert_ptr_null(pipeline_communicator_open("pigeon", &error));
-  ck_assert_ptr_nonnull(strstr(error->message, "single, mpi"));
+  ck_assert_ptr_nonnull(strstr(error->message, "single, mpi, nccl"));
 }
 END_TEST
 
@@ -118,6 +118,56 @@ START_TEST(buckets_are_cut_from_the_end)
   thread_gang_run(2, sum_in_buckets, &c);
   ck_assert_str_eq(c.told, "f7 f11 f3 f7 f11 f3");
   g_free(c.told);
+}
+END_TEST
+
+/* A pass says so as soon as a gradient is complete: those of the last layer while the first is not begun. */
+typedef struct {
+  float *gradients, seen[8];
+  const gsize *offsets;
+  GString *order;
+} Heard;
+
+static gboolean hear(guint index, gpointer data, GError **error)
+{
+  Heard *heard = data;
+  (void)error;
+  heard->seen[index] = heard->gradients[heard->offsets[index]];
+  g_string_append_printf(heard->order, "%u%s", index, heard->gradients[0] == 12345 ? " " : "! ");
+  return TRUE;
+}
+
+START_TEST(gradients_are_ready_from_the_end)
+{
+  GraphWorld world;
+  graph_world_init(&world);
+  guint n = world.plan->parameters->len;
+  g_autofree const gchar **names = pipeline_graph_plan_list_names(world.plan);
+  g_autofree float *values = g_new(float, world.plan->n_parameters),
+                   *gradients = g_new0(float, world.plan->n_parameters),
+                   *slope = g_new0(float, 32 * GRAPH_WORLD_CLASSES);
+  g_autofree gsize *offsets = g_new(gsize, n);
+  const PipelineGraphPassOptions options = {.wanted = names,
+                                            .heads = (const gchar *const[]){"logits", NULL},
+                                            .backend = &pipeline_gradient_backend_reference};
+  g_autoptr(PipelineGraphPass) pass = pipeline_graph_pass_new(world.graph, &options, NULL);
+  for (guint i = 0; i < n; i++) {
+    offsets[i] = g_array_index(world.plan->parameters, PipelineGraphParameter, i).offset;
+    ck_assert(pipeline_graph_pass_bind(pass, i, values + offsets[i], gradients + offsets[i], NULL));
+  }
+  Heard heard = {.gradients = gradients, .offsets = offsets, .order = g_string_new("")};
+  pipeline_graph_pass_set_ready(pass, hear, &heard);
+  PipelineRandom random;
+  pipeline_random_seed(&random, 1);
+  ck_assert(pipeline_graph_pass_set_input(pass, 0, 2, (gint64[]){32, GRAPH_WORLD_WIDTH}, world.x, NULL) &&
+            pipeline_graph_pass_forward(pass, TRUE, &random, NULL));
+  for (guint i = 0; i < 32 * GRAPH_WORLD_CLASSES; i++) slope[i] = (float)(i % 5) - 2;
+  gradients[0] = 12345; /* of the first layer: overwritten when its turn comes */
+  ck_assert(pipeline_graph_pass_backward(pass, (const float *[]){slope}, NULL));
+  ck_assert_str_eq(heard.order->str, "4 5 2 3 0! 1! ");
+  for (guint i = 0; i < n; i++) ck_assert_float_eq(heard.seen[i], gradients[offsets[i]]);
+  g_string_free(heard.order, TRUE);
+  graph_world_clear(&world);
 }
 END_TEST
 
@@ -364,6 +414,7 @@ int main(void)
   tcase_add_test(talk, the_first_that_failed_says_why);
   tcase_add_test(talk, different_texts_are_noticed_by_all);
   tcase_add_loop_test(buckets, buckets_are_cut_from_the_end, 0, 2);
+  tcase_add_test(buckets, gradients_are_ready_from_the_end);
   tcase_set_timeout(equal, 60);
   tcase_add_loop_test(equal, several_processes_end_where_one_does, 0, G_N_ELEMENTS(equal_cases));
   tcase_add_test(equal, all_stop_after_the_same_batch);
