@@ -40,9 +40,13 @@ static json_t *attack_options(const SettingsPolicy *policy)
 {
   const SettingsAttack *a = &policy->attack;
   double epsilon = a->epsilon > 0 ? a->epsilon : policy->adversarial_epsilon;
-  return json_pack("{s:o, s:f, s:i, s:i, s:i, s:o, s:o, s:o}", "attacks", join(a->attacks), "epsilon", epsilon, "steps",
-                   (int)a->steps, "queries", (int)a->queries, "rows", (int)a->rows, "immutable", join(a->immutable),
-                   "integer", join(a->integer), "one_hot", join(a->one_hot));
+  json_t *options =
+      json_pack("{s:o, s:f, s:i, s:i, s:i, s:o, s:o, s:o}", "attacks", join(a->attacks), "epsilon", epsilon, "steps",
+                (int)a->steps, "queries", (int)a->queries, "rows", (int)a->rows, "immutable", join(a->immutable),
+                "integer", join(a->integer), "one_hot", join(a->one_hot));
+  json_object_set_new(options, "mutable_categories", join(a->mutable_categories));
+  json_object_set_new(options, "category_budget", json_integer(a->category_budget));
+  return options;
 }
 
 static const struct {

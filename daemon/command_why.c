@@ -269,10 +269,13 @@ const Command command_why = {
     .name = "why",
     .arguments = "INCIDENT",
     .summary = "explain an incident: what, since when, causes, jobs, gate, promotion",
-    .help = "--json prints the fields of `kedge incidents` and \"opening_verdict\" {\"id\", \"kind\", \"number\", "
-            "\"panes\", "
-            "\"body\"}, \"jobs\", \"versions\", \"promotions\". Where a policy has a chain, \"body\".\"stages\" is [{\"stage\", "
-            "\"job\", \"first_job\", \"outcome\" (taken, left out, measured or failed), \"version\", \"text\" and figures: "
-            "\"accuracy\", \"robust_accuracy\", \"bytes\", \"latency_p50_us\", \"latency_p99_us\", each with _before, \"n\"}].",
+    .help =
+        "--json prints the fields of `kedge incidents` and \"opening_verdict\" {\"id\", \"kind\", \"number\", "
+        "\"panes\", "
+        "\"body\"}, \"jobs\", \"versions\", \"promotions\". Where a policy has a chain, \"body\".\"stages\" is "
+        "[{\"stage\", "
+        "\"job\", \"first_job\", \"outcome\" (taken, left out, measured or failed), \"version\", \"text\" and figures: "
+        "\"accuracy\", \"robust_accuracy\", \"bytes\", \"latency_p50_us\", \"latency_p99_us\", each with _before, "
+        "\"n\"}].",
     .run = run_why,
 };

@@ -106,6 +106,8 @@ typedef struct {
   double epsilon;                          /* 0: adversarial_epsilon */
   guint steps, queries, rows;              /* rows: held-out ones that are attacked, the last */
   gchar **immutable, **integer, **one_hot; /* never NULL */
+  gchar **mutable_categories;              /* never NULL */
+  guint category_budget;
 } SettingsAttack;
 
 typedef struct {

@@ -270,6 +270,10 @@ static const SettingsOption attack_options[] = {
      .help = "Features that change by whole numbers."},
     {"one_hot", SETTINGS_TEXT_LIST, AT(SettingsModel, policy.attack.one_hot), .fallback = "[]",
      .help = "Groups of one-hot columns, which stay, as a+b+c."},
+    {"mutable_categories", SETTINGS_TEXT_LIST, AT(SettingsModel, policy.attack.mutable_categories), .fallback = "[]",
+     .help = "Texts that may become another value known from training; others stay."},
+    {"category_budget", SETTINGS_UINT, AT(SettingsModel, policy.attack.category_budget), .fallback = "1",
+     RANGE(1, 1000), .unit = "texts", .help = "Of the mutable categories, so many of a row change at most."},
     {.key = NULL}};
 
 static const SettingsOption policy_options[] = {

@@ -197,6 +197,16 @@ gboolean pipeline_attack_model_take(PipelineAttackModel *attacked, const DriftTa
   return TRUE;
 }
 
+DriftValue pipeline_attack_model_get_value(const PipelineAttackModel *attacked, guint row, guint feature)
+{
+  return attacked->values[(gsize)row * drift_schema_n_features(attacked->model->schema) + feature];
+}
+
+void pipeline_attack_model_set_value(PipelineAttackModel *attacked, guint row, guint feature, const DriftValue *value)
+{
+  attacked->values[(gsize)row * drift_schema_n_features(attacked->model->schema) + feature] = *value;
+}
+
 /* The batch's rows with the numbers of n points; only numbers that moved are written. */
 static const DriftValue *fill_candidates(PipelineAttackModel *attacked, const float *points, const guint *rows, guint n)
 {

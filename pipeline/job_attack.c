@@ -6,9 +6,9 @@
 #include "registry/model.h"
 
 typedef struct {
-  const gchar *attacks, *norm, *unit, *range, *loss, *immutable, *integer, *one_hot;
+  const gchar *attacks, *norm, *unit, *range, *loss, *immutable, *integer, *one_hot, *mutable_categories;
   double epsilon;
-  guint steps, restarts, queries, rows;
+  guint steps, restarts, queries, rows, category_budget;
 } Options;
 
 static const gchar *const norms[] = {"inf", "2", NULL};
@@ -31,6 +31,8 @@ static const PipelineJobField fields[] = {
     {"immutable", PIPELINE_FIELD_TEXT, AT(immutable), 0, 0, NULL, "features that cannot change: A,B"},
     {"integer", PIPELINE_FIELD_TEXT, AT(integer), 0, 0, NULL, "features of whole numbers: A,B"},
     {"one_hot", PIPELINE_FIELD_TEXT, AT(one_hot), 0, 0, NULL, "groups of one-hot columns: a+b+c,d+e"},
+    {"mutable_categories", PIPELINE_FIELD_TEXT, AT(mutable_categories), 0, 0, NULL, "texts that may change: A,B"},
+    {"category_budget", PIPELINE_FIELD_COUNT, AT(category_budget), 1, 1000, NULL, "of them, a row"},
     {.name = NULL}};
 
 static gboolean read_options(const json_t *spec, Options *options, GError **error)
@@ -45,6 +47,8 @@ static gboolean read_options(const json_t *spec, Options *options, GError **erro
                        .immutable = "",
                        .integer = "",
                        .one_hot = "",
+                       .mutable_categories = "",
+                       .category_budget = usual.category_budget,
                        .steps = usual.attack.steps,
                        .restarts = usual.attack.restarts,
                        .queries = usual.attack.queries,
@@ -86,10 +90,12 @@ static gboolean measure(PipelineTraining *training, const Options *options, cons
                         PipelineRobustnessOptions *robustness, PipelineRobustnessReport *report, GError **error)
 {
   g_auto(GStrv) immutable = split_names(options->immutable), integer = split_names(options->integer),
-                one_hot = split_names(options->one_hot);
+                one_hot = split_names(options->one_hot), categories = split_names(options->mutable_categories);
   robustness->immutable = (const gchar *const *)immutable;
   robustness->integer = (const gchar *const *)integer;
   robustness->one_hot = (const gchar *const *)one_hot;
+  robustness->mutable_categories = (const gchar *const *)categories;
+  robustness->category_budget = options->category_budget;
   robustness->reference = training->train;
   g_array_append_val(report->epsilons, options->epsilon);
   g_autoptr(PipelineModel) model = pipeline_model_load(training->from, training->schema, NULL, error);

@@ -23,9 +23,9 @@
  *                    "samples_per_second"}, "seconds": {"load", "train", "evaluate", "register"}}
  *            EVALUATION {"n", "accuracy", "balanced_accuracy", "auc", "log_loss", "mae", "rmse", "robust_accuracy",
  *                    "robust_epsilon", "latency_p50_us", "latency_p99_us", "disparate_impact_worst",
- *                    "disparate_impact_group", "bytes" (of the ONNX file), "robust_n" (rows attacked)}; what is undefined or was not measured is
- * null. The version is registered (no alias) in the transaction that finishes the job; its tag "signature" says its
- * inputs and outputs.
+ *                    "disparate_impact_group", "bytes" (of the ONNX file), "robust_n" (rows attacked)}; what is
+ * undefined or was not measured is null. The version is registered (no alias) in the transaction that finishes the job;
+ * its tag "signature" says its inputs and outputs.
  *
  * "refit":   as retrain, by pipeline_refit_last_layer on version "from"; spec adds "penalty". Trees have no last layer:
  *            of an ensemble of trees a small new one is trained.

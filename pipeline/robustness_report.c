@@ -91,6 +91,12 @@ static json_t *describe_one(const PipelineRobustness *robustness, const gchar *a
   pipeline_robustness_report_set_rate(object, "robust_accuracy", robustness->n_robust, robustness->n);
   json_object_set_new(object, "median_distance", real_or_null(pipeline_metric_quantile(distances, (guint)fooled, 0.5)));
   json_object_set_new(object, "queries_per_row", real_or_null((double)queries / (double)robustness->n_right));
+  if (robustness->categories->len > 0) {
+    guint64 moved = 0;
+    for (guint64 i = 0; i < robustness->n; i++)
+      if (robustness->right[i] && !robustness->robust[i]) moved += pipeline_robustness_count_moved(robustness, i);
+    json_object_set_new(object, "categories_moved", real_or_null((double)moved / (double)fooled));
+  }
   json_object_set_new(object, "seconds", json_real(robustness->seconds));
   json_object_set_new(object, "cpu_seconds", json_real(robustness->cpu_seconds));
   json_object_set_new(object, "rows_per_second",

@@ -377,8 +377,8 @@ START_TEST(learning_that_brought_nothing_makes_no_version)
   ck_assert(json_is_null(json_object_get(result, "challenger"))); /* no more was measured than that */
   json_decref(result);
   g_autofree gchar *less_than_a_block = mixture_spec(1, 0, 9);
-  g_autoptr(RegistryJob) none = execute(fixture, "k", "mixture", less_than_a_block);
-  json_t *nothing = result_of(none);
+  g_autoptr(RegistryJob) none = job_worlds_execute(fixture, "k", "mixture", less_than_a_block);
+  json_t *nothing = job_worlds_result(none);
   ck_assert(json_is_null(json_object_get(nothing, "version")));
   ck_assert_double_eq(real_of(nothing, "mixture", "rows"), 0);
   json_decref(nothing);
@@ -404,7 +404,7 @@ END_TEST
 /* A gate that wants more rows than a job learned would refuse every revision: none is made until there are enough. */
 START_TEST(a_revision_waits_for_the_rows_its_gate_wants)
 {
-  JobFixture *fixture = open_worlds(_i, 1000);
+  JobFixture *fixture = job_worlds_open(_i, 1000);
   const struct {
     gint64 next, version; /* 0: none */
   } cases[] = {{600, 0}, {700, 2}};
@@ -413,8 +413,8 @@ START_TEST(a_revision_waits_for_the_rows_its_gate_wants)
     g_autoptr(GString) spec = g_string_new(plain);
     g_string_truncate(spec, spec->len - 1);
     g_string_append(spec, ", \"gate\": {\"minimum_holdout\": 700}}");
-    g_autoptr(RegistryJob) job = execute(fixture, id, "mixture", spec->str);
-    json_t *result = result_of(job);
+    g_autoptr(RegistryJob) job = job_worlds_execute(fixture, id, "mixture", spec->str);
+    json_t *result = job_worlds_result(job);
     ck_assert_int_eq(json_integer_value(json_object_get(result, "version")), cases[i].version);
     ck_assert_double_gt(real_of(result, "comparison", "gain"), .3); /* it was better with fewer, too */
     json_decref(result);

@@ -291,7 +291,8 @@ END_TEST
 
 START_TEST(examples_load)
 {
-  static const gchar *const paths[] = {"deploy/examples/embedded.yaml", "deploy/examples/production.yaml"};
+  static const gchar *const paths[] = {"deploy/examples/embedded.yaml", "deploy/examples/production.yaml",
+                                       "deploy/examples/chain.yaml"};
   for (guint i = 0; i < G_N_ELEMENTS(paths); i++) {
     g_autoptr(GError) error = NULL;
     g_autoptr(Settings) settings = settings_load(paths[i], &error);
