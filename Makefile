@@ -103,7 +103,7 @@ CHECK_CFLAGS  := $(shell pkg-config --cflags check 2>/dev/null)
 CHECK_LIBS    := $(shell pkg-config --libs check 2>/dev/null)
 $(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.c.o $(SUPPORT_OBJECTS) $(LIBRARIES)
 	$(call say,LINK,$@)
-	$(Q)$(CXX) $(LDFLAGS) -o $@ $< $(SUPPORT_OBJECTS) -Wl,--start-group $(LINK_LIBRARIES) -Wl,--end-group $(CHECK_LIBS) $(LDLIBS)
+	$(Q)$(CXX) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(LINK_LIBRARIES) -Wl,--end-group $(CHECK_LIBS) $(LDLIBS)
 $(BUILD)/tests/%.c.o: CFLAGS += $(CHECK_CFLAGS)
 .SECONDARY:
 

@@ -1,7 +1,6 @@
 #include "daemon/chain.h"
 
 #include <math.h>
-#include <string.h>
 
 /* --- from the settings ---------------------------------------------------------------------------------------------
  */
@@ -59,14 +58,12 @@ json_t *chain_stage_options(const SettingsPolicy *policy, const gchar *kind)
   return json_object();
 }
 
-json_t *chain_new(const SettingsPolicy *policy, const gchar *model, const gchar *first_id, json_t *base)
+json_t *chain_new(const SettingsPolicy *policy, const gchar *kind, const gchar *tail, json_t *base)
 {
   json_t *stages = json_array();
   for (guint i = 0; policy->chain[i] != NULL; i++)
-    json_array_append_new(stages, json_pack("{s:s, s:o}", "kind", policy->chain[i], "options",
+    json_array_append_new(stages, json_pack("{s:s, s:o}", "kind", i == 0 ? kind : policy->chain[i], "options",
                                             chain_stage_options(policy, policy->chain[i])));
-  g_autofree gchar *tail = g_strdup(first_id + strlen(model) + 1);
-  g_strdelimit(tail, "/", '-');
   return json_pack("{s:o, s:i, s:o, s:f, s:s, s:n, s:i, s:n}", "stages", stages, "at", 0, "base", base, "maximum_loss",
                    policy->chain_maximum_loss, "tail", tail, "job", "version", 0, "robust");
 }

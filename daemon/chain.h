@@ -21,8 +21,9 @@ G_BEGIN_DECLS
  * has none of its own (retrain). */
 json_t *chain_stage_options(const SettingsPolicy *policy, const gchar *kind);
 
-/* base: taken; first_id: of the first stage's job, MODEL/KIND/…. New. */
-json_t *chain_new(const SettingsPolicy *policy, const gchar *model, const gchar *first_id, json_t *base);
+/* base: taken; kind: of the first stage's job ("refit" where the policy asks for one); tail: of the ids of the stages'
+ * jobs, MODEL/KIND/TAIL. New. */
+json_t *chain_new(const SettingsPolicy *policy, const gchar *kind, const gchar *tail, json_t *base);
 
 typedef enum {
   CHAIN_NEXT,  /* the next stage is to be started */

@@ -66,10 +66,10 @@ static void print_search(json_t *search)
   gsize i;
   json_t *chosen;
   printf("search: %" JSON_INTEGER_FORMAT " trials on %" JSON_INTEGER_FORMAT " training rows in %" JSON_INTEGER_FORMAT
-         " folds, ended by %s; loss %.4f, before %.4f\n",
+         " folds by %s, ended by %s; loss %.4f, before %.4f\n",
          whole(search, "trials"), whole(search, "rows"), whole(search, "folds"),
-         json_string_value(json_object_get(search, "stopped")), json_real_value(json_object_get(search, "loss")),
-         json_real_value(json_object_get(search, "loss_before")));
+         json_string_value(json_object_get(search, "split")), json_string_value(json_object_get(search, "stopped")),
+         json_real_value(json_object_get(search, "loss")), json_real_value(json_object_get(search, "loss_before")));
   json_array_foreach (json_object_get(search, "chosen"), i, chosen)
     printf("  %s: saves %.4f (standard error %.4f over folds)\n", json_string_value(json_object_get(chosen, "chain")),
            json_real_value(json_object_get(chosen, "saved")),

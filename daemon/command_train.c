@@ -275,6 +275,21 @@ static gboolean read_prepared(const TrainArguments *arguments, Prepared *prepare
   return TRUE;
 }
 
+/* What a table in memory cannot hold may still be trained on. */
+static void add_larger_way(const TrainArguments *arguments, gboolean trees, GError **error)
+{
+  const gchar *ends[] = {".csv", ".npy"};
+  gboolean streams = FALSE;
+  for (guint i = 0; i < G_N_ELEMENTS(ends); i++) streams = streams || g_str_has_suffix(arguments->data, ends[i]);
+  if (!streams || error == NULL || !g_error_matches(*error, PIPELINE_ERROR, PIPELINE_ERROR_UNSUPPORTED)) return;
+  g_autoptr(GError) cause = g_steal_pointer(error);
+  g_set_error(
+      error, PIPELINE_ERROR, PIPELINE_ERROR_UNSUPPORTED,
+      "%s, or train %s on the graph, which reads the rows of a CSV or .npy one after another (--optimiser adamw; "
+      "numbers only, none missing)",
+      cause->message, trees ? "a network" : "the network");
+}
+
 static gboolean run_training(const CommandCommon *common, const TrainArguments *arguments, Shown *shown,
                              PipelineTrainResult *result, json_t **told, GError **error)
 {
@@ -292,6 +307,7 @@ static gboolean run_training(const CommandCommon *common, const TrainArguments *
   CommandModel start = {0};
   g_autofree gchar *excluded = command_train_excluded(arguments);
   g_autoptr(DriftTable) table = command_read_table(arguments->data, error);
+  if (!table) add_larger_way(arguments, trees, error);
   g_autofree double *weights = table ? command_train_read_weights(arguments, table, error) : NULL;
   if (!table || (arguments->weights && !weights)) return FALSE;
   if (arguments->from ? !command_load_model(common, arguments->from, table, arguments->label, &start, error)
@@ -445,8 +461,8 @@ static int run_train(int argc, char **argv)
   g_auto(GStrv) given = g_strdupv(argv); /* parsing takes options out of argv */
   g_autoptr(GArray) all = command_train_graph_entries(&a.graph, entries);
   command_train_pseudo_entries(&a, all);
-  command_train_gang_entries(&a, all);
   command_clean_entries(&a.clean, all);
+  command_train_gang_entries(&a, all);
   if (!command_parse(&command_train, &argc, &argv, (const GOptionEntry *)(gpointer)all->data, &common)) {
     command_train_clear(&a);
     return COMMAND_USAGE;
@@ -477,7 +493,8 @@ const Command command_train = {
         "early stopping). The best round on the validation rows is kept. --from a tree model adds rounds to its trees\n"
         "(with --arch trees:…, for their options). --test, --log, --class-weights, --reweigh, --monotone and "
         "--checkpoint\n"
-        "work; what is of networks is refused. With --transform columns that no chain names stay as they are, missing\n"
+        "work, for a value --interval and --loss quantile; what is of networks is refused. With --transform columns "
+        "that no chain names stay as they are, missing\n"
         "numbers too, and thresholds stand between training values instead of on them.\n"
         "\n"
         "--rehearse mixes rows of an older world into every batch, so that a model that learns new rows keeps what it\n"
@@ -487,8 +504,6 @@ const Command command_train = {
         "--clean touches the training rows alone, after they were divided; dense models and trees have it, and what "
         "it\n"
         "does is described by kedge prepare --help.\n"
-        "\n"
-        "--processes N gives the weights of one process within rounding (pipeline/README.md, \"Several processes\").\n"
         "\n"
         "--unlabelled trains a teacher on the labelled rows, scales its logits by the validation rows, and trains "
         "again\n"

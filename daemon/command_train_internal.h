@@ -10,7 +10,9 @@
 G_BEGIN_DECLS
 
 typedef struct {
-  gchar *features, *image, *loss, *class_weights, *optimiser, *schedule, *average, *freeze, *log, *rehearse;
+  gchar *features, *image, *loss, *class_weights, *optimiser, *schedule, *average, *freeze, *log, *rehearse, *precision;
+  gint micro_batch;
+  gint64 device_memory;
   gboolean new_head, spill;
   gint warm_up, shift, cutout;
   gint64 row_visits;
@@ -37,8 +39,8 @@ typedef struct {
   gint pseudo_rounds;
   TrainGraphArguments graph;
   TrainHardenArguments harden;
-  PipelineCommunicator *communicator; /* of one of several processes, while it trains; else NULL */
   CommandCleanArguments clean;
+  PipelineCommunicator *communicator; /* of one of several processes, while it trains; else NULL */
 } TrainArguments;
 
 /* What `kedge train` and `kedge harden` share (command_train.c). */

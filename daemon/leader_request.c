@@ -1,5 +1,6 @@
 /* Jobs the leader asks for. Ids are deterministic: asking twice is asking once. */
 #include <math.h>
+#include <string.h>
 
 #include "daemon/chain.h"
 #include "daemon/leader_internal.h"
@@ -131,7 +132,8 @@ static json_t *training_entry(const LeaderModel *model, const SettingsPolicy *po
     return entry;
   }
   json_object_set_new(entry, "first_job", json_string(id));
-  json_object_set_new(entry, "chain", chain_new(policy, model->name, id, base));
+  g_autofree gchar *tail = g_strdup_printf("%s-%s", kind, strrchr(id, '/') + 1);
+  json_object_set_new(entry, "chain", chain_new(policy, kind, tail, base));
   return entry;
 }
 
@@ -196,12 +198,13 @@ gboolean leader_request_mixture(LeaderModel *model, LeaderContext *context, gint
                                                   FALSE, "champion", (json_int_t)champion, "first", (json_int_t)first,
                                                   "next", (json_int_t)next, "time", (json_int_t)event_time));
   json_t *spec = json_pack(
-      "{s:s, s:o, s:I, s:I, s:I, s:s, s:I, s:{s:f, s:f, s:I}, s:s?}", "model", model->name, "data",
+      "{s:s, s:o, s:I, s:I, s:I, s:s, s:I, s:{s:f, s:f, s:f, s:I}, s:s?}", "model", model->name, "data",
       leader_data_ranges(model, first, next), "first_row", (json_int_t)first, "from",
       (json_int_t)(model->learner > 0 ? model->learner : champion), "champion", (json_int_t)champion, "architecture",
       settings->policy.architecture, "seed", (json_int_t)settings->policy.seed, "gate", "confidence", .95,
       "robust_epsilon", settings->gate.robust_accuracy_bound > 0 ? MAX(settings->policy.adversarial_epsilon, .1) : 0.,
-      "minimum_holdout", (json_int_t)settings->gate.minimum_holdout, "incident", incident);
+      "minimum_gain", settings->gate.minimum_gain, "minimum_holdout", (json_int_t)settings->gate.minimum_holdout,
+      "incident", incident);
   return leader_create_job(model, context, id, "mixture", LEADER_PRIORITY_QUICK, spec, incident, error);
 }
 

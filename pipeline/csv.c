@@ -6,6 +6,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <glib/gstdio.h>
 
 #include "pipeline/date.h"
@@ -419,13 +420,25 @@ static FILE *open_input(const gchar *path, GError **error)
   return file;
 }
 
+static gboolean too_large(const gchar *path, GError **error)
+{
+  g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_UNSUPPORTED,
+              "%s is larger than 2 GiB, the most that is read as a table in memory; split it", path);
+  return FALSE;
+}
+
 static GByteArray *read_everything(const gchar *path, FILE *file, GError **error)
 {
+  struct stat status;
   g_autoptr(GByteArray) bytes = g_byte_array_new();
   guint8 *chunk = g_alloca(READ_CHUNK);
+  if (fstat(fileno(file), &status) == 0 && S_ISREG(status.st_mode) && (guint64)status.st_size >= MAX_FILE_BYTES) {
+    too_large(path, error); /* before 2 GiB of it have been read */
+    return NULL;
+  }
   for (gsize n; (n = fread(chunk, 1, READ_CHUNK, file)) > 0;) {
     if (bytes->len + n >= MAX_FILE_BYTES) {
-      g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_UNSUPPORTED, "%s is larger than 2 GiB; split it", path);
+      too_large(path, error);
       return NULL;
     }
     g_byte_array_append(bytes, chunk, (guint)n);

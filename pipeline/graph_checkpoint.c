@@ -6,7 +6,7 @@
 
 #include "pipeline/safetensors.h"
 
-#define FORMAT "kedge graph training 2"
+#define FORMAT "kedge graph training 3"
 #define MAX_HEADER_BYTES (16u << 20)
 #define MAX_FILE_BYTES ((gsize)8 << 30)
 
@@ -70,7 +70,7 @@ static const struct {
              REAL(test_metric),        REAL(gradient_norm),        REAL(dead_share),        REAL(best_loss),
              REAL(best_metric),        REAL(plateau_loss),         REAL(robust_loss),       REAL(robust_metric),
              REAL(best_robust_metric), REAL(best_attacked_metric), REAL(old_loss),          REAL(old_metric),
-             REAL(best_old_metric),    REAL(least_loss),           REAL(least_old_loss)};
+             REAL(best_old_metric),    REAL(least_loss),           REAL(least_old_loss),    REAL(loss_scale)};
 
 /* Counters; `large`: of 64 bits. */
 static const struct {
@@ -86,6 +86,10 @@ static const struct {
                 {"plateau_falls", G_STRUCT_OFFSET(PipelineGraphFitState, plateau_falls), FALSE},
                 {"plateau_epochs", G_STRUCT_OFFSET(PipelineGraphFitState, plateau_epochs), FALSE},
                 {"collapsed_epoch", G_STRUCT_OFFSET(PipelineGraphFitState, collapsed_epoch), FALSE},
+                {"scaled_steps", G_STRUCT_OFFSET(PipelineGraphFitState, scaled_steps), TRUE},
+                {"skipped_steps", G_STRUCT_OFFSET(PipelineGraphFitState, skipped_steps), TRUE},
+                {"micro_batch", G_STRUCT_OFFSET(PipelineGraphFitState, micro_batch), FALSE},
+                {"evaluation_rows", G_STRUCT_OFFSET(PipelineGraphFitState, evaluation_rows), FALSE},
                 {"finished", G_STRUCT_OFFSET(PipelineGraphFitState, finished), FALSE}};
 
 /* --- writing ------------------------------------------------------------------------------------------------------ */

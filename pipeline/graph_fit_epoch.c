@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "pipeline/graph_fit_micro.h"
 #include "pipeline/graph_fit_parallel.h"
 
 #define EXPLODED_LOSS 1e4       /* times the first epoch's loss */
@@ -35,17 +36,32 @@ static void add_chunk(PipelineGraphFit *fit, guint n, Sums *sums)
   }
 }
 
+/* Of the *n rows in x, or as many of them as memory has room for. */
+static gboolean forward_chunk(PipelineGraphFit *fit, guint *n, GError **error)
+{
+  for (;;) {
+    g_autoptr(GError) failure = NULL;
+    if (pipeline_graph_fit_forward(fit, *n, FALSE, &failure)) return TRUE;
+    if (!pipeline_fit_micro_retry_evaluation(fit, &failure)) {
+      g_propagate_error(error, g_steal_pointer(&failure));
+      return FALSE;
+    }
+    *n = MIN(*n, pipeline_fit_micro_evaluation_rows(fit));
+  }
+}
+
 /* attacked: at the points that PGD finds, else at the rows. */
 static gboolean measure_at(PipelineGraphFit *fit, const guint64 *rows, guint64 n_rows, gboolean attacked, double *loss,
                            double *metric, GError **error)
 {
   Sums sums = {0};
-  for (guint64 start = 0; start < n_rows; start += PIPELINE_FIT_EVALUATION_ROWS) {
-    guint n = (guint)MIN(PIPELINE_FIT_EVALUATION_ROWS, n_rows - start);
+  guint n;
+  for (guint64 start = 0; start < n_rows; start += n) {
+    n = (guint)MIN(pipeline_fit_micro_evaluation_rows(fit), n_rows - start);
     if (!pipeline_fit_parallel_measures(fit->parallel, start / PIPELINE_FIT_EVALUATION_ROWS)) continue;
     pipeline_graph_fit_gather(fit, rows + start, n);
     if (attacked && !pipeline_harden_attack(fit->harden, start, n, error)) return FALSE;
-    if (!pipeline_graph_fit_forward(fit, n, FALSE, error)) return FALSE;
+    if (!forward_chunk(fit, &n, error)) return FALSE;
     add_chunk(fit, n, &sums);
   }
   double together[] = {sums.loss, sums.merit, sums.weight};
@@ -104,10 +120,11 @@ gboolean pipeline_graph_fit_measure(PipelineGraphFit *fit, const guint64 *rows, 
 gboolean pipeline_graph_fit_predict(PipelineGraphFit *fit, const guint64 *rows, guint64 n, GArray *outputs,
                                     GError **error)
 {
-  for (guint64 start = 0; start < n; start += PIPELINE_FIT_EVALUATION_ROWS) {
-    guint count = (guint)MIN(PIPELINE_FIT_EVALUATION_ROWS, n - start);
+  guint count;
+  for (guint64 start = 0; start < n; start += count) {
+    count = (guint)MIN(pipeline_fit_micro_evaluation_rows(fit), n - start);
     pipeline_graph_fit_gather(fit, rows + start, count);
-    if (!pipeline_graph_fit_forward(fit, count, FALSE, error)) return FALSE;
+    if (!forward_chunk(fit, &count, error)) return FALSE;
     const PipelineTensor *head = pipeline_graph_pass_get_head(fit->pass, 0);
     g_array_append_vals(outputs, head->data, (guint)head->n);
   }

@@ -149,6 +149,13 @@ gboolean pipeline_pass_fail_step(const PipelinePassStep *step, GError **error)
   return FALSE;
 }
 
+/* Convolutions stay in float32. */
+static gboolean has_products(const gchar *operator)
+{
+  static const gchar *const operators[] = {"Gemm", "MatMul", "LSTM", "GRU", NULL};
+  return g_strv_contains(operators, operator);
+}
+
 static void find_rows(const PipelineGraphPass *pass, PipelinePassStep *step)
 {
   const OnnxNode *node = g_ptr_array_index(pass->graph->nodes, step->index);
@@ -156,7 +163,9 @@ static void find_rows(const PipelineGraphPass *pass, PipelinePassStep *step)
   call->node = node;
   call->opset = onnx_graph_get_opset(pass->graph, node->domain);
   call->operator= pipeline_operator_find(node->domain, node->op_type, call->opset);
-  call->backend = pass->backend->products;
+  step->call.precision = has_products(node->op_type) ? pass->precision : PIPELINE_PRECISION_FLOAT32;
+  call->backend =
+      step->call.precision == PIPELINE_PRECISION_BFLOAT16 ? pass->backend->narrow_products : pass->backend->products;
   step->call.gradient = pipeline_gradient_find(node->domain, node->op_type);
   step->call.device = pass->device;
 }
@@ -433,6 +442,7 @@ PipelineGraphPass *pipeline_graph_pass_new(const OnnxGraph *graph, const Pipelin
   g_autoptr(PipelineGraphPass) pass = g_new0(PipelineGraphPass, 1);
   pass->graph = graph;
   pass->backend = options->backend;
+  pass->precision = options->precision;
   pass->value_of = g_hash_table_new(g_str_hash, g_str_equal);
   pass->values = g_ptr_array_new();
   pass->texts = g_string_chunk_new(4096);
@@ -575,6 +585,9 @@ gboolean pipeline_graph_pass_bind_device(PipelineGraphPass *pass, guint index, f
   const PipelineGradientMemory *memory = pass->backend->memory;
   g_return_val_if_fail(!pass->backend->host, FALSE);
   if (!memory->copy(pass->device, values, value->tensor.data, bytes, error)) return FALSE;
+  if (value->buffers[0] != NULL) memory->release(pass->device, value->buffers[0]); /* in the order of the stream */
+  value->buffers[0] = NULL;
+  value->capacities[0] = 0;
   value->tensor.data = values;
   value->device_gradients = gradients;
   value->host_values = value->host_gradients = NULL;

@@ -23,6 +23,7 @@ typedef struct {
   const gchar *const *wanted; /* initialisers or float inputs whose gradients are asked for */
   const gchar *const *heads;  /* what is differentiated: float values */
   const PipelineGradientBackend *backend;
+  PipelinePrecision precision;   /* of products; the backend must have them */
   const gchar *const *variables; /* float initialisers that change between forwards, without gradients; NULL: none */
 } PipelineGraphPassOptions;
 
@@ -99,6 +100,21 @@ void pipeline_graph_pass_invalidate(PipelineGraphPass *pass);
 /* All that a training forward computes here or copies in comes from the inputs, so that pipeline_graph_pass_refresh can
  * do it in front of a replay; else steps cannot be replayed. After a forward. */
 gboolean pipeline_graph_pass_can_refresh(const PipelineGraphPass *pass);
+/* Lets go of all memory that forward and backward take anew, and of what the device keeps for later. */
+void pipeline_graph_pass_release(PipelineGraphPass *pass);
+/* A piece of memory that a training step takes for the rows of the last forward. */
+typedef enum { PIPELINE_PASS_VALUE, PIPELINE_PASS_GRADIENT, PIPELINE_PASS_KEPT } PipelinePassPieceKind;
+typedef struct {
+  PipelinePassPieceKind kind; /* kept: by a node from forward to backward */
+  guint64 bytes;
+} PipelinePassPiece;
+/* All pieces but those of initialisers, in an order that does not depend on their sizes; new. For a backend with memory
+ * of its own. */
+GArray *pipeline_graph_pass_list_pieces(PipelineGraphPass *pass);
+/* Bytes of workspace that a step needs for `growth` times the rows of the last forward. */
+guint64 pipeline_graph_pass_find_workspace(PipelineGraphPass *pass, double growth);
+/* A training forward makes the result of a row depend on the others of its batch. */
+gboolean pipeline_graph_pass_uses_batch(const PipelineGraphPass *pass);
 /* After pipeline_graph_pass_set_input, in the place of a training forward that is replayed or recorded next. */
 gboolean pipeline_graph_pass_refresh(PipelineGraphPass *pass, PipelineRandom *random, GError **error);
 /* Operators of this pass that the reference computed on copies so far, separated by commas; "" none. New. */

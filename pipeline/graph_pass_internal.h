@@ -40,6 +40,7 @@ typedef struct {
 struct _PipelineGraphPass {
   const OnnxGraph *graph;
   const PipelineGradientBackend *backend;
+  PipelinePrecision precision;
   gpointer device;
   GHashTable *value_of; /* name -> index + 1; names are borrowed from the graph */
   GPtrArray *values;    /* of PipelinePassValue* */

@@ -7,6 +7,7 @@
 #include "pipeline/checksum.h"
 #include "pipeline/graph_build.h"
 #include "pipeline/finetune.h"
+#include "pipeline/graph_fit_scale.h"
 #include "pipeline/graph_checkpoint.h"
 #include "pipeline/linear_graph.h"
 #include "pipeline/memory.h"
@@ -53,6 +54,8 @@ static gboolean check_options(const PipelineGraphTrainOptions *o, GError **error
       {o->layer_decay > 0 && o->layer_decay <= 1, "the decay of the rate by layer must be above 0, at most 1"},
       {fit->row_visits == 0 || fit->row_visits >= fit->batch_size, "the row visits must be at least one batch"},
       {o->checkpoint_seconds >= 0, "the seconds between checkpoints must not be negative"},
+      {fit->micro_batch <= fit->batch_size, "the micro-batch must not be larger than the batch"},
+      {fit->loss_scale > 0 && isfinite(fit->loss_scale), "the scale of the loss must be above 0"},
   };
   for (guint i = 0; i < G_N_ELEMENTS(rules); i++) {
     if (rules[i].good) continue;
@@ -251,19 +254,19 @@ static gchar *describe_options(const PipelineGraphTraining *training)
   const PipelineScheduleOptions *s = &f->schedule_options;
   const PipelineGraphLossOptions *l = &training->head.options;
   double quantile = l->quantiles != NULL ? l->quantiles[0] : 0.5;
-  return g_strdup_printf("%a %u %u %u %a %s %a %a %a %a %a %a %a %s %" G_GUINT64_FORMAT
-                         " %a %a %a %u %a %a %d %a %a %a %a %u %a %u %u %u %u "
-                         "%" G_GUINT64_FORMAT " %s %a %a %a %a %d %" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT
-                         " %s %a %a %" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT,
-                         quantile, f->epochs, f->batch_size, f->patience, f->learning_rate, f->optimiser->name,
-                         a->momentum, a->beta_1, a->beta_2, a->epsilon, a->weight_decay, a->l1, a->l2,
-                         f->schedule->name, s->warm_up, s->period, s->gamma, s->floor, s->patience, f->clip_norm,
-                         f->clip_value, (int)f->average, f->average_decay, f->average_start, f->augment.noise,
-                         f->augment.mixup, f->augment.shift, f->augment.flip, f->augment.cutout, f->augment.channels,
-                         f->augment.height, f->augment.width, f->seed, training->head.loss->name, l->label_smoothing,
-                         l->focal_gamma, l->huber_delta, l->target_scale, (int)o->balanced, training->data.n_train,
-                         training->data.n_validation, training->head.value, f->rehearsal_share, o->layer_decay,
-                         f->row_visits, training->data.n_old, training->data.n_old_validation);
+  return g_strdup_printf(
+      "%a %u %u %u %a %s %a %a %a %a %a %a %a %s %" G_GUINT64_FORMAT
+      " %a %a %a %u %a %a %d %a %a %a %a %u %a %u %u %u %u "
+      "%" G_GUINT64_FORMAT " %s %a %a %a %a %d %" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT " %s %a %a %" G_GUINT64_FORMAT
+      " %" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT " %u %d %a %u",
+      quantile, f->epochs, f->batch_size, f->patience, f->learning_rate, f->optimiser->name, a->momentum, a->beta_1,
+      a->beta_2, a->epsilon, a->weight_decay, a->l1, a->l2, f->schedule->name, s->warm_up, s->period, s->gamma,
+      s->floor, s->patience, f->clip_norm, f->clip_value, (int)f->average, f->average_decay, f->average_start,
+      f->augment.noise, f->augment.mixup, f->augment.shift, f->augment.flip, f->augment.cutout, f->augment.channels,
+      f->augment.height, f->augment.width, f->seed, training->head.loss->name, l->label_smoothing, l->focal_gamma,
+      l->huber_delta, l->target_scale, (int)o->balanced, training->data.n_train, training->data.n_validation,
+      training->head.value, f->rehearsal_share, o->layer_decay, f->row_visits, training->data.n_old,
+      training->data.n_old_validation, f->micro_batch, (int)f->precision, f->loss_scale, f->growth_steps);
 }
 
 static gchar *describe_harden(const PipelineGraphTraining *training)
@@ -363,7 +366,12 @@ static gboolean report(PipelineGraphTraining *training, PipelineTrainProgressFun
                                      .gradient_norm = state->gradient_norm,
                                      .dead_share = state->dead_share,
                                      .robust_metric = state->robust_metric,
-                                     .device = training->backend->monitor != NULL ? &device : NULL};
+                                     .device = training->backend->monitor != NULL ? &device : NULL,
+                                     .memory = pipeline_graph_fit_get_memory(training->fit),
+                                     .micro_batch = state->micro_batch,
+                                     .loss_scale =
+                                         pipeline_fit_scale_is_used(&training->options->fit) ? state->loss_scale : 0,
+                                     .skipped_steps = state->skipped_steps};
   return progress == NULL || progress(&now, user_data);
 }
 
@@ -494,6 +502,10 @@ static gboolean deliver(PipelineGraphTraining *training, PipelineTrainResult *re
     note = g_strdup(training->note);
   if (note != NULL) pipeline_calibration_join_warning(&result->warning, note);
   g_free(note);
+  if (state->micro_batch == 0 || state->micro_batch == training->options->fit.micro_batch) return TRUE;
+  g_autofree gchar *passes = g_strdup_printf(
+      "batches went through in passes of at most %u rows, for which the device had memory", state->micro_batch);
+  pipeline_calibration_join_warning(&result->warning, passes);
   return TRUE;
 }
 

@@ -52,15 +52,16 @@
  *
  * "mixture": spec {"model", "data": […] (labelled rows in the leader's order without gaps), "first_row": number of the
  *                  first of them, "from": VERSION, "champion": VERSION, "architecture" ("auto": mlp:64,64), "seed",
- *                  "gate": {…, "minimum_holdout"}, "incident"}
+ *                  "gate": {…, "minimum_gain", "minimum_holdout"}, "incident"}
  *            The version "from" as an online mixture (pipeline/mixture.h; any dense classifier begins one) learns the
  *            rows that it does not know yet. Result as of retrain; the comparison is of the rows learned, each judged
  *            before it was: by the champion and by the mixture as it learned. Adds "promised_error" (the larger of the
  *            errors on those and on the latest 1,000 rows) and "mixture": {"rows": learned, "first_row", "alarms",
- *            "takeovers", "trainings", "change_row", "experts": {NAME: weight}}. "version" is null when the mixture got
- *            no more rows right than the champion, did not train and learned fewer than 2,000, and always below
- *            "minimum_holdout" (0) usable rows: the next job learns them again, and more. Then "champion" and
- *            "challenger" are null, too: nothing else was measured.
+ *            "takeovers", "trainings", "change_row", "experts": {NAME: weight}}. "version" is null when the mixture did
+ *            not train, learned fewer than 2,000 rows and got fewer of them right than the champion, or as many with the
+ *            same answers to all but 4, or gained less than "minimum_gain" (0); and always below "minimum_holdout" (0)
+ *            usable rows: the next job learns them again, and more. Then "champion" and "challenger" are null, too:
+ *            nothing else was measured.
  *
  * "score":   spec {"model", "data": […], "versions": [V, …]}
  *            result {"rows": n, "data": […], "versions": [{"version": V, "errors": "BASE64 of one bit a row",

@@ -6,6 +6,7 @@
 
 #define PROMISE_ROWS 1000  /* the newest ones, beside those just learned */
 #define REVISION_ROWS 2000 /* learned: a version is made even when it was no better so far */
+#define OTHER_ANSWERS 5    /* than the champion's: a version is made when it was as good */
 
 typedef struct {
   gint64 first_row; /* of the data */
@@ -15,6 +16,8 @@ typedef struct {
   double error; /* of the newest PROMISE_ROWS */
   double promised;
   gint64 minimum_holdout;        /* rows learned, below which the gate would refuse to judge */
+  double minimum_gain;           /* that the gate asks for */
+  guint64 n_other;               /* rows learned that the new version answers otherwise than the champion */
   PipelineComparison comparison; /* with the champion; n = 0: none */
   json_t *weights;
 } Online;
@@ -46,7 +49,9 @@ static gboolean load(PipelineTraining *training, GError **error)
   if (!pipeline_training_read_spec(training, error) ||
       !pipeline_job_spec_integer(training->spec, "first_row", 0, G_MAXINT64, &online->first_row, error) ||
       !pipeline_job_spec_integer(json_object_get(training->spec, "gate"), "minimum_holdout", 0, G_MAXINT64,
-                                 &online->minimum_holdout, error))
+                                 &online->minimum_holdout, error) ||
+      !pipeline_job_spec_real(json_object_get(training->spec, "gate"), "minimum_gain", -1, 1, &online->minimum_gain,
+                              error))
     return FALSE;
   if (training->from == NULL) {
     g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID,
@@ -143,23 +148,41 @@ static gboolean learn(PipelineTraining *training, GError **error)
 /* --- judging: nothing was held out, but each row was answered before it was learned ---------------------------------
  */
 
-/* Right (1) or wrong (0) of the champion on the held-out rows; new. */
-static double *score_champion(const PipelineTraining *training, GError **error)
+/* The class that a model decides on for each of the held-out rows; new. */
+static guint *decide(const PipelineTraining *training, GBytes *onnx, GError **error)
 {
   const DriftTable *rows = training->holdout;
-  g_autoptr(PipelineModel) champion = pipeline_model_load(training->champion, training->schema, NULL, error);
-  if (champion == NULL) return NULL;
-  guint width = pipeline_model_get_n_outputs(champion);
+  g_autoptr(PipelineModel) model = pipeline_model_load(onnx, training->schema, NULL, error);
+  if (model == NULL) return NULL;
+  guint width = pipeline_model_get_n_outputs(model);
   g_autofree float *outputs = g_new(float, rows->n_rows *width + 1);
-  if (!pipeline_model_predict_table(champion, rows, outputs, error)) return NULL;
+  if (!pipeline_model_predict_table(model, rows, outputs, error)) return NULL;
+  guint *decided = g_new(guint, rows->n_rows + 1);
+  for (guint64 row = 0; row < rows->n_rows; row++) decided[row] = pipeline_model_decide(model, outputs + row * width);
+  return decided;
+}
+
+/* Right (1) or wrong (0) of those decisions; new. */
+static double *score_decisions(const PipelineTraining *training, const guint *decided)
+{
+  const DriftTable *rows = training->holdout;
   const DriftColumn *label = drift_table_get_column(rows, training->schema->label);
   double *scores = g_new(double, rows->n_rows + 1);
   for (guint64 row = 0; row < rows->n_rows; row++) {
     DriftValue value = drift_column_get_value(label, row);
-    scores[row] =
-        (gint)pipeline_model_decide(champion, outputs + row * width) == drift_schema_class_of(training->schema, &value);
+    scores[row] = (gint)decided[row] == drift_schema_class_of(training->schema, &value);
   }
   return scores;
+}
+
+/* Asked where both were equally good: a version that answers as the champion does is none. */
+static gboolean count_other_answers(PipelineTraining *training, const guint *champion, GError **error)
+{
+  Online *online = training->own;
+  g_autofree guint *decided = decide(training, training->trained.onnx, error);
+  for (guint64 row = 0; decided != NULL && row < training->holdout->n_rows; row++)
+    online->n_other += decided[row] != champion[row];
+  return decided != NULL;
 }
 
 static gboolean compare_as_learned(PipelineTraining *training, GError **error)
@@ -173,8 +196,9 @@ static gboolean compare_as_learned(PipelineTraining *training, GError **error)
   for (guint64 i = 0; i < n; i++) wrong += 1 - scores[i];
   online->promised = n > 0 ? MAX(wrong / (double)n, online->error) : online->error;
   if (training->champion == NULL || n == 0) return TRUE;
-  g_autofree double *champion = score_champion(training, error);
-  if (champion == NULL) return FALSE;
+  g_autofree guint *decided = decide(training, training->champion, error);
+  if (decided == NULL) return FALSE;
+  g_autofree double *champion = score_decisions(training, decided);
   PipelineComparison *comparison = &online->comparison;
   pipeline_compare_scores(champion, scores, n, training->confidence, (guint64)training->seed, comparison);
   pipeline_job_log(
@@ -182,18 +206,20 @@ static gboolean compare_as_learned(PipelineTraining *training, GError **error)
       "%" G_GUINT64_FORMAT " rows before they were learned: champion %.4f, mixture %.4f, gain %.4f (%.4f to "
       "%.4f)",
       comparison->n, comparison->champion, comparison->challenger, comparison->gain, comparison->low, comparison->high);
-  return TRUE;
+  return comparison->gain < 0 || comparison->gain > 0 || count_other_answers(training, decided, error);
 }
 
-/* A version is worth making when it got more rows right than the champion, when it trained (which would have to be done
- * again), or when much was learned. Else the next job learns these rows again, and more; also when the gate could not
- * judge it, because it sees the rows of this job alone. */
+/* A version is worth making when it got more rows right than the champion, or as many with other answers; when it
+ * trained (which would have to be done again), or when much was learned. Else the next job learns these rows again, and
+ * more; also when the gate could not judge it, because it sees the rows of this job alone. */
 static gboolean is_unchanged(const PipelineTraining *training)
 {
   const Online *online = training->own;
+  const PipelineComparison *comparison = &online->comparison;
   if ((gint64)training->holdout->n_rows < MAX(online->minimum_holdout, 1)) return TRUE; /* 1: less than a block */
-  return training->champion != NULL && !(online->comparison.gain > 0) && online->step.trainings == 0 &&
-         online->step.n_rows < REVISION_ROWS;
+  if (training->champion == NULL || online->step.trainings > 0 || online->step.n_rows >= REVISION_ROWS) return FALSE;
+  gboolean better = comparison->gain > 0 || (comparison->gain == 0 && online->n_other >= OTHER_ANSWERS);
+  return !better || comparison->gain < online->minimum_gain;
 }
 
 static void say_what_was_learned(PipelineTraining *training)

@@ -14,14 +14,14 @@ struct _PipelineHiddenReader {
 };
 
 PipelineHiddenReader *pipeline_hidden_reader_new(const PipelineNetworkGraph *graph, guint layer,
-                                                 const DriftSchema *schema, GError **error)
+                                                 const DriftSchema *schema, const gchar *backend_name, GError **error)
 {
   g_autoptr(PipelineHiddenReader) reader = g_new0(PipelineHiddenReader, 1);
   reader->network = graph->network;
   reader->layer = layer;
   reader->n_columns = pipeline_network_get_layer(graph->network, layer)->n_in;
   reader->features = pipeline_feature_reader_new(graph, schema, error);
-  const PipelineNetworkBackend *backend = reader->features ? pipeline_network_backend_find(NULL, error) : NULL;
+  const PipelineNetworkBackend *backend = reader->features ? pipeline_network_backend_find(backend_name, error) : NULL;
   reader->pass = backend ? pipeline_pass_new(graph->network, backend, CHUNK_ROWS, error) : NULL;
   return reader->pass ? g_steal_pointer(&reader) : NULL;
 }

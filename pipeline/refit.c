@@ -56,7 +56,7 @@ static gboolean find_last_layer(Refit *refit, GError **error)
 /* Runs the network over the usable rows and keeps what enters the last layer. */
 static gboolean read_hidden(Refit *refit, const DriftTable *table, const DriftSchema *schema, GError **error)
 {
-  g_autoptr(PipelineHiddenReader) reader = pipeline_hidden_reader_new(refit->graph, refit->layer, schema, error);
+  g_autoptr(PipelineHiddenReader) reader = pipeline_hidden_reader_new(refit->graph, refit->layer, schema, NULL, error);
   g_autoptr(DriftTable) usable = drift_table_select(table, refit->rows->rows, refit->rows->n);
   refit->hidden = reader ? pipeline_hidden_reader_read(reader, usable, error) : NULL;
   return refit->hidden != NULL;
@@ -203,6 +203,8 @@ static gboolean fit_last_layer(Refit *refit, double penalty, float *parameters, 
   case PIPELINE_LOSS_SOFTMAX:
     return refit->graph->network->loss.n_outputs == 2 ? fit_binary(refit, penalty, parameters, error)
                                                       : fit_multiclass(refit, penalty, parameters, error);
+  case PIPELINE_LOSS_QUANTILE: /* no network has it */
+    break;
   }
   g_return_val_if_reached(FALSE);
 }

@@ -13,6 +13,7 @@
 #include "pipeline/prepare_search.h"
 #include "pipeline/trainer_checkpoint.h"
 #include "pipeline/trainer_fit.h"
+#include "pipeline/trainer_graph.h"
 #include "pipeline/trainer_rows.h"
 #include "pipeline/trainer_clean.h"
 #include "pipeline/trainer_weights.h"
@@ -61,6 +62,8 @@ static gboolean check_options(const PipelineTrainOptions *options, GError **erro
        "the adversarial epsilon must be from 0 to 100 standard deviations"},
       {options->adversarial_epsilon == 0 || (options->adversarial_steps > 0 && options->adversarial_steps <= 1000),
        "the adversarial steps must be from 1 to 1000"},
+      {options->interval == 0 && options->quantile == 0,
+       "intervals and quantiles are for trees, or trained on a graph (pipeline/graph_trainer.h)"},
       {options->monotone == NULL && (options->test_fraction == 0 || options->split) && !options->balanced,
        "monotone constraints are for trees (--arch trees)"},
       {options->checkpoint_seconds >= 0, "the seconds between checkpoints must not be negative"},
@@ -74,7 +77,7 @@ static gboolean check_options(const PipelineTrainOptions *options, GError **erro
 }
 
 /* Small batches, 30 epochs as far as 3,500 steps go (pipeline/README.md, "Defaults"). */
-static void choose_schedule(const PipelineTrainOptions *options, guint64 n_train, PipelineFitOptions *fit)
+void pipeline_train_choose_schedule(const PipelineTrainOptions *options, guint64 n_train, PipelineFitOptions *fit)
 {
   fit->batch_size = options->batch_size;
   if (fit->batch_size == 0) fit->batch_size = n_train < 200 ? 16 : n_train < 10000 ? 32 : n_train < 50000 ? 128 : 256;
@@ -249,7 +252,7 @@ static gboolean prepare(Training *training, GError **error)
                                                .adversarial_epsilon = options->adversarial_epsilon,
                                                .adversarial_steps = options->adversarial_steps,
                                                .seed = options->seed};
-  choose_schedule(options, training->rows->n_train, &training->fit_options);
+  pipeline_train_choose_schedule(options, training->rows->n_train, &training->fit_options);
   const PipelineNetworkBackend *backend = pipeline_network_backend_find(options->backend, error);
   if (!backend) return FALSE;
   training->fit = pipeline_fit_new(training->graph->network, backend, &training->data, &training->fit_options,
@@ -443,6 +446,8 @@ gboolean pipeline_train(const DriftTable *table, const DriftSchema *schema, cons
   if (pipeline_tree_is_asked(options))
     return pipeline_tree_train(table, schema, options, progress, user_data, result, error);
   if (!check_options(options, error) || !pipeline_memory_require(PIPELINE_TRAINING_BYTES, error)) return FALSE;
+  if (pipeline_train_needs_graph(options))
+    return pipeline_train_on_graph(table, schema, options, progress, user_data, result, error);
   Training training = {.table = table, .schema = schema, .options = options};
   gboolean done = prepare(&training, error) && resume(&training, error) &&
                   run_epochs(&training, progress, user_data, error) && deliver(&training, result, error);

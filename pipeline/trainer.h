@@ -19,9 +19,10 @@ typedef gboolean (*PipelineTrainStopFunc)(gpointer user_data);
 typedef struct {
   const gchar *architecture; /* "mlp:64,64", "trees", …; ignored when from is set, but for the options of trees */
   GBytes *from;              /* ONNX to fine-tune; NULL: from scratch */
-  const gchar *backend;      /* "onednn", "reference"; NULL: best */
-  guint epochs, batch_size;  /* 0: chosen from the number of rows (pipeline/README.md) */
-  guint patience;            /* epochs without a better validation loss before it stops; 0: no early stopping */
+  const gchar
+      *backend; /* "onednn", "reference"; "cuda": on the graph (pipeline/trainer_graph.h); NULL: best of the two */
+  guint epochs, batch_size; /* 0: chosen from the number of rows (pipeline/README.md) */
+  guint patience;           /* epochs without a better validation loss before it stops; 0: no early stopping */
   double learning_rate, weight_decay;
   /* The last rows (time order) unless shuffle_split; fewer than PIPELINE_MIN_VALIDATION of them: none. With validation
    * rows the weights of the best epoch on them are the result, else the last ones. */
@@ -40,6 +41,8 @@ typedef struct {
   /* Of trees (pipeline/tree_trainer.h); others refuse them. */
   const gchar *const *monotone; /* "COLUMN=+1" or "COLUMN=-1", NULL-terminated; NULL: none */
   gboolean balanced;            /* classes count by the inverse of their frequency */
+  double interval;              /* level of a prediction interval of a new regression (pipeline/interval.h); 0: none */
+  double quantile;              /* the share of labels below the value of a new regression; 0: it is the mean */
   /* adversarial training: 0 = none. PGD, L-infinity on the numeric features in units of their standard deviations in
    * the table */
   double adversarial_epsilon;
@@ -64,7 +67,11 @@ typedef struct {
   /* Of training on a graph (pipeline/graph_trainer.h); else NaN. */
   double test_loss, test_metric, gradient_norm, dead_share;
   double robust_metric; /* of adversarial training on a graph: the metric under PGD, on validation rows if there are */
-  const PipelineCudaFigures *device; /* at this moment; NULL: not trained on a CUDA device */
+  const PipelineCudaFigures *device;         /* at this moment; NULL: not trained on a CUDA device */
+  const struct _PipelineGraphMemory *memory; /* of a device, estimated (pipeline/graph_fit.h); NULL: not known */
+  guint micro_batch;                         /* rows of a pass; 0: whole batches */
+  double loss_scale;                         /* of bfloat16; 0: float32 */
+  guint64 skipped_steps;                     /* whose gradients were not finite */
 } PipelineTrainProgress;
 /* Returns FALSE to stop (cancel): the trainer leaves a checkpoint and fails with CANCELLED. */
 typedef gboolean (*PipelineTrainProgressFunc)(const PipelineTrainProgress *progress, gpointer user_data);

@@ -10,7 +10,9 @@
 #include "pipeline/trainer_weights.h"
 #include "pipeline/tree_boost.h"
 #include "pipeline/tree_checkpoint.h"
+#include "pipeline/network_build.h"
 #include "pipeline/tree_graph.h"
+#include "pipeline/tree_quantile.h"
 
 gboolean pipeline_tree_is_asked(const PipelineTrainOptions *options)
 {
@@ -37,6 +39,7 @@ typedef struct {
   PipelinePrepared *prepared; /* of options->plan, or NULL */
   PipelineTreeGraph graph;
   PipelineLoss loss;
+  double target_shift; /* of quantiles: targets are (label − this) / loss.target_scale */
   PipelineReweighing reweighing;
   Rows train, validation, test;
   gchar *monotone; /* as XGBoost wants it, or NULL */
@@ -90,6 +93,12 @@ static gboolean read_options(Training *training, GError **error)
                           "(kedge prepare --search --plan PLAN.json, then --transform PLAN.json)");
   if (options->plan != NULL && options->from != NULL)
     return invalid(error, "transformations are for new models: trees that are continued keep their preprocessing");
+  if ((options->interval != 0 || options->quantile != 0) && options->from != NULL)
+    return invalid(error, "an interval or quantile is for new models; leave out the model to start from");
+  if (options->interval != 0 && options->quantile != 0)
+    return invalid(error, "an interval has its own quantiles; leave out the quantile");
+  if (options->interval != 0 && !pipeline_interval_check(options->interval, training->schema, error)) return FALSE;
+  if (options->quantile != 0 && !pipeline_interval_check(options->quantile, training->schema, error)) return FALSE;
   if (tree->rounds > 100000) return invalid(error, "the rounds must be at most 100000");
   if (!(options->validation_fraction >= 0 && options->test_fraction >= 0 &&
         options->validation_fraction + options->test_fraction <= .9))
@@ -116,6 +125,11 @@ static gboolean split(Training *training, GError **error)
   return TRUE;
 }
 
+static gboolean learns_quantiles(const Training *training)
+{
+  return training->options->interval != 0 || training->options->quantile != 0;
+}
+
 /* --- where boosting starts ---------------------------------------------------------------------------------------- */
 
 /* The weighted mean of the training rows' targets as a raw output; several classes start from 0. In single precision
@@ -132,11 +146,26 @@ static PipelineTreeEnsemble *make_start(const Training *training)
   guint n_outputs = training->loss.n_outputs;
   g_autofree float *base = g_new0(float, n_outputs);
   if (training->loss.kind == PIPELINE_LOSS_SQUARED) base[0] = (float)(sum / total);
+  for (guint k = 0; training->loss.kind == PIPELINE_LOSS_QUANTILE && k < n_outputs; k++)
+    base[k] = pipeline_tree_quantile(rows->targets, rows->weights, rows->n, training->loss.quantiles[k]);
   if (training->loss.kind == PIPELINE_LOSS_SIGMOID) base[0] = -logf(1 / (float)CLAMP(sum / total, 1e-6, 1 - 1e-6) - 1);
   return pipeline_tree_ensemble_new(training->graph.n_columns, n_outputs, base);
 }
 
 /* The loss of a regression is measured in standard deviations of the label. */
+static void choose_quantiles(Training *training)
+{
+  const PipelineTrainOptions *options = training->options;
+  const PipelineTrainerRows *rows = training->rows;
+  PipelineLoss *loss = &training->loss;
+  *loss = (PipelineLoss){.kind = PIPELINE_LOSS_QUANTILE, .n_outputs = options->interval != 0 ? 3 : 1};
+  if (options->interval != 0)
+    pipeline_interval_quantiles(options->interval, loss->quantiles);
+  else
+    loss->quantiles[0] = options->quantile;
+  pipeline_interval_moments(rows->targets, rows->rows, rows->n_train, &training->target_shift, &loss->target_scale);
+}
+
 static void choose_loss(Training *training)
 {
   const DriftSchema *schema = training->schema;
@@ -147,7 +176,8 @@ static void choose_loss(Training *training)
                                                                                 : PIPELINE_LOSS_SOFTMAX,
                                   .n_outputs = schema->task == DRIFT_TASK_REGRESSION || n_classes == 2 ? 1 : n_classes,
                                   .target_scale = 1};
-  if (schema->task != DRIFT_TASK_REGRESSION) return;
+  if (learns_quantiles(training)) choose_quantiles(training);
+  if (learns_quantiles(training) || schema->task != DRIFT_TASK_REGRESSION) return;
   double sum = 0, squares = 0, n = (double)rows->n_train;
   for (guint64 i = 0; i < rows->n_train; i++) sum += (double)rows->targets[rows->rows[i]];
   for (guint64 i = 0; i < rows->n_train; i++) {
@@ -168,13 +198,18 @@ static gboolean gather(const Training *training, const float *x, const float *we
   if (weights != NULL) out->weights = g_try_new(float, n + 1);
   if (out->x == NULL || out->targets == NULL || (weights != NULL && out->weights == NULL)) {
     g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_UNSUPPORTED,
-                "no memory for %" G_GUINT64_FORMAT " rows of %zu columns; use fewer rows", n, width);
+                "no memory for %" G_GUINT64_FORMAT
+                " rows of %zu columns; use fewer rows, or a network that is trained on "
+                "a graph, whose rows need not fit into memory",
+                n, width);
     return FALSE;
   }
   for (guint64 i = 0; i < n; i++) {
     guint64 row = rows->rows[first + i];
     memcpy(out->x + i * width, x + row * width, width * sizeof(float));
-    out->targets[i] = rows->targets[row];
+    out->targets[i] = learns_quantiles(training)
+                          ? (float)(((double)rows->targets[row] - training->target_shift) / training->loss.target_scale)
+                          : rows->targets[row];
     if (weights != NULL) out->weights[i] = weights[row];
   }
   return TRUE;
@@ -261,10 +296,11 @@ static gboolean build_graph(Training *training, GError **error)
                                     .targets = rows->targets,
                                     .seed = options->seed};
   if (options->plan == NULL)
-    return pipeline_tree_graph_build(training->table, training->schema, rows->rows, rows->n_train, &training->graph,
-                                     error);
+    return pipeline_tree_graph_build(training->table, training->schema, rows->rows, rows->n_train,
+                                     learns_quantiles(training), &training->graph, error);
   training->prepared = pipeline_plan_fit_copy(options->plan, &data, PIPELINE_PLAN_KEEP, error);
-  return training->prepared != NULL && pipeline_tree_graph_build_prepared(training->prepared, &training->graph, error);
+  return training->prepared != NULL &&
+         pipeline_tree_graph_build_prepared(training->prepared, learns_quantiles(training), &training->graph, error);
 }
 
 static gboolean prepare(Training *training, GError **error)
@@ -279,6 +315,10 @@ static gboolean prepare(Training *training, GError **error)
           : !build_graph(training, error))
     return FALSE;
   choose_loss(training);
+  if (options->interval != 0 && training->rows->n_validation == 0)
+    return invalid(error,
+                   "the margin of an interval is taken from validation rows, and there are none: give more rows or "
+                   "a larger share of them");
   if (!read_rows(training, error) || !read_monotone(training, error)) return FALSE;
   if (start == NULL) start = make_start(training);
   training->n_start = pipeline_tree_ensemble_n_trees(start);
@@ -303,10 +343,10 @@ static gchar *make_fingerprint(Training *training)
   const PipelineTreeEnsemble *start = pipeline_tree_boost_get_ensemble(training->boost, &state);
   const Rows *sets[] = {&training->train, &training->validation};
   g_autoptr(GChecksum) checksum = g_checksum_new(G_CHECKSUM_SHA256);
-  g_autofree gchar *text =
-      g_strdup_printf("%u %u %" G_GUINT64_FORMAT " %d %u %u %s", training->tree_options.rounds,
-                      training->tree_options.patience, training->options->seed, (int)training->loss.kind,
-                      start->n_columns, start->n_outputs, training->monotone != NULL ? training->monotone : "");
+  g_autofree gchar *text = g_strdup_printf(
+      "%u %u %" G_GUINT64_FORMAT " %d %a %a %u %u %s", training->tree_options.rounds, training->tree_options.patience,
+      training->options->seed, (int)training->loss.kind, training->loss.quantiles[0], training->loss.target_scale,
+      start->n_columns, start->n_outputs, training->monotone != NULL ? training->monotone : "");
   pipeline_checksum_update(checksum, text, strlen(text));
   pipeline_tree_options_foreach(&training->tree_options, digest_option, checksum);
   pipeline_checksum_update(checksum, start->nodes->data, start->nodes->len * sizeof(PipelineTreeNode));
@@ -418,6 +458,30 @@ static void centre(Training *training, PipelineTreeEnsemble *ensemble, PipelineT
   measure(training, ensemble, &training->validation, &state->best_loss, &state->best_metric);
 }
 
+/* What follows the trees of quantiles, and the margin of an interval, from the validation rows. */
+static void add_head(Training *training)
+{
+  const PipelineTrainerRows *rows = training->rows;
+  OnnxGraph *graph = training->graph.graph;
+  if (training->options->interval != 0)
+    pipeline_interval_add_plain_head(graph, rows->targets, rows->rows, rows->n_train, training->options->interval);
+  else if (training->options->quantile != 0)
+    pipeline_network_add_regression_head(graph, rows->targets, rows->rows, rows->n_train);
+}
+
+static gboolean conformalise(const Training *training, GBytes **onnx, PipelineInterval *interval, GError **error)
+{
+  const PipelineTrainerRows *rows = training->rows;
+  if (training->options->interval == 0) return TRUE;
+  g_autoptr(DriftTable) validation =
+      drift_table_select(training->table, rows->rows + rows->n_train, rows->n_validation);
+  GBytes *wider = pipeline_interval_conformalise(*onnx, training->schema, validation, interval, error);
+  if (wider == NULL) return FALSE;
+  g_bytes_unref(*onnx);
+  *onnx = wider;
+  return TRUE;
+}
+
 /* Fits calibration and decision to the validation rows. */
 static gboolean calibrate(const Training *training, const PipelineCalibrationBefore *before, GBytes **onnx,
                           PipelineCalibration *calibration, gchar **warning, GError **error)
@@ -434,19 +498,23 @@ static gboolean deliver(Training *training, const PipelineCalibrationBefore *bef
                         GError **error)
 {
   PipelineCalibration calibration = {.threshold = NAN};
+  PipelineInterval interval = {.level = NAN};
   gchar *warning = NULL;
   PipelineTreeState state = *pipeline_tree_boost_get_state(training->boost);
   g_autoptr(PipelineTreeEnsemble) ensemble = pipeline_tree_boost_steal_result(training->boost);
   centre(training, ensemble, &state);
+  add_head(training);
   GBytes *onnx = pipeline_tree_graph_write(&training->graph, training->schema, ensemble, training->n_start, error);
   if (onnx == NULL) return FALSE;
-  if (!calibrate(training, before, &onnx, &calibration, &warning, error)) {
+  if (!calibrate(training, before, &onnx, &calibration, &warning, error) ||
+      !conformalise(training, &onnx, &interval, error)) {
     g_bytes_unref(onnx);
     return FALSE;
   }
   *result =
       (PipelineTrainResult){.onnx = onnx,
                             .calibration = calibration,
+                            .interval = interval,
                             .warning = warning,
                             .epochs = state.round,
                             .best_epoch = training->validation.n > 0 ? state.best_round : state.round,

@@ -5,12 +5,15 @@ GPU_LIBRARIES := $(BUILD)/libkedge-pipeline.a $(BUILD)/libkedge-onnx.a $(BUILD)/
 GPU_SHARED := $(GPU)/networks.c.o $(GPU)/without_onednn.c.o
 GPU_LIBS = $(shell pkg-config --libs glib-2.0) -lm -ldl
 
-$(GPU)/check_gpu: $(GPU)/check_gpu.c.o $(GPU)/trainings.c.o $(GPU_SHARED) $(GPU_LIBRARIES)
+$(GPU)/check_gpu: $(GPU)/check_gpu.c.o $(GPU)/trainings.c.o $(GPU)/limits.c.o $(GPU)/wide.c.o $(GPU_SHARED) $(GPU_LIBRARIES)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(GPU_LIBS)
 $(GPU)/bench_gpu: $(GPU)/bench_gpu.c.o $(GPU)/profile.c.o $(GPU_SHARED) $(GPU_LIBRARIES)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(GPU_LIBS)
+
+# Unit tests with the networks of the checks on a device.
+$(BUILD)/tests/unit/graph_micro_test $(BUILD)/tests/unit/graph_precision_test: $(GPU)/networks.c.o
 
 # The plugin by NVIDIA's compiler, which comes as Python wheels (1.6 GB): nothing is installed on the machine.
 CUDA_TOOLKIT ?= $(BUILD)/cuda-toolkit

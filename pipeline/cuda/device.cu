@@ -108,6 +108,12 @@ static int step_begin(PipelineCudaDevice *device, const PipelineCudaStep *step)
   return copy_in(device, device->step, step, sizeof *step);
 }
 
+static int scale_set(PipelineCudaDevice *device, double scale, uint64_t steps)
+{
+  const double scaling[] = {scale, (double)steps};
+  return copy_in(device, device->scaling, scaling, sizeof scaling);
+}
+
 static int results_send(PipelineCudaDevice *device, unsigned group)
 {
   size_t first = (size_t)group * PIPELINE_CUDA_GROUP * 2, n = PIPELINE_CUDA_GROUP * 2;
@@ -203,14 +209,18 @@ static int open_memory(PipelineCudaDevice *device)
   device->blas_workspace = pipeline_cuda_allocate(device, BLAS_WORKSPACE_BYTES);
   device->results = static_cast<double *>(pipeline_cuda_allocate(device, PIPELINE_CUDA_SLOTS * 2 * sizeof(double)));
   device->step = static_cast<PipelineCudaStep *>(pipeline_cuda_allocate(device, sizeof(PipelineCudaStep)));
+  device->scaling = static_cast<double *>(pipeline_cuda_allocate(device, 2 * sizeof(double)));
   return device->scratch == nullptr || device->blas_workspace == nullptr || device->results == nullptr ||
-         device->step == nullptr || clear(device, device->step, sizeof(PipelineCudaStep)) ||
+         device->step == nullptr || device->scaling == nullptr || clear(device, device->scaling, 2 * sizeof(double)) ||
+         clear(device, device->step, sizeof(PipelineCudaStep)) ||
          clear(device, device->results, PIPELINE_CUDA_SLOTS * 2 * sizeof(double));
 }
 
 /* One stream and one workspace: the same bits each time. The default mode has the accuracy of float32: no TF32. */
 static int open_libraries(PipelineCudaDevice *device)
 {
+  const cublasMath_t math =
+      static_cast<cublasMath_t>(CUBLAS_DEFAULT_MATH | CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION);
   if (pipeline_cuda_check(device, cudaStreamCreateWithFlags(&device->stream, cudaStreamNonBlocking), "make a stream"))
     return 1;
   for (unsigned i = 0; i < PIPELINE_CUDA_GROUPS; i++)
@@ -223,7 +233,7 @@ static int open_libraries(PipelineCudaDevice *device)
          pipeline_cuda_check_blas(device,
                                   cublasSetWorkspace(device->cublas, device->blas_workspace, BLAS_WORKSPACE_BYTES),
                                   "start cuBLAS") ||
-         pipeline_cuda_check_blas(device, cublasSetMathMode(device->cublas, CUBLAS_DEFAULT_MATH), "start cuBLAS") ||
+         pipeline_cuda_check_blas(device, cublasSetMathMode(device->cublas, math), "start cuBLAS") ||
          pipeline_cuda_check_dnn(device, cudnnCreate(&device->cudnn), "start cuDNN") ||
          pipeline_cuda_check_dnn(device, cudnnSetStream(device->cudnn, device->stream), "start cuDNN");
 }
@@ -290,6 +300,8 @@ static PipelineCudaDevice *open_device(int number, char *message, size_t bytes)
     return nullptr;
   }
   device->multiprocessors = properties.multiProcessorCount;
+  device->major = properties.major;
+  device->own_bytes = device->used_bytes;
   snprintf(device->description, sizeof device->description, "%s, sm_%d%d, CUDA %d.%d, cuDNN %zu", properties.name,
            properties.major, properties.minor, runtime / 1000, runtime % 1000 / 10, cudnnGetVersion());
   return device;
@@ -327,6 +339,7 @@ static const PipelineCudaTable table = {PIPELINE_CUDA_ABI,
                                         pipeline_cuda_memory_mark,
                                         pipeline_cuda_memory_limit,
                                         pipeline_cuda_memory_trim,
+                                        pipeline_cuda_memory_round,
                                         pipeline_cuda_lacks_memory,
                                         pipeline_cuda_unary,
                                         pipeline_cuda_unary_backward,
@@ -343,6 +356,7 @@ static const PipelineCudaTable table = {PIPELINE_CUDA_ABI,
                                         pipeline_cuda_softmax_backward,
                                         pipeline_cuda_gemm,
                                         pipeline_cuda_convolution_plan,
+                                        pipeline_cuda_convolution_bytes,
                                         pipeline_cuda_convolution_free,
                                         pipeline_cuda_convolution_forward,
                                         pipeline_cuda_convolution_backward,
@@ -365,6 +379,7 @@ static const PipelineCudaTable table = {PIPELINE_CUDA_ABI,
                                         pipeline_cuda_gru_backward_gates,
                                         step_begin,
                                         pipeline_cuda_loss,
+                                        scale_set,
                                         pipeline_cuda_update,
                                         results_send,
                                         results_get,

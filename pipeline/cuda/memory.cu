@@ -10,7 +10,7 @@ struct Block {
 };
 
 /* Sizes in eighths of a power of two: at most an eighth is lost, and batches of nearly the same size share blocks. */
-static size_t size_class(size_t bytes)
+size_t pipeline_cuda_memory_round(size_t bytes)
 {
   size_t unit = 512;
   while (unit * 8 < bytes) unit *= 2;
@@ -69,7 +69,7 @@ static cudaError_t pool_ask(PipelineCudaDevice *device, void **data, size_t byte
 
 void *pipeline_cuda_allocate(PipelineCudaDevice *device, size_t bytes)
 {
-  size_t size = size_class(bytes);
+  size_t size = pipeline_cuda_memory_round(bytes);
   device->changes++;
   if (device->recording) {
     pipeline_cuda_fail(device, "allocate", "a step is being recorded");
@@ -120,7 +120,7 @@ int pipeline_cuda_provide_workspace(PipelineCudaDevice *device, size_t bytes)
 
 void pipeline_cuda_memory_info(PipelineCudaDevice *device, PipelineCudaMemory *memory)
 {
-  *memory = PipelineCudaMemory{0, 0, device->used_bytes, device->held_bytes, device->peak_bytes};
+  *memory = PipelineCudaMemory{0, 0, device->own_bytes, device->used_bytes, device->held_bytes, device->peak_bytes};
   if (cudaMemGetInfo(&memory->free, &memory->total) != cudaSuccess) cudaGetLastError();
 }
 

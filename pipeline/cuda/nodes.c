@@ -203,8 +203,12 @@ static void read_memory(gpointer device, PipelineGradientRoom *room)
   const PipelineCuda *cuda = device;
   PipelineCudaMemory there;
   cuda->table->memory_info(cuda->device, &there);
-  *room = (PipelineGradientRoom){
-      .free = there.free, .held = there.held, .used = there.used, .peak = there.peak, .limit = cuda->limit};
+  *room = (PipelineGradientRoom){.own = there.own,
+                                 .free = there.free,
+                                 .held = there.held,
+                                 .used = there.used,
+                                 .peak = there.peak,
+                                 .limit = cuda->limit};
 }
 
 static void mark_memory(gpointer device)
@@ -226,8 +230,24 @@ static void trim_memory(gpointer device)
   cuda->table->memory_trim(cuda->device);
 }
 
-static const PipelineGradientMemory memory = {allocate, release,     copy_in,     copy_out,     copy,       clear,
-                                              add,      read_memory, mark_memory, limit_memory, trim_memory};
+static gsize round_memory(gpointer device, gsize bytes)
+{
+  const PipelineCuda *cuda = device;
+  return cuda->table->memory_round(bytes);
+}
+
+static const PipelineGradientMemory memory = {.allocate = allocate,
+                                              .release = release,
+                                              .copy_in = copy_in,
+                                              .copy_out = copy_out,
+                                              .copy = copy,
+                                              .clear = clear,
+                                              .add = add,
+                                              .read = read_memory,
+                                              .mark = mark_memory,
+                                              .limit = limit_memory,
+                                              .trim = trim_memory,
+                                              .round = round_memory};
 
 /* --- what a node keeps
  * ------------------------------------------------------------------------------------------------ */
@@ -405,9 +425,10 @@ gboolean pipeline_cuda_sum_to(PipelineGradientCall *call, const PipelineTensor *
   return PIPELINE_CUDA_RUN(call, sum, &sum, factor, from->data, to->data);
 }
 
-PipelineCudaGemm pipeline_cuda_dense_gemm(const PipelineProduct *p)
+PipelineCudaGemm pipeline_cuda_dense_gemm(const PipelineGradientCall *call, const PipelineProduct *p)
 {
-  return (PipelineCudaGemm){.transpose_a = p->transpose_a,
+  return (PipelineCudaGemm){.narrow = call->precision == PIPELINE_PRECISION_BFLOAT16,
+                            .transpose_a = p->transpose_a,
                             .transpose_b = p->transpose_b,
                             .m = p->m,
                             .n = p->n,
@@ -425,7 +446,7 @@ gboolean pipeline_cuda_multiply(const PipelineGradientCall *call, const Pipeline
 {
   if (p->m == 0 || p->n == 0) return TRUE;
   if (p->k == 0) return p->beta != 0 || clear(call->device, c, p->m * p->n * sizeof(float), error);
-  const PipelineCudaGemm gemm = pipeline_cuda_dense_gemm(p);
+  const PipelineCudaGemm gemm = pipeline_cuda_dense_gemm(call, p);
   return PIPELINE_CUDA_RUN(call, gemm, &gemm, a, b, c);
 }
 
@@ -437,6 +458,7 @@ const PipelineGradientBackend pipeline_gradient_backend_cuda = {
     .summary = "an NVIDIA device, through libkedge-cuda.so",
     .rank = 3,
     .products = &pipeline_backend_reference,
+    .narrow_products = &pipeline_backend_bfloat16,
     .mirrors = TRUE,
     .kernels = kernels,
     .is_installed = pipeline_cuda_plugin_is_installed,

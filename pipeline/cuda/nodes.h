@@ -4,6 +4,7 @@
 
 #include "pipeline/cuda_plugin.h"
 #include "pipeline/gradient_internal.h"
+#include "pipeline/graph_device.h"
 
 G_BEGIN_DECLS
 
@@ -67,8 +68,8 @@ gboolean pipeline_cuda_sum_to(PipelineGradientCall *call, const PipelineTensor *
                               const PipelineTensor *to, GError **error);
 /* Copies n float32 elements. */
 gboolean pipeline_cuda_copy(PipelineGradientCall *call, float *to, const float *from, gsize n, GError **error);
-/* A dense product as the table takes it; one of them. */
-PipelineCudaGemm pipeline_cuda_dense_gemm(const PipelineProduct *product);
+/* A dense product as the table takes it, in the node's precision; one of them. */
+PipelineCudaGemm pipeline_cuda_dense_gemm(const PipelineGradientCall *call, const PipelineProduct *product);
 /* c = alpha · op(a) op(b) + beta · c, dense. */
 gboolean pipeline_cuda_multiply(const PipelineGradientCall *call, const PipelineProduct *product, const float *a,
                                 const float *b, float *c, GError **error);
@@ -118,5 +119,12 @@ PAIR(recurrent_node);
 
 #undef KERNEL
 #undef PAIR
+
+/* nodes_memory.c and the files of the nodes: what PipelineGraphDevice.need says of a node. */
+void pipeline_cuda_need(PipelineGradientCall *call, double growth, PipelineGraphNeed *need);
+#define NEED(name) void pipeline_cuda_##name##_need(PipelineGradientCall *call, double growth, PipelineGraphNeed *need)
+NEED(convolution_node); /* nodes_window.c */
+NEED(recurrent_node);   /* nodes_recurrent.c */
+#undef NEED
 
 G_END_DECLS

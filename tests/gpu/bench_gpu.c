@@ -61,7 +61,7 @@ static gboolean run_steps(PipelineGraphFit *fit, guint n, GError **error)
 static gboolean measure_training(const gchar *name, guint batch, guint rows, double seconds)
 {
   g_autoptr(GError) error = NULL;
-  g_autoptr(World) world = world_new(network_find(name), rows, 0, &error);
+  g_autoptr(World) world = network_world_new(network_find(name), rows, 0, &error);
   PipelineGraphFitOptions options;
   double rates[WINDOWS];
   if (world == NULL) return fail(name, error);
@@ -102,7 +102,7 @@ static gboolean profile(const gchar *name, guint batch)
 {
   enum { STEPS = 3 };
   g_autoptr(GError) error = NULL;
-  g_autoptr(World) world = world_new(network_find(name), batch, 0, &error);
+  g_autoptr(World) world = network_world_new(network_find(name), batch, 0, &error);
   PipelineGraphFitOptions options;
   if (world == NULL) return fail(name, error);
   pipeline_graph_fit_options_init(&options);
@@ -188,7 +188,7 @@ static gboolean attack(PipelineGraphPass *pass, const World *world, guint batch,
 static gboolean measure_attack(const gchar *name, guint batch, double seconds)
 {
   g_autoptr(GError) error = NULL;
-  g_autoptr(World) world = world_new(network_find(name), batch, 0, &error);
+  g_autoptr(World) world = network_world_new(network_find(name), batch, 0, &error);
   const gchar *const wanted[] = {"x", NULL}, *const heads[] = {"y", NULL};
   const PipelineGraphPassOptions options = {
       .wanted = wanted, .heads = heads, .backend = &pipeline_gradient_backend_cuda};

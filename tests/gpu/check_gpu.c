@@ -1,7 +1,8 @@
 /* The CUDA backend against the reference on a machine with a device (or through tests/cuda_shim without one): every
  * example of the gradient table forward and backward, optimisers, whole trainings. Ends with "N passed, N failed".
  *
- *     check_gpu [NAME…]     only those operators; "trainings"
+ *     check_gpu [NAME…]     only those operators; "trainings", "limits" (of precision and memory), "wide"
+ * (convolutions)
  */
 #include <stdio.h>
 #include <string.h>
@@ -54,6 +55,8 @@ int main(int argc, char **argv)
   printf("%s\n", what);
   check_operators(backend, argc, argv);
   if (is_wanted(argc, argv, "trainings")) check_trainings(backend);
+  if (is_wanted(argc, argv, "limits")) check_limits(backend);
+  if (is_wanted(argc, argv, "wide")) check_wide(backend);
   printf("%u passed, %u failed\n", check_passed, check_failed);
   return check_failed > 0;
 }

@@ -200,5 +200,20 @@ check("trees: they have learnt", len(np.unique(ours[:, 0].round(4))) > 20)
 run("train", "--data", "d.csv", "--label", "y", "--from", "trees.onnx", "--split", "time", "--test", "0.25", "--arch", "trees:rounds=10",
     "-o", "more.onnx")
 check("trees: continued, the transformations stay", "kedge.transform" in {p.key for p in onnx.load(f"{out}/more.onnx").metadata_props})
+
+# quantiles and intervals of trees: one graph
+for name, words in (("interval", ("--interval", "0.8")), ("quantile", ("--loss", "quantile", "--quantile", "0.2"))):
+    run("train", "--data", "d.csv", "--label", "z", "--exclude", "x,y", "--arch", "trees:rounds=40,depth=3", "--validation", "0.2", *words,
+        "-o", f"{name}.onnx")
+    onnx.checker.check_model(f"{out}/{name}.onnx", full_check=True)
+    session = onnxruntime.InferenceSession(f"{out}/{name}.onnx", providers=["CPUExecutionProvider"])
+    outputs = dict(zip((o.name for o in session.get_outputs()), session.run(None, feed(session))))
+    lines = run("predict", f"{name}.onnx", "d.csv")[0].splitlines()
+    ours = dict(zip(lines[0].split(","), np.array([line.split(",") for line in lines[1:]], float).T))
+    pairs = {"prediction": "value", "lower": "lower", "upper": "upper"} if name == "interval" else {"prediction": "value"}
+    check(f"{name}: ONNX Runtime agrees", set(outputs) == set(pairs.values()) and
+          all(np.abs(ours[a] - outputs[b][:, 0]).max() < 1e-5 for a, b in pairs.items()), (list(ours), list(outputs)))
+known_z = ~np.isnan(z_all := np.array([number(r[1]) for r in rows]))
+check("quantile: a fifth of the labels lies below", abs((z_all[known_z] < ours["prediction"][known_z]).mean() - .2) < .05)
 print(f"{passed} passed, {failed} failed")
 sys.exit(failed > 0)

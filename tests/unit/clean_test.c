@@ -285,7 +285,8 @@ END_TEST
 /* --- the search --------------------------------------------------------------------------------------------------- */
 
 /* x decides by its logarithm's wave, or (noise) nothing decides anything. */
-static PipelinePlan *search(gboolean noise, guint trials, json_t **report)
+/* declared: the order of the rows, or NULL. */
+static PipelinePlan *search(gboolean noise, guint trials, const gchar *declared, json_t **report)
 {
   g_autoptr(DriftTable) table = drift_table_new();
   g_autoptr(DriftSchema) schema = drift_schema_new(DRIFT_TASK_BINARY, "y");
@@ -313,17 +314,21 @@ static PipelinePlan *search(gboolean noise, guint trials, json_t **report)
   PipelinePlanSearchOptions options;
   pipeline_plan_search_options_init(&options);
   options.trials = trials;
+  PipelineSplit split = {0};
+  if (declared) ck_assert(pipeline_split_parse(declared, &split, NULL));
+  options.split = declared ? &split : NULL;
   options.epochs = 5;
   GError *error = NULL;
   PipelinePlan *plan = pipeline_plan_search(table, schema, rows, 1500, &options, NULL, NULL, report, &error);
   ck_assert_msg(plan != NULL, "%s", error ? error->message : "");
+  pipeline_split_clear(&split);
   return plan;
 }
 
 START_TEST(noise_is_not_chosen)
 {
   json_t *report = NULL;
-  pipeline_plan_free(search(TRUE, 100, &report));
+  pipeline_plan_free(search(TRUE, 100, NULL, &report));
   ck_assert_uint_eq(json_array_size(json_object_get(report, "chosen")), 0);
   ck_assert_str_eq(json_string_value(json_object_get(report, "stopped")), "done");
   ck_assert_uint_ge(json_array_size(json_object_get(report, "tried")), 10);
@@ -331,10 +336,21 @@ START_TEST(noise_is_not_chosen)
 }
 END_TEST
 
+START_TEST(folds_follow_the_order_of_the_rows)
+{
+  static const gchar *const declared[] = {NULL, "time", "blocks", "shuffle", "stratified", "grouped:z"};
+  static const gchar *const folds[] = {"time", "time", "blocks", "stratified", "stratified", "grouped:z"};
+  json_t *report = NULL;
+  g_autoptr(PipelinePlan) plan = search(FALSE, 1, declared[_i], &report);
+  ck_assert_str_eq(json_string_value(json_object_get(report, "split")), folds[_i]);
+  json_decref(report);
+}
+END_TEST
+
 START_TEST(what_helps_is_chosen_and_again)
 {
   json_t *report = NULL, *again_report = NULL;
-  g_autoptr(PipelinePlan) plan = search(FALSE, 4, &report), again = search(FALSE, 4, &again_report);
+  g_autoptr(PipelinePlan) plan = search(FALSE, 4, NULL, &report), again = search(FALSE, 4, NULL, &again_report);
   g_autofree gchar *text = pipeline_plan_format(plan), *again_text = pipeline_plan_format(again);
   ck_assert_uint_ge(json_array_size(json_object_get(report, "chosen")), 1);
   const gchar *chain =
@@ -363,6 +379,7 @@ int main(void)
   tcase_add_loop_test(tests, trainings_clean_their_rows, 0, 2);
   tcase_add_test(tests, what_cannot_be_is_refused);
   tcase_add_test(tests, noise_is_not_chosen);
+  tcase_add_loop_test(tests, folds_follow_the_order_of_the_rows, 0, 6);
   tcase_add_test(tests, what_helps_is_chosen_and_again);
   SRunner *runner = srunner_create(suite);
   srunner_run_all(runner, CK_NORMAL);
