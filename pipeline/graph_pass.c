@@ -645,6 +645,7 @@ gboolean pipeline_pass_copy_parameters(PipelineGraphPass *pass, gboolean in, GEr
     PipelinePassValue *value = pipeline_pass_get_known(pass, pass->wanted[i]);
     gsize bytes = value->tensor.n * sizeof(float);
     if (value->host_values == NULL) continue;
+    if (in) value->mirrored = FALSE; /* for steps that are computed here */
     if (!(in ? pass->backend->memory->copy_in(pass->device, value->tensor.data, value->host_values, bytes, error)
              : pass->backend->memory->copy_out(pass->device, value->host_gradients, value->gradient.data, bytes,
                                                error)))

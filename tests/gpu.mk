@@ -50,7 +50,11 @@ $(BUILD)/libkedge-nccl.so: pipeline/cuda/nccl.c pipeline/cuda/nccl_table.h $(CUD
 	  -isystem $(CUDA_TOOLKIT)/nvidia/cu13/include -isystem $(NCCL_TOOLKIT)/nvidia/nccl/include -shared -Wl,-z,defs -o $@ $< \
 	  -L$(CUDA_TOOLKIT)/nvidia/cu13/lib -lcudart_static -ldl -lrt -lpthread
 
-.PHONY: nccl cuda check-gpu check-cuda-build gpu-bundle
+SUITES += check-nccl
+check-nccl: $(BUILD)/kedge $(BUILD)/libkedge-mpi.so nccl ## the NCCL plugin: symbols, what two processes say where something is missing
+	tests/gpu/check_nccl $(BUILD)/kedge $(BUILD)/libkedge-nccl.so $(NCCL_TOOLKIT)/nvidia/nccl/lib $(BUILD)/check-nccl
+
+.PHONY: nccl check-nccl cuda check-gpu check-cuda-build gpu-bundle
 nccl: $(BUILD)/libkedge-nccl.so ## the NCCL plugin: gradients of several processes summed from device to device
 cuda: $(BUILD)/libkedge-cuda.so ## the CUDA plugin, compiled for devices from 7.5 on; the compiler comes into the build folder
 check-gpu: $(GPU)/check_gpu cuda ## every operator and training on the CUDA device of this machine against the reference

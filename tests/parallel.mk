@@ -13,8 +13,9 @@ mpi: $(BUILD)/libkedge-mpi.so ## the MPI plugin: training by several processes (
 # Real processes: equal weights, killed ones, signals.
 SUITES += check-parallel
 .PHONY: check-parallel check-slurm bench-parallel
-check-parallel: $(ONNX_PYTHON) $(BUILD)/kedge $(BUILD)/libkedge-mpi.so ## training by several processes ends where one process ends, also when one of them is killed
-	PYTHONDONTWRITEBYTECODE=1 $(ONNX_PYTHON) tests/train/parallel $(BUILD)/kedge tests/fixtures/onnx $(BUILD)/train-parallel
+check-parallel: $(ONNX_PYTHON) $(BUILD)/kedge $(BUILD)/libkedge-mpi.so $(BUILD)/cuda-shim/libkedge-cuda-shim.so ## training by several processes ends where one process ends, also when one of them is killed
+	PYTHONDONTWRITEBYTECODE=1 $(ONNX_PYTHON) tests/train/parallel $(BUILD)/kedge tests/fixtures/onnx $(BUILD)/train-parallel \
+	  $(BUILD)/cuda-shim/libkedge-cuda-shim.so
 
 SUITES += check-slurm
 check-slurm: $(BUILD)/kedge $(BUILD)/libkedge-mpi.so ## a gang of 2 in a job of a real Slurm, also when one of them is killed
