@@ -30,6 +30,11 @@ GBytes *pipeline_network_build_prepared(const gchar *architecture, const Pipelin
                                         const guint64 *rows, guint64 n_rows, const float *targets, guint64 seed,
                                         GError **error);
 
+/* Those transformations in front of a new graph, which imports ai.onnx 17 and ai.onnx.ml 3; the caller clears `prefix`
+ * on failure too. UNSUPPORTED: a name that outputs need, too many columns. */
+gboolean pipeline_network_add_prepared(OnnxGraph *graph, const PipelinePrepared *prepared, PipelineGraphPrefix *prefix,
+                                       GError **error);
+
 /* What follows the value "probabilities" of a new graph, which imports ai.onnx.ml: the label of the most probable
  * class; declares both as outputs. */
 void pipeline_network_add_label(OnnxGraph *graph, const DriftSchema *schema);
