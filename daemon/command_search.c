@@ -6,15 +6,20 @@
 #include "daemon/command_search_internal.h"
 #include "daemon/command_train_internal.h"
 #include "pipeline/search_board.h"
+#include "pipeline/search_families.h"
+#include "pipeline/search_final.h"
 #include "registry/digest.h"
 
 extern const Command command_search;
 
+#define FEW_ROWS_FOLDS 5
+#define FOLDED_FINALISTS 6
+
 typedef struct {
   SearchTask task;
   gchar *budget, *space, *resume, *output;
-  gint workers, trials;
-  gboolean keep;
+  gint workers, trials, folds, finalists; /* folds, finalists: -1: by the rows */
+  gboolean keep, print_space;
   double seconds;
 } Arguments;
 
@@ -46,13 +51,18 @@ static gboolean parse_budget(const gchar *text, double *seconds)
 static const gchar *check_arguments(Arguments *a, int argc)
 {
   if (argc != 1) return "only options are taken";
+  if (a->print_space) return NULL;
   if (!a->task.data || !a->task.label || !a->output) return "--data, --label and -o are needed";
   if (!a->budget && a->trials == 0) return "--budget (10m) or --trials is needed";
   if (a->budget && !parse_budget(a->budget, &a->seconds)) return "--budget is a time, e.g. 90s, 10m or 1h";
   if (a->trials < 0 || a->workers < 0 || a->workers > 256) return "--trials is at least 1, --workers 1 to 256";
-  if (g_str_equal(a->task.data, "-") || g_str_has_suffix(a->task.data, ".npz"))
-    return "--data is a file of columns (CSV, JSON lines or .npy) that every trial can read: no standard input, no "
-           ".npz";
+  if (a->folds < -1 || a->folds == 1 || a->folds > (gint)PIPELINE_SEARCH_MAX_FOLDS)
+    return "--folds is 0 (none) or 2 to 20";
+  if (a->finalists < -1 || a->finalists == 0 || a->finalists > 100) return "--finalists is 1 to 100";
+  if (g_str_equal(a->task.data, "-"))
+    return "--data is a file that can be read again (CSV, JSON lines, .npy or .npz): no standard input";
+  if (g_str_has_suffix(a->task.data, ".npz") && (a->task.exclude || a->task.positive))
+    return "--exclude and --positive are for columns; an .npz has arrays";
   if (!(a->task.validation >= 0 && a->task.test >= 0 &&
         (a->task.validation > 0 ? a->task.validation : .2) + a->task.test <= .9))
     return "--validation and --test are shares that leave a tenth of the rows to train on";
@@ -73,7 +83,9 @@ static json_t *make_header(const Arguments *a, const PipelineSearchSpace *space,
   json_object_set_new(header, "space", pipeline_search_space_describe(space));
   json_object_set_new(header, "reduction", json_integer((json_int_t)rule->reduction));
   json_object_set_new(header, "rungs", json_integer((json_int_t)rule->n_rungs));
-  json_object_set_new(header, "version", json_integer(1));
+  json_object_set_new(header, "finalists", json_integer((json_int_t)rule->finalists));
+  json_object_set_new(header, "folds", json_integer((json_int_t)rule->folds));
+  json_object_set_new(header, "version", json_integer(2));
   return header;
 }
 
@@ -106,6 +118,7 @@ static GBytes *take_winner(const Arguments *a, const gchar *folder, const Search
   if (!a->keep) {
     PipelineSearchStage stage = {.number = best->number,
                                  .rung = state->rule.n_rungs - 1,
+                                 .fold = -1,
                                  .family = best->part->family,
                                  .rule = state->rule,
                                  .folder = folder};
@@ -143,17 +156,23 @@ static json_t *conclude(const Arguments *a, const gchar *folder, const SearchWor
   return report;
 }
 
-static gboolean run_trials(const CommandCommon *common, const Arguments *a, const gchar *folder,
+/* In a process of its own. */
+static json_t *run_trial(const PipelineSearchStage *stage, gpointer world, GError **error)
+{
+  return pipeline_search_trial_run(&((const SearchWorld *)world)->rows, stage, NULL, NULL, error);
+}
+
+static gboolean run_trials(const CommandCommon *common, const Arguments *a, const gchar *folder, SearchWorld *world,
                            PipelineSearchState *state, GError **error)
 {
-  g_autofree gchar *program = g_file_read_link("/proc/self/exe", error);
-  json_t *header = program != NULL ? make_header(a, state->space, &state->rule, error) : NULL;
+  json_t *header = make_header(a, state->space, &state->rule, error);
   if (header == NULL) return FALSE;
   json_t *task = command_search_task_format(&a->task);
   Shown shown = {command_progress_new(common, "searching"), a};
   const PipelineSearchOptions options = {.folder = folder,
                                          .must_be_new = a->resume == NULL,
-                                         .program = program,
+                                         .trial = run_trial,
+                                         .trial_data = world,
                                          .task = task,
                                          .header = header,
                                          .workers = a->workers > 0 ? (guint)a->workers : g_get_num_processors(),
@@ -176,28 +195,60 @@ static gboolean run_trials(const CommandCommon *common, const Arguments *a, cons
   return done;
 }
 
+/* Few rows of a table: what one set of validation rows says is mostly chance, and folds are cheap. */
+static void choose_rule(const Arguments *a, const SearchWorld *world, PipelineSearchRule *rule)
+{
+  gboolean few = world->rows.seen->n_rows < COMMAND_SEARCH_FEW_ROWS && world->rows.height == 0;
+  pipeline_search_rule_init(rule);
+  rule->seed = (guint64)a->task.seed;
+  rule->folds = a->folds >= 0 ? (guint)a->folds : few ? FEW_ROWS_FOLDS : 0;
+  if (a->finalists > 0)
+    rule->finalists = (guint)a->finalists;
+  else if (rule->folds > 0)
+    rule->finalists = FOLDED_FINALISTS;
+}
+
 static json_t *search(const CommandCommon *common, Arguments *a, GError **error)
 {
   SearchWorld world = {0};
   PipelineSearchRule rule;
   json_t *report = NULL;
-  pipeline_search_rule_init(&rule);
-  rule.seed = (guint64)a->task.seed;
   g_autofree gchar *folder = a->resume != NULL ? g_strdup(a->resume) : g_strconcat(a->output, ".search", NULL);
-  g_autoptr(PipelineSearchSpace) space = pipeline_search_space_parse(a->space, error);
-  if (space == NULL) return NULL;
-  g_autoptr(PipelineSearchState) state = pipeline_search_state_new(space, &rule);
-  if (command_search_world_read(&a->task, &world, error) && run_trials(common, a, folder, state, error))
-    report = conclude(a, folder, &world, state, error);
+  g_autoptr(PipelineSearchSpace) space = command_search_space_read(a->space, error);
+  g_autoptr(PipelineSearchState) state = NULL;
+  if (space != NULL && command_search_world_read(&a->task, &world, error) &&
+      pipeline_search_space_fit(space, world.rows.height, world.rows.width, error)) {
+    choose_rule(a, &world, &rule);
+    state = pipeline_search_state_new(space, &rule);
+    if (run_trials(common, a, folder, &world, state, error)) report = conclude(a, folder, &world, state, error);
+  }
   command_search_world_clear(&world);
   return report;
 }
 
+/* The space as a file, to begin one's own with: all families where --space names none. */
+static json_t *describe_space(const Arguments *a, GError **error)
+{
+  g_autoptr(PipelineSearchSpace) space = command_search_space_read(a->space, error);
+  if (space == NULL) return NULL;
+  const PipelineSearchFamily *const *families = pipeline_search_families();
+  for (guint i = 0, none = space->parts->len == 0; none && families[i] != NULL; i++)
+    pipeline_search_space_add(space, families[i]->name, NULL);
+  g_autofree gchar *text = pipeline_search_space_format(space);
+  return json_pack("{s:s}", "space", text);
+}
+
+static void print_space(json_t *report)
+{
+  fputs(json_string_value(json_object_get(report, "space")), stdout);
+}
+
 static int run_search(int argc, char **argv)
 {
-  Arguments a = {.task = {.seed = 1}};
+  Arguments a = {.task = {.seed = 1}, .folds = -1, .finalists = -1};
   const GOptionEntry entries[] = {
-      {"data", 0, 0, G_OPTION_ARG_FILENAME, &a.task.data, "CSV with a header, JSON lines or .npy", "D.csv"},
+      {"data", 0, 0, G_OPTION_ARG_FILENAME, &a.task.data, "CSV with a header, JSON lines, .npy, or .npz (images)",
+       "D.csv"},
       {"label", 0, 0, G_OPTION_ARG_STRING, &a.task.label, "the column to predict", "L"},
       {"budget", 0, 0, G_OPTION_ARG_STRING, &a.budget, "wall time, e.g. 90s, 10m, 1h; over all calls with --resume",
        "TIME"},
@@ -205,8 +256,13 @@ static int run_search(int argc, char **argv)
       {"workers", 0, 0, G_OPTION_ARG_INT, &a.workers, "processes of one thread at a time (default: the processors)",
        "N"},
       {"seed", 0, 0, G_OPTION_ARG_INT64, &a.task.seed, "of proposals, splits and trainings (default 1)", "S"},
-      {"space", 0, 0, G_OPTION_ARG_STRING, &a.space, "families and ranges (default: all; see below)",
-       "dense:depth=1..2;trees"},
+      {"space", 0, 0, G_OPTION_ARG_STRING, &a.space,
+       "families and ranges, or a file of them (default: all of the data; see below)", "dense:depth=1..2;trees|S.yaml"},
+      {"print-space", 0, 0, G_OPTION_ARG_NONE, &a.print_space, "print the space as a file for --space, and end", NULL},
+      {"folds", 0, 0, G_OPTION_ARG_INT, &a.folds,
+       "the finalists are compared again on so many folds (default 5 below 12,000 rows of a table, else 0: none)", "K"},
+      {"finalists", 0, 0, G_OPTION_ARG_INT, &a.finalists,
+       "trials of lowest loss that are trained to the end (default 2; with folds 6)", "N"},
       {"resume", 0, 0, G_OPTION_ARG_FILENAME, &a.resume, "go on with the search whose folder this is", "DIR"},
       {"split", 0, 0, G_OPTION_ARG_STRING, &a.task.split,
        "time (default), shuffle, stratified or grouped:COLUMN (no group on two sides)", "HOW"},
@@ -233,8 +289,8 @@ static int run_search(int argc, char **argv)
     status = command_usage(&common, "%s", usage);
   } else {
     g_autoptr(GError) error = NULL;
-    json_t *report = search(&common, &a, &error);
-    status = command_report(&common, report, error, command_search_print);
+    json_t *report = a.print_space ? describe_space(&a, &error) : search(&common, &a, &error);
+    status = command_report(&common, report, error, a.print_space ? print_space : command_search_print);
   }
   arguments_clear(&a);
   return status;

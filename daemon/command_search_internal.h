@@ -16,16 +16,30 @@ void command_search_task_clear(SearchTask *task);
 json_t *command_search_task_format(const SearchTask *task);
 gboolean command_search_task_parse(const json_t *json, SearchTask *task, GError **error);
 
+#define COMMAND_SEARCH_FEW_ROWS 12000u /* below it a tenth of them tells trials apart badly */
+
 /* The data of a task, read. */
 typedef struct {
   DriftSchema *schema;
   PipelineSplit split;
   PipelineSearchRows rows;
 } SearchWorld;
-/* A share of validation rows that is 0 becomes the usual one. */
+/* A share of validation rows that is 0 becomes the usual one. An .npz has rows as arrays, images where those have two
+ * or three dimensions. */
 gboolean command_search_world_read(SearchTask *task, SearchWorld *world, GError **error);
 void command_search_world_clear(SearchWorld *world);
 
 void command_search_print(json_t *report);
+
+/* What --space says: NULL, a text as pipeline_search_space_parse reads it, or the name of a file ("….yaml", "….yml"):
+ *
+ *     families:
+ *       - family: dense
+ *         depth: {low: 1, high: 3}
+ *         learning_rate: {low: 0.001, high: 0.01, scale: log}
+ *         activation: {choices: [relu, silu]}
+ *
+ * Errors name file, line and field. */
+PipelineSearchSpace *command_search_space_read(const gchar *text, GError **error);
 
 G_END_DECLS
