@@ -33,6 +33,7 @@ typedef struct {
   const gchar *names[MAX_NAMES + 1]; /* of all dimensions */
   cyaml_schema_field_t fields[MAX_NAMES + 2];
   gchar *complaint; /* libcyaml's first */
+  guint line;       /* the first that it names; 0: none */
 } Reader;
 
 static gboolean fail(const Reader *reader, const gchar *path, const gchar *what, GError **error)
@@ -80,6 +81,8 @@ static void take_complaint(cyaml_log_t level G_GNUC_UNUSED, void *context, const
 {
   Reader *reader = context;
   g_autofree gchar *text = g_strchomp(g_strdup_vprintf(format, arguments));
+  const gchar *place = strstr(text, "(line: ");
+  if (place != NULL && reader->line == 0) reader->line = (guint)g_ascii_strtoull(place + 7, NULL, 10);
   if (reader->complaint == NULL) reader->complaint = g_strdup(g_str_has_prefix(text, "Load: ") ? text + 6 : text);
 }
 
@@ -104,14 +107,12 @@ static const gchar *find_unknown(const Reader *reader)
 static gboolean refuse(const Reader *reader, cyaml_err_t code, GError **error)
 {
   const gchar *unknown = code == CYAML_ERR_INVALID_KEY ? find_unknown(reader) : NULL;
-  const gchar *place = reader->complaint != NULL ? strstr(reader->complaint, "(line: ") : NULL;
   if (unknown != NULL)
     return fail(reader, unknown,
                 "there is no such field: \"families\" is a list of {family, DIMENSION: {low, high, scale, value or "
                 "choices}, …}; kedge search --print-space shows all",
                 error);
-  g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID, "%s:%u: %s", reader->origin.name,
-              place != NULL ? (guint)g_ascii_strtoull(place + strlen("(line: "), NULL, 10) : 1,
+  g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID, "%s:%u: %s", reader->origin.name, MAX(reader->line, 1),
               reader->complaint != NULL ? reader->complaint : cyaml_strerror(code));
   return FALSE;
 }
