@@ -147,11 +147,12 @@ static json_t *conclude(const Arguments *a, const gchar *folder, const SearchWor
   }
   json_t *board = pipeline_search_board(state, world->rows.n_validation);
   json_t *report = json_pack(
-      "{s:s, s:s, s:I, s:I, s:I, s:I, s:f, s:b, s:O, s:o, s:o}", "output", a->output, "folder", folder, "rows_train",
-      (json_int_t)(world->rows.seen->n_rows - world->rows.n_validation), "rows_validation",
+      "{s:s, s:s, s:I, s:I, s:I, s:I, s:f, s:b, s:I, s:I, s:O, s:o, s:o}", "output", a->output, "folder", folder,
+      "rows_train", (json_int_t)(world->rows.seen->n_rows - world->rows.n_validation), "rows_validation",
       (json_int_t)world->rows.n_validation, "trials", (json_int_t)state->trials->len, "failed",
       (json_int_t)pipeline_search_state_count(state, PIPELINE_TRIAL_FAILED), "seconds", state->elapsed, "refit",
-      !a->keep, "winner", json_array_get(board, 0), "leaderboard", board, "failures", pipeline_search_failures(state));
+      !a->keep, "folds", (json_int_t)state->rule.folds, "finalists", (json_int_t)state->rule.finalists, "winner",
+      json_array_get(board, 0), "leaderboard", board, "failures", pipeline_search_failures(state));
   if (test != NULL) json_object_set_new(report, "test", test);
   return report;
 }
@@ -306,19 +307,46 @@ const Command command_search = {
         "(Bergstra\n"
         "et al. 2011). The first trial of a family is what kedge train takes by itself. Trials are processes; each "
         "climbs\n"
-        "rungs of 3, 9, 27 epochs (dense) or 50, 150, 450 rounds (trees), continuing from a checkpoint, and the best\n"
-        "third of a rung goes on. They are compared by the lowest loss (log-loss; of a regression the squared error "
-        "in\n"
-        "standard deviations of the label) on the validation rows. When the budget leaves no more time than the best\n"
-        "trial needs to be trained to the end, nothing new begins, and it is.\n"
+        "rungs of 3, 9, 27 epochs (dense), 50, 150, 450 rounds (trees) or 1, 3, 9 epochs (cnn), continuing from a\n"
+        "checkpoint, and the best third of a rung goes on. They are compared by the lowest loss (log-loss; of a "
+        "regression\n"
+        "the squared error in standard deviations of the label) on the validation rows. The --finalists of lowest loss "
+        "are\n"
+        "trained to the end. With --folds the winner among them is that of the lowest mean loss over the folds of all "
+        "rows\n"
+        "but the test rows (by time: each trained on the rows in front of it), each fold's model trained anew for as "
+        "many\n"
+        "epochs or rounds as the trial's best had. When the budget leaves no more time than that needs, nothing new "
+        "begins.\n"
+        "\n"
+        "--data x.npz has rows as arrays beside the labels; those of two or three dimensions are images, which the "
+        "family\n"
+        "cnn is for; the others take images only where --space names them.\n"
         "\n"
         "Families and their dimensions, as --space \"dense:depth=1..3,width=16..64,batch=32|64;trees:eta=0.05..0.2\":\n"
         "dense  depth (hidden layers, 0 to 4), width (8 to 256), taper (1|0.5: a layer's width over that of the one "
         "before),\n"
-        "       learning_rate (0.0002 to 0.05), weight_decay (0.001 to 5), batch (32|64|128|256|512)\n"
+        "       activation (relu|gelu|tanh|silu), norm (none|batch|layer), residual (no|yes), dropout "
+        "(0|0.1|0.25|0.5),\n"
+        "       transform (of numbers: standard|robust|quantile|yeo-johnson), learning_rate (0.0002 to 0.05),\n"
+        "       weight_decay (0.001 to 5), batch (32|64|128|256|512)\n"
         "trees  depth (2 to 12), eta (0.01 to 0.5), subsample and colsample (0.4 to 1), min_child_weight (0.1 to "
         "100),\n"
         "       lambda (0.01 to 100)\n"
+        "cnn    depth (stages, each halves the image, 1 to 4), channels (of the first, 4 to 64), growth (of the "
+        "channels a\n"
+        "       stage, 1|2), blocks (convolutions a stage, 1 to 2), kernel (3|5), pool (max|average), activation, "
+        "norm,\n"
+        "       residual, dense (units behind, 0|32|64|128|256; 0: the means of the channels), dropout, learning_rate\n"
+        "       (0.0002 to 0.02), weight_decay (0.001 to 1), batch (32|64|128|256)\n"
+        "--space S.yaml reads the same from a file, --print-space prints one to begin with:\n"
+        "  families:\n"
+        "    - family: dense\n"
+        "      depth: {low: 1, high: 3}\n"
+        "      learning_rate: {low: 0.001, high: 0.01, scale: log}    # or linear\n"
+        "      activation: {choices: [relu, silu]}\n"
+        "      width: {value: 64}\n"
+        "A dimension that is left out keeps its whole range.\n"
         "\n"
         "The folder OUT.onnx.search (or that of --resume) holds journal.jsonl, the state of the search on disk before\n"
         "each step, and checkpoints and models of the trials. A search that was killed loses what its running trials\n"
@@ -330,22 +358,24 @@ const Command command_search = {
         "\n"
         "The winner is fitted again to training and validation rows together, for as many epochs or rounds as its "
         "best\n"
-        "had; --keep writes the model that was compared. Its loss on the validation rows is optimistic: it was chosen "
-        "by\n"
-        "it. --test measures what is written on rows that no trial saw.\n"
+        "had; --keep writes the model that was compared. Its loss is optimistic: it was chosen by it. --test\n"
+        "measures what is written on rows that no trial saw.\n"
         "\n"
         "--json prints {\"output\", \"folder\", \"rows_train\", \"rows_validation\", \"trials\", \"failed\", "
         "\"seconds\", "
         "\"refit\",\n"
-        "\"winner\" (the first of the leaderboard), \"leaderboard\" [{\"rank\", \"trial\", \"family\", \"parameters\", "
-        "\"state\"\n"
-        "(\"finished\" or \"stopped\" early), \"loss\", \"metric\" (accuracy, or -rmse), \"standard_error\" (of an "
-        "accuracy),\n"
-        "\"unit\", \"epochs\", \"best_epoch\", \"seconds\", \"bytes\", \"latency_us\" (median of one row, while other "
-        "trials\n"
-        "run), \"auc\", \"pareto\" (none beats it in loss, latency and bytes at once)}], \"failures\" [{\"trial\", "
-        "\"family\",\n"
-        "\"parameters\", \"reason\"}], with --test \"test\" {\"rows\", \"accuracy\", \"auc\", \"log_loss\"} or "
-        "{\"rows\", \"rmse\", \"mae\"}}.",
+        "\"folds\" and \"finalists\" (their numbers), \"winner\" (the first of the leaderboard), \"leaderboard\" "
+        "[{\"rank\",\n"
+        "\"trial\", \"family\", \"parameters\", \"state\" (\"finished\" or \"stopped\" early), \"loss\", \"metric\" "
+        "(accuracy, or\n"
+        "-rmse), \"standard_error\" (of an accuracy), \"unit\", \"epochs\", \"best_epoch\", \"seconds\", \"fold_loss\" "
+        "and\n"
+        "\"fold_error\" (mean over the folds and its standard error; null: not compared so), \"bytes\", "
+        "\"latency_us\" (median\n"
+        "of one row over \"latency_rows\" calls, while other trials run), \"auc\", \"pareto\" (none beats it in loss, "
+        "latency and\n"
+        "bytes at once)}], \"failures\" [{\"trial\", \"family\", \"parameters\", \"reason\"}], with --test \"test\" "
+        "{\"rows\",\n"
+        "\"accuracy\", \"auc\", \"log_loss\"} or {\"rows\", \"rmse\", \"mae\"}}; --print-space --json {\"space\"}.",
     .run = run_search,
 };

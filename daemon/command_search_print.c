@@ -65,8 +65,13 @@ void command_search_print(json_t *report)
   g_autofree gchar *failed = command_text_count(json_object_get(report, "failed"));
   g_autofree gchar *seconds = command_text_real(json_object_get(report, "seconds"), 1);
   const json_t *test = json_object_get(report, "test");
-  printf("%s trials (%s failed) in %s s, trained on %s rows, compared on %s validation rows\n", trials, failed, seconds,
+  const json_t *folds = json_object_get(report, "folds");
+  printf("%s trials (%s failed) in %s s, trained on %s rows, compared on %s validation rows", trials, failed, seconds,
          train, validation);
+  if (json_integer_value(folds) > 0)
+    printf("; the best %" JSON_INTEGER_FORMAT " by %" JSON_INTEGER_FORMAT " folds of both",
+           json_integer_value(json_object_get(report, "finalists")), json_integer_value(folds));
+  printf("\n");
   print_board(json_object_get(report, "leaderboard"));
   gsize n_failures = json_array_size(json_object_get(report, "failures"));
   for (gsize i = 0; i < MIN(n_failures, 3); i++) {

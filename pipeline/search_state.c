@@ -239,6 +239,16 @@ static const PipelineSearchPart *choose_part(const PipelineSearchState *state, P
   return g_ptr_array_index(parts, pipeline_search_propose_choice(chosen, losses, n, parts->len, random));
 }
 
+/* Before there is anything to learn from: half of the dimensions stay usual, since most corners of a large space are
+ * bad and what is usual is not. */
+static void stay_usual(const PipelineSearchPart *part, PipelineRandom *random, double *proposal)
+{
+  double usual[PIPELINE_SEARCH_MAX_DIMENSIONS];
+  pipeline_search_part_usual(part, usual);
+  for (guint d = 0; d < part->family->n_dimensions; d++)
+    if (pipeline_random_uniform(random) < .5) proposal[d] = usual[d];
+}
+
 /* Learns from the highest rung that enough trials have ended; a failed trial is the worst there is. */
 static void propose(const PipelineSearchState *state, const PipelineSearchPart *part, PipelineRandom *random,
                     double *proposal)
@@ -260,6 +270,7 @@ static void propose(const PipelineSearchState *state, const PipelineSearchPart *
     }
   } while (rung > 0 && n_seen < PIPELINE_SEARCH_STARTUP);
   pipeline_search_propose(part, values, losses, n, random, proposal);
+  if (n < PIPELINE_SEARCH_STARTUP) stay_usual(part, random, proposal);
 }
 
 static gboolean is_first(const PipelineSearchState *state, const PipelineSearchPart *part)
