@@ -30,7 +30,9 @@ LDFLAGS  += $(SANITIZE) -pthread -pie -Wl,-z,relro,-z,now -Wl,--as-needed
 LDLIBS   := $(PKG_LIBS) -ldnnl -lxgboost -lstdc++ -lm -ldl
 
 PROGRAM_SOURCES := daemon/kedged.c daemon/kedge.c
-sources  = $(filter-out $(PROGRAM_SOURCES),$(wildcard $(1)/*.c $(1)/*/*.c)) $(wildcard $(1)/*.cpp $(1)/*/*.cpp)
+# Libraries of their own, loaded at run time (tests/parallel.mk, tests/gpu.mk).
+PLUGIN_SOURCES := pipeline/mpi/plugin.c
+sources  = $(filter-out $(PROGRAM_SOURCES) $(PLUGIN_SOURCES),$(wildcard $(1)/*.c $(1)/*/*.c)) $(wildcard $(1)/*.cpp $(1)/*/*.cpp)
 objects  = $(patsubst %,$(BUILD)/%.o,$(call sources,$(1)))
 LIBRARIES := $(foreach m,$(MODULES),$(BUILD)/libkedge-$(m).a)
 # Link order: users first.

@@ -57,17 +57,6 @@ gboolean command_attack_parse_radii(const gchar *text, const gchar *option, GArr
   return TRUE;
 }
 
-static gboolean parse_types(const gchar *text, GPtrArray *types, GError **error)
-{
-  g_auto(GStrv) parts = command_split_names(text != NULL ? text : "pgd");
-  for (guint i = 0; parts[i] != NULL; i++) {
-    const PipelineAttackType *type = pipeline_attack_find(parts[i], error);
-    if (type == NULL) return FALSE;
-    g_ptr_array_add(types, (gpointer)type);
-  }
-  return types->len > 0 || invalid(error, "--attack: name at least one attack");
-}
-
 /* Lists are borrowed by the options. */
 static gboolean fill_options(const AttackArguments *a, PipelineRobustnessOptions *options, GError **error)
 {
@@ -125,34 +114,25 @@ DriftTable *command_attack_read_data(const CommandCommon *common, const CommandA
 
 /* --- the run ------------------------------------------------------------------------------------------------------ */
 
-static void robustness_free(gpointer data)
+static gboolean show(const gchar *attack, double epsilon, double fraction, gpointer bar)
 {
-  pipeline_robustness_clear(data);
-  g_free(data);
+  g_autofree gchar *text = g_strdup_printf("%s, epsilon %g", attack, epsilon);
+  command_progress_update(bar, fraction, text);
+  return TRUE;
 }
 
 static gboolean measure(const CommandCommon *common, PipelineModel *model, const DriftTable *table,
-                        PipelineRobustnessOptions *options, AttackReport *report, GError **error)
+                        const PipelineRobustnessOptions *options, PipelineRobustnessReport *report, GError **error)
 {
-  guint total = report->epsilons->len * report->types->len;
   CommandProgress *bar = command_progress_new(common, "attacking");
-  gboolean done = TRUE;
-  for (guint i = 0; done && i < total; i++) {
-    PipelineRobustness *robustness = g_new0(PipelineRobustness, 1);
-    options->epsilon = g_array_index(report->epsilons, double, i / report->types->len);
-    options->attack.type = g_ptr_array_index(report->types, i % report->types->len);
-    g_autofree gchar *text = g_strdup_printf("%s, epsilon %g", options->attack.type->name, options->epsilon);
-    command_progress_update(bar, (double)i / total, text);
-    g_ptr_array_add(report->measured, robustness);
-    done = pipeline_robustness_measure(model, table, options, robustness, error);
-  }
+  gboolean done = pipeline_robustness_report_measure(report, model, table, options, show, bar, error);
   command_progress_finish(bar, done ? "done" : "failed");
   return done;
 }
 
 static gboolean run_on_data(const CommandCommon *common, const AttackArguments *a, const CommandModel *loaded,
-                            const DriftTable *table, PipelineRobustnessOptions *options, AttackReport *report,
-                            GError **error)
+                            const DriftTable *table, PipelineRobustnessOptions *options,
+                            PipelineRobustnessReport *report, GError **error)
 {
   g_auto(GStrv) immutable = command_split_names(a->immutable), integer = command_split_names(a->integer),
                 one_hot = command_split_names(a->one_hot);
@@ -171,26 +151,22 @@ static gboolean run_on_data(const CommandCommon *common, const AttackArguments *
 static json_t *attack(const CommandCommon *common, const AttackArguments *a, const gchar *reference, GError **error)
 {
   PipelineRobustnessOptions options;
+  PipelineRobustnessReport report;
   CommandModel loaded = {0};
   json_t *described = NULL;
   g_autoptr(DriftTable) table = NULL;
-  AttackReport report = {.epsilons = g_array_new(FALSE, FALSE, sizeof(double)),
-                         .types = g_ptr_array_new(),
-                         .measured = g_ptr_array_new_with_free_func(robustness_free)};
-  if (fill_options(a, &options, error) && command_attack_parse_radii(a->epsilons, "--eps", report.epsilons, error) &&
-      parse_types(a->attack, report.types, error) &&
+  if (!fill_options(a, &options, error)) return NULL;
+  pipeline_robustness_report_init(&report, &options);
+  if (command_attack_parse_radii(a->epsilons, "--eps", report.epsilons, error) &&
+      pipeline_robustness_report_add_types(&report, a->attack != NULL ? a->attack : "pgd", error) &&
       (table = command_attack_read_data(common, &a->data, reference, &loaded, error)) != NULL) {
-    report.norm = options.norm;
-    report.unit = options.absolute ? "absolute" : "sd";
     if (a->output != NULL && report.epsilons->len * report.types->len > 1)
       invalid(error, "-o writes the points of one attack at one epsilon");
     else if (run_on_data(common, a, &loaded, table, &options, &report, error))
-      described = command_attack_describe(&report);
+      described = pipeline_robustness_report_describe(&report);
   }
   command_model_clear(&loaded);
-  g_array_unref(report.epsilons);
-  g_ptr_array_unref(report.types);
-  g_ptr_array_unref(report.measured);
+  pipeline_robustness_report_clear(&report);
   return described;
 }
 

@@ -12,9 +12,6 @@
 
 extern const Command command_search;
 
-#define FEW_ROWS_FOLDS 5
-#define FOLDED_FINALISTS 6
-
 typedef struct {
   SearchTask task;
   gchar *budget, *space, *resume, *output;
@@ -115,17 +112,7 @@ static GBytes *take_winner(const Arguments *a, const gchar *folder, const Search
                            const PipelineSearchState *state, GError **error)
 {
   const PipelineSearchTrial *best = pipeline_search_state_best(state);
-  if (!a->keep) {
-    PipelineSearchStage stage = {.number = best->number,
-                                 .rung = state->rule.n_rungs - 1,
-                                 .fold = -1,
-                                 .family = best->part->family,
-                                 .rule = state->rule,
-                                 .folder = folder};
-    memcpy(stage.values, best->values, sizeof stage.values);
-    guint epochs = (guint)json_integer_value(json_object_get(best->outcome, "best_epoch"));
-    return pipeline_search_refit(&world->rows, &stage, epochs, error);
-  }
+  if (!a->keep) return pipeline_search_refit_best(&world->rows, state, folder, error);
   gchar *bytes = NULL;
   gsize length = 0;
   g_autofree gchar *path = pipeline_search_file(folder, best->number, -1, "onnx");
@@ -196,17 +183,15 @@ static gboolean run_trials(const CommandCommon *common, const Arguments *a, cons
   return done;
 }
 
-/* Few rows of a table: what one set of validation rows says is mostly chance, and folds are cheap. */
 static void choose_rule(const Arguments *a, const SearchWorld *world, PipelineSearchRule *rule)
 {
-  gboolean few = world->rows.seen->n_rows < COMMAND_SEARCH_FEW_ROWS && world->rows.height == 0;
   pipeline_search_rule_init(rule);
   rule->seed = (guint64)a->task.seed;
-  rule->folds = a->folds >= 0 ? (guint)a->folds : few ? FEW_ROWS_FOLDS : 0;
-  if (a->finalists > 0)
-    rule->finalists = (guint)a->finalists;
-  else if (rule->folds > 0)
-    rule->finalists = FOLDED_FINALISTS;
+  if (a->folds != 0) /* those that are asked for have the finalists of few rows */
+    pipeline_search_rule_choose_folds(rule, a->folds > 0 ? 0 : world->rows.seen->n_rows,
+                                      a->folds < 0 && world->rows.height > 0);
+  if (a->folds > 0) rule->folds = (guint)a->folds;
+  if (a->finalists > 0) rule->finalists = (guint)a->finalists;
 }
 
 static json_t *search(const CommandCommon *common, Arguments *a, GError **error)
@@ -328,8 +313,8 @@ const Command command_search = {
         "before),\n"
         "       activation (relu|gelu|tanh|silu), norm (none|batch|layer), residual (no|yes), dropout "
         "(0|0.1|0.25|0.5),\n"
-        "       transform (of numbers: standard|robust|quantile|yeo-johnson), learning_rate (0.0002 to 0.05),\n"
-        "       weight_decay (0.001 to 5), batch (32|64|128|256|512)\n"
+        "       transform (of numbers: standard|robust|quantile|yeo-johnson), learning_rate (0.0002 to 0.02),\n"
+        "       weight_decay (0.05 to 5), batch (32|64|128|256|512)\n"
         "trees  depth (2 to 12), eta (0.01 to 0.5), subsample and colsample (0.4 to 1), min_child_weight (0.1 to "
         "100),\n"
         "       lambda (0.01 to 100)\n"

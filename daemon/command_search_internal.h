@@ -9,14 +9,13 @@ G_BEGIN_DECLS
 /* Which rows a search has: what its processes are told. Texts are owned. */
 typedef struct {
   gchar *data, *label, *exclude, *positive, *split;
+  gchar *schema; /* of the model that the rows are of (pipeline/model_spec.h), a job's; NULL: as the rows look */
   double validation, test;
   gint64 seed;
 } SearchTask;
 void command_search_task_clear(SearchTask *task);
 json_t *command_search_task_format(const SearchTask *task);
 gboolean command_search_task_parse(const json_t *json, SearchTask *task, GError **error);
-
-#define COMMAND_SEARCH_FEW_ROWS 12000u /* below it a tenth of them tells trials apart badly */
 
 /* The data of a task, read. */
 typedef struct {

@@ -5,6 +5,7 @@
 
 #include "daemon/command_arrays.h"
 #include "daemon/command_search_internal.h"
+#include "pipeline/model_spec.h"
 
 extern const Command command_search_trial;
 
@@ -12,7 +13,7 @@ extern const Command command_search_trial;
 
 void command_search_task_clear(SearchTask *task)
 {
-  gchar *const texts[] = {task->data, task->label, task->exclude, task->positive, task->split};
+  gchar *const texts[] = {task->data, task->label, task->exclude, task->positive, task->split, task->schema};
   for (guint i = 0; i < G_N_ELEMENTS(texts); i++) g_free(texts[i]);
   *task = (SearchTask){0};
 }
@@ -26,17 +27,17 @@ json_t *command_search_task_format(const SearchTask *task)
 
 gboolean command_search_task_parse(const json_t *json, SearchTask *task, GError **error)
 {
-  const char *data, *label, *exclude = NULL, *positive = NULL, *split;
+  const char *data, *label, *exclude = NULL, *positive = NULL, *split, *schema = NULL;
   json_int_t seed = 0;
   SearchTask made = {0};
-  if (json_unpack((json_t *)json, "{s:s, s:s, s?s, s?s, s:s, s:F, s:F, s:I}", "data", &data, "label", &label, "exclude",
-                  &exclude, "positive", &positive, "split", &split, "validation", &made.validation, "test", &made.test,
-                  "seed", &seed) != 0) {
+  if (json_unpack((json_t *)json, "{s:s, s:s, s?s, s?s, s?s, s:s, s:F, s:F, s:I}", "data", &data, "label", &label,
+                  "exclude", &exclude, "positive", &positive, "schema", &schema, "split", &split, "validation",
+                  &made.validation, "test", &made.test, "seed", &seed) != 0) {
     g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_DATA, "the file of the trial does not say which rows it has");
     return FALSE;
   }
   made.data = g_strdup(data), made.label = g_strdup(label), made.exclude = g_strdup(exclude);
-  made.positive = g_strdup(positive), made.split = g_strdup(split), made.seed = seed;
+  made.positive = g_strdup(positive), made.split = g_strdup(split), made.schema = g_strdup(schema), made.seed = seed;
   *task = made;
   return TRUE;
 }
@@ -56,10 +57,12 @@ gboolean command_search_world_read(SearchTask *task, SearchWorld *world, GError 
   } else {
     table = command_read_table(task->data, error);
     if (table != NULL)
-      world->schema = command_infer_schema(table, task->label, NULL, task->exclude, task->positive, error);
+      world->schema = task->schema != NULL
+                          ? pipeline_model_spec_parse(task->schema, error)
+                          : command_infer_schema(table, task->label, NULL, task->exclude, task->positive, error);
   }
   if (world->schema == NULL) return FALSE;
-  if (task->validation == 0) task->validation = table->n_rows < COMMAND_SEARCH_FEW_ROWS ? .2 : .1;
+  if (task->validation == 0) task->validation = pipeline_search_usual_validation(table->n_rows);
   gboolean done = pipeline_split_parse(task->split, &world->split, error) &&
                   pipeline_search_rows_init(table, world->schema, &world->split, task->validation, task->test,
                                             (guint64)task->seed, &world->rows, error);

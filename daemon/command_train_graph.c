@@ -94,8 +94,8 @@ gboolean command_train_graph_is_asked(const TrainArguments *arguments)
   const TrainGraphArguments *a = &arguments->graph;
   const gchar *texts[] = {a->features, a->image,   a->loss,   a->class_weights, a->optimiser,
                           a->schedule, a->average, a->freeze, a->log,           a->rehearse};
-  gboolean asked = g_str_has_suffix(arguments->data, ".npz") || command_labels_are_several(arguments->label) ||
-                   arguments->harden.method != NULL ||
+  gboolean asked = g_str_has_suffix(arguments->data, ".npz") || arguments->communicator != NULL ||
+                   command_labels_are_several(arguments->label) || arguments->harden.method != NULL ||
                    (arguments->architecture != NULL && pipeline_graph_is_architecture(arguments->architecture)) ||
                    a->new_head || a->warm_up != 0 || a->shift != 0 || a->cutout != 0 || a->label_smoothing != 0 ||
                    a->clip_norm != 0 || a->clip_value != 0 || a->l1 != 0 || a->l2 != 0 || !isnan(a->dropout) ||
@@ -317,9 +317,10 @@ gboolean command_train_graph_run(const CommandCommon *common, const TrainArgumen
   g_auto(GStrv) freeze = command_split_names(arguments->graph.freeze);
   PipelineGraphTrainOptions options;
   g_autoptr(PipelineGraphRows) rows = command_train_graph_read(common, arguments, &model, error), old = NULL;
-  if (rows == NULL || !read_rehearsal(arguments, rows, &old, error) ||
-      !fill_options(arguments, freeze, model, &options, error))
-    return FALSE;
+  gboolean ready = rows != NULL && read_rehearsal(arguments, rows, &old, error) &&
+                   fill_options(arguments, freeze, model, &options, error);
+  if (!pipeline_communicator_agree(arguments->communicator, ready, error)) return FALSE;
+  options.fit.communicator = arguments->communicator;
   options.rehearsal = old;
   options.stop = stop;
   return pipeline_graph_train(rows, &options, progress, user_data, result, error);

@@ -1,12 +1,12 @@
 /* Label panes: the served error into the online detectors, the rollout's watch, and the adaptation policy's decisions.
  * A pane is taken when no job is pending, so that what a job says takes effect at one place in the order of panes
- * however long it ran; PATIENCE_PANES is the bound of that waiting. */
+ * however long it ran; PATIENCE_PANES, or as many as hold PATIENCE_ROWS, is the bound of that waiting. */
 #include <math.h>
 #include <string.h>
 
 #include "daemon/leader_internal.h"
 
-enum { ROWS_KEPT = 6000, PATIENCE_PANES = 20 };
+enum { ROWS_KEPT = 6000, PATIENCE_PANES = 20, PATIENCE_ROWS = 2000, ONLINE_ROWS = 100 };
 
 /* --- rows
  * --------------------------------------------------------------------------------------------------------------- */
@@ -186,6 +186,14 @@ static gboolean is_kept(const AdaptStep *step, gboolean promotes, const json_t *
          json_is_true(json_object_get(json_object_get(pane, "audit"), "raised"));
 }
 
+/* An online model learns every pane while an incident is open, when each row counts; else whenever ONLINE_ROWS more have
+ * come. By the rows' numbers alone, so that nothing has to be remembered. */
+static gboolean is_learned_now(const LeaderModel *model, guint n_rows)
+{
+  gint64 next = adapt_get_rows(model->adapt);
+  return adapt_is_open(model->adapt) || next / ONLINE_ROWS > (next - n_rows) / ONLINE_ROWS;
+}
+
 gboolean leader_decide_pane(LeaderModel *model, LeaderContext *context, const guint8 *const *errors, guint n_rows,
                             json_t *pane, GError **error)
 {
@@ -209,7 +217,7 @@ gboolean leader_decide_pane(LeaderModel *model, LeaderContext *context, const gu
   if (good && promotes) good = promote_from_pool(model, context, settings, &step, champion, time, error);
   if (good && step.training && act && settings->policy.retrain)
     good = leader_request_training(model, context, &step, -1, "performance", time, error);
-  if (good && adapt_settings.served && act && settings->policy.retrain)
+  if (good && adapt_settings.served && act && settings->policy.retrain && is_learned_now(model, n_rows))
     good = leader_request_mixture(model, context, time, error);
   return good;
 }
@@ -292,14 +300,15 @@ static gboolean take_pane(LeaderModel *model, LeaderContext *context, const Sett
 
 /* Whether the next pane waits for a job. After so many panes it does not: nobody scores, so the served rows have to do;
  * a training takes longer than the traffic can wait, and its version comes when it comes. */
-static gboolean waits_for_job(LeaderModel *model, LeaderContext *context, guint waiting, gboolean *waits,
-                              GError **error)
+static gboolean waits_for_job(LeaderModel *model, LeaderContext *context, guint waiting, guint label_rows,
+                              gboolean *waits, GError **error)
 {
+  guint patience = MAX(PATIENCE_PANES, PATIENCE_ROWS / MAX(label_rows, 1));
   *waits = FALSE;
   for (size_t i = 0; i < json_array_size(model->pending);) {
     json_t *entry = json_array_get(model->pending, i);
     gboolean scores = g_strcmp0(json_string_value(json_object_get(entry, "purpose")), "pane") == 0;
-    if (waiting <= PATIENCE_PANES && !json_is_true(json_object_get(entry, "overtaken"))) {
+    if (waiting <= patience && !json_is_true(json_object_get(entry, "overtaken"))) {
       *waits = TRUE;
       return TRUE;
     }
@@ -321,7 +330,7 @@ gboolean leader_step_labels(LeaderModel *model, LeaderContext *context, const GP
   g_autoptr(GPtrArray) panes = leader_take_order(model, context, shards, TRUE, &more, error);
   if (!panes) return FALSE;
   for (guint i = 0; i < panes->len; i++) {
-    if (!waits_for_job(model, context, panes->len - i, &waits, error)) return FALSE;
+    if (!waits_for_job(model, context, panes->len - i, settings->window.label_rows, &waits, error)) return FALSE;
     if (waits) break;
     if (!take_pane(model, context, settings, g_ptr_array_index(panes, i), error)) return FALSE;
     *worked = TRUE;

@@ -228,11 +228,18 @@ static void explain_refusal(Loader *loader, cyaml_err_t code, GError **error)
   g_set_error(error, DAEMON_ERROR, DAEMON_ERROR_SETTINGS, "%s:%u: %s", loader->origin->name, line, text);
 }
 
+/* Late panes cost an online mixture the rows after each change: it learns by blocks of 10, the daemon by panes. */
+static guint default_label_rows(const SettingsModel *model)
+{
+  return g_strcmp0(model->policy.retrain_mode, "mixture") == 0 ? 20 : 100;
+}
+
 static void fill_computed(Settings *settings)
 {
   for (guint i = 0; i < settings->n_models; i++) {
     SettingsModel *model = &settings->models[i];
     if (model->window.pane_events == 0) model->window.pane_events = MAX(model->window.events / 10, 1);
+    if (model->window.label_rows == 0) model->window.label_rows = default_label_rows(model);
     if (model->dead_letter_topic == NULL)
       model->dead_letter_topic = g_strconcat("kedge.dead-letter.", model->name, NULL);
   }

@@ -10,10 +10,12 @@
 #define MAX_HEADER_BYTES (16u << 20)
 #define MAX_FILE_BYTES ((gsize)8 << 30)
 
-gchar *pipeline_checkpoint_environment(const PipelineGradientBackend *backend)
+gchar *pipeline_checkpoint_environment(const PipelineGradientBackend *backend, guint processes)
 {
   g_autofree gchar *computes = backend->describe != NULL ? backend->describe() : g_strdup(backend->name);
-  return g_strdup_printf("threads 1, backend %s, libm %s, kedge %s", computes, gnu_get_libc_version(), KEDGE_VERSION);
+  g_autofree gchar *together = processes > 1 ? g_strdup_printf("processes %u, ", processes) : g_strdup("");
+  return g_strdup_printf("%sthreads 1, backend %s, libm %s, kedge %s", together, computes, gnu_get_libc_version(),
+                         KEDGE_VERSION);
 }
 
 /* --- the parts in file order: one list for writing and reading ------------------------------------------------------

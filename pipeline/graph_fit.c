@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "pipeline/graph_fit_device.h"
+#include "pipeline/graph_fit_parallel.h"
 #include "pipeline/rehearsal.h"
 
 void pipeline_graph_fit_options_init(PipelineGraphFitOptions *options)
@@ -179,7 +180,8 @@ PipelineGraphFit *pipeline_graph_fit_new(const OnnxGraph *graph, const PipelineG
   fit->gradients = g_new0(float, plan->n_parameters);
   fit->head_gradients = g_ptr_array_new_with_free_func((GDestroyNotify)g_array_unref);
   for (guint i = 0; i < n_heads; i++) g_ptr_array_add(fit->head_gradients, g_array_new(FALSE, TRUE, sizeof(float)));
-  if (!make_pass(fit, backend, error) || !check_heads(fit, error) || !place_parameters(fit, backend, error))
+  if (!make_pass(fit, backend, error) || !check_heads(fit, error) || !place_parameters(fit, backend, error) ||
+      !pipeline_fit_parallel_new(fit, &fit->parallel, error))
     return NULL;
   if (options->harden.method != NULL && (fit->harden = pipeline_harden_new(fit, backend, error)) == NULL) return NULL;
   memcpy(fit->state.best, fit->state.parameters, plan->n_parameters * sizeof(float));
@@ -211,6 +213,7 @@ void pipeline_graph_fit_free(PipelineGraphFit *fit)
                        fit->weights,
                        fit->gradients};
   pipeline_fit_device_free(fit->device, fit->pass);
+  pipeline_fit_parallel_free(fit->parallel);
   pipeline_graph_pass_free(fit->pass); /* its values lie in those arrays */
   pipeline_harden_free(fit->harden);
   for (guint i = 0; i < G_N_ELEMENTS(arrays); i++) g_free(arrays[i]);
@@ -286,40 +289,68 @@ gboolean pipeline_graph_fit_set_input(PipelineGraphFit *fit, PipelineGraphPass *
   return pipeline_graph_pass_set_input(pass, 0, 1 + fit->data->n_dims, dims, x, error);
 }
 
-gboolean pipeline_graph_fit_forward(PipelineGraphFit *fit, guint n, gboolean training, GError **error)
+/* Rows first to first + n of those in x. */
+static gboolean forward_rows(PipelineGraphFit *fit, guint first, guint n, gboolean training, GError **error)
 {
   pipeline_graph_pass_keep_heads(fit->pass, FALSE);
   pipeline_fit_device_disturb(fit->device);
-  return pipeline_graph_fit_set_input(fit, fit->pass, fit->x, n, error) &&
+  return pipeline_graph_fit_set_input(fit, fit->pass, fit->x + first * fit->row_width, n, error) &&
          pipeline_graph_pass_forward(fit->pass, training, training ? &fit->state.random : NULL, error);
 }
 
+gboolean pipeline_graph_fit_forward(PipelineGraphFit *fit, guint n, gboolean training, GError **error)
+{
+  return forward_rows(fit, 0, n, training, error);
+}
+
+/* The columns of one head; new [n, columns]. */
+static float *pick_targets(const PipelineGraphFit *fit, const PipelineGraphHead *head, const float *targets,
+                           guint columns, guint n)
+{
+  float *picked = g_new(float, (gsize)n *columns);
+  for (guint i = 0; i < n; i++)
+    memcpy(picked + (gsize)i * columns, targets + (gsize)i * fit->data->n_targets + head->first_target,
+           columns * sizeof(float));
+  return picked;
+}
+
+/* A batch of which this process computes rows first to first + n. */
+typedef struct {
+  guint first, n, all;
+  double share; /* of the targets; the others are those of mixed rows */
+} Rows;
+
 /* Loss of head `index` and its gradient; with mixed rows the mean of both targets' losses. */
-double pipeline_graph_fit_evaluate_head(PipelineGraphFit *fit, PipelineGraphPass *pass, guint index, guint n,
-                                        double share)
+static double evaluate_rows(PipelineGraphFit *fit, PipelineGraphPass *pass, guint index, const Rows *rows)
 {
   const PipelineGraphHead *head = &fit->heads[index];
   const PipelineTensor *output = pipeline_graph_pass_get_head(pass, index);
-  guint width = (guint)(output->n / n), columns = pipeline_graph_loss_n_targets(head->loss, width);
+  guint width = (guint)(output->n / rows->n), columns = pipeline_graph_loss_n_targets(head->loss, width);
   GArray *gradient = g_ptr_array_index(fit->head_gradients, index);
   g_array_set_size(gradient, (guint)output->n);
-  g_autofree float *second = share < 1 ? g_new(float, output->n) : NULL;
-  g_autofree float *targets = g_new(float, (gsize)n *columns);
+  g_autofree float *second = rows->share < 1 ? g_new(float, output->n) : NULL;
   const float *weights = fit->data->weights != NULL ? fit->weights : NULL;
   double loss = 0;
-  for (guint turn = 0; turn < (share < 1 ? 2u : 1u); turn++) {
-    const float *all = turn == 0 ? fit->targets : fit->mixed_targets;
+  for (guint turn = 0; turn < (rows->share < 1 ? 2u : 1u); turn++) {
+    g_autofree float *targets =
+        pick_targets(fit, head, turn == 0 ? fit->targets : fit->mixed_targets, columns, rows->all);
     float *into = turn == 0 ? (float *)(gpointer)gradient->data : second;
-    double part = head->weight * (turn == 0 ? share : 1 - share);
-    for (guint i = 0; i < n; i++)
-      memcpy(targets + (gsize)i * columns, all + (gsize)i * fit->data->n_targets + head->first_target,
-             columns * sizeof(float));
-    loss +=
-        part * pipeline_graph_loss_evaluate(head->loss, &head->options, output->data, width, targets, weights, n, into);
+    double part = head->weight * (turn == 0 ? rows->share : 1 - rows->share) *
+                  pipeline_fit_parallel_share(fit->parallel, head, columns, targets, weights, rows->all);
+    loss += part * pipeline_graph_loss_evaluate(head->loss, &head->options, output->data, width,
+                                                targets + (gsize)rows->first * columns,
+                                                weights != NULL ? weights + rows->first : NULL, rows->n, into);
     for (gsize i = 0; part != 1 && i < output->n; i++) into[i] *= (float)part;
   }
   for (gsize i = 0; second != NULL && i < output->n; i++) g_array_index(gradient, float, i) += second[i];
   return loss;
+}
+
+double pipeline_graph_fit_evaluate_head(PipelineGraphFit *fit, PipelineGraphPass *pass, guint index, guint n,
+                                        double share)
+{
+  const Rows rows = {.n = n, .all = n, .share = share};
+  return evaluate_rows(fit, pass, index, &rows);
 }
 
 float pipeline_graph_fit_average_decay(PipelineGraphFit *fit)
@@ -369,13 +400,18 @@ gboolean pipeline_graph_fit_update(PipelineGraphFit *fit, double loss, double *n
 double pipeline_graph_fit_learn(PipelineGraphFit *fit, guint n, double share, double *norm, GError **error)
 {
   g_autofree const float **gradients = g_new0(const float *, fit->n_heads + 1);
+  Rows rows = {.all = n, .share = share};
   double loss = 0;
-  if (!pipeline_graph_fit_forward(fit, n, TRUE, error)) return NAN;
+  pipeline_fit_parallel_cut(fit->parallel, n, &rows.first, &rows.n);
+  if (!forward_rows(fit, rows.first, rows.n, TRUE, error)) return NAN;
   for (guint h = 0; h < fit->n_heads; h++) {
-    loss += pipeline_graph_fit_evaluate_head(fit, fit->pass, h, n, share);
+    loss += evaluate_rows(fit, fit->pass, h, &rows);
     gradients[h] = (const float *)(gpointer)((GArray *)g_ptr_array_index(fit->head_gradients, h))->data;
   }
-  if (!pipeline_graph_pass_backward(fit->pass, gradients, error)) return NAN;
+  if (!pipeline_fit_parallel_begin(fit->parallel, loss, fit->wants_stop, error) ||
+      !pipeline_graph_pass_backward(fit->pass, gradients, error) ||
+      !pipeline_fit_parallel_end(fit->parallel, &loss, &fit->is_stopped, error))
+    return NAN;
   return pipeline_graph_fit_update(fit, loss, norm, error) ? loss : NAN;
 }
 
@@ -454,6 +490,17 @@ gboolean pipeline_graph_fit_step(PipelineGraphFit *fit, gboolean *epoch_done, GE
   *epoch_done = state->position >= fit->n_order;
   if (!*epoch_done) return TRUE;
   return pipeline_graph_fit_pull(fit, error) && pipeline_graph_fit_end_epoch(fit, error);
+}
+
+void pipeline_graph_fit_ask_stop(PipelineGraphFit *fit)
+{
+  fit->wants_stop = TRUE;
+  if (fit->parallel == NULL) fit->is_stopped = TRUE;
+}
+
+gboolean pipeline_graph_fit_is_stopped(const PipelineGraphFit *fit)
+{
+  return fit->is_stopped;
 }
 
 gboolean pipeline_graph_fit_pull(PipelineGraphFit *fit, GError **error)

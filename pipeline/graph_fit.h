@@ -56,6 +56,9 @@ typedef struct {
   double average_decay, average_start;
   PipelineAugmentOptions augment;
   PipelineHardenOptions harden;
+  /* Processes that make this fit together, all with the same data and options: each computes its slice of every batch,
+   * and all have the weights of the whole one. NULL: this process alone. Borrowed. */
+  PipelineCommunicator *communicator;
   /* After each step of the optimiser (number `step`, from 1), on the parameters as the plan lays them out: what
    * training must not undo, such as weights that were pruned. NULL: nothing. */
   void (*project)(const PipelineGraphPlan *plan, float *parameters, guint64 step, gpointer data);
@@ -112,6 +115,12 @@ guint64 pipeline_graph_fit_epoch_rows(const PipelineGraphFit *fit);   /* rows th
  * weights not finite, loss 10,000 times the first one, gradients 1,000,000 times those of the first epoch, gradients
  * that have vanished (below 1e-12 of them), a Relu layer of which every unit is dead. The best weights stay. */
 gboolean pipeline_graph_fit_step(PipelineGraphFit *fit, gboolean *epoch_done, GError **error);
+/* The training is to end after a batch. Several processes end after the same one: the next that they compute. */
+void pipeline_graph_fit_ask_stop(PipelineGraphFit *fit);
+gboolean pipeline_graph_fit_is_stopped(const PipelineGraphFit *fit);
+/* Several processes have the same weights and the same place in the training; else INVALID on all of them. Called at
+ * the end of each epoch, and to be called after a restore. */
+gboolean pipeline_graph_fit_compare(PipelineGraphFit *fit, GError **error);
 /* Before the state's arrays are read in the middle of an epoch: brings them here from a device. */
 gboolean pipeline_graph_fit_pull(PipelineGraphFit *fit, GError **error);
 /* Steps so far that a device replayed from a recording. */

@@ -109,7 +109,7 @@ static gboolean make_arrays(PipelineFitDevice *d, const PipelineGraphFit *fit, G
 static gboolean computes_there(const PipelineGraphFit *fit, const PipelineGradientBackend *backend)
 {
   if (backend->host || backend->graph == NULL || fit->options.augment.mixup > 0 || fit->options.harden.method != NULL ||
-      fit->options.project != NULL)
+      fit->options.project != NULL || (fit->options.communicator != NULL && fit->options.communicator->size > 1))
     return FALSE;
   for (guint i = 0; i < fit->plan->parameters->len; i++)
     if (get_parameter(fit, i)->rate != 1) return FALSE;

@@ -8,6 +8,7 @@ G_BEGIN_DECLS
 #define PIPELINE_FIT_EVALUATION_ROWS 256u
 
 typedef struct _PipelineFitDevice PipelineFitDevice;
+typedef struct _PipelineFitParallel PipelineFitParallel;
 
 struct _PipelineGraphFit {
   const OnnxGraph *graph;
@@ -26,6 +27,8 @@ struct _PipelineGraphFit {
   float *gradients;                             /* [n_parameters] */
   GPtrArray *head_gradients;                    /* of GArray* of float, by head */
   PipelineHarden *harden;                       /* or NULL */
+  PipelineFitParallel *parallel;                /* the other processes; NULL: there are none */
+  gboolean wants_stop, is_stopped;
 };
 
 /* Rows into x, targets, weights. */

@@ -253,6 +253,10 @@ static gboolean run_on_host(PipelineGraphPass *pass, PipelinePassStep *step, GEr
     PipelinePassValue *value = pipeline_pass_get_value(pass, step->outputs[i]);
     if (value != NULL && !lies_here(pass, &value->tensor) && !copy_mirror_in(pass, value, error)) return FALSE;
   }
+  /* The only inputs that a kernel writes: running statistics. */
+  gboolean writes = step->call.training && !step->call.frozen && strcmp(call->node->op_type, "BatchNormalization") == 0;
+  for (guint i = 3; writes && i < 5; i++)
+    if (!copy_mirror_in(pass, pipeline_pass_get_known(pass, step->inputs[i]), error)) return FALSE;
   return TRUE;
 }
 
@@ -418,7 +422,9 @@ static gboolean make_plan(PipelineGraphPass *pass, const PipelineGraphPassOption
   if (!find_named(pass, options->heads, "output", &pass->heads, &pass->n_heads, error)) return FALSE;
   pass->host_heads = g_new0(PipelineTensor, pass->n_heads + 1);
   mark_frozen(pass);
-  return trace_heads(pass, error);
+  if (!trace_heads(pass, error)) return FALSE;
+  pipeline_pass_find_first_steps(pass);
+  return TRUE;
 }
 
 PipelineGraphPass *pipeline_graph_pass_new(const OnnxGraph *graph, const PipelineGraphPassOptions *options,
@@ -660,6 +666,7 @@ gboolean pipeline_graph_pass_forward(PipelineGraphPass *pass, gboolean training,
     if (!step->wanted || pipeline_pass_is_constant_step(pass, step)) continue;
     step->call.training = training;
     step->call.random = random;
+    step->call.slice = training ? pass->slice : NULL;
     if (!pipeline_pass_run_forward(pass, step, &bytes, error)) return FALSE;
   }
   return copy_heads(pass, error);

@@ -61,6 +61,13 @@ gboolean pipeline_graph_pass_copy_initialiser(PipelineGraphPass *pass, const gch
  * them now: call again when they have changed). */
 gboolean pipeline_graph_pass_set_variable(PipelineGraphPass *pass, guint index, const float *values, GError **error);
 
+/* From now on training batches are slices of what several processes compute; borrowed, NULL: no more. */
+void pipeline_graph_pass_set_slice(PipelineGraphPass *pass, const PipelineGradientSlice *slice);
+/* Called in backward as soon as the gradient of wanted[index] is complete (of a backend with memory of its own: after
+ * all of them, when they are here). FALSE ends the backward with its error. NULL: nobody asks. */
+typedef gboolean (*PipelineGraphPassReadyFunc)(guint index, gpointer data, GError **error);
+void pipeline_graph_pass_set_ready(PipelineGraphPass *pass, PipelineGraphPassReadyFunc ready, gpointer data);
+
 /* training: Dropout drops (by `random`), BatchNormalization uses and updates its statistics; else as in prediction. */
 gboolean pipeline_graph_pass_forward(PipelineGraphPass *pass, gboolean training, PipelineRandom *random,
                                      GError **error);

@@ -8,6 +8,7 @@
 #include "pipeline/graph_build.h"
 #include "pipeline/finetune.h"
 #include "pipeline/graph_checkpoint.h"
+#include "pipeline/linear_graph.h"
 #include "pipeline/memory.h"
 #include "pipeline/model_spec.h"
 #include "pipeline/multi_label.h"
@@ -169,6 +170,7 @@ static gboolean prepare_graph(PipelineGraphTraining *training, GError **error)
     return FALSE;
   }
   onnx_graph_simplify_for_training(training->graph);
+  pipeline_linear_graph_expand(training->graph);
   if (onnx_graph_get_metadata(training->graph, PIPELINE_SCHEMA_KEY) == NULL) {
     g_autofree gchar *spec = pipeline_model_spec_format(rows->schema);
     onnx_graph_set_metadata(training->graph, PIPELINE_SCHEMA_KEY, spec);
@@ -302,9 +304,14 @@ static gchar *make_fingerprint(PipelineGraphTraining *training)
 static gboolean resume(PipelineGraphTraining *training, GError **error)
 {
   gboolean found;
-  if (training->options->checkpoint == NULL) return TRUE;
+  PipelineCommunicator *all = training->options->fit.communicator;
+  if (training->options->checkpoint == NULL && all == NULL) return TRUE;
   training->fingerprint = make_fingerprint(training);
-  training->environment = pipeline_checkpoint_environment(training->backend);
+  if (all != NULL &&
+      !pipeline_communicator_compare(all, training->fingerprint, "rows, options or first weights", error))
+    return FALSE;
+  if (training->options->checkpoint == NULL) return TRUE;
+  training->environment = pipeline_checkpoint_environment(training->backend, all != NULL ? all->size : 1);
   if (!pipeline_graph_checkpoint_read(training->options->checkpoint, pipeline_graph_fit_get_state(training->fit),
                                       training->plan, training->fingerprint, training->environment, &found,
                                       &training->written_in, error))
@@ -315,7 +322,8 @@ static gboolean resume(PipelineGraphTraining *training, GError **error)
 static gboolean write_checkpoint(PipelineGraphTraining *training, gboolean now, GError **error)
 {
   gint64 time = g_get_monotonic_time();
-  if (training->options->checkpoint == NULL) return TRUE;
+  const PipelineCommunicator *all = training->options->fit.communicator;
+  if (training->options->checkpoint == NULL || (all != NULL && all->rank > 0)) return TRUE;
   if (!now && (double)(time - training->written) < training->options->checkpoint_seconds * 1e6) return TRUE;
   training->written = time;
   if (!pipeline_graph_fit_pull(training->fit, error)) return FALSE;
@@ -373,6 +381,8 @@ static gboolean run(PipelineGraphTraining *training, PipelineTrainProgressFunc p
         epoch_done ? pipeline_graph_fit_epoch_rows(training->fit) - before : state->position - before;
     if (epoch_done) go_on = report(training, progress, user_data);
     if (training->options->stop != NULL && training->options->stop(user_data)) go_on = FALSE;
+    if (!go_on) pipeline_graph_fit_ask_stop(training->fit);
+    go_on = !pipeline_graph_fit_is_stopped(training->fit);
     gboolean finished = pipeline_graph_fit_is_finished(training->fit);
     if (!write_checkpoint(training, !go_on || finished, error)) return FALSE;
     if (go_on || finished) continue;
@@ -488,18 +498,38 @@ static gboolean deliver(PipelineGraphTraining *training, PipelineTrainResult *re
   return TRUE;
 }
 
+/* What all processes find alike: they are still at the same place. */
+static gboolean is_common(const GError *error)
+{
+  return g_error_matches(error, PIPELINE_ERROR, PIPELINE_ERROR_DIVERGED) ||
+         g_error_matches(error, PIPELINE_ERROR, PIPELINE_ERROR_CANCELLED) ||
+         g_error_matches(error, PIPELINE_ERROR, PIPELINE_ERROR_PEER);
+}
+
+static gboolean check_before(const PipelineGraphRows *rows, const PipelineGraphTrainOptions *options, GError **error)
+{
+  return check_options(options, error) && pipeline_labels_check(rows, options, error) &&
+         pipeline_memory_require(PIPELINE_TRAINING_BYTES, error) &&
+         (options->interval == 0 || pipeline_interval_check(options->interval, rows->schema, error));
+}
+
 gboolean pipeline_graph_train(const PipelineGraphRows *rows, const PipelineGraphTrainOptions *options,
                               PipelineTrainProgressFunc progress, gpointer user_data, PipelineTrainResult *result,
                               GError **error)
 {
   g_return_val_if_fail(rows != NULL && options != NULL && result != NULL, FALSE);
-  if (!check_options(options, error) || !pipeline_labels_check(rows, options, error) ||
-      !pipeline_memory_require(PIPELINE_TRAINING_BYTES, error) ||
-      (options->interval != 0 && !pipeline_interval_check(options->interval, rows->schema, error)))
-    return FALSE;
   PipelineGraphTraining training = {.rows = rows, .options = options};
-  gboolean done = prepare(&training, error) && resume(&training, error) && run(&training, progress, user_data, error) &&
-                  deliver(&training, result, error);
+  PipelineCommunicator *all = options->fit.communicator;
+  g_autoptr(GError) failure = NULL;
+  gboolean done = pipeline_communicator_agree(
+                      all, check_before(rows, options, &failure) && prepare(&training, &failure), &failure) &&
+                  pipeline_communicator_agree(all, resume(&training, &failure), &failure) &&
+                  pipeline_graph_fit_compare(training.fit, &failure);
+  if (done) {
+    done = run(&training, progress, user_data, &failure) && deliver(&training, result, &failure);
+    if (!done && all != NULL) all->apart = !is_common(failure);
+  }
   training_clear(&training);
+  if (!done) g_propagate_error(error, g_steal_pointer(&failure));
   return done;
 }

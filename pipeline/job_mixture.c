@@ -13,6 +13,9 @@ typedef struct {
   gint64 learned;   /* first row that was learned */
   PipelineMixtureStep step;
   double error; /* of the newest PROMISE_ROWS */
+  double promised;
+  gint64 minimum_holdout;        /* rows learned, below which the gate would refuse to judge */
+  PipelineComparison comparison; /* with the champion; n = 0: none */
   json_t *weights;
 } Online;
 
@@ -41,7 +44,9 @@ static gboolean load(PipelineTraining *training, GError **error)
 {
   Online *online = training->own;
   if (!pipeline_training_read_spec(training, error) ||
-      !pipeline_job_spec_integer(training->spec, "first_row", 0, G_MAXINT64, &online->first_row, error))
+      !pipeline_job_spec_integer(training->spec, "first_row", 0, G_MAXINT64, &online->first_row, error) ||
+      !pipeline_job_spec_integer(json_object_get(training->spec, "gate"), "minimum_holdout", 0, G_MAXINT64,
+                                 &online->minimum_holdout, error))
     return FALSE;
   if (training->from == NULL) {
     g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID,
@@ -109,7 +114,7 @@ static gboolean learn(PipelineTraining *training, GError **error)
   if (!pipeline_mixture_learn(mixture, online->rows, online->first_row,
                               online->first_row + (gint64)online->rows->n_rows, &online->step, error))
     return FALSE;
-  if (online->step.n_rows == online->step.n_unusable) {
+  if (online->step.n_rows > 0 && online->step.n_rows == online->step.n_unusable) {
     g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_DATA,
                 "none of the %u rows since row %" G_GINT64_FORMAT " has a usable label: wait for more labels",
                 online->step.n_rows, online->learned);
@@ -159,36 +164,50 @@ static double *score_champion(const PipelineTraining *training, GError **error)
 
 static gboolean compare_as_learned(PipelineTraining *training, GError **error)
 {
-  const Online *online = training->own;
+  Online *online = training->own;
   guint64 n = 0;
   g_autofree double *scores = g_new(double, online->step.errors->len + 1);
   for (guint i = 0; i < online->step.errors->len; i++)
     if (online->step.errors->data[i] < 2) scores[n++] = online->step.errors->data[i] == 0;
   double wrong = 0;
   for (guint64 i = 0; i < n; i++) wrong += 1 - scores[i];
-  json_object_set_new(training->evaluation, "promised_error", pipeline_job_real(MAX(wrong / (double)n, online->error)));
-  if (training->champion == NULL) return TRUE;
+  online->promised = n > 0 ? MAX(wrong / (double)n, online->error) : online->error;
+  if (training->champion == NULL || n == 0) return TRUE;
   g_autofree double *champion = score_champion(training, error);
   if (champion == NULL) return FALSE;
-  PipelineComparison comparison = {0};
-  pipeline_compare_scores(champion, scores, n, training->confidence, (guint64)training->seed, &comparison);
-  json_object_set_new(training->evaluation, "comparison", pipeline_job_comparison(&comparison));
+  PipelineComparison *comparison = &online->comparison;
+  pipeline_compare_scores(champion, scores, n, training->confidence, (guint64)training->seed, comparison);
   pipeline_job_log(
       training->context,
       "%" G_GUINT64_FORMAT " rows before they were learned: champion %.4f, mixture %.4f, gain %.4f (%.4f to "
       "%.4f)",
-      comparison.n, comparison.champion, comparison.challenger, comparison.gain, comparison.low, comparison.high);
+      comparison->n, comparison->champion, comparison->challenger, comparison->gain, comparison->low, comparison->high);
   return TRUE;
 }
 
 /* A version is worth making when it got more rows right than the champion, when it trained (which would have to be done
- * again), or when much was learned. Else the next job learns these rows again, and more. */
+ * again), or when much was learned. Else the next job learns these rows again, and more; also when the gate could not
+ * judge it, because it sees the rows of this job alone. */
 static gboolean is_unchanged(const PipelineTraining *training)
 {
   const Online *online = training->own;
-  const json_t *gain = json_object_get(json_object_get(training->evaluation, "comparison"), "gain");
-  return json_is_number(gain) && !(json_number_value(gain) > 0) && online->step.trainings == 0 &&
+  if ((gint64)training->holdout->n_rows < MAX(online->minimum_holdout, 1)) return TRUE; /* 1: less than a block */
+  return training->champion != NULL && !(online->comparison.gain > 0) && online->step.trainings == 0 &&
          online->step.n_rows < REVISION_ROWS;
+}
+
+static void say_what_was_learned(PipelineTraining *training)
+{
+  Online *online = training->own;
+  json_t *evaluation = training->evaluation;
+  json_object_set_new(evaluation, "promised_error", pipeline_job_real(online->promised));
+  if (online->comparison.n > 0)
+    json_object_set_new(evaluation, "comparison", pipeline_job_comparison(&online->comparison));
+  json_object_set_new(evaluation, "mixture",
+                      json_pack("{s:i, s:I, s:i, s:i, s:i, s:I, s:O}", "rows", (int)online->step.n_rows, "first_row",
+                                (json_int_t)online->learned, "alarms", (int)online->step.alarms, "takeovers",
+                                (int)online->step.takeovers, "trainings", (int)online->step.trainings, "change_row",
+                                (json_int_t)online->step.change_row, "experts", online->weights));
 }
 
 /* The table may hold up to a block of rows behind what was learned. */
@@ -203,13 +222,13 @@ static gboolean judge(PipelineTraining *training, GError **error)
     drift_table_free(training->holdout);
     training->holdout = cut;
   }
-  if (!pipeline_training_judge(training, error) || !compare_as_learned(training, error)) return FALSE;
+  if (!compare_as_learned(training, error)) return FALSE;
   training->unchanged = is_unchanged(training);
-  json_object_set_new(training->evaluation, "mixture",
-                      json_pack("{s:i, s:I, s:i, s:i, s:i, s:I, s:O}", "rows", (int)online->step.n_rows, "first_row",
-                                (json_int_t)online->learned, "alarms", (int)online->step.alarms, "takeovers",
-                                (int)online->step.takeovers, "trainings", (int)online->step.trainings, "change_row",
-                                (json_int_t)online->step.change_row, "experts", online->weights));
+  if (training->unchanged)
+    pipeline_training_judge_nothing(training); /* most jobs end here: a pane's worth of rows changes few answers */
+  else if (!pipeline_training_judge(training, error))
+    return FALSE;
+  say_what_was_learned(training);
   return TRUE;
 }
 

@@ -162,35 +162,9 @@ static gboolean check_size(const GArray *widths, guint n_in, guint n_out, GError
   return FALSE;
 }
 
-gboolean pipeline_network_add_prepared(OnnxGraph *graph, const PipelinePrepared *prepared, PipelineGraphPrefix *prefix,
-                                       GError **error)
-{
-  for (guint i = 0; i < drift_schema_n_features(prepared->schema); i++) {
-    const DriftFeature *feature = drift_schema_get_feature(prepared->schema, i);
-    if (feature->input && !pipeline_graph_check_feature_name(feature->name, error)) return FALSE;
-  }
-  if (prepared->names->len > PIPELINE_MAX_COLUMNS) {
-    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_UNSUPPORTED,
-                "%u columns after the transformations; at most %u are supported", prepared->names->len,
-                PIPELINE_MAX_COLUMNS);
-    return FALSE;
-  }
-  pipeline_prepared_emit(prepared, graph);
-  g_autofree gchar *plan = pipeline_prepared_format_plan(prepared);
-  onnx_graph_set_metadata(graph, PIPELINE_PLAN_KEY, plan);
-  prefix->features = g_strdup(PIPELINE_PREPARED_FEATURES);
-  prefix->constant = g_array_new(FALSE, FALSE, sizeof(gboolean));
-  g_array_append_vals(prefix->constant, prepared->constant, prepared->names->len);
-  prefix->columns = g_ptr_array_new_with_free_func(g_free);
-  for (guint i = 0; i < prepared->names->len; i++)
-    g_ptr_array_add(prefix->columns, g_strdup(g_ptr_array_index(prepared->names, i)));
-  return TRUE;
-}
-
 static gboolean add_prefix(Builder *builder, GError **error)
 {
-  if (builder->prepared)
-    return pipeline_network_add_prepared(builder->graph, builder->prepared, builder->prefix, error);
+  if (builder->prepared) return pipeline_prepared_add_prefix(builder->prepared, builder->graph, builder->prefix, error);
   return pipeline_graph_prefix_add(builder->graph, builder->table, builder->schema, builder->rows, builder->n_rows,
                                    TRUE, builder->prefix, error);
 }

@@ -19,7 +19,6 @@
 G_BEGIN_DECLS
 
 #define PIPELINE_SCHEMA_KEY "kedge.schema"
-#define PIPELINE_PLAN_KEY "kedge.transform" /* metadata: the plan of transformations, where it is not the default */
 
 /* architecture: "mlp:64,64" (widths of the hidden layers; "mlp:" is a linear model). rows [n_rows] of the table are the
  * training rows. targets [table->n_rows]: the value of each row's label (regression), else NULL. */
@@ -29,11 +28,6 @@ GBytes *pipeline_network_build(const gchar *architecture, const DriftTable *tabl
 GBytes *pipeline_network_build_prepared(const gchar *architecture, const PipelinePrepared *prepared,
                                         const guint64 *rows, guint64 n_rows, const float *targets, guint64 seed,
                                         GError **error);
-
-/* Those transformations in front of a new graph, which imports ai.onnx 17 and ai.onnx.ml 3; the caller clears `prefix`
- * on failure too. UNSUPPORTED: a name that outputs need, too many columns. */
-gboolean pipeline_network_add_prepared(OnnxGraph *graph, const PipelinePrepared *prepared, PipelineGraphPrefix *prefix,
-                                       GError **error);
 
 /* What follows the value "probabilities" of a new graph, which imports ai.onnx.ml: the label of the most probable
  * class; declares both as outputs. */

@@ -223,7 +223,8 @@ static void try_candidate(Search *search, const gchar *a, const gchar *b, const 
 {
   g_autoptr(GError) error = NULL;
   g_autoptr(PipelinePlan) plan = replace(search->plan, a, b, chains);
-  if (!pipeline_plan_complete(plan, search->schema, NULL)) return; /* it would drop the last column */
+  if (!pipeline_plan_complete(plan, search->schema, PIPELINE_PLAN_STANDARD, NULL))
+    return; /* it would drop the last column */
   search->trial++;
   Gain gain = {0};
   if (score(search, plan, search->tried, &error)) gain = compare(search);
@@ -326,7 +327,7 @@ static gboolean begin(Search *search, GError **error)
     return FALSE;
   search->variance = variance_of(search->rows);
   search->plan = pipeline_plan_new();
-  return pipeline_plan_complete(search->plan, search->schema, error) &&
+  return pipeline_plan_complete(search->plan, search->schema, PIPELINE_PLAN_STANDARD, error) &&
          score(search, search->plan, search->losses, error);
 }
 

@@ -144,6 +144,16 @@ static int run_trial(gpointer user_data)
   return done ? 0 : 1;
 }
 
+/* For callers that have threads; one thread each, as there. */
+static PipelineChild *start_program(const Search *search, const gchar *file, GError **error)
+{
+  static const gchar *const threads[] = {"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"};
+  const gchar *argv[] = {search->options->program, "search", "trial", file, NULL};
+  g_auto(GStrv) environment = g_get_environ();
+  for (guint i = 0; i < G_N_ELEMENTS(threads); i++) environment = g_environ_setenv(environment, threads[i], "1", TRUE);
+  return pipeline_child_spawn(argv, (const gchar *const *)environment, error);
+}
+
 /* fold -1: the rung that the trial is on. */
 static gboolean launch(Search *search, Slot *slot, guint number, gint fold, GError **error)
 {
@@ -157,7 +167,8 @@ static gboolean launch(Search *search, Slot *slot, guint number, gint fold, GErr
   g_autofree gchar *outcome = pipeline_search_outcome_file(&stage);
   g_unlink(outcome);
   if (!write_stage(search, &stage, file, error)) return FALSE;
-  slot->child = pipeline_child_fork(run_trial, &what, error);
+  slot->child = search->options->trial != NULL ? pipeline_child_fork(run_trial, &what, error)
+                                               : start_program(search, file, error);
   return slot->child != NULL;
 }
 

@@ -9,10 +9,11 @@ typedef struct {
   const gchar *folder;  /* journal, checkpoints, outcomes, models */
   gboolean must_be_new; /* refuse a folder with a journal */
   /* What a trial is, in a process of its own (a fork, which shares the rows that were read): pipeline_search_trial_run
-   * or the like; the outcome, new, or NULL with error. The caller has started no threads. */
+   * or the like; the outcome, new, or NULL with error. NULL: for callers that have threads, `program` is started. */
   json_t *(*trial)(const PipelineSearchStage *stage, gpointer data, GError **error);
   gpointer trial_data;
-  const json_t *task;         /* by which "kedge search trial" finds the rows; copied into the file of each trial */
+  const gchar *program;       /* argv[0] of a trial; its arguments are "search trial FILE" */
+  const json_t *task;         /* by which that finds the rows; copied into the file of each trial */
   const json_t *header;       /* which search this is: the journal's first line */
   guint workers;              /* processes at a time */
   guint trials;               /* at most; 0: any */

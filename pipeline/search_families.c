@@ -37,8 +37,8 @@ static const PipelineSearchDimension dense[] = {
     [RESIDUAL] = {"residual", PIPELINE_SEARCH_CHOICE, 0, 0, "no,yes", 0},
     [DROPOUT] = {"dropout", PIPELINE_SEARCH_CHOICE, 0, 0, "0,0.1,0.25,0.5", 0},
     [TRANSFORM] = {"transform", PIPELINE_SEARCH_CHOICE, 0, 0, "standard,robust,quantile,yeo-johnson", 0},
-    [RATE] = {"learning_rate", PIPELINE_SEARCH_LOG, 2e-4, 5e-2, NULL, 5e-3},
-    [DECAY] = {"weight_decay", PIPELINE_SEARCH_LOG, 1e-3, 5, NULL, .5},
+    [RATE] = {"learning_rate", PIPELINE_SEARCH_LOG, 2e-4, 2e-2, NULL, 5e-3},
+    [DECAY] = {"weight_decay", PIPELINE_SEARCH_LOG, 5e-2, 5, NULL, .5},
     [BATCH] = {"batch", PIPELINE_SEARCH_CHOICE, 0, 0, "32,64,128,256,512", 2}};
 
 /* Every number by that transformation; NULL: it is the usual one, or there is no number. */

@@ -12,6 +12,18 @@ void pipeline_search_rule_init(PipelineSearchRule *rule)
   *rule = (PipelineSearchRule){.seed = 1, .reduction = 3, .n_rungs = 3, .finalists = 2};
 }
 
+void pipeline_search_rule_choose_folds(PipelineSearchRule *rule, guint64 n_rows, gboolean images)
+{
+  gboolean few = n_rows < PIPELINE_SEARCH_FEW_ROWS && !images;
+  rule->folds = few ? 5 : 0;
+  rule->finalists = few ? 6 : 2;
+}
+
+double pipeline_search_usual_validation(guint64 n_rows)
+{
+  return n_rows < PIPELINE_SEARCH_FEW_ROWS ? .2 : .1;
+}
+
 static void trial_free(gpointer data)
 {
   PipelineSearchTrial *trial = data;

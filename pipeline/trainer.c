@@ -15,6 +15,7 @@
 #include "pipeline/trainer_fit.h"
 #include "pipeline/trainer_graph.h"
 #include "pipeline/trainer_rows.h"
+#include "pipeline/trainer_clean.h"
 #include "pipeline/trainer_weights.h"
 #include "pipeline/tree_trainer.h"
 
@@ -38,6 +39,7 @@ void pipeline_train_result_clear(PipelineTrainResult *result)
 {
   g_clear_pointer(&result->onnx, g_bytes_unref);
   g_free(result->plan);
+  g_free(result->cleaning);
   g_free(result->warning);
   pipeline_calibration_clear(&result->calibration);
   memset(result, 0, sizeof *result);
@@ -91,6 +93,7 @@ typedef struct {
   PipelineFitOptions fit_options;
   PipelineTrainerRows *rows;
   PipelineNetworkGraph *graph;
+  PipelineTrainerCleaning cleaning;
   PipelinePrepared *prepared; /* or NULL */
   PipelineSpill *matrix;      /* of features */
   float *x;                   /* the same */
@@ -112,6 +115,7 @@ static void training_clear(Training *training)
   pipeline_attack_space_free(training->space);
   pipeline_network_graph_free(training->graph);
   pipeline_prepared_free(training->prepared);
+  pipeline_trainer_cleaning_clear(&training->cleaning);
   pipeline_trainer_rows_free(training->rows);
   pipeline_spill_free(training->matrix);
   g_free(training->weights);
@@ -129,19 +133,17 @@ static GBytes *build_default(const Training *training, GError **error)
 }
 
 /* A new network behind the transformations of the plan. */
-static GBytes *build_prepared(Training *training, const PipelinePlan *given, GError **error)
+static GBytes *build_prepared(Training *training, const PipelinePlan *plan, GError **error)
 {
   const PipelineTrainOptions *options = training->options;
   const PipelineTrainerRows *rows = training->rows;
-  g_autoptr(PipelinePlan) plan = pipeline_plan_copy(given);
   const PipelinePrepareData data = {.table = training->table,
                                     .schema = training->schema,
                                     .rows = rows->rows,
                                     .n_rows = rows->n_train,
                                     .targets = rows->targets,
                                     .seed = options->seed};
-  if (!pipeline_plan_complete(plan, training->schema, error)) return NULL;
-  training->prepared = pipeline_plan_fit(plan, &data, error);
+  training->prepared = pipeline_plan_fit_copy(plan, &data, PIPELINE_PLAN_STANDARD, error);
   if (!training->prepared) return NULL;
   return pipeline_network_build_prepared(options->architecture, training->prepared, rows->rows, rows->n_train,
                                          rows->targets, options->seed, error);
@@ -245,6 +247,8 @@ static gboolean prepare(Training *training, GError **error)
   else if (!pipeline_split_rows(options->split, training->table, training->schema, training->rows,
                                 options->validation_fraction, options->test_fraction, PIPELINE_MIN_VALIDATION,
                                 options->seed, error))
+    return FALSE;
+  if (!pipeline_trainer_clean(&training->table, training->schema, training->rows, options, &training->cleaning, error))
     return FALSE;
   if (!pipeline_calibration_begin(options->from, training->schema, &options->calibration, training->rows->n_validation,
                                   &training->before, &training->from, error) ||
@@ -436,6 +440,7 @@ static gboolean deliver(const Training *training, PipelineTrainResult *result, G
                             .test_loss = NAN,
                             .test_metric = NAN,
                             .robust_metric = NAN};
+  result->cleaning = g_strdup(training->cleaning.report);
   if (training->prepared) result->plan = pipeline_prepared_format_plan(training->prepared);
   if (measure_test(training, result, error)) return TRUE;
   pipeline_train_result_clear(result);

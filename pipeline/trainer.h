@@ -4,6 +4,7 @@
 #include "drift/schema.h"
 #include "drift/table.h"
 #include "pipeline/calibration.h"
+#include "pipeline/clean.h"
 #include "pipeline/cuda_monitor.h"
 #include "pipeline/interval.h"
 #include "pipeline/reweigh.h"
@@ -30,10 +31,11 @@ typedef struct {
    * rows the weights of the best epoch on them are the result, else the last ones. */
   double validation_fraction;
   gboolean shuffle_split;
-  double test_fraction;       /* only measures: the very last rows (of trees), or as `split` divides (of both) */
-  const PipelineSplit *split; /* how all rows are divided, instead of shuffle_split; NULL: see above */
-  const PipelinePlan *plan;   /* transformations of a new model (pipeline/transform.h); NULL: the default ones */
-  gboolean search_plan;       /* instead of plan: it is searched for (pipeline/prepare_search.h) on the training rows */
+  double test_fraction;              /* only measures: the very last rows (of trees), or as `split` divides (of both) */
+  const PipelineSplit *split;        /* how all rows are divided, instead of shuffle_split; NULL: see above */
+  const PipelineCleanOptions *clean; /* of the training rows, after they were divided; NULL: none (pipeline/clean.h) */
+  const PipelinePlan *plan;          /* transformations of a new model (pipeline/transform.h); NULL: the default ones */
+  gboolean search_plan; /* instead of plan: it is searched for (pipeline/prepare_search.h) on the training rows */
   guint64 seed;
   const double *row_weights; /* [n_rows] or NULL */
   /* NULL, or NULL-terminated columns: row weights are multiplied by those that make label and group independent over
@@ -80,6 +82,7 @@ typedef struct {
   PipelineReweighing reweighing;   /* n_groups 0: none */
   PipelineCalibration calibration; /* n 0: none */
   PipelineInterval interval;       /* n 0: none */
+  gchar *cleaning;                 /* report of pipeline_clean as JSON; or NULL */
   gchar *plan;                     /* of transformations as JSON (pipeline_plan_format), where there is one; or NULL */
   /* Of training on a graph, of trees or with a split; else 0, NaN, NULL. */
   guint64 n_test;

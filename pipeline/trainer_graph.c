@@ -8,6 +8,7 @@
 #include "pipeline/model_spec.h"
 #include "pipeline/network_build.h"
 #include "pipeline/network_features.h"
+#include "pipeline/trainer_clean.h"
 #include "pipeline/trainer_rows.h"
 #include "pipeline/trainer_weights.h"
 
@@ -29,6 +30,7 @@ typedef struct {
   OnnxGraph *front;           /* inputs and preprocessing; NULL: of images */
   PipelineGraphPrefix prefix; /* what the front makes */
   PipelinePrepared *prepared; /* of a plan, or NULL */
+  PipelineTrainerCleaning cleaning;
   PipelineReweighing reweighing;
   PipelineGraphRows *inner; /* what the layers are trained on: training, validation, test rows */
 } Training;
@@ -40,6 +42,7 @@ static void training_clear(Training *training)
   pipeline_graph_prefix_clear(&training->prefix);
   pipeline_prepared_free(training->prepared);
   pipeline_graph_rows_free(training->inner);
+  pipeline_trainer_cleaning_clear(&training->cleaning);
 }
 
 static gboolean is_image(const Training *training)
@@ -63,20 +66,18 @@ static gboolean divide(Training *training, GError **error)
 
 /* --- the preprocessing -------------------------------------------------------------------------------------------- */
 
-static gboolean add_plan(Training *training, const PipelinePlan *given, GError **error)
+static gboolean add_plan(Training *training, const PipelinePlan *plan, GError **error)
 {
   const PipelineTrainerRows *rows = training->rows;
-  g_autoptr(PipelinePlan) plan = pipeline_plan_copy(given);
   const PipelinePrepareData data = {.table = training->table,
                                     .schema = training->schema,
                                     .rows = rows->rows,
                                     .n_rows = rows->n_train,
                                     .targets = rows->targets,
                                     .seed = training->options->seed};
-  if (!pipeline_plan_complete(plan, training->schema, error)) return FALSE;
-  training->prepared = pipeline_plan_fit(plan, &data, error);
-  if (training->prepared == NULL) return FALSE;
-  return pipeline_network_add_prepared(training->front, training->prepared, &training->prefix, error);
+  training->prepared = pipeline_plan_fit_copy(plan, &data, PIPELINE_PLAN_STANDARD, error);
+  return training->prepared != NULL &&
+         pipeline_prepared_add_prefix(training->prepared, training->front, &training->prefix, error);
 }
 
 /* A column must not be named as a weight of the layers, behind which it would be hidden. */
@@ -280,6 +281,7 @@ gboolean pipeline_trainer_graph_run(const DriftTable *table, const DriftSchema *
     return FALSE;
   }
   gboolean done = divide(&training, error) &&
+                  pipeline_trainer_clean(&training.table, schema, training.rows, options, &training.cleaning, error) &&
                   (is_image(&training) ? take_pixels(&training, error)
                                        : add_front(&training, error) && take_prepared(&training, error)) &&
                   take_weights(&training, error);
@@ -290,6 +292,7 @@ gboolean pipeline_trainer_graph_run(const DriftTable *table, const DriftSchema *
   }
   if (done) {
     made.reweighing = training.reweighing;
+    made.cleaning = g_strdup(training.cleaning.report);
     if (training.prepared != NULL) made.plan = pipeline_prepared_format_plan(training.prepared);
     *result = made;
   } else {

@@ -38,24 +38,48 @@ static void add_regressor(PipelineTreeGraph *graph)
   onnx_graph_add_output(graph->graph, "value", ONNX_TYPE_FLOAT, "N,1");
 }
 
-gboolean pipeline_tree_graph_build(const DriftTable *table, const DriftSchema *schema, const guint64 *rows,
-                                   guint64 n_rows, PipelineTreeGraph *out, GError **error)
+/* table NULL: prepared is there instead. */
+typedef struct {
+  const DriftTable *table;
+  const DriftSchema *schema;
+  const guint64 *rows;
+  guint64 n_rows;
+  const PipelinePrepared *prepared;
+} Source;
+
+static gboolean build(const Source *source, PipelineTreeGraph *out, GError **error)
 {
   g_auto(PipelineTreeGraph) made = {.graph = onnx_graph_new("kedge")};
   g_auto(PipelineGraphPrefix) prefix = {.features = NULL};
   onnx_graph_set_opset(made.graph, "", 17);
   onnx_graph_set_opset(made.graph, ML, 3);
-  if (!pipeline_graph_prefix_add(made.graph, table, schema, rows, n_rows, FALSE, &prefix, error)) return FALSE;
+  if (source->prepared != NULL ? !pipeline_prepared_add_prefix(source->prepared, made.graph, &prefix, error)
+                               : !pipeline_graph_prefix_add(made.graph, source->table, source->schema, source->rows,
+                                                            source->n_rows, FALSE, &prefix, error))
+    return FALSE;
   made.features = g_steal_pointer(&prefix.features);
   made.columns = g_steal_pointer(&prefix.columns);
   made.n_columns = made.columns->len;
-  if (schema->task == DRIFT_TASK_REGRESSION)
+  if (source->schema->task == DRIFT_TASK_REGRESSION)
     add_regressor(&made);
   else
-    add_classifier(&made, schema);
+    add_classifier(&made, source->schema);
   *out = made;
   made = (PipelineTreeGraph){.graph = NULL};
   return TRUE;
+}
+
+gboolean pipeline_tree_graph_build(const DriftTable *table, const DriftSchema *schema, const guint64 *rows,
+                                   guint64 n_rows, PipelineTreeGraph *out, GError **error)
+{
+  const Source source = {.table = table, .schema = schema, .rows = rows, .n_rows = n_rows};
+  return build(&source, out, error);
+}
+
+gboolean pipeline_tree_graph_build_prepared(const PipelinePrepared *prepared, PipelineTreeGraph *out, GError **error)
+{
+  const Source source = {.schema = prepared->schema, .prepared = prepared};
+  return build(&source, out, error);
 }
 
 /* --- given -------------------------------------------------------------------------------------------------------- */

@@ -1,6 +1,6 @@
 /* The ONNX graph around an ensemble of trees:
  *
- *   numbers (missing: NaN) ─┐
+ *   numbers (missing: NaN) ─┐   (or the transformations of a plan)
  *   texts ─▶ OneHotEncoder ─┴▶ Concat ─▶ TreeEnsembleClassifier ─▶ "probabilities" ─▶ ArgMax ─▶ "label"
  *                                      └▶ TreeEnsembleRegressor ─▶ "value"
  *
@@ -13,6 +13,7 @@
 
 #include "drift/schema.h"
 #include "drift/table.h"
+#include "pipeline/transform.h"
 #include "pipeline/tree_ensemble.h"
 
 G_BEGIN_DECLS
@@ -32,6 +33,8 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(PipelineTreeGraph, pipeline_tree_graph_clear)
 /* rows [n_rows] of the table: the training rows. The node has no trees yet. */
 gboolean pipeline_tree_graph_build(const DriftTable *table, const DriftSchema *schema, const guint64 *rows,
                                    guint64 n_rows, PipelineTreeGraph *out, GError **error);
+/* The same behind fitted transformations. */
+gboolean pipeline_tree_graph_build_prepared(const PipelinePrepared *prepared, PipelineTreeGraph *out, GError **error);
 /* A given model and its trees (new). UNSUPPORTED, MODEL with the reason why boosting cannot continue them. */
 gboolean pipeline_tree_graph_read(GBytes *onnx, const DriftSchema *schema, PipelineTreeGraph *out,
                                   PipelineTreeEnsemble **ensemble, GError **error);

@@ -5,6 +5,7 @@
 
 #include "pipeline/checksum.h"
 #include "pipeline/network_features.h"
+#include "pipeline/trainer_clean.h"
 #include "pipeline/trainer_rows.h"
 #include "pipeline/trainer_weights.h"
 #include "pipeline/tree_boost.h"
@@ -32,7 +33,8 @@ typedef struct {
   const PipelineTrainOptions *options;
   PipelineTreeOptions tree_options;
   PipelineTrainerRows *rows;
-  guint64 n_test; /* usable rows behind the validation rows */
+  PipelineTrainerCleaning cleaning;
+  PipelinePrepared *prepared; /* of options->plan, or NULL */
   PipelineTreeGraph graph;
   PipelineLoss loss;
   PipelineReweighing reweighing;
@@ -56,6 +58,8 @@ static void training_clear(Training *training)
 {
   pipeline_tree_boost_free(training->boost);
   pipeline_tree_graph_clear(&training->graph);
+  pipeline_prepared_free(training->prepared);
+  pipeline_trainer_cleaning_clear(&training->cleaning);
   pipeline_trainer_rows_free(training->rows);
   rows_clear(&training->train);
   rows_clear(&training->validation);
@@ -81,8 +85,11 @@ static gboolean read_options(Training *training, GError **error)
   if (options->backend != NULL) return invalid(error, "trees are trained by XGBoost: no backend can be chosen");
   if (options->adversarial_epsilon > 0)
     return invalid(error, "trees have no gradients: adversarial training is for networks (--arch mlp:64,64)");
-  if (options->plan != NULL || options->search_plan)
-    return invalid(error, "trees take columns as they are: transformations are for networks (--arch mlp:64,64)");
+  if (options->search_plan)
+    return invalid(error, "the search for transformations judges them by a network; give trees the plan that it found "
+                          "(kedge prepare --search --plan PLAN.json, then --transform PLAN.json)");
+  if (options->plan != NULL && options->from != NULL)
+    return invalid(error, "transformations are for new models: trees that are continued keep their preprocessing");
   if (tree->rounds > 100000) return invalid(error, "the rounds must be at most 100000");
   if (!(options->validation_fraction >= 0 && options->test_fraction >= 0 &&
         options->validation_fraction + options->test_fraction <= .9))
@@ -96,20 +103,16 @@ static gboolean split(Training *training, GError **error)
   const PipelineTrainOptions *options = training->options;
   PipelineTrainerRows *rows = training->rows = pipeline_trainer_rows_new(training->table, training->schema, error);
   if (rows == NULL) return FALSE;
-  if (options->split != NULL) {
-    gboolean done =
-        pipeline_split_rows(options->split, training->table, training->schema, rows, options->validation_fraction,
-                            options->test_fraction, PIPELINE_MIN_VALIDATION, options->seed, error);
-    training->n_test = rows->n_test;
-    return done;
-  }
+  if (options->split != NULL)
+    return pipeline_split_rows(options->split, training->table, training->schema, rows, options->validation_fraction,
+                               options->test_fraction, PIPELINE_MIN_VALIDATION, options->seed, error);
   guint64 usable = rows->n, n_test = (guint64)((double)usable * options->test_fraction + .5);
   rows->n = usable - n_test;
   if (rows->n == 0) return invalid(error, "the test rows leave none to train on");
   double fraction = options->validation_fraction * (double)usable / (double)rows->n;
   pipeline_trainer_rows_split(rows, fraction, PIPELINE_MIN_VALIDATION, options->shuffle_split, options->seed);
   rows->n = usable;
-  training->n_test = n_test;
+  rows->n_test = n_test;
   return TRUE;
 }
 
@@ -184,13 +187,15 @@ static gboolean read_rows(Training *training, GError **error)
   g_autofree float *weights = NULL;
   g_autoptr(PipelineFeatureReader) reader =
       pipeline_feature_reader_new_at(graph->graph, graph->features, graph->n_columns, TRUE, training->schema, error);
+  if (reader != NULL) pipeline_feature_reader_set_names(reader, graph->columns);
   g_autofree float *x = reader != NULL ? pipeline_feature_reader_read(reader, training->table, error) : NULL;
+  if (x != NULL && training->prepared != NULL) pipeline_prepared_overwrite(training->prepared, rows->rows, x);
   return x != NULL &&
          pipeline_trainer_weights(training->table, training->schema, training->options, rows, &training->reweighing,
                                   &weights, error) &&
          gather(training, x, weights, 0, rows->n_train, &training->train, error) &&
          gather(training, x, weights, rows->n_train, rows->n_validation, &training->validation, error) &&
-         gather(training, x, weights, rows->n_train + rows->n_validation, training->n_test, &training->test, error);
+         gather(training, x, weights, rows->n_train + rows->n_validation, rows->n_test, &training->test, error);
 }
 
 /* --- monotone constraints ----------------------------------------------------------------------------------------- */
@@ -244,15 +249,34 @@ static PipelineTreeSet set_of(const Rows *rows)
   return (PipelineTreeSet){.x = rows->x, .targets = rows->targets, .weights = rows->weights, .n = rows->n};
 }
 
+/* A new graph, behind the plan of transformations where there is one. */
+static gboolean build_graph(Training *training, GError **error)
+{
+  const PipelineTrainOptions *options = training->options;
+  const PipelineTrainerRows *rows = training->rows;
+  const PipelinePrepareData data = {.table = training->table,
+                                    .schema = training->schema,
+                                    .rows = rows->rows,
+                                    .n_rows = rows->n_train,
+                                    .targets = rows->targets,
+                                    .seed = options->seed};
+  if (options->plan == NULL)
+    return pipeline_tree_graph_build(training->table, training->schema, rows->rows, rows->n_train, &training->graph,
+                                     error);
+  training->prepared = pipeline_plan_fit_copy(options->plan, &data, PIPELINE_PLAN_KEEP, error);
+  return training->prepared != NULL && pipeline_tree_graph_build_prepared(training->prepared, &training->graph, error);
+}
+
 static gboolean prepare(Training *training, GError **error)
 {
   const PipelineTrainOptions *options = training->options;
-  if (!read_options(training, error) || !split(training, error)) return FALSE;
+  if (!read_options(training, error) || !split(training, error) ||
+      !pipeline_trainer_clean(&training->table, training->schema, training->rows, options, &training->cleaning, error))
+    return FALSE;
   g_autoptr(PipelineTreeEnsemble) start = NULL;
   if (options->from != NULL
           ? !pipeline_tree_graph_read(options->from, training->schema, &training->graph, &start, error)
-          : !pipeline_tree_graph_build(training->table, training->schema, training->rows->rows, training->rows->n_train,
-                                       &training->graph, error))
+          : !build_graph(training, error))
     return FALSE;
   choose_loss(training);
   if (!read_rows(training, error) || !read_monotone(training, error)) return FALSE;
@@ -372,18 +396,26 @@ static gboolean run_rounds(Training *training, PipelineTrainProgressFunc progres
   return TRUE;
 }
 
-/* Loss and metric of the final trees on the test rows; NaN when there are none. */
-static void test(const Training *training, const PipelineTreeEnsemble *ensemble, PipelineTrainResult *result)
+/* Loss and metric of the final trees on some rows; NaN when there are none. */
+static void measure(const Training *training, const PipelineTreeEnsemble *ensemble, const Rows *rows, double *loss,
+                    double *metric)
 {
-  const Rows *rows = &training->test;
-  result->test_loss = result->test_metric = result->robust_metric = result->old_validation_metric = NAN;
-  result->n_test = rows->n;
+  *loss = *metric = NAN;
   if (rows->n == 0) return;
   g_autofree float *raw = g_new(float, rows->n * ensemble->n_outputs);
   pipeline_tree_ensemble_start(ensemble, rows->n, raw);
   pipeline_tree_ensemble_add(ensemble, 0, rows->x, rows->n, raw);
-  result->test_loss = pipeline_loss_evaluate(&training->loss, raw, rows->targets, rows->weights, (guint)rows->n, NULL);
-  result->test_metric = pipeline_loss_metric(&training->loss, raw, rows->targets, rows->weights, (guint)rows->n);
+  *loss = pipeline_loss_evaluate(&training->loss, raw, rows->targets, rows->weights, (guint)rows->n, NULL);
+  *metric = pipeline_loss_metric(&training->loss, raw, rows->targets, rows->weights, (guint)rows->n);
+}
+
+/* Behind transformations a threshold is no number of the data, which every program reads alike, but a result that each
+ * rounds in its own way. What was measured on validation rows is measured again. */
+static void centre(Training *training, PipelineTreeEnsemble *ensemble, PipelineTreeState *state)
+{
+  if (onnx_graph_get_metadata(training->graph.graph, PIPELINE_PLAN_KEY) == NULL) return;
+  pipeline_tree_ensemble_centre(ensemble, training->n_start, training->train.x, training->train.n);
+  measure(training, ensemble, &training->validation, &state->best_loss, &state->best_metric);
 }
 
 /* Fits calibration and decision to the validation rows. */
@@ -403,8 +435,9 @@ static gboolean deliver(Training *training, const PipelineCalibrationBefore *bef
 {
   PipelineCalibration calibration = {.threshold = NAN};
   gchar *warning = NULL;
-  const PipelineTreeState state = *pipeline_tree_boost_get_state(training->boost);
+  PipelineTreeState state = *pipeline_tree_boost_get_state(training->boost);
   g_autoptr(PipelineTreeEnsemble) ensemble = pipeline_tree_boost_steal_result(training->boost);
+  centre(training, ensemble, &state);
   GBytes *onnx = pipeline_tree_graph_write(&training->graph, training->schema, ensemble, training->n_start, error);
   if (onnx == NULL) return FALSE;
   if (!calibrate(training, before, &onnx, &calibration, &warning, error)) {
@@ -425,8 +458,12 @@ static gboolean deliver(Training *training, const PipelineCalibrationBefore *bef
                             .validation_metric = calibration.n > 0 ? calibration.accuracy_after : state.best_metric,
                             .seconds = seconds_since(training->started),
                             .samples_per_second = samples_per_second(training),
-                            .reweighing = training->reweighing};
-  test(training, ensemble, result);
+                            .reweighing = training->reweighing,
+                            .cleaning = g_strdup(training->cleaning.report),
+                            .plan = training->prepared ? pipeline_prepared_format_plan(training->prepared) : NULL};
+  measure(training, ensemble, &training->test, &result->test_loss, &result->test_metric);
+  result->n_test = training->test.n;
+  result->robust_metric = result->old_validation_metric = NAN;
   return TRUE;
 }
 

@@ -17,7 +17,7 @@
 extern "C" {
 #endif
 
-#define PIPELINE_CUDA_ABI 1u /* raised with every change of this file */
+#define PIPELINE_CUDA_ABI 2u /* raised with every change of this file */
 #define PIPELINE_CUDA_SYMBOL "pipeline_cuda_get_table"
 
 typedef struct _PipelineCudaDevice PipelineCudaDevice;
@@ -143,6 +143,13 @@ typedef struct {
   uint32_t slot;    /* of its results: double loss, double norm */
 } PipelineCudaStep;
 
+/* Bytes. used: of the pool's pieces that are taken; held: of all pieces that the pool has from the driver; peak: the
+ * most that it has held since the device was opened or memory_mark. free, total: of the device, 0 where the driver does
+ * not say. */
+typedef struct {
+  size_t free, total, used, held, peak;
+} PipelineCudaMemory;
+
 typedef struct {
   size_t batch, hidden;
   int linear; /* GRU: linear_before_reset */
@@ -154,6 +161,8 @@ typedef struct {
 typedef struct {
   uint32_t abi, size; /* PIPELINE_CUDA_ABI, sizeof(PipelineCudaTable) */
 
+  int (*count)(void);                                  /* devices that CUDA shows; 0: none, or no driver */
+  int (*bus_id)(int number, char *text, size_t bytes); /* "00000000:17:00.0"; not 0: not known */
   /* NULL: `message` [bytes] says in one line why there is none. number: of the device, from 0. */
   PipelineCudaDevice *(*open)(int number, char *message, size_t bytes);
   void (*close)(PipelineCudaDevice *device);
@@ -168,7 +177,11 @@ typedef struct {
   int (*copy)(PipelineCudaDevice *device, void *to, const void *from, size_t bytes);
   int (*clear)(PipelineCudaDevice *device, void *buffer, size_t bytes);
   int (*finish)(PipelineCudaDevice *device); /* waits for all that is queued */
-  void (*memory_info)(PipelineCudaDevice *device, size_t *free_bytes, size_t *total_bytes, size_t *used_bytes);
+  void (*memory_info)(PipelineCudaDevice *device, PipelineCudaMemory *memory);
+  void (*memory_mark)(PipelineCudaDevice *device);                /* the peak is counted anew */
+  void (*memory_limit)(PipelineCudaDevice *device, size_t bytes); /* that the pool holds at most; 0: any */
+  void (*memory_trim)(PipelineCudaDevice *device);                /* what nobody uses goes back to the driver */
+  int (*lacks_memory)(const PipelineCudaDevice *device);          /* that was why the last call failed */
 
   /* element by element */
   int (*unary)(PipelineCudaDevice *device, PipelineCudaUnary function, const float *x, float *y, size_t n, float a,

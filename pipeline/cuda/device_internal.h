@@ -23,8 +23,9 @@ struct _PipelineCudaDevice {
   cublasHandle_t cublas;
   cudnnHandle_t cudnn;
   char message[512], description[512];
+  bool lacks_memory; /* the message says so */
   struct Block *blocks;
-  size_t n_blocks, block_capacity, used_bytes;
+  size_t n_blocks, block_capacity, used_bytes, held_bytes, peak_bytes, limit_bytes; /* limit: 0: none */
   unsigned char *staging; /* pinned: a ring of what is copied in */
   size_t staged;
   unsigned char *landing;                     /* pinned: for copies out */
@@ -99,6 +100,15 @@ static __device__ __forceinline__ double pipeline_cuda_block_sum(double value, d
 /* --- the functions of the table, by file -----------------------------------------------------------------------------
  */
 
+/* memory.cu */
+void *pipeline_cuda_allocate(PipelineCudaDevice *, size_t);
+void pipeline_cuda_release(PipelineCudaDevice *, void *);
+void pipeline_cuda_memory_info(PipelineCudaDevice *, PipelineCudaMemory *);
+void pipeline_cuda_memory_mark(PipelineCudaDevice *);
+void pipeline_cuda_memory_limit(PipelineCudaDevice *, size_t);
+void pipeline_cuda_memory_trim(PipelineCudaDevice *);
+void pipeline_cuda_memory_close(PipelineCudaDevice *);
+int pipeline_cuda_lacks_memory(const PipelineCudaDevice *);
 /* elementwise.cu */
 int pipeline_cuda_unary(PipelineCudaDevice *, PipelineCudaUnary, const float *, float *, size_t, float, float);
 int pipeline_cuda_unary_backward(PipelineCudaDevice *, PipelineCudaUnary, const float *, const float *, const float *,

@@ -7,12 +7,25 @@
 
 G_BEGIN_DECLS
 
-/* What the backend's open makes. */
+/* What the backend's open makes: one for all passes of a thread. */
 typedef struct {
   const PipelineCudaTable *table;
   PipelineCudaDevice *device;
-  guint64 changes; /* of what nodes have copied there once and for all */
+  gint number;
+  guint references; /* opened and not closed yet */
+  guint64 changes;  /* of what nodes have copied there once and for all */
+  gsize limit;      /* bytes that the pool holds at most; 0: any */
 } PipelineCuda;
+
+/* FALSE with the device's message: MEMORY when it lacks that, else UNSUPPORTED. */
+gboolean pipeline_cuda_fail(const PipelineCuda *cuda, GError **error);
+
+/* nodes_device.c: the backend's functions of these names. A device stays open, without the memory that nobody uses,
+ * until its thread ends: CUDA's start takes longer than many trainings. */
+gpointer pipeline_cuda_open(GError **error);
+void pipeline_cuda_close(gpointer device);
+gchar *pipeline_cuda_describe(void);
+PipelineCudaMonitor *pipeline_cuda_open_monitor(void);
 
 /* status: of a function of the table. FALSE with the device's message and the shape of the node's first input. */
 gboolean pipeline_cuda_done(const PipelineGradientCall *call, int status, GError **error);

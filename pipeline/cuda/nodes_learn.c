@@ -42,9 +42,7 @@ static gboolean supports(const PipelineGraphLoss *loss, const PipelineOptimiser 
 
 static gboolean done(const PipelineCuda *cuda, int status, GError **error)
 {
-  if (status == 0) return TRUE;
-  g_set_error_literal(error, PIPELINE_ERROR, PIPELINE_ERROR_UNSUPPORTED, cuda->table->message(cuda->device));
-  return FALSE;
+  return status == 0 || pipeline_cuda_fail(cuda, error);
 }
 
 static gboolean compute_loss(gpointer device, const PipelineGraphDeviceLoss *loss, GError **error)

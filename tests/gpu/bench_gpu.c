@@ -83,11 +83,11 @@ static gboolean measure_training(const gchar *name, guint batch, guint rows, dou
     rates[i] = (double)steps * batch / (now() - start);
   }
   g_autofree gchar *mirrored = pipeline_graph_pass_list_mirrored(fit->pass);
-  gsize free_bytes, total_bytes, used_bytes;
+  PipelineCudaMemory memory;
   const PipelineCuda *cuda = pipeline_graph_pass_get_device(fit->pass);
-  cuda->table->memory_info(cuda->device, &free_bytes, &total_bytes, &used_bytes);
-  printf("RESULT %s %u %.0f samples/s (%.1f us a step, %.0f MB in use, on the host: %s, %s)\n", name, batch,
-         median(rates), 1e6 * batch / rates[WINDOWS / 2], (double)used_bytes / 1e6,
+  cuda->table->memory_info(cuda->device, &memory);
+  printf("RESULT %s %u %.0f samples/s (%.1f us a step, %.0f MB at the peak, on the host: %s, %s)\n", name, batch,
+         median(rates), 1e6 * batch / rates[WINDOWS / 2], (double)memory.peak / 1e6,
          *mirrored != '\0' ? mirrored : "nothing",
          pipeline_graph_fit_get_replayed(fit) > 0 ? "replayed" : "not replayed");
   fflush(stdout);

@@ -6,6 +6,7 @@
 
 #include "pipeline/clean.h"
 #include "pipeline/prepare_search.h"
+#include "pipeline/trainer.h"
 #include "pipeline/trainer_random.h"
 
 enum { ROWS = 1200, TRAINING = 1000, FLIPPED = 60 };
@@ -220,6 +221,44 @@ START_TEST(leaks_are_named)
 }
 END_TEST
 
+/* What training cleans is what is trained on: the same bytes as from a table that was cleaned before. */
+START_TEST(trainings_clean_their_rows)
+{
+  static const gchar *const architectures[] = {"trees:rounds=10", "mlp:4"};
+  g_autoptr(GError) error = NULL;
+  World world = make_world();
+  PipelineCleanOptions clean;
+  PipelineTrainOptions options;
+  PipelineTrainResult result = {0}, wanted = {0};
+  pipeline_clean_options_init(&clean);
+  ck_assert(pipeline_clean_options_parse("hampel:s,drop-labels", &clean, NULL));
+  pipeline_train_options_init(&options);
+  options.architecture = architectures[_i];
+  options.epochs = 5;
+  options.validation_fraction = 0;
+  options.clean = &clean;
+  double spike = g_array_index(drift_table_get_column(world.table, "s")->numbers, double, 50);
+  ck_assert_msg(pipeline_train(world.table, world.schema, &options, NULL, NULL, &result, &error), "%s",
+                error ? error->message : "");
+  ck_assert_double_eq(g_array_index(drift_table_get_column(world.table, "s")->numbers, double, 50), spike);
+  ck_assert_uint_lt(result.n_train, ROWS - FLIPPED / 2);
+  ck_assert_ptr_nonnull(strstr(result.cleaning, "\"hampel\""));
+
+  world.rows = pipeline_trainer_rows_new(world.table, world.schema, NULL);
+  json_decref(pipeline_clean(world.table, world.schema, world.rows, &clean, NULL));
+  g_autoptr(DriftTable) cleaned = drift_table_select(world.table, world.rows->rows, world.rows->n);
+  options.clean = NULL;
+  ck_assert(pipeline_train(cleaned, world.schema, &options, NULL, NULL, &wanted, NULL));
+  ck_assert_ptr_null(wanted.cleaning);
+  ck_assert_uint_eq(wanted.n_train, result.n_train);
+  ck_assert(g_bytes_equal(wanted.onnx, result.onnx));
+  pipeline_train_result_clear(&result);
+  pipeline_train_result_clear(&wanted);
+  pipeline_clean_options_clear(&clean);
+  world_clear(&world);
+}
+END_TEST
+
 START_TEST(what_cannot_be_is_refused)
 {
   static const gchar *const bad[] = {"", "dust", "hampel", "hampel:", "duplicates:x", "labels,,leaks"};
@@ -321,6 +360,7 @@ int main(void)
   tcase_add_test(tests, the_median_of_a_window_is_the_median);
   tcase_add_loop_test(tests, labels_that_lie_are_found, 0, 2);
   tcase_add_test(tests, leaks_are_named);
+  tcase_add_loop_test(tests, trainings_clean_their_rows, 0, 2);
   tcase_add_test(tests, what_cannot_be_is_refused);
   tcase_add_test(tests, noise_is_not_chosen);
   tcase_add_test(tests, what_helps_is_chosen_and_again);

@@ -520,6 +520,33 @@ START_TEST(an_online_model_still_has_its_incidents)
 }
 END_TEST
 
+/* Small panes: learned whenever 100 rows more have come, and every one of them while an incident is open. */
+START_TEST(an_online_model_learns_every_pane_of_an_incident)
+{
+  begin(_i, "    window: {events: 100, pane_events: 10, label_rows: 20}\n    policy: {retrain_mode: mixture}\n");
+  guint calm = 0, hurried = 0;
+  while (world->shards[0].row < CHANGE + 300) {
+    leader_world_labels(world, 0, 20, 1, world->shards[0].row / 20);
+    leader_world_settle(world);
+    gboolean open = count("SELECT count(*) FROM incident WHERE kind = 'performance' AND state = 'open'") > 0;
+    g_autoptr(RegistryJob) job = leader_world_find_job(world, "mixture");
+    ck_assert_int_eq(job != NULL, open || world->shards[0].row % 100 == 0);
+    if (!job) continue;
+    *(open ? &hurried : &calm) += 1;
+    leader_world_finish_job(world, job->id, "done", "{\"version\": null, \"mixture\": {\"trainings\": 0}}");
+    leader_world_settle(world);
+  }
+  ck_assert_uint_eq(calm, CHANGE / 100);
+  ck_assert_uint_ge(hurried, 10);
+  /* Panes wait for a job as many rows as panes of 100 do. */
+  gint64 decided = count("SELECT count(*) FROM verdict WHERE kind = 'label'");
+  for (guint i = 0; i < 50; i++) leader_world_labels(world, 0, 20, 1, world->shards[0].row / 20);
+  leader_world_settle(world);
+  ck_assert_int_eq(count("SELECT count(*) FROM verdict WHERE kind = 'label'"), decided + 1);
+  end();
+}
+END_TEST
+
 int main(void)
 {
   const TTest *const tests[] = {a_change_is_trained_on_from_its_first_row_and_promoted,
@@ -544,7 +571,8 @@ int main(void)
                                 a_champion_may_come_late,
                                 a_pane_with_other_rows_than_it_says_is_refused,
                                 every_pane_is_learnt_online_and_only_the_gate_promotes,
-                                an_online_model_still_has_its_incidents};
+                                an_online_model_still_has_its_incidents,
+                                an_online_model_learns_every_pane_of_an_incident};
   Suite *suite = suite_create("leader_label");
   TCase *tcase = tcase_create("labels");
   tcase_set_timeout(tcase, 120);

@@ -198,7 +198,7 @@ START_TEST(every_configuration_is_an_architecture)
                   "%s", error != NULL ? error->message : "");
     if (recipe.plan == NULL) continue;
     ck_assert_uint_eq(recipe.plan->chains->len, 1); /* of the number */
-    ck_assert(pipeline_plan_complete(recipe.plan, schema, NULL));
+    ck_assert(pipeline_plan_complete(recipe.plan, schema, PIPELINE_PLAN_STANDARD, NULL));
   }
 }
 END_TEST

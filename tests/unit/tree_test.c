@@ -531,6 +531,72 @@ START_TEST(importance_names_the_columns)
 }
 END_TEST
 
+/* One graph: what the transformations make is what the trees were trained on. A kept number may be missing. */
+START_TEST(transformations_stand_in_front)
+{
+  g_autoptr(GError) error = NULL;
+  g_autoptr(DriftTable) table = make_table(1500, 21, _i == 0 ? BINARY : VALUE);
+  g_autoptr(DriftSchema) schema = infer(table);
+  g_autoptr(PipelinePlan) plan = pipeline_plan_parse("a=bins:6,colour=target:5,a*b=standard", &error);
+  PipelineTrainOptions options = options_of("trees:rounds=40,depth=3");
+  PipelineTrainResult result = {0}, again = {0}, plain = {0};
+  options.plan = plan;
+  train(table, schema, &options, &result);
+  ck_assert_ptr_nonnull(strstr(result.plan, "bins:6"));
+  g_autoptr(OnnxGraph) graph = onnx_graph_from_bytes(result.onnx, NULL);
+  ck_assert_ptr_nonnull(strstr(onnx_graph_get_metadata(graph, PIPELINE_PLAN_KEY), "\"keep\""));
+  /* The trees see the columns of the plan; b, which no chain names alone, as it is. */
+  const gchar *columns = onnx_graph_get_metadata(graph, PIPELINE_TREE_KEY);
+  ck_assert_ptr_nonnull(strstr(columns, "\"b\""));
+  ck_assert_ptr_nonnull(strstr(columns, "colour.target"));
+  ck_assert_ptr_null(strstr(columns, "colour=red"));
+  /* Training measured what the model predicts: the graph is what was trained on (but for "target"). */
+  guint n;
+  g_autofree float *outputs = predict(result.onnx, table, schema, &n);
+  options.plan = NULL;
+  train(table, schema, &options, &plain);
+  g_autofree float *others = predict(plain.onnx, table, schema, &n);
+  ck_assert_int_ne(memcmp(outputs, others, table->n_rows * n * sizeof(float)), 0);
+  if (_i == 0) ck_assert_double_gt(accuracy(result.onnx, table, schema), .8);
+  /* Continued trees keep their preprocessing, and take no other. */
+  options.from = result.onnx;
+  train(table, schema, &options, &again);
+  ck_assert_uint_eq(n_trees(again.onnx, schema), 80);
+  options.plan = plan;
+  check_refused(table, schema, &options, "keep their preprocessing");
+  pipeline_train_result_clear(&result);
+  pipeline_train_result_clear(&again);
+  pipeline_train_result_clear(&plain);
+}
+END_TEST
+
+/* The threshold of a tree of one split, after centring on x [n]. */
+static float centred(float threshold, const float *x, gsize n)
+{
+  const float base = 0;
+  const PipelineTreeNode nodes[] = {{.yes = 1, .no = 2, .value = threshold}, {.value = -1}, {.value = 1}};
+  const guint32 zero = 0;
+  g_autoptr(PipelineTreeEnsemble) ensemble = pipeline_tree_ensemble_new(1, 1, &base);
+  g_array_append_vals(ensemble->nodes, nodes, G_N_ELEMENTS(nodes));
+  g_array_append_val(ensemble->starts, zero);
+  g_array_append_val(ensemble->outputs, zero);
+  pipeline_tree_ensemble_centre(ensemble, 0, x, n);
+  ck_assert_float_eq(pipeline_tree_ensemble_get(ensemble, 0, 1)->value, -1); /* leaves stay */
+  return pipeline_tree_ensemble_get(ensemble, 0, 0)->value;
+}
+
+START_TEST(thresholds_stand_between_values)
+{
+  const float x[] = {3, NAN, 1, 2, INFINITY, 2}, close[] = {1, nextafterf(1, 2)};
+  ck_assert_float_eq(centred(2, x, G_N_ELEMENTS(x)), 1.5f);
+  ck_assert_float_eq(centred(2.25f, x, G_N_ELEMENTS(x)), 2.5f);
+  ck_assert_float_eq(centred(1, x, G_N_ELEMENTS(x)), 1); /* nothing below, or above, says how far it may move */
+  ck_assert_float_eq(centred(3.5f, x, G_N_ELEMENTS(x)), 3.5f);
+  ck_assert_float_eq(centred(close[1], close, 2), close[1]);
+  ck_assert_float_eq(centred(5, x, 0), 5);
+}
+END_TEST
+
 /* --- refusals ----------------------------------------------------------------------------------------------------- */
 
 START_TEST(what_is_of_networks_is_refused)
@@ -543,6 +609,9 @@ START_TEST(what_is_of_networks_is_refused)
   options = options_of("trees:rounds=5");
   options.backend = "onednn";
   check_refused(table, schema, &options, "no backend");
+  options = options_of("trees:rounds=5");
+  options.search_plan = TRUE;
+  check_refused(table, schema, &options, "kedge prepare --search");
   options = options_of("trees:rounds=5");
   options.validation_fraction = .5;
   options.test_fraction = .5;
@@ -578,6 +647,8 @@ int main(void)
   tcase_add_loop_test(tests, continued_boosting_is_more_rounds, 0, 3);
   tcase_add_test(tests, a_stopped_training_ends_in_the_same_bytes);
   tcase_add_test(tests, importance_names_the_columns);
+  tcase_add_loop_test(tests, transformations_stand_in_front, 0, 2);
+  tcase_add_test(tests, thresholds_stand_between_values);
   tcase_add_test(tests, what_is_of_networks_is_refused);
   suite_add_tcase(suite, tests);
   SRunner *runner = srunner_create(suite);
