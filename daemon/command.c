@@ -69,7 +69,9 @@ gboolean command_parse(const Command *command, int *argc, char ***argv, const GO
   g_autofree GOptionEntry *shared = common_entries(common);
   g_autoptr(GOptionContext) context = g_option_context_new(command->arguments);
   g_option_context_set_summary(context, command->summary);
-  g_option_context_set_description(context, command->help);
+  g_autofree gchar *description =
+      command->output != NULL ? g_strjoin("\n\n", command->help, command->output, NULL) : g_strdup(command->help);
+  g_option_context_set_description(context, description);
   if (entries != NULL) g_option_context_add_main_entries(context, entries, NULL);
   g_option_context_add_main_entries(context, shared, NULL);
   g_autoptr(GError) error = NULL;

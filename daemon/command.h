@@ -14,6 +14,7 @@ typedef struct {
   const gchar *arguments; /* "--data D --label L [--epochs N] -o OUT.onnx" */
   const gchar *summary;   /* one line */
   const gchar *help;      /* paragraphs for `kedge help NAME` and the man page; NULL: none */
+  const gchar *output;    /* the same of what --json and logs hold, where that is long; NULL: none */
   /* argv[0] is the command's name; options are parsed with GOptionContext through command_parse. */
   int (*run)(int argc, char **argv);
 } Command;

@@ -151,6 +151,7 @@ static int print_man(const CommandCommon *common)
       puts(".sp");
       print_paragraphs(commands[i]->help);
     }
+    if (commands[i]->output != NULL) print_paragraphs(commands[i]->output);
     print_man_options(options);
     json_decref(options);
   }

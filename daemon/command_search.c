@@ -6,6 +6,8 @@
 #include "daemon/command_search_internal.h"
 #include "daemon/command_train_internal.h"
 #include "pipeline/search_board.h"
+#include "pipeline/search_families.h"
+#include "pipeline/search_final.h"
 #include "registry/digest.h"
 
 extern const Command command_search;
@@ -13,8 +15,8 @@ extern const Command command_search;
 typedef struct {
   SearchTask task;
   gchar *budget, *space, *resume, *output;
-  gint workers, trials;
-  gboolean keep;
+  gint workers, trials, folds, finalists; /* folds, finalists: -1: by the rows */
+  gboolean keep, print_space;
   double seconds;
 } Arguments;
 
@@ -46,13 +48,18 @@ static gboolean parse_budget(const gchar *text, double *seconds)
 static const gchar *check_arguments(Arguments *a, int argc)
 {
   if (argc != 1) return "only options are taken";
+  if (a->print_space) return NULL;
   if (!a->task.data || !a->task.label || !a->output) return "--data, --label and -o are needed";
   if (!a->budget && a->trials == 0) return "--budget (10m) or --trials is needed";
   if (a->budget && !parse_budget(a->budget, &a->seconds)) return "--budget is a time, e.g. 90s, 10m or 1h";
   if (a->trials < 0 || a->workers < 0 || a->workers > 256) return "--trials is at least 1, --workers 1 to 256";
-  if (g_str_equal(a->task.data, "-") || g_str_has_suffix(a->task.data, ".npz"))
-    return "--data is a file of columns (CSV, JSON lines or .npy) that every trial can read: no standard input, no "
-           ".npz";
+  if (a->folds < -1 || a->folds == 1 || a->folds > (gint)PIPELINE_SEARCH_MAX_FOLDS)
+    return "--folds is 0 (none) or 2 to 20";
+  if (a->finalists < -1 || a->finalists == 0 || a->finalists > 100) return "--finalists is 1 to 100";
+  if (g_str_equal(a->task.data, "-"))
+    return "--data is a file that can be read again (CSV, JSON lines, .npy or .npz): no standard input";
+  if (g_str_has_suffix(a->task.data, ".npz") && (a->task.exclude || a->task.positive))
+    return "--exclude and --positive are for columns; an .npz has arrays";
   if (!(a->task.validation >= 0 && a->task.test >= 0 &&
         (a->task.validation > 0 ? a->task.validation : .2) + a->task.test <= .9))
     return "--validation and --test are shares that leave a tenth of the rows to train on";
@@ -73,7 +80,9 @@ static json_t *make_header(const Arguments *a, const PipelineSearchSpace *space,
   json_object_set_new(header, "space", pipeline_search_space_describe(space));
   json_object_set_new(header, "reduction", json_integer((json_int_t)rule->reduction));
   json_object_set_new(header, "rungs", json_integer((json_int_t)rule->n_rungs));
-  json_object_set_new(header, "version", json_integer(1));
+  json_object_set_new(header, "finalists", json_integer((json_int_t)rule->finalists));
+  json_object_set_new(header, "folds", json_integer((json_int_t)rule->folds));
+  json_object_set_new(header, "version", json_integer(2));
   return header;
 }
 
@@ -125,26 +134,33 @@ static json_t *conclude(const Arguments *a, const gchar *folder, const SearchWor
   }
   json_t *board = pipeline_search_board(state, world->rows.n_validation);
   json_t *report = json_pack(
-      "{s:s, s:s, s:I, s:I, s:I, s:I, s:f, s:b, s:O, s:o, s:o}", "output", a->output, "folder", folder, "rows_train",
-      (json_int_t)(world->rows.seen->n_rows - world->rows.n_validation), "rows_validation",
+      "{s:s, s:s, s:I, s:I, s:I, s:I, s:f, s:b, s:I, s:I, s:O, s:o, s:o}", "output", a->output, "folder", folder,
+      "rows_train", (json_int_t)(world->rows.seen->n_rows - world->rows.n_validation), "rows_validation",
       (json_int_t)world->rows.n_validation, "trials", (json_int_t)state->trials->len, "failed",
       (json_int_t)pipeline_search_state_count(state, PIPELINE_TRIAL_FAILED), "seconds", state->elapsed, "refit",
-      !a->keep, "winner", json_array_get(board, 0), "leaderboard", board, "failures", pipeline_search_failures(state));
+      !a->keep, "folds", (json_int_t)state->rule.folds, "finalists", (json_int_t)state->rule.finalists, "winner",
+      json_array_get(board, 0), "leaderboard", board, "failures", pipeline_search_failures(state));
   if (test != NULL) json_object_set_new(report, "test", test);
   return report;
 }
 
-static gboolean run_trials(const CommandCommon *common, const Arguments *a, const gchar *folder,
+/* In a process of its own. */
+static json_t *run_trial(const PipelineSearchStage *stage, gpointer world, GError **error)
+{
+  return pipeline_search_trial_run(&((const SearchWorld *)world)->rows, stage, NULL, NULL, error);
+}
+
+static gboolean run_trials(const CommandCommon *common, const Arguments *a, const gchar *folder, SearchWorld *world,
                            PipelineSearchState *state, GError **error)
 {
-  g_autofree gchar *program = g_file_read_link("/proc/self/exe", error);
-  json_t *header = program != NULL ? make_header(a, state->space, &state->rule, error) : NULL;
+  json_t *header = make_header(a, state->space, &state->rule, error);
   if (header == NULL) return FALSE;
   json_t *task = command_search_task_format(&a->task);
   Shown shown = {command_progress_new(common, "searching"), a};
   const PipelineSearchOptions options = {.folder = folder,
                                          .must_be_new = a->resume == NULL,
-                                         .program = program,
+                                         .trial = run_trial,
+                                         .trial_data = world,
                                          .task = task,
                                          .header = header,
                                          .workers = a->workers > 0 ? (guint)a->workers : g_get_num_processors(),
@@ -167,28 +183,58 @@ static gboolean run_trials(const CommandCommon *common, const Arguments *a, cons
   return done;
 }
 
+static void choose_rule(const Arguments *a, const SearchWorld *world, PipelineSearchRule *rule)
+{
+  pipeline_search_rule_init(rule);
+  rule->seed = (guint64)a->task.seed;
+  if (a->folds != 0) /* those that are asked for have the finalists of few rows */
+    pipeline_search_rule_choose_folds(rule, a->folds > 0 ? 0 : world->rows.seen->n_rows,
+                                      a->folds < 0 && world->rows.height > 0);
+  if (a->folds > 0) rule->folds = (guint)a->folds;
+  if (a->finalists > 0) rule->finalists = (guint)a->finalists;
+}
+
 static json_t *search(const CommandCommon *common, Arguments *a, GError **error)
 {
   SearchWorld world = {0};
   PipelineSearchRule rule;
   json_t *report = NULL;
-  pipeline_search_rule_init(&rule);
-  rule.seed = (guint64)a->task.seed;
   g_autofree gchar *folder = a->resume != NULL ? g_strdup(a->resume) : g_strconcat(a->output, ".search", NULL);
-  g_autoptr(PipelineSearchSpace) space = pipeline_search_space_parse(a->space, error);
-  if (space == NULL) return NULL;
-  g_autoptr(PipelineSearchState) state = pipeline_search_state_new(space, &rule);
-  if (command_search_world_read(&a->task, &world, error) && run_trials(common, a, folder, state, error))
-    report = conclude(a, folder, &world, state, error);
+  g_autoptr(PipelineSearchSpace) space = command_search_space_read(a->space, error);
+  g_autoptr(PipelineSearchState) state = NULL;
+  if (space != NULL && command_search_world_read(&a->task, &world, error) &&
+      pipeline_search_space_fit(space, world.rows.height, world.rows.width, error)) {
+    choose_rule(a, &world, &rule);
+    state = pipeline_search_state_new(space, &rule);
+    if (run_trials(common, a, folder, &world, state, error)) report = conclude(a, folder, &world, state, error);
+  }
   command_search_world_clear(&world);
   return report;
 }
 
+/* The space as a file, to begin one's own with: all families where --space names none. */
+static json_t *describe_space(const Arguments *a, GError **error)
+{
+  g_autoptr(PipelineSearchSpace) space = command_search_space_read(a->space, error);
+  if (space == NULL) return NULL;
+  const PipelineSearchFamily *const *families = pipeline_search_families();
+  for (guint i = 0, none = space->parts->len == 0; none && families[i] != NULL; i++)
+    pipeline_search_space_add(space, families[i]->name, NULL);
+  g_autofree gchar *text = pipeline_search_space_format(space);
+  return json_pack("{s:s}", "space", text);
+}
+
+static void print_space(json_t *report)
+{
+  fputs(json_string_value(json_object_get(report, "space")), stdout);
+}
+
 static int run_search(int argc, char **argv)
 {
-  Arguments a = {.task = {.seed = 1}};
+  Arguments a = {.task = {.seed = 1}, .folds = -1, .finalists = -1};
   const GOptionEntry entries[] = {
-      {"data", 0, 0, G_OPTION_ARG_FILENAME, &a.task.data, "CSV with a header, JSON lines or .npy", "D.csv"},
+      {"data", 0, 0, G_OPTION_ARG_FILENAME, &a.task.data, "CSV with a header, JSON lines, .npy, or .npz (images)",
+       "D.csv"},
       {"label", 0, 0, G_OPTION_ARG_STRING, &a.task.label, "the column to predict", "L"},
       {"budget", 0, 0, G_OPTION_ARG_STRING, &a.budget, "wall time, e.g. 90s, 10m, 1h; over all calls with --resume",
        "TIME"},
@@ -196,8 +242,13 @@ static int run_search(int argc, char **argv)
       {"workers", 0, 0, G_OPTION_ARG_INT, &a.workers, "processes of one thread at a time (default: the processors)",
        "N"},
       {"seed", 0, 0, G_OPTION_ARG_INT64, &a.task.seed, "of proposals, splits and trainings (default 1)", "S"},
-      {"space", 0, 0, G_OPTION_ARG_STRING, &a.space, "families and ranges (default: all; see below)",
-       "dense:depth=1..2;trees"},
+      {"space", 0, 0, G_OPTION_ARG_STRING, &a.space,
+       "families and ranges, or a file of them (default: all of the data; see below)", "dense:depth=1..2;trees|S.yaml"},
+      {"print-space", 0, 0, G_OPTION_ARG_NONE, &a.print_space, "print the space as a file for --space, and end", NULL},
+      {"folds", 0, 0, G_OPTION_ARG_INT, &a.folds,
+       "the finalists are compared again on so many folds (default 5 below 12,000 rows of a table, else 0: none)", "K"},
+      {"finalists", 0, 0, G_OPTION_ARG_INT, &a.finalists,
+       "trials of lowest loss that are trained to the end (default 2; with folds 6)", "N"},
       {"resume", 0, 0, G_OPTION_ARG_FILENAME, &a.resume, "go on with the search whose folder this is", "DIR"},
       {"split", 0, 0, G_OPTION_ARG_STRING, &a.task.split,
        "time (default), shuffle, stratified or grouped:COLUMN (no group on two sides)", "HOW"},
@@ -224,8 +275,8 @@ static int run_search(int argc, char **argv)
     status = command_usage(&common, "%s", usage);
   } else {
     g_autoptr(GError) error = NULL;
-    json_t *report = search(&common, &a, &error);
-    status = command_report(&common, report, error, command_search_print);
+    json_t *report = a.print_space ? describe_space(&a, &error) : search(&common, &a, &error);
+    status = command_report(&common, report, error, a.print_space ? print_space : command_search_print);
   }
   arguments_clear(&a);
   return status;
@@ -241,19 +292,46 @@ const Command command_search = {
         "(Bergstra\n"
         "et al. 2011). The first trial of a family is what kedge train takes by itself. Trials are processes; each "
         "climbs\n"
-        "rungs of 3, 9, 27 epochs (dense) or 50, 150, 450 rounds (trees), continuing from a checkpoint, and the best\n"
-        "third of a rung goes on. They are compared by the lowest loss (log-loss; of a regression the squared error "
-        "in\n"
-        "standard deviations of the label) on the validation rows. When the budget leaves no more time than the best\n"
-        "trial needs to be trained to the end, nothing new begins, and it is.\n"
+        "rungs of 3, 9, 27 epochs (dense), 50, 150, 450 rounds (trees) or 1, 3, 9 epochs (cnn), continuing from a\n"
+        "checkpoint, and the best third of a rung goes on. They are compared by the lowest loss (log-loss; of a "
+        "regression\n"
+        "the squared error in standard deviations of the label) on the validation rows. The --finalists of lowest loss "
+        "are\n"
+        "trained to the end. With --folds the winner among them is that of the lowest mean loss over the folds of all "
+        "rows\n"
+        "but the test rows (by time: each trained on the rows in front of it), each fold's model trained anew for as "
+        "many\n"
+        "epochs or rounds as the trial's best had. When the budget leaves no more time than that needs, nothing new "
+        "begins.\n"
+        "\n"
+        "--data x.npz has rows as arrays beside the labels; those of two or three dimensions are images, which the "
+        "family\n"
+        "cnn is for; the others take images only where --space names them.\n"
         "\n"
         "Families and their dimensions, as --space \"dense:depth=1..3,width=16..64,batch=32|64;trees:eta=0.05..0.2\":\n"
         "dense  depth (hidden layers, 0 to 4), width (8 to 256), taper (1|0.5: a layer's width over that of the one "
         "before),\n"
-        "       learning_rate (0.0002 to 0.05), weight_decay (0.001 to 5), batch (32|64|128|256|512)\n"
+        "       activation (relu|gelu|tanh|silu), norm (none|batch|layer), residual (no|yes), dropout "
+        "(0|0.1|0.25|0.5),\n"
+        "       transform (of numbers: standard|robust|quantile|yeo-johnson), learning_rate (0.0002 to 0.02),\n"
+        "       weight_decay (0.05 to 5), batch (32|64|128|256|512)\n"
         "trees  depth (2 to 12), eta (0.01 to 0.5), subsample and colsample (0.4 to 1), min_child_weight (0.1 to "
         "100),\n"
         "       lambda (0.01 to 100)\n"
+        "cnn    depth (stages, each halves the image, 1 to 4), channels (of the first, 4 to 64), growth (of the "
+        "channels a\n"
+        "       stage, 1|2), blocks (convolutions a stage, 1 to 2), kernel (3|5), pool (max|average), activation, "
+        "norm,\n"
+        "       residual, dense (units behind, 0|32|64|128|256; 0: the means of the channels), dropout, learning_rate\n"
+        "       (0.0002 to 0.02), weight_decay (0.001 to 1), batch (32|64|128|256)\n"
+        "--space S.yaml reads the same from a file, --print-space prints one to begin with:\n"
+        "  families:\n"
+        "    - family: dense\n"
+        "      depth: {low: 1, high: 3}\n"
+        "      learning_rate: {low: 0.001, high: 0.01, scale: log}    # or linear\n"
+        "      activation: {choices: [relu, silu]}\n"
+        "      width: {value: 64}\n"
+        "A dimension that is left out keeps its whole range.\n"
         "\n"
         "The folder OUT.onnx.search (or that of --resume) holds journal.jsonl, the state of the search on disk before\n"
         "each step, and checkpoints and models of the trials. A search that was killed loses what its running trials\n"
@@ -265,22 +343,24 @@ const Command command_search = {
         "\n"
         "The winner is fitted again to training and validation rows together, for as many epochs or rounds as its "
         "best\n"
-        "had; --keep writes the model that was compared. Its loss on the validation rows is optimistic: it was chosen "
-        "by\n"
-        "it. --test measures what is written on rows that no trial saw.\n"
+        "had; --keep writes the model that was compared. Its loss is optimistic: it was chosen by it. --test\n"
+        "measures what is written on rows that no trial saw.\n"
         "\n"
         "--json prints {\"output\", \"folder\", \"rows_train\", \"rows_validation\", \"trials\", \"failed\", "
         "\"seconds\", "
         "\"refit\",\n"
-        "\"winner\" (the first of the leaderboard), \"leaderboard\" [{\"rank\", \"trial\", \"family\", \"parameters\", "
-        "\"state\"\n"
-        "(\"finished\" or \"stopped\" early), \"loss\", \"metric\" (accuracy, or -rmse), \"standard_error\" (of an "
-        "accuracy),\n"
-        "\"unit\", \"epochs\", \"best_epoch\", \"seconds\", \"bytes\", \"latency_us\" (median of one row, while other "
-        "trials\n"
-        "run), \"auc\", \"pareto\" (none beats it in loss, latency and bytes at once)}], \"failures\" [{\"trial\", "
-        "\"family\",\n"
-        "\"parameters\", \"reason\"}], with --test \"test\" {\"rows\", \"accuracy\", \"auc\", \"log_loss\"} or "
-        "{\"rows\", \"rmse\", \"mae\"}}.",
+        "\"folds\" and \"finalists\" (their numbers), \"winner\" (the first of the leaderboard), \"leaderboard\" "
+        "[{\"rank\",\n"
+        "\"trial\", \"family\", \"parameters\", \"state\" (\"finished\" or \"stopped\" early), \"loss\", \"metric\" "
+        "(accuracy, or\n"
+        "-rmse), \"standard_error\" (of an accuracy), \"unit\", \"epochs\", \"best_epoch\", \"seconds\", \"fold_loss\" "
+        "and\n"
+        "\"fold_error\" (mean over the folds and its standard error; null: not compared so), \"bytes\", "
+        "\"latency_us\" (median\n"
+        "of one row over \"latency_rows\" calls, while other trials run), \"auc\", \"pareto\" (none beats it in loss, "
+        "latency and\n"
+        "bytes at once)}], \"failures\" [{\"trial\", \"family\", \"parameters\", \"reason\"}], with --test \"test\" "
+        "{\"rows\",\n"
+        "\"accuracy\", \"auc\", \"log_loss\"} or {\"rows\", \"rmse\", \"mae\"}}; --print-space --json {\"space\"}.",
     .run = run_search,
 };

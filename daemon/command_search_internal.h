@@ -23,10 +23,22 @@ typedef struct {
   PipelineSplit split;
   PipelineSearchRows rows;
 } SearchWorld;
-/* A share of validation rows that is 0 becomes the usual one. */
+/* A share of validation rows that is 0 becomes the usual one. An .npz has rows as arrays, images where those have two
+ * or three dimensions. */
 gboolean command_search_world_read(SearchTask *task, SearchWorld *world, GError **error);
 void command_search_world_clear(SearchWorld *world);
 
 void command_search_print(json_t *report);
+
+/* What --space says: NULL, a text as pipeline_search_space_parse reads it, or the name of a file ("….yaml", "….yml"):
+ *
+ *     families:
+ *       - family: dense
+ *         depth: {low: 1, high: 3}
+ *         learning_rate: {low: 0.001, high: 0.01, scale: log}
+ *         activation: {choices: [relu, silu]}
+ *
+ * Errors name file, line and field. */
+PipelineSearchSpace *command_search_space_read(const gchar *text, GError **error);
 
 G_END_DECLS

@@ -25,6 +25,7 @@ static void add_row(CommandTable *table, const json_t *entry)
   g_autofree gchar *rank = command_text_count(json_object_get(entry, "rank"));
   g_autofree gchar *trial = command_text_count(json_object_get(entry, "trial"));
   g_autofree gchar *loss = command_text_real(json_object_get(entry, "loss"), 4);
+  g_autofree gchar *folds = command_text_real(json_object_get(entry, "fold_loss"), 4);
   g_autofree gchar *metric = command_text_real(json_object_get(entry, "metric"), 4);
   g_autofree gchar *error = command_text_real(json_object_get(entry, "standard_error"), 4);
   g_autofree gchar *epochs = command_text_count(json_object_get(entry, "epochs"));
@@ -34,16 +35,17 @@ static void add_row(CommandTable *table, const json_t *entry)
   g_autofree gchar *parameters = join_parameters(json_object_get(entry, "parameters"));
   g_autofree gchar *measured = g_strdup_printf("%s ± %s", metric, error);
   g_autofree gchar *trained = g_strdup_printf("%s %s", epochs, json_string_value(json_object_get(entry, "unit")));
-  command_table_add(table, rank, trial, json_string_value(json_object_get(entry, "family")), loss, measured, trained,
-                    seconds, bytes, latency, json_is_true(json_object_get(entry, "pareto")) ? "yes" : "", parameters,
-                    NULL);
+  command_table_add(table, rank, trial, json_string_value(json_object_get(entry, "family")), loss, folds, measured,
+                    trained, seconds, bytes, latency, json_is_true(json_object_get(entry, "pareto")) ? "yes" : "",
+                    parameters, NULL);
 }
 
 /* The first ones, and what else is on the front. */
 static void print_board(const json_t *board)
 {
-  static const gchar *const headers[] = {">rank", ">trial", "family",  ">loss",  ">accuracy or -rmse", ">trained",
-                                         ">s",    ">bytes", ">µs/row", "pareto", "parameters",         NULL};
+  static const gchar *const headers[] = {">rank",    ">trial", "family", ">loss",   ">of folds", ">accuracy or -rmse",
+                                         ">trained", ">s",     ">bytes", ">µs/row", "pareto",    "parameters",
+                                         NULL};
   CommandTable *table = command_table_new(headers);
   for (gsize i = 0; i < json_array_size(board); i++) {
     const json_t *entry = json_array_get(board, i);
@@ -63,8 +65,13 @@ void command_search_print(json_t *report)
   g_autofree gchar *failed = command_text_count(json_object_get(report, "failed"));
   g_autofree gchar *seconds = command_text_real(json_object_get(report, "seconds"), 1);
   const json_t *test = json_object_get(report, "test");
-  printf("%s trials (%s failed) in %s s, trained on %s rows, compared on %s validation rows\n", trials, failed, seconds,
+  const json_t *folds = json_object_get(report, "folds");
+  printf("%s trials (%s failed) in %s s, trained on %s rows, compared on %s validation rows", trials, failed, seconds,
          train, validation);
+  if (json_integer_value(folds) > 0)
+    printf("; the best %" JSON_INTEGER_FORMAT " by %" JSON_INTEGER_FORMAT " folds of both",
+           json_integer_value(json_object_get(report, "finalists")), json_integer_value(folds));
+  printf("\n");
   print_board(json_object_get(report, "leaderboard"));
   gsize n_failures = json_array_size(json_object_get(report, "failures"));
   for (gsize i = 0; i < MIN(n_failures, 3); i++) {

@@ -3,10 +3,9 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "daemon/command_arrays.h"
 #include "daemon/command_search_internal.h"
 #include "pipeline/model_spec.h"
-
-#define FEW_ROWS 12000u /* below it a tenth of them tells trials apart badly */
 
 extern const Command command_search_trial;
 
@@ -45,15 +44,30 @@ gboolean command_search_task_parse(const json_t *json, SearchTask *task, GError 
 
 gboolean command_search_world_read(SearchTask *task, SearchWorld *world, GError **error)
 {
-  g_autoptr(DriftTable) table = command_read_table(task->data, error);
-  if (table == NULL) return FALSE;
-  if (task->validation == 0) task->validation = table->n_rows < FEW_ROWS ? .2 : .1;
-  world->schema = task->schema != NULL
-                      ? pipeline_model_spec_parse(task->schema, error)
-                      : command_infer_schema(table, task->label, NULL, task->exclude, task->positive, error);
-  return world->schema != NULL && pipeline_split_parse(task->split, &world->split, error) &&
-         pipeline_search_rows_init(table, world->schema, &world->split, task->validation, task->test,
-                                   (guint64)task->seed, &world->rows, error);
+  guint channels = 0, height = 0, width = 0;
+  g_autoptr(DriftTable) table = NULL;
+  if (g_str_has_suffix(task->data, ".npz")) {
+    g_autoptr(PipelineGraphRows) arrays = command_read_arrays(task->data, task->label, NULL, NULL, FALSE, error);
+    if (arrays == NULL) return FALSE;
+    g_autofree guint64 *all = g_new(guint64, arrays->n_rows + 1);
+    for (guint64 i = 0; i < arrays->n_rows; i++) all[i] = i;
+    table = pipeline_graph_rows_tabulate(arrays, all, arrays->n_rows);
+    world->schema = drift_schema_copy(arrays->schema);
+    channels = arrays->channels, height = arrays->height, width = arrays->width;
+  } else {
+    table = command_read_table(task->data, error);
+    if (table != NULL)
+      world->schema = task->schema != NULL
+                          ? pipeline_model_spec_parse(task->schema, error)
+                          : command_infer_schema(table, task->label, NULL, task->exclude, task->positive, error);
+  }
+  if (world->schema == NULL) return FALSE;
+  if (task->validation == 0) task->validation = pipeline_search_usual_validation(table->n_rows);
+  gboolean done = pipeline_split_parse(task->split, &world->split, error) &&
+                  pipeline_search_rows_init(table, world->schema, &world->split, task->validation, task->test,
+                                            (guint64)task->seed, &world->rows, error);
+  world->rows.channels = channels, world->rows.height = height, world->rows.width = width;
+  return done;
 }
 
 void command_search_world_clear(SearchWorld *world)

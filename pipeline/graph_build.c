@@ -9,51 +9,22 @@
 #include "pipeline/multi_label.h"
 #include "pipeline/network_build.h"
 
-#define MAX_LAYERS 16u
-#define MAX_WIDTH 65536u
 #define MAX_WEIGHTS (64u << 20)
-#define DENSE_BEHIND_CONVOLUTIONS 128u
 
 typedef struct {
   const PipelineGraphBuildOptions *options;
   OnnxGraph *graph;
   PipelineRandom random;
-  GArray *widths; /* of guint */
-  gchar *value;   /* the last one so far */
-  guint number;   /* of layers so far */
+  PipelineGraphArchitecture architecture;
+  gchar *value; /* the last one so far */
+  guint number; /* of layers so far */
   guint64 n_weights;
 } Builder;
 
 static void builder_clear(Builder *builder)
 {
   onnx_graph_free(builder->graph);
-  g_clear_pointer(&builder->widths, g_array_unref);
   g_free(builder->value);
-}
-
-gboolean pipeline_graph_is_architecture(const gchar *architecture)
-{
-  return g_str_equal(architecture, "cnn") || g_str_has_prefix(architecture, "cnn:");
-}
-
-static gboolean parse_widths(Builder *builder, GError **error)
-{
-  const gchar *architecture = builder->options->architecture, *list = strchr(architecture, ':');
-  gboolean cnn = pipeline_graph_is_architecture(architecture), good = cnn || g_str_has_prefix(architecture, "mlp:");
-  g_auto(GStrv) parts = g_strsplit(list != NULL ? list + 1 : "32,64", ",", -1);
-  builder->widths = g_array_new(FALSE, FALSE, sizeof(guint));
-  for (guint i = 0; good && parts[i] != NULL; i++) {
-    guint64 width = 0;
-    good = g_ascii_string_to_unsigned(parts[i], 10, 1, MAX_WIDTH, &width, NULL) && builder->widths->len < MAX_LAYERS;
-    guint narrow = (guint)width;
-    g_array_append_val(builder->widths, narrow);
-  }
-  if (good) return TRUE;
-  g_set_error(
-      error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID,
-      "architecture \"%s\": write \"mlp:64,64\" (widths of hidden layers) or \"cnn:32,64\" (channels), at most %u",
-      architecture, MAX_LAYERS);
-  return FALSE;
 }
 
 /* --- nodes -------------------------------------------------------------------------------------------------------- */
@@ -82,6 +53,12 @@ static void take_filled(Builder *builder, const gchar *name, gint64 n, float val
   take_floats(builder, name, 1, &n, values);
 }
 
+/* The layer whose inputs are the features that the options describe. */
+static gboolean first_is_known(const Builder *builder)
+{
+  return builder->number == 1 && builder->options->standardised != NULL;
+}
+
 static gboolean take_random(Builder *builder, const gchar *name, guint n_dims, const gint64 *dims, gboolean last,
                             GError **error)
 {
@@ -98,57 +75,135 @@ static gboolean take_random(Builder *builder, const gchar *name, guint n_dims, c
   const PipelineInitialiser *initialiser = pipeline_initialiser_find(last ? "glorot-uniform" : "he-uniform", NULL);
   pipeline_initialiser_fill(initialiser, (gsize)dims[1] * receptive, (gsize)dims[0] * receptive, &builder->random,
                             values, n);
+  for (gsize i = 0; i < n && first_is_known(builder); i++)
+    if (builder->options->standardised[i % (gsize)dims[1]]) values[i] = 0;
   take_floats(builder, name, n_dims, dims, values);
   return TRUE;
 }
 
-static void add_normalisation(Builder *builder, gint64 n)
+static gboolean is_image(const Builder *builder)
 {
-  static const gchar *const parts[] = {"scale", "bias", "mean", "variance"};
-  g_autoptr(GString) constants = g_string_new("");
-  for (guint i = 0; i < G_N_ELEMENTS(parts); i++) {
-    g_autofree gchar *name = g_strdup_printf("layer_%u.norm_%s", builder->number, parts[i]);
-    take_filled(builder, name, n, i == 0 || i == 3 ? 1 : 0);
-    g_string_append_printf(constants, "%s%s", i > 0 ? "," : "", name);
-  }
-  extend(builder, "BatchNormalization", constants->str);
+  return builder->architecture.image;
 }
 
-/* normal: in front of the activation. last: neither. */
-static gboolean add_dense(Builder *builder, gint64 n_in, gint64 n_out, gboolean normal, gboolean last, GError **error)
+/* Of a value of n_dims sizes behind the rows: [channels, height, width] or [width]. Constants of batch normalisation
+ * are a channel's, of layer normalisation an element's. */
+static void add_normalisation(Builder *builder, guint n_dims, const gint64 *dims)
+{
+  static const gchar *const parts[] = {"scale", "bias", "mean", "variance"};
+  gboolean batch = builder->architecture.norm == PIPELINE_GRAPH_NORM_BATCH;
+  if (builder->architecture.norm == PIPELINE_GRAPH_NORM_NONE) return;
+  gint64 n = 1;
+  for (guint d = 0; d < (batch ? 1 : n_dims); d++) n *= dims[d];
+  g_autoptr(GString) constants = g_string_new("");
+  for (guint i = 0; i < (batch ? G_N_ELEMENTS(parts) : 2u); i++) {
+    g_autofree gchar *name = g_strdup_printf("layer_%u.norm_%s", builder->number, parts[i]);
+    g_autofree float *values = g_new(float, (gsize)n);
+    for (gint64 k = 0; k < n; k++) values[k] = i == 0 || i == 3 ? 1 : 0;
+    take_floats(builder, name, batch ? 1 : n_dims, dims, values);
+    g_string_append_printf(constants, "%s%s", i > 0 ? "," : "", name);
+  }
+  OnnxNode *node = extend(builder, batch ? "BatchNormalization" : "LayerNormalization", constants->str);
+  if (!batch) onnx_node_set_int(node, "axis", 1);
+}
+
+static void add_activation(Builder *builder)
+{
+  const PipelineGraphActivation *activation = builder->architecture.activation;
+  g_autofree gchar *input = g_strdup(builder->value);
+  extend(builder, activation->op_type, NULL);
+  if (activation->gates) extend(builder, "Mul", input);
+}
+
+static void add_dropout(Builder *builder)
+{
+  float ratio = (float)builder->options->dropout;
+  if (!(ratio > 0)) return;
+  take_floats(builder, "kedge.dropout", 0, NULL, &ratio);
+  extend(builder, "Dropout", "kedge.dropout");
+}
+
+/* A linear map; without a bias: of a shortcut. */
+static gboolean add_gemm(Builder *builder, gint64 n_in, gint64 n_out, gboolean bias, gboolean last, GError **error)
 {
   guint number = ++builder->number;
   g_autofree gchar *weight = g_strdup_printf("layer_%u.weight", number),
-                   *bias = g_strdup_printf("layer_%u.bias", number);
-  g_autofree gchar *constants = g_strdup_printf("%s,%s", weight, bias);
+                   *offset = g_strdup_printf("layer_%u.bias", number);
+  g_autofree gchar *constants = bias ? g_strdup_printf("%s,%s", weight, offset) : g_strdup(weight);
   if (!take_random(builder, weight, 2, (gint64[]){n_out, n_in}, last, error)) return FALSE;
-  take_filled(builder, bias, n_out, 0);
+  if (bias) take_filled(builder, offset, n_out, 0);
   onnx_node_set_int(extend(builder, "Gemm", constants), "transB", 1);
-  if (last) return TRUE;
-  if (normal) add_normalisation(builder, n_out);
-  extend(builder, "Relu", NULL);
-  if (builder->options->dropout > 0) {
-    float ratio = (float)builder->options->dropout;
-    take_floats(builder, "kedge.dropout", 0, NULL, &ratio);
-    extend(builder, "Dropout", "kedge.dropout");
-  }
   return TRUE;
 }
 
-static gboolean add_convolution(Builder *builder, gint64 n_in, gint64 n_out, GError **error)
+/* Adds `from`, through a linear map where the widths differ, to the value so far. */
+static gboolean add_dense_shortcut(Builder *builder, const gchar *from, gint64 n_in, gint64 n_out, GError **error)
+{
+  g_autofree gchar *sum = g_strdup(builder->value);
+  g_free(builder->value);
+  builder->value = g_strdup(from);
+  if (n_in != n_out && !add_gemm(builder, n_in, n_out, FALSE, FALSE, error)) return FALSE;
+  extend(builder, "Add", sum);
+  return TRUE;
+}
+
+/* A hidden layer. residual: adds its input. */
+static gboolean add_dense(Builder *builder, gint64 n_in, gint64 n_out, gboolean residual, GError **error)
+{
+  g_autofree gchar *input = g_strdup(builder->value);
+  if (!add_gemm(builder, n_in, n_out, TRUE, FALSE, error)) return FALSE;
+  add_normalisation(builder, 1, &n_out);
+  add_activation(builder);
+  if (residual && !add_dense_shortcut(builder, input, n_in, n_out, error)) return FALSE;
+  add_dropout(builder);
+  return TRUE;
+}
+
+/* No bias: the normalisation has one; without normalisation it has its own. */
+static gboolean add_convolution(Builder *builder, gint64 n_in, gint64 n_out, guint kernel, GError **error)
 {
   guint number = ++builder->number;
-  g_autofree gchar *weight = g_strdup_printf("layer_%u.weight", number);
-  const gint64 pads[] = {1, 1, 1, 1}, two[] = {2, 2};
-  if (!take_random(builder, weight, 4, (gint64[]){n_out, n_in, 3, 3}, FALSE, error)) return FALSE;
-  OnnxNode *node = extend(builder, "Conv", weight); /* no bias: the normalisation has one */
-  onnx_node_set_ints(node, "kernel_shape", (const gint64[]){3, 3}, 2);
+  gint64 half = kernel / 2;
+  g_autofree gchar *weight = g_strdup_printf("layer_%u.weight", number),
+                   *bias = g_strdup_printf("layer_%u.bias", number), *constants = g_strdup(weight);
+  const gint64 pads[] = {half, half, half, half};
+  if (!take_random(builder, weight, 4, (gint64[]){n_out, n_in, kernel, kernel}, FALSE, error)) return FALSE;
+  if (builder->architecture.norm == PIPELINE_GRAPH_NORM_NONE) {
+    take_filled(builder, bias, n_out, 0);
+    g_free(constants);
+    constants = g_strdup_printf("%s,%s", weight, bias);
+  }
+  OnnxNode *node = extend(builder, "Conv", constants);
+  onnx_node_set_ints(node, "kernel_shape", (const gint64[]){kernel, kernel}, 2);
   onnx_node_set_ints(node, "pads", pads, 4);
-  add_normalisation(builder, n_out);
-  extend(builder, "Relu", NULL);
-  node = extend(builder, "MaxPool", NULL);
+  return TRUE;
+}
+
+/* dims: channels, height, width of what comes in; set to those of what goes on. */
+static gboolean add_stage(Builder *builder, gint64 *dims, gint64 n_out, GError **error)
+{
+  const PipelineGraphArchitecture *architecture = &builder->architecture;
+  const gint64 two[] = {2, 2};
+  gint64 n_in = dims[0];
+  g_autofree gchar *input = g_strdup(builder->value);
+  for (guint block = 1; block <= architecture->blocks; block++) {
+    if (!add_convolution(builder, dims[0], n_out, architecture->kernel, error)) return FALSE;
+    dims[0] = n_out;
+    add_normalisation(builder, 3, dims);
+    if (block < architecture->blocks || !architecture->residual) add_activation(builder);
+  }
+  if (architecture->residual) {
+    g_autofree gchar *sum = g_strdup(builder->value);
+    g_free(builder->value);
+    builder->value = g_steal_pointer(&input);
+    if (n_in != n_out && !add_convolution(builder, n_in, n_out, 1, error)) return FALSE;
+    extend(builder, "Add", sum);
+    add_activation(builder);
+  }
+  OnnxNode *node = extend(builder, architecture->average_pool ? "AveragePool" : "MaxPool", NULL);
   onnx_node_set_ints(node, "kernel_shape", two, 2);
   onnx_node_set_ints(node, "strides", two, 2);
+  dims[1] /= 2, dims[2] /= 2;
   return TRUE;
 }
 
@@ -181,53 +236,64 @@ static void add_standardisation(Builder *builder, const float *x, gsize width, c
   extend(builder, "Mul", "kedge.factor");
 }
 
-static gboolean add_convolutions(Builder *builder, gsize *n_features, GError **error)
+static gboolean check_image(const PipelineGraphBuildOptions *o, guint n_stages, gsize n_features, GError **error)
 {
-  const PipelineGraphBuildOptions *o = builder->options;
-  guint height = o->height, width = o->width;
-  gint64 channels = (gint64)o->channels;
-  if ((gsize)o->channels * o->height * o->width != *n_features || *n_features == 0) {
+  if ((gsize)o->channels * o->height * o->width != n_features || n_features == 0) {
     g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID,
                 "\"%s\" needs rows that are images: their size is given as %u × %u × %u (channels, height, width), and "
                 "there are %zu features",
-                o->architecture, o->channels, o->height, o->width, *n_features);
+                o->architecture, o->channels, o->height, o->width, n_features);
     return FALSE;
   }
-  const gint64 shape[] = {-1, channels, height, width};
+  if (MIN(o->height, o->width) >> n_stages > 0) return TRUE;
+  g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID, "\"%s\": images of %u × %u are too small for %u poolings",
+              o->architecture, o->height, o->width, n_stages);
+  return FALSE;
+}
+
+/* *n_features: of what goes on. */
+static gboolean add_stages(Builder *builder, gsize *n_features, GError **error)
+{
+  const PipelineGraphBuildOptions *o = builder->options;
+  const PipelineGraphArchitecture *architecture = &builder->architecture;
+  const gint64 shape[] = {-1, o->channels, o->height, o->width};
+  gint64 dims[] = {o->channels, o->height, o->width};
+  if (!check_image(o, architecture->n_widths, *n_features, error)) return FALSE;
   onnx_graph_take_initialiser(builder->graph, onnx_tensor_new("kedge.image", ONNX_TYPE_INT64, 1, (gint64[]){4}, shape));
   extend(builder, "Reshape", "kedge.image");
-  for (guint i = 0; i < builder->widths->len; i++) {
-    guint next = g_array_index(builder->widths, guint, i);
-    if (height < 2 || width < 2) {
-      g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID,
-                  "\"%s\": images of %u × %u are too small for %u poolings", o->architecture, o->height, o->width,
-                  builder->widths->len);
-      return FALSE;
-    }
-    if (!add_convolution(builder, channels, next, error)) return FALSE;
-    channels = next;
-    height /= 2, width /= 2;
+  for (guint i = 0; i < architecture->n_widths; i++)
+    if (!add_stage(builder, dims, architecture->widths[i], error)) return FALSE;
+  if (architecture->dense == 0) {
+    extend(builder, "GlobalAveragePool", NULL);
+    dims[1] = dims[2] = 1;
   }
   extend(builder, "Flatten", NULL);
-  *n_features = (gsize)channels * height * width;
+  *n_features = (gsize)(dims[0] * dims[1] * dims[2]);
+  return TRUE;
+}
+
+static gboolean add_hidden(Builder *builder, gsize *n_features, GError **error)
+{
+  const PipelineGraphArchitecture *architecture = &builder->architecture;
+  if (!is_image(builder)) {
+    for (guint i = 0; i < architecture->n_widths; i++) {
+      gint64 width = architecture->widths[i];
+      if (!add_dense(builder, (gint64)*n_features, width, architecture->residual && i > 0, error)) return FALSE;
+      *n_features = (gsize)width;
+    }
+    return TRUE;
+  }
+  if (!add_stages(builder, n_features, error)) return FALSE;
+  if (architecture->dense == 0) return TRUE;
+  if (!add_dense(builder, (gint64)*n_features, architecture->dense, FALSE, error)) return FALSE;
+  *n_features = architecture->dense;
   return TRUE;
 }
 
 static gboolean add_layers(Builder *builder, gsize n_features, guint n_outputs, GError **error)
 {
-  if (pipeline_graph_is_architecture(builder->options->architecture)) {
-    if (!add_convolutions(builder, &n_features, error) ||
-        !add_dense(builder, (gint64)n_features, DENSE_BEHIND_CONVOLUTIONS, TRUE, FALSE, error))
-      return FALSE;
-    n_features = DENSE_BEHIND_CONVOLUTIONS;
-  } else {
-    for (guint i = 0; i < builder->widths->len; i++) {
-      guint width = g_array_index(builder->widths, guint, i);
-      if (!add_dense(builder, (gint64)n_features, width, FALSE, FALSE, error)) return FALSE;
-      n_features = width;
-    }
-  }
-  if (!add_dense(builder, (gint64)n_features, n_outputs, FALSE, TRUE, error)) return FALSE;
+  if (!add_hidden(builder, &n_features, error) || !add_gemm(builder, (gint64)n_features, n_outputs, TRUE, TRUE, error))
+    return FALSE;
   g_autoptr(GError) cause = NULL;
   if (onnx_graph_rename_value(builder->graph, builder->value, "kedge.logits", &cause)) return TRUE;
   g_set_error_literal(error, PIPELINE_ERROR, PIPELINE_ERROR_MODEL, cause->message);
@@ -264,9 +330,10 @@ OnnxGraph *pipeline_graph_build(const PipelineGraphBuildOptions *options, const 
   onnx_graph_set_opset(builder.graph, "ai.onnx.ml", 3);
   onnx_graph_add_input(builder.graph, "features", ONNX_TYPE_FLOAT, shape);
   if (options->labels == NULL) onnx_graph_set_metadata(builder.graph, PIPELINE_SCHEMA_KEY, spec);
-  if (parse_widths(&builder, error)) {
-    add_standardisation(&builder, x, n_features, rows, n_rows,
-                        options->common_scale || pipeline_graph_is_architecture(options->architecture));
+  if (pipeline_graph_architecture_parse(options->architecture, &builder.architecture, error)) {
+    onnx_graph_set_opset(builder.graph, "", builder.architecture.activation->opset);
+    if (options->standardised == NULL)
+      add_standardisation(&builder, x, n_features, rows, n_rows, options->common_scale || is_image(&builder));
     if (add_layers(&builder, n_features, count_outputs(options, schema), error)) {
       if (options->labels != NULL)
         add_labels_head(&builder, schema);

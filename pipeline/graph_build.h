@@ -4,13 +4,14 @@
  *   "cnn:32,64"   features [N, F] ─▶ Sub, Mul ─▶ Reshape ─▶ (Conv 3×3 ─▶ BatchNormalization ─▶ Relu ─▶ MaxPool 2×2)*
  *                 ─▶ Flatten ─▶ Gemm 128 ─▶ BatchNormalization ─▶ Relu ─▶ Dropout ─▶ Gemm ─▶ head
  *
+ * Activations, normalisation, shortcuts and the like: pipeline/graph_architecture.h.
  * Heads as in pipeline/network_build.h. "cnn" is "cnn:32,64". He uniform weights, Glorot uniform in the last layer.
  */
 #pragma once
 
 #include "drift/schema.h"
 #include "onnx/graph.h"
-#include "pipeline/error.h"
+#include "pipeline/graph_architecture.h"
 
 G_BEGIN_DECLS
 
@@ -23,9 +24,11 @@ typedef struct {
   double interval;               /* level of a regression's interval (pipeline/interval.h); 0: none */
   /* mlp: one mean and standard deviation for all features, so that none of them magnifies a change of the same size */
   gboolean common_scale;
+  /* mlp: [n_features]; the features are standardised already, and where TRUE one never varies: the weights from it
+   * begin with 0. NULL: they are standardised by the graph */
+  const gboolean *standardised;
 } PipelineGraphBuildOptions;
 
-gboolean pipeline_graph_is_architecture(const gchar *architecture); /* "cnn", "cnn:…": only this builder knows it */
 /* x [*, n_features] and targets [*] of the given training rows: mean and standard deviation, of all pixels together for
  * images, else by feature. INVALID names what is wrong with architecture or image size. */
 OnnxGraph *pipeline_graph_build(const PipelineGraphBuildOptions *options, const DriftSchema *schema, const float *x,

@@ -153,6 +153,7 @@ static gboolean prepare_graph(PipelineGraphTraining *training, GError **error)
   if (options->from == NULL) {
     const PipelineGraphBuildOptions build = {.architecture = options->architecture,
                                              .dropout = options->dropout,
+                                             .standardised = options->standardised,
                                              .seed = options->fit.seed,
                                              .interval = options->interval,
                                              .labels = rows->labels,

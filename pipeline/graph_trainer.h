@@ -62,6 +62,7 @@ typedef struct {
   double quantile;                       /* of the loss "quantile" on one output; NaN: the median */
   gboolean balanced;                     /* classes count by the inverse of their frequency */
   double dropout;                        /* of built graphs */
+  const gboolean *standardised;          /* as in pipeline/graph_build.h; borrowed, or NULL */
   guint channels, height, width;         /* of a row as an image; 0: as the rows say */
   PipelineGraphFitOptions fit; /* fit.harden without its arrays: those follow from the training rows and harden_… */
   gboolean harden_absolute;    /* epsilon in units of the features; else in standard deviations of each */

@@ -8,8 +8,7 @@
 #include "pipeline/model_spec.h"
 #include "pipeline/search.h"
 #include "pipeline/search_board.h"
-
-#define FEW_ROWS 12000u /* as of `kedge search`: below it a tenth of them tells trials apart badly */
+#include "pipeline/search_final.h"
 
 typedef struct {
   guint trials, workers;
@@ -68,10 +67,10 @@ static json_t *make_task(const PipelineTraining *training, const gchar *table, d
 
 static json_t *make_header(const PipelineTraining *training, const PipelineSearchState *state)
 {
-  return json_pack("{s:s, s:I, s:o, s:I, s:i, s:i}", "job", training->context->job->id, "rows",
+  return json_pack("{s:s, s:I, s:o, s:I, s:i, s:i, s:i, s:i}", "job", training->context->job->id, "rows",
                    (json_int_t)training->train->n_rows, "space", pipeline_search_space_describe(state->space), "seed",
                    (json_int_t)state->rule.seed, "reduction", (int)state->rule.reduction, "rungs",
-                   (int)state->rule.n_rungs);
+                   (int)state->rule.n_rungs, "folds", (int)state->rule.folds, "finalists", (int)state->rule.finalists);
 }
 
 static gboolean run_trials(PipelineTraining *training, const gchar *folder, double validation,
@@ -147,9 +146,8 @@ static gboolean search(PipelineTraining *training, const gchar *folder, Pipeline
   const Options *options = training->own;
   PipelineSplit split = {0};
   PipelineSearchRows rows = {0};
-  double validation = options->validation_fraction > 0     ? options->validation_fraction
-                      : training->train->n_rows < FEW_ROWS ? .2
-                                                           : .1;
+  double validation = options->validation_fraction > 0 ? options->validation_fraction
+                                                       : pipeline_search_usual_validation(training->train->n_rows);
   gboolean done = pipeline_split_parse("time", &split, error) &&
                   pipeline_search_rows_init(training->train, training->schema, &split, validation, 0,
                                             (guint64)training->seed, &rows, error) &&
@@ -167,8 +165,10 @@ static gboolean learn(PipelineTraining *training, GError **error)
   if (!read_options(training->spec, options, error)) return FALSE;
   pipeline_search_rule_init(&rule);
   rule.seed = (guint64)training->seed;
+  pipeline_search_rule_choose_folds(&rule, training->train->n_rows, FALSE);
   g_autoptr(PipelineSearchSpace) space = pipeline_search_space_parse(options->space, error);
-  g_autofree gchar *folder = space != NULL ? make_folder(training, error) : NULL;
+  g_autofree gchar *folder =
+      space != NULL && pipeline_search_space_fit(space, 0, 0, error) ? make_folder(training, error) : NULL;
   if (folder == NULL) return FALSE;
   g_autoptr(PipelineSearchState) state = pipeline_search_state_new(space, &rule);
   if (!search(training, folder, state, error)) return FALSE;
@@ -181,7 +181,7 @@ static gboolean check(const json_t *spec, GError **error)
   Options options;
   if (!read_options(spec, &options, error)) return FALSE;
   g_autoptr(PipelineSearchSpace) space = pipeline_search_space_parse(options.space, error);
-  return space != NULL;
+  return space != NULL && pipeline_search_space_fit(space, 0, 0, error);
 }
 
 static gboolean run(PipelineJobContext *context, GError **error)

@@ -10,6 +10,7 @@
 #include <dnnl.h>
 
 #include "pipeline/gradient_internal.h"
+#include "pipeline/onednn.h"
 
 G_BEGIN_DECLS
 
@@ -57,10 +58,6 @@ gboolean pipeline_onednn_describe_dims(guint n, const gint64 *dims, gboolean any
                                        GError **error);
 /* NULL when the tensor's layout is row by row already: what output_layouts take. */
 gconstpointer pipeline_onednn_layout(const PipelineTensor *tensor, const dnnl_memory_desc_t *shape);
-
-/* The library brings its OpenMP runtime along, and two of its threads collapse on a loaded machine. Holds for the
- * calling thread. */
-void pipeline_onednn_use_one_thread(void);
 
 typedef gboolean (*PipelineOnednnMake)(const PipelineGradientCall *call, PipelineOnednnPlan *plan, GError **error);
 /* The node's plan for an input of that layout, made by `make` where there is none yet; NULL with error. */

@@ -6,10 +6,14 @@
 G_BEGIN_DECLS
 
 typedef struct {
-  const gchar *folder;        /* journal, checkpoints, outcomes, models */
-  gboolean must_be_new;       /* refuse a folder with a journal */
+  const gchar *folder;  /* journal, checkpoints, outcomes, models */
+  gboolean must_be_new; /* refuse a folder with a journal */
+  /* What a trial is, in a process of its own (a fork, which shares the rows that were read): pipeline_search_trial_run
+   * or the like; the outcome, new, or NULL with error. NULL: for callers that have threads, `program` is started. */
+  json_t *(*trial)(const PipelineSearchStage *stage, gpointer data, GError **error);
+  gpointer trial_data;
   const gchar *program;       /* argv[0] of a trial; its arguments are "search trial FILE" */
-  const json_t *task;         /* what a trial needs to read its rows; copied into the file of each trial */
+  const json_t *task;         /* by which that finds the rows; copied into the file of each trial */
   const json_t *header;       /* which search this is: the journal's first line */
   guint workers;              /* processes at a time */
   guint trials;               /* at most; 0: any */
@@ -19,10 +23,10 @@ typedef struct {
   gpointer user_data;
 } PipelineSearchOptions;
 
-/* Runs until the budget is spent and the best trial is finished. No new trial begins when what is left of the seconds
- * is what the best one still needs; trials that run when they are spent are ended and not counted. Trials that the
- * journal leaves running are begun again. CANCELLED when stopped: the same call goes on. DATA: every trial failed; the
- * message has the last reason. */
+/* Runs until the budget is spent and the finalists (pipeline/search_final.h) are done. No new trial begins when what is
+ * left of the seconds is what they still need; trials that run when the seconds are spent are ended and not counted,
+ * and no more is begun than what the best one needs to be finished. Trials that the journal leaves running are begun
+ * again. CANCELLED when stopped: the same call goes on. DATA: every trial failed; the message has the last reason. */
 gboolean pipeline_search_run(const PipelineSearchOptions *options, PipelineSearchState *state, GError **error);
 
 /* The file of a trial, as the process reads it; *task: borrowed from *json, which is new. */

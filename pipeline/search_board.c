@@ -2,21 +2,26 @@
 
 #include <math.h>
 
+#include "pipeline/search_final.h"
+
 static json_t *real_or_null(double value)
 {
   return isfinite(value) ? json_real(value) : json_null();
 }
 
-static int compare_losses(gconstpointer a, gconstpointer b)
+/* What the folds said, where all of them have ended; else null. */
+static void describe_folds(const PipelineSearchState *state, const PipelineSearchTrial *trial, json_t *entry)
 {
-  const PipelineSearchTrial *x = *(PipelineSearchTrial *const *)a, *y = *(PipelineSearchTrial *const *)b;
-  if (x->loss != y->loss) return x->loss < y->loss ? -1 : 1;
-  return (x->number > y->number) - (x->number < y->number);
+  double mean = NAN, error = NAN;
+  pipeline_search_folded(state, trial, &mean, &error);
+  json_object_set_new(entry, "fold_loss", real_or_null(mean));
+  json_object_set_new(entry, "fold_error", real_or_null(error));
 }
 
-static json_t *describe(const PipelineSearchTrial *trial, guint rank, guint64 n_validation)
+static json_t *describe(const PipelineSearchState *state, const PipelineSearchTrial *trial, guint rank,
+                        guint64 n_validation)
 {
-  static const gchar *const kept[] = {"best_epoch", "bytes", "latency_us", "auc"};
+  static const gchar *const kept[] = {"best_epoch", "bytes", "latency_us", "latency_rows", "auc"};
   const PipelineSearchFamily *family = trial->part->family;
   double accuracy = trial->metric; /* -rmse is never above 0 */
   gboolean has_error = accuracy >= 0 && accuracy <= 1 && n_validation > 0;
@@ -30,6 +35,7 @@ static json_t *describe(const PipelineSearchTrial *trial, guint rank, guint64 n_
   json_object_set_new(entry, "unit", json_string(family->unit));
   json_object_set_new(entry, "epochs", json_integer((json_int_t)trial->epochs));
   json_object_set_new(entry, "seconds", json_real(trial->seconds));
+  describe_folds(state, trial, entry);
   for (guint i = 0; i < G_N_ELEMENTS(kept); i++) {
     json_t *member = json_object_get(trial->outcome, kept[i]);
     json_object_set_new(entry, kept[i], member != NULL ? json_incref(member) : json_null());
@@ -74,14 +80,9 @@ static void mark_front(json_t *board)
 json_t *pipeline_search_board(const PipelineSearchState *state, guint64 n_validation)
 {
   json_t *board = json_array();
-  g_autoptr(GPtrArray) list = g_ptr_array_new();
-  for (guint i = 0; i < state->trials->len; i++) {
-    PipelineSearchTrial *trial = g_ptr_array_index(state->trials, i);
-    if (trial->state != PIPELINE_TRIAL_FAILED && !isnan(trial->loss)) g_ptr_array_add(list, trial);
-  }
-  g_ptr_array_sort(list, compare_losses);
+  g_autoptr(GPtrArray) list = pipeline_search_ranking(state);
   for (guint i = 0; i < list->len; i++)
-    json_array_append_new(board, describe(g_ptr_array_index(list, i), i + 1, n_validation));
+    json_array_append_new(board, describe(state, g_ptr_array_index(list, i), i + 1, n_validation));
   mark_front(board);
   return board;
 }
@@ -91,7 +92,7 @@ json_t *pipeline_search_failures(const PipelineSearchState *state)
   json_t *list = json_array();
   for (guint i = 0; i < state->trials->len; i++) {
     const PipelineSearchTrial *trial = g_ptr_array_index(state->trials, i);
-    if (trial->state != PIPELINE_TRIAL_FAILED) continue;
+    if (trial->state != PIPELINE_TRIAL_FAILED && trial->reason == NULL) continue;
     json_t *entry =
         json_pack("{s:I, s:s, s:o, s:s}", "trial", (json_int_t)trial->number, "family", trial->part->family->name,
                   "parameters", pipeline_search_values_format(trial->part->family, trial->values), "reason",

@@ -3,71 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-/* --- the table ---------------------------------------------------------------------------------------------------- */
-
-enum { DEPTH, WIDTH, TAPER, RATE, DECAY, BATCH };
-static const PipelineSearchDimension dense[] = {
-    [DEPTH] = {"depth", PIPELINE_SEARCH_INTEGER, 0, 4, NULL, 2}, /* hidden layers; 0: a linear model */
-    [WIDTH] = {"width", PIPELINE_SEARCH_LOG_INTEGER, 8, 256, NULL, 64},
-    [TAPER] = {"taper", PIPELINE_SEARCH_CHOICE, 0, 0, "1,0.5", 0}, /* width of a layer over that of the one before */
-    [RATE] = {"learning_rate", PIPELINE_SEARCH_LOG, 2e-4, 5e-2, NULL, 5e-3},
-    [DECAY] = {"weight_decay", PIPELINE_SEARCH_LOG, 1e-3, 5, NULL, .5},
-    [BATCH] = {"batch", PIPELINE_SEARCH_CHOICE, 0, 0, "32,64,128,256,512", 2}};
-
-enum { TREE_DEPTH, ETA, SUBSAMPLE, COLSAMPLE, CHILD, LAMBDA };
-static const PipelineSearchDimension trees[] = {[TREE_DEPTH] = {"depth", PIPELINE_SEARCH_INTEGER, 2, 12, NULL, 6},
-                                                [ETA] = {"eta", PIPELINE_SEARCH_LOG, 1e-2, .5, NULL, .1},
-                                                [SUBSAMPLE] = {"subsample", PIPELINE_SEARCH_REAL, .4, 1, NULL, 1},
-                                                [COLSAMPLE] = {"colsample", PIPELINE_SEARCH_REAL, .4, 1, NULL, 1},
-                                                [CHILD] = {"min_child_weight", PIPELINE_SEARCH_LOG, .1, 100, NULL, 1},
-                                                [LAMBDA] = {"lambda", PIPELINE_SEARCH_LOG, 1e-2, 100, NULL, 1}};
-
-static double choice_number(const PipelineSearchDimension *dimension, double index)
-{
-  g_auto(GStrv) choices = g_strsplit(dimension->choices, ",", -1);
-  return g_ascii_strtod(choices[(guint)index], NULL);
-}
-
-static gchar *fill_dense(const double *values, PipelineTrainOptions *options)
-{
-  double width = values[WIDTH], taper = choice_number(&dense[TAPER], values[TAPER]);
-  GString *text = g_string_new("mlp:");
-  for (guint i = 0; i < (guint)values[DEPTH]; i++, width *= taper)
-    g_string_append_printf(text, "%s%u", i > 0 ? "," : "", MAX(2u, (guint)width));
-  options->learning_rate = values[RATE];
-  options->weight_decay = values[DECAY];
-  options->batch_size = (guint)choice_number(&dense[BATCH], values[BATCH]);
-  return g_string_free(text, FALSE);
-}
-
-/* The rounds are the resource; 50 rounds without a better validation loss end a trial. */
-static gchar *fill_trees(const double *values, PipelineTrainOptions *options)
-{
-  (void)options;
-  GString *text = g_string_new("trees:");
-  for (guint i = 0; i < G_N_ELEMENTS(trees); i++) {
-    gchar number[G_ASCII_DTOSTR_BUF_SIZE];
-    g_ascii_formatd(number, sizeof number, "%.9g", values[i]);
-    g_string_append_printf(text, "%s%s=%s", i > 0 ? "," : "", trees[i].name, number);
-  }
-  return g_string_free(text, FALSE);
-}
-
-static const PipelineSearchFamily dense_family = {"dense", "epochs", 3, dense, G_N_ELEMENTS(dense), fill_dense};
-static const PipelineSearchFamily trees_family = {"trees", "rounds", 50, trees, G_N_ELEMENTS(trees), fill_trees};
-static const PipelineSearchFamily *const families[] = {&dense_family, &trees_family, NULL};
-
-const PipelineSearchFamily *const *pipeline_search_families(void)
-{
-  return families;
-}
-
-const PipelineSearchFamily *pipeline_search_family_find(const gchar *name)
-{
-  for (guint i = 0; families[i] != NULL; i++)
-    if (g_strcmp0(families[i]->name, name) == 0) return families[i];
-  return NULL;
-}
+#include "pipeline/search_families.h"
 
 guint pipeline_search_n_choices(const PipelineSearchDimension *dimension)
 {
@@ -101,13 +37,14 @@ static gboolean narrow_choices(PipelineSearchPart *part, guint d, const gchar *r
   return g_strv_length(asked) > 0;
 }
 
-static gboolean narrow_numbers(PipelineSearchDimension *dimension, const gchar *range)
+static gboolean narrow_numbers(const PipelineSearchDimension *table, PipelineSearchDimension *dimension,
+                               const gchar *range)
 {
   double low, high;
   const gchar *dots = strstr(range, "..");
   g_autofree gchar *first = dots != NULL ? g_strndup(range, (gsize)(dots - range)) : g_strdup(range);
   if (!read_number(first, &low) || !read_number(dots != NULL ? dots + 2 : range, &high)) return FALSE;
-  if (low < dimension->low || high > dimension->high || low > high) return FALSE;
+  if (low < table->low || high > table->high || low > high) return FALSE;
   if (is_whole(dimension->scale) && (low != floor(low) || high != floor(high))) return FALSE;
   dimension->low = low;
   dimension->high = high;
@@ -127,22 +64,48 @@ static gboolean fail_range(const PipelineSearchFamily *family, const PipelineSea
   return FALSE;
 }
 
-static gboolean narrow(PipelineSearchPart *part, const gchar *text, GError **error)
+/* Behind it numbers lie evenly, or evenly in the logarithm. */
+static gboolean set_scale(PipelineSearchPart *part, guint d, const gchar *scale, GError **error)
 {
-  g_auto(GStrv) words = g_strsplit(text, "=", 2);
+  PipelineSearchDimension *dimension = &part->dimensions[d];
+  if (scale == NULL) return TRUE;
+  gboolean is_log = g_str_equal(scale, "log");
+  if (dimension->choices == NULL && (is_log || g_str_equal(scale, "linear")) && (!is_log || dimension->low > 0)) {
+    dimension->scale = is_whole(dimension->scale) ? (is_log ? PIPELINE_SEARCH_LOG_INTEGER : PIPELINE_SEARCH_INTEGER)
+                                                  : (is_log ? PIPELINE_SEARCH_LOG : PIPELINE_SEARCH_REAL);
+    return TRUE;
+  }
+  g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID,
+              "space: %s:%s: the scale \"%s\" cannot be taken: \"log\" (of numbers above 0) or \"linear\", and none of "
+              "choices",
+              part->family->name, dimension->name, scale);
+  return FALSE;
+}
+
+gboolean pipeline_search_part_narrow(PipelineSearchPart *part, const gchar *name, const gchar *range,
+                                     const gchar *scale, GError **error)
+{
   const PipelineSearchFamily *family = part->family;
   g_autoptr(GString) known = g_string_new("");
   for (guint d = 0; d < family->n_dimensions; d++) {
     g_string_append_printf(known, "%s%s", d > 0 ? ", " : "", family->table[d].name);
-    if (g_strcmp0(words[0], family->table[d].name) != 0) continue;
-    const gchar *range = words[1] != NULL ? words[1] : "";
-    gboolean good =
-        family->table[d].choices != NULL ? narrow_choices(part, d, range) : narrow_numbers(&part->dimensions[d], range);
-    return good || fail_range(family, &family->table[d], range, error);
+    if (g_strcmp0(name, family->table[d].name) != 0) continue;
+    gboolean good = range == NULL ||
+                    (family->table[d].choices != NULL ? narrow_choices(part, d, range)
+                                                      : narrow_numbers(&family->table[d], &part->dimensions[d], range));
+    return good ? set_scale(part, d, scale, error) : fail_range(family, &family->table[d], range, error);
   }
   g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID, "space: %s has no dimension \"%s\"; there are %s",
-              family->name, words[0] != NULL ? words[0] : "", known->str);
+              family->name, name, known->str);
   return FALSE;
+}
+
+/* "depth=1..2" */
+static gboolean narrow(PipelineSearchPart *part, const gchar *text, GError **error)
+{
+  g_auto(GStrv) words = g_strsplit(text, "=", 2);
+  const gchar *name = words[0] != NULL ? words[0] : "";
+  return pipeline_search_part_narrow(part, name, words[0] != NULL && words[1] != NULL ? words[1] : "", NULL, error);
 }
 
 static void part_free(gpointer data)
@@ -160,21 +123,29 @@ static PipelineSearchPart *part_new(const PipelineSearchFamily *family)
   return part;
 }
 
-static gboolean add_part(PipelineSearchSpace *space, const gchar *text, GError **error)
+PipelineSearchPart *pipeline_search_space_add(PipelineSearchSpace *space, const gchar *name, GError **error)
 {
-  g_auto(GStrv) halves = g_strsplit(text, ":", 2);
-  const PipelineSearchFamily *family = pipeline_search_family_find(halves[0]);
-  if (family == NULL || pipeline_search_space_find(space, halves[0]) != NULL) {
+  const PipelineSearchFamily *const *families = pipeline_search_families();
+  const PipelineSearchFamily *family = pipeline_search_family_find(name);
+  if (family == NULL || pipeline_search_space_find(space, name) != NULL) {
     g_autoptr(GString) known = g_string_new("");
     for (guint i = 0; families[i] != NULL; i++)
       g_string_append_printf(known, "%s%s", i > 0 ? ", " : "", families[i]->name);
-    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID, "space: \"%s\" is %s; there are %s",
-                halves[0] != NULL ? halves[0] : "", family != NULL ? "named twice" : "no family of models", known->str);
-    return FALSE;
+    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID, "space: \"%s\" is %s; there are %s", name,
+                family != NULL ? "named twice" : "no family of models", known->str);
+    return NULL;
   }
   PipelineSearchPart *part = part_new(family);
   g_ptr_array_add(space->parts, part);
-  g_auto(GStrv) ranges = g_strsplit(halves[1] != NULL ? halves[1] : "", ",", -1);
+  return part;
+}
+
+static gboolean add_part(PipelineSearchSpace *space, const gchar *text, GError **error)
+{
+  g_auto(GStrv) halves = g_strsplit(text, ":", 2);
+  PipelineSearchPart *part = pipeline_search_space_add(space, halves[0] != NULL ? halves[0] : "", error);
+  if (part == NULL) return FALSE;
+  g_auto(GStrv) ranges = g_strsplit(halves[0] != NULL && halves[1] != NULL ? halves[1] : "", ",", -1);
   for (guint i = 0; ranges[i] != NULL; i++)
     if (!narrow(part, ranges[i], error)) return FALSE;
   return TRUE;
@@ -184,10 +155,7 @@ PipelineSearchSpace *pipeline_search_space_parse(const gchar *text, GError **err
 {
   g_autoptr(PipelineSearchSpace) space = g_new0(PipelineSearchSpace, 1);
   space->parts = g_ptr_array_new_with_free_func(part_free);
-  if (text == NULL || *text == '\0') {
-    for (guint i = 0; families[i] != NULL; i++) g_ptr_array_add(space->parts, part_new(families[i]));
-    return g_steal_pointer(&space);
-  }
+  if (text == NULL || *text == '\0') return g_steal_pointer(&space);
   g_auto(GStrv) texts = g_strsplit(text, ";", -1);
   for (guint i = 0; texts[i] != NULL; i++)
     if (!add_part(space, texts[i], error)) return NULL;
@@ -210,6 +178,94 @@ const PipelineSearchPart *pipeline_search_space_find(const PipelineSearchSpace *
   return NULL;
 }
 
+/* --- what the data let -------------------------------------------------------------------------------------------- */
+
+/* The largest depth of which the pools leave a pixel. */
+static gboolean fit_depth(PipelineSearchPart *part, guint height, guint width, GError **error)
+{
+  PipelineSearchDimension *depth = &part->dimensions[0];
+  guint most = 0;
+  while (MIN(height, width) >> (most + 1) > 0) most++;
+  if (height == 0 || depth->low > most) {
+    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID,
+                height == 0
+                    ? "space: %s is for images (an .npz of arrays of two or three dimensions); these data are a "
+                      "table"
+                    : "space: %s: images of %u × %u pixels are halved at most %u times, and depth begins at %g",
+                part->family->name, height, width, most, depth->low);
+    return FALSE;
+  }
+  depth->high = MIN(depth->high, most);
+  return TRUE;
+}
+
+/* A pixel is no column with a distribution of its own. */
+static gboolean fit_transform(PipelineSearchPart *part, GError **error)
+{
+  for (guint d = 0; d < part->family->n_dimensions; d++) {
+    if (!g_str_equal(part->family->table[d].name, "transform")) continue;
+    g_auto(GStrv) own = g_strsplit(part->choices[d] != NULL ? part->choices[d] : "standard", ",", -1);
+    if (!g_strv_contains((const gchar *const *)own, "standard")) {
+      g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID,
+                  "space: %s:transform: images are only standardised; leave \"standard\" among the choices",
+                  part->family->name);
+      return FALSE;
+    }
+    g_free(part->choices[d]);
+    part->choices[d] = g_strdup("standard");
+  }
+  return TRUE;
+}
+
+gboolean pipeline_search_space_fit(PipelineSearchSpace *space, guint height, guint width, GError **error)
+{
+  const PipelineSearchFamily *const *families = pipeline_search_families();
+  PipelineSearchData data = height > 0 ? PIPELINE_SEARCH_IMAGES : PIPELINE_SEARCH_TABLES;
+  gboolean none = space->parts->len == 0;
+  for (guint i = 0; none && families[i] != NULL; i++)
+    if (families[i]->data == data) g_ptr_array_add(space->parts, part_new(families[i]));
+  for (guint i = 0; i < space->parts->len; i++) {
+    PipelineSearchPart *part = g_ptr_array_index(space->parts, i);
+    if (part->family->data == PIPELINE_SEARCH_IMAGES && !fit_depth(part, height, width, error)) return FALSE;
+    if (data == PIPELINE_SEARCH_IMAGES && !fit_transform(part, error)) return FALSE;
+  }
+  return TRUE;
+}
+
+/* --- YAML --------------------------------------------------------------------------------------------------------- */
+
+static gboolean is_log(const PipelineSearchDimension *dimension)
+{
+  return dimension->scale == PIPELINE_SEARCH_LOG || dimension->scale == PIPELINE_SEARCH_LOG_INTEGER;
+}
+
+static void format_dimension(const PipelineSearchPart *part, guint d, GString *text)
+{
+  const PipelineSearchDimension *dimension = &part->dimensions[d];
+  if (dimension->choices != NULL) {
+    g_auto(GStrv) choices = g_strsplit(part->choices[d] != NULL ? part->choices[d] : dimension->choices, ",", -1);
+    g_autofree gchar *list = g_strjoinv(", ", choices);
+    g_string_append_printf(text, "    %s: {choices: [%s]}\n", dimension->name, list);
+    return;
+  }
+  gchar low[G_ASCII_DTOSTR_BUF_SIZE], high[G_ASCII_DTOSTR_BUF_SIZE];
+  g_string_append_printf(text, "    %s: {low: %s, high: %s, scale: %s}\n", dimension->name,
+                         g_ascii_formatd(low, sizeof low, "%.9g", dimension->low),
+                         g_ascii_formatd(high, sizeof high, "%.9g", dimension->high),
+                         is_log(dimension) ? "log" : "linear");
+}
+
+gchar *pipeline_search_space_format(const PipelineSearchSpace *space)
+{
+  GString *text = g_string_new("families:\n");
+  for (guint i = 0; i < space->parts->len; i++) {
+    const PipelineSearchPart *part = g_ptr_array_index(space->parts, i);
+    g_string_append_printf(text, "  - family: %s\n", part->family->name);
+    for (guint d = 0; d < part->family->n_dimensions; d++) format_dimension(part, d, text);
+  }
+  return g_string_free(text, FALSE);
+}
+
 /* --- JSON --------------------------------------------------------------------------------------------------------- */
 
 json_t *pipeline_search_space_describe(const PipelineSearchSpace *space)
@@ -221,9 +277,10 @@ json_t *pipeline_search_space_describe(const PipelineSearchSpace *space)
     for (guint d = 0; d < part->family->n_dimensions; d++) {
       const PipelineSearchDimension *dimension = &part->dimensions[d];
       const gchar *choices = part->choices[d] != NULL ? part->choices[d] : dimension->choices;
-      json_object_set_new(entry, dimension->name,
-                          choices != NULL ? json_string(choices)
-                                          : json_pack("[f, f]", dimension->low, dimension->high));
+      json_t *range = choices != NULL ? json_string(choices) : json_pack("[f, f]", dimension->low, dimension->high);
+      if (dimension->scale != part->family->table[d].scale)
+        json_array_append_new(range, json_string(is_log(dimension) ? "log" : "linear"));
+      json_object_set_new(entry, dimension->name, range);
     }
     json_array_append_new(list, entry);
   }

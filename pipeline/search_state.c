@@ -9,7 +9,19 @@
 
 void pipeline_search_rule_init(PipelineSearchRule *rule)
 {
-  *rule = (PipelineSearchRule){.seed = 1, .reduction = 3, .n_rungs = 3};
+  *rule = (PipelineSearchRule){.seed = 1, .reduction = 3, .n_rungs = 3, .finalists = 2};
+}
+
+void pipeline_search_rule_choose_folds(PipelineSearchRule *rule, guint64 n_rows, gboolean images)
+{
+  gboolean few = n_rows < PIPELINE_SEARCH_FEW_ROWS && !images;
+  rule->folds = few ? 5 : 0;
+  rule->finalists = few ? 6 : 2;
+}
+
+double pipeline_search_usual_validation(guint64 n_rows)
+{
+  return n_rows < PIPELINE_SEARCH_FEW_ROWS ? .2 : .1;
 }
 
 static void trial_free(gpointer data)
@@ -22,7 +34,9 @@ static void trial_free(gpointer data)
 
 PipelineSearchState *pipeline_search_state_new(const PipelineSearchSpace *space, const PipelineSearchRule *rule)
 {
-  g_return_val_if_fail(rule->n_rungs >= 1 && rule->n_rungs <= PIPELINE_SEARCH_MAX_RUNGS && rule->reduction >= 2, NULL);
+  g_return_val_if_fail(rule->n_rungs >= 1 && rule->n_rungs <= PIPELINE_SEARCH_MAX_RUNGS && rule->reduction >= 2 &&
+                           rule->finalists >= 1 && rule->folds <= PIPELINE_SEARCH_MAX_FOLDS,
+                       NULL);
   PipelineSearchState *state = g_new0(PipelineSearchState, 1);
   state->space = space;
   state->rule = *rule;
@@ -54,25 +68,6 @@ guint pipeline_search_state_count(const PipelineSearchState *state, PipelineTria
   guint n = 0;
   for (guint i = 0; i < state->trials->len; i++) n += get_trial(state, i)->state == which;
   return n;
-}
-
-PipelineSearchTrial *pipeline_search_state_best(const PipelineSearchState *state)
-{
-  PipelineSearchTrial *best = NULL;
-  for (guint i = 0; i < state->trials->len; i++) {
-    PipelineSearchTrial *trial = get_trial(state, i);
-    if (trial->state == PIPELINE_TRIAL_FAILED || isnan(trial->loss)) continue;
-    if (best == NULL || trial->loss < best->loss) best = trial;
-  }
-  return best;
-}
-
-double pipeline_search_state_remaining(const PipelineSearchState *state)
-{
-  const PipelineSearchTrial *best = pipeline_search_state_best(state);
-  if (best == NULL || best->state == PIPELINE_TRIAL_FINISHED || best->epochs == 0) return 0;
-  guint all = pipeline_search_resource(&state->rule, best->part->family, state->rule.n_rungs - 1);
-  return best->seconds / best->epochs * (all > best->epochs ? all - best->epochs : 0);
 }
 
 /* --- events ------------------------------------------------------------------------------------------------------- */
@@ -137,26 +132,59 @@ static gboolean apply_end(PipelineSearchState *state, PipelineSearchTrial *trial
   return TRUE;
 }
 
+static gboolean apply_failed(PipelineSearchTrial *trial, const json_t *event)
+{
+  trial->state = PIPELINE_TRIAL_FAILED;
+  trial->reason = g_strdup(json_string_value(json_object_get(event, "reason")));
+  return TRUE;
+}
+
+/* About a fold: it begins once and ends once. */
+static gboolean apply_fold(PipelineSearchState *state, PipelineSearchTrial *trial, const gchar *kind,
+                           const json_t *event, GError **error)
+{
+  json_int_t f = json_integer_value(json_object_get(event, "fold"));
+  const json_t *loss = json_object_get(event, "loss"), *metric = json_object_get(event, "metric");
+  gboolean start = g_str_equal(kind, "start"), end = g_str_equal(kind, "end");
+  if (trial == NULL || trial->state != PIPELINE_TRIAL_FINISHED || f < 0 || f >= state->rule.folds ||
+      trial->folds[f].state != (start ? PIPELINE_FOLD_NONE : PIPELINE_FOLD_RUNNING))
+    return refuse(error, kind, trial != NULL ? trial->number : state->trials->len,
+                  "that fold of it cannot begin or end now");
+  if (end && !json_is_number(loss)) return refuse(error, kind, trial->number, "its fold has no loss");
+  trial->folds[f] =
+      (PipelineSearchFold){start ? PIPELINE_FOLD_RUNNING
+                           : end ? PIPELINE_FOLD_ENDED
+                                 : PIPELINE_FOLD_FAILED,
+                           json_number_value(loss), json_is_number(metric) ? json_number_value(metric) : NAN};
+  if (!start && !end && trial->reason == NULL)
+    trial->reason = g_strdup(json_string_value(json_object_get(event, "reason")));
+  return TRUE;
+}
+
+static gboolean apply_rung(PipelineSearchState *state, PipelineSearchTrial *trial, const gchar *kind, json_int_t rung,
+                           const json_t *event, GError **error)
+{
+  if (g_str_equal(kind, "start")) return apply_start(state, trial, rung, event, error);
+  if (trial == NULL || trial->state != PIPELINE_TRIAL_RUNNING || trial->rung != rung)
+    return refuse(error, kind, trial != NULL ? trial->number : state->trials->len, "this rung of it was not running");
+  return g_str_equal(kind, "end") ? apply_end(state, trial, event, error) : apply_failed(trial, event);
+}
+
 gboolean pipeline_search_state_apply(PipelineSearchState *state, const json_t *event, GError **error)
 {
   const gchar *kind = json_string_value(json_object_get(event, "event"));
-  const json_t *number = json_object_get(event, "trial"), *rung = json_object_get(event, "rung");
+  const json_t *number = json_object_get(event, "trial"), *rung = json_object_get(event, "rung"),
+               *fold = json_object_get(event, "fold"), *seconds = json_object_get(event, "elapsed");
   json_int_t n = json_integer_value(number), k = json_integer_value(rung);
-  if (kind == NULL || !json_is_integer(number) || !json_is_integer(rung) || n < 0 || n > state->trials->len || k < 0)
+  if (kind == NULL || !json_is_integer(number) || !json_is_integer(rung) || n < 0 || n > state->trials->len || k < 0 ||
+      (fold != NULL && !json_is_integer(fold)))
     return refuse(error, kind, n, "it has no event, trial or rung, or trials before it are missing");
+  if (!g_str_equal(kind, "start") && !g_str_equal(kind, "end") && !g_str_equal(kind, "failed"))
+    return refuse(error, kind, n, "there is no such event");
   PipelineSearchTrial *trial = n < state->trials->len ? get_trial(state, (guint)n) : NULL;
-  gboolean start = g_str_equal(kind, "start"), end = g_str_equal(kind, "end"), failed = g_str_equal(kind, "failed");
-  if (!start && !end && !failed) return refuse(error, kind, n, "there is no such event");
-  if (!start && (trial == NULL || trial->state != PIPELINE_TRIAL_RUNNING || trial->rung != k))
-    return refuse(error, kind, n, "this rung of it was not running");
-  if (start && !apply_start(state, trial, k, event, error)) return FALSE;
-  if (end && !apply_end(state, trial, event, error)) return FALSE;
-  if (failed) {
-    trial->state = PIPELINE_TRIAL_FAILED;
-    trial->reason = g_strdup(json_string_value(json_object_get(event, "reason")));
-  }
-  if (json_is_number(json_object_get(event, "elapsed")))
-    state->elapsed = json_number_value(json_object_get(event, "elapsed"));
+  if (fold != NULL ? !apply_fold(state, trial, kind, event, error) : !apply_rung(state, trial, kind, k, event, error))
+    return FALSE;
+  if (json_is_number(seconds)) state->elapsed = json_number_value(seconds);
   return TRUE;
 }
 
@@ -223,6 +251,16 @@ static const PipelineSearchPart *choose_part(const PipelineSearchState *state, P
   return g_ptr_array_index(parts, pipeline_search_propose_choice(chosen, losses, n, parts->len, random));
 }
 
+/* Before there is anything to learn from: half of the dimensions stay usual, since most corners of a large space are
+ * bad and what is usual is not. */
+static void stay_usual(const PipelineSearchPart *part, PipelineRandom *random, double *proposal)
+{
+  double usual[PIPELINE_SEARCH_MAX_DIMENSIONS];
+  pipeline_search_part_usual(part, usual);
+  for (guint d = 0; d < part->family->n_dimensions; d++)
+    if (pipeline_random_uniform(random) < .5) proposal[d] = usual[d];
+}
+
 /* Learns from the highest rung that enough trials have ended; a failed trial is the worst there is. */
 static void propose(const PipelineSearchState *state, const PipelineSearchPart *part, PipelineRandom *random,
                     double *proposal)
@@ -244,6 +282,7 @@ static void propose(const PipelineSearchState *state, const PipelineSearchPart *
     }
   } while (rung > 0 && n_seen < PIPELINE_SEARCH_STARTUP);
   pipeline_search_propose(part, values, losses, n, random, proposal);
+  if (n < PIPELINE_SEARCH_STARTUP) stay_usual(part, random, proposal);
 }
 
 static gboolean is_first(const PipelineSearchState *state, const PipelineSearchPart *part)
@@ -277,10 +316,4 @@ json_t *pipeline_search_state_next(const PipelineSearchState *state, gboolean ma
     if (trial != NULL) return start_event(trial->number, k + 1);
   }
   return may_propose ? new_trial(state) : NULL;
-}
-
-json_t *pipeline_search_state_finish(const PipelineSearchState *state)
-{
-  const PipelineSearchTrial *best = pipeline_search_state_best(state);
-  return best != NULL && best->state == PIPELINE_TRIAL_WAITING ? start_event(best->number, best->n_ended) : NULL;
 }

@@ -10,7 +10,9 @@
  *     {"event": "start", "trial", "rung", "family", "parameters"}      ({"family", "parameters"} on rung 0)
  *     {"event": "end", "trial", "rung", "loss", "metric", "epochs", "best_epoch", "seconds", "finished", …}
  *     {"event": "failed", "trial", "rung", "reason"}
- * each with "elapsed", the seconds of the search so far. So a search is rebuilt by applying them again. */
+ * each with "elapsed", the seconds of the search so far. So a search is rebuilt by applying them again. With "fold",
+ * from 0, an event is about that fold of a finished trial (pipeline/search_final.h), whose end has "loss", "metric",
+ * "seconds". */
 #pragma once
 
 #include "pipeline/search_space.h"
@@ -18,6 +20,7 @@
 G_BEGIN_DECLS
 
 #define PIPELINE_SEARCH_MAX_RUNGS 6u
+#define PIPELINE_SEARCH_MAX_FOLDS 20u
 
 typedef enum {
   PIPELINE_TRIAL_RUNNING,
@@ -25,6 +28,13 @@ typedef enum {
   PIPELINE_TRIAL_FINISHED, /* nothing more would change it: it has a model */
   PIPELINE_TRIAL_FAILED
 } PipelineTrialState;
+
+typedef enum { PIPELINE_FOLD_NONE, PIPELINE_FOLD_RUNNING, PIPELINE_FOLD_ENDED, PIPELINE_FOLD_FAILED } PipelineFoldState;
+
+typedef struct {
+  PipelineFoldState state;
+  double loss, metric; /* when it has ended */
+} PipelineSearchFold;
 
 typedef struct {
   guint number;
@@ -36,16 +46,24 @@ typedef struct {
   double losses[PIPELINE_SEARCH_MAX_RUNGS];
   double loss, metric; /* of the best epoch so far; NaN: none yet */
   double seconds;      /* of all rungs */
-  guint epochs;        /* so far */
-  json_t *outcome;     /* of the last rung that ended, or NULL: the event */
-  gchar *reason;       /* of a failure, or NULL */
+  PipelineSearchFold folds[PIPELINE_SEARCH_MAX_FOLDS];
+  guint epochs;    /* so far */
+  json_t *outcome; /* of the last rung that ended, or NULL: the event */
+  gchar *reason;   /* of a failure, of it or of a fold, or NULL */
 } PipelineSearchTrial;
 
 typedef struct {
   guint64 seed;
   guint reduction, n_rungs;
+  guint finalists, folds; /* folds: 0 or 2 to PIPELINE_SEARCH_MAX_FOLDS */
 } PipelineSearchRule;
-void pipeline_search_rule_init(PipelineSearchRule *rule); /* seed 1, reduction 3, 3 rungs */
+void pipeline_search_rule_init(PipelineSearchRule *rule); /* seed 1, reduction 3, 3 rungs, 2 finalists, no folds */
+/* Few rows of a table: what one set of validation rows says is mostly chance, and folds are cheap: 5 of them, for 6
+ * finalists. More rows, or images: none. */
+#define PIPELINE_SEARCH_FEW_ROWS 12000u
+void pipeline_search_rule_choose_folds(PipelineSearchRule *rule, guint64 n_rows, gboolean images);
+/* The usual share of validation rows: a tenth of few rows tells trials apart badly. */
+double pipeline_search_usual_validation(guint64 n_rows);
 
 typedef struct {
   const PipelineSearchSpace *space; /* borrowed */
@@ -63,14 +81,8 @@ gboolean pipeline_search_state_apply(PipelineSearchState *state, const json_t *e
 /* The start event of what is to be done next, new; NULL: nothing before something ends. may_propose: new trials are
  * allowed; else promotions only. It depends on the events so far and nothing else. */
 json_t *pipeline_search_state_next(const PipelineSearchState *state, gboolean may_propose);
-/* The start event that takes the best trial one rung up, new; NULL: it is finished, it runs, or there is none. */
-json_t *pipeline_search_state_finish(const PipelineSearchState *state);
-/* Of lowest loss; NULL: none has one. */
-PipelineSearchTrial *pipeline_search_state_best(const PipelineSearchState *state);
 /* Epochs or rounds in all that a trial of the family has had at the end of a rung. */
 guint pipeline_search_resource(const PipelineSearchRule *rule, const PipelineSearchFamily *family, guint rung);
 guint pipeline_search_state_count(const PipelineSearchState *state, PipelineTrialState which);
-/* Seconds that the best trial still needs to be finished, by those that it has had; 0: none. */
-double pipeline_search_state_remaining(const PipelineSearchState *state);
 
 G_END_DECLS

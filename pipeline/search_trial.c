@@ -3,8 +3,12 @@
 #include <glib/gstdio.h>
 #include <math.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "pipeline/evaluate.h"
+#include "pipeline/network_features.h"
+#include "pipeline/search_families.h"
+#include "pipeline/search_final.h"
 
 #define LATENCY_ROWS 512u
 
@@ -74,6 +78,13 @@ gchar *pipeline_search_file(const gchar *folder, guint trial, gint rung, const g
   return g_build_filename(folder, name, NULL);
 }
 
+gchar *pipeline_search_outcome_file(const PipelineSearchStage *stage)
+{
+  if (stage->fold < 0) return pipeline_search_file(stage->folder, stage->number, (gint)stage->rung, "json");
+  g_autofree gchar *ending = g_strdup_printf("fold-%d.json", stage->fold);
+  return pipeline_search_file(stage->folder, stage->number, -1, ending);
+}
+
 /* What the epochs of this rung were worth. */
 typedef struct {
   guint limit, epochs, best_epoch;
@@ -100,17 +111,17 @@ static gboolean was_stopped(gpointer user_data)
   return watch->stop != NULL && watch->stop(watch->user_data);
 }
 
-/* All but options->architecture, which is the new text. */
-static gchar *fill_options(const PipelineSearchRows *rows, const PipelineSearchStage *stage,
-                           PipelineTrainOptions *options)
+/* The options lean on the recipe. */
+static void fill_options(const PipelineSearchRows *rows, const PipelineSearchStage *stage, PipelineSearchRecipe *recipe,
+                         PipelineTrainOptions *options)
 {
   pipeline_train_options_init(options);
-  gchar *architecture = stage->family->fill(stage->values, options);
+  pipeline_search_family_fill(stage->family, stage->values, rows->schema, recipe, options);
   options->epochs = pipeline_search_resource(&stage->rule, stage->family, stage->rule.n_rungs - 1);
   options->seed = rows->seed;
   options->split = rows->split;
   options->validation_fraction = rows->validation;
-  return architecture;
+  options->channels = rows->channels, options->height = rows->height, options->width = rows->width;
 }
 
 /* Each rung trains on a copy, so that it begins at the same place however often it is begun. */
@@ -149,6 +160,7 @@ static gboolean describe_model(const PipelineSearchRows *rows, const PipelineSea
   if (done) {
     json_object_set_new(outcome, "bytes", json_integer((json_int_t)length));
     json_object_set_new(outcome, "latency_us", real_or_null(evaluation.latency_p50_us));
+    json_object_set_new(outcome, "latency_rows", json_integer(LATENCY_ROWS));
     json_object_set_new(outcome, "auc", real_or_null(evaluation.auc));
   }
   pipeline_evaluation_clear(&evaluation);
@@ -165,10 +177,11 @@ static json_t *describe_outcome(const Watch *watch, const PipelineTrainResult *r
   return outcome;
 }
 
-json_t *pipeline_search_trial_run(const PipelineSearchRows *rows, const PipelineSearchStage *stage,
-                                  PipelineTrainStopFunc stop, gpointer user_data, GError **error)
+static json_t *run_rung(const PipelineSearchRows *rows, const PipelineSearchStage *stage, PipelineTrainStopFunc stop,
+                        gpointer user_data, GError **error)
 {
   PipelineTrainOptions options;
+  g_auto(PipelineSearchRecipe) recipe = {NULL, NULL};
   PipelineTrainResult result = {0};
   g_autoptr(GError) cause = NULL;
   gint64 begun = g_get_monotonic_time();
@@ -177,8 +190,7 @@ json_t *pipeline_search_trial_run(const PipelineSearchRows *rows, const Pipeline
                  .metric = NAN,
                  .stop = stop,
                  .user_data = user_data};
-  g_autofree gchar *architecture = fill_options(rows, stage, &options);
-  options.architecture = architecture;
+  fill_options(rows, stage, &recipe, &options);
   g_autofree gchar *checkpoint = pipeline_search_file(stage->folder, stage->number, (gint)stage->rung, "checkpoint");
   options.checkpoint = checkpoint;
   options.checkpoint_seconds = G_MAXINT32; /* only at the end of the rung */
@@ -208,19 +220,26 @@ json_t *pipeline_search_trial_run(const PipelineSearchRows *rows, const Pipeline
 
 /* --- the winner --------------------------------------------------------------------------------------------------- */
 
-GBytes *pipeline_search_refit(const PipelineSearchRows *rows, const PipelineSearchStage *stage, guint best_epoch,
-                              GError **error)
+/* On all rows of the table, none of which validates. */
+static GBytes *fit(const DriftTable *table, const PipelineSearchRows *rows, const PipelineSearchStage *stage,
+                   guint best_epoch, GError **error)
 {
   PipelineTrainOptions options;
+  g_auto(PipelineSearchRecipe) recipe = {NULL, NULL};
   PipelineTrainResult result = {0};
-  g_autofree gchar *architecture = fill_options(rows, stage, &options);
-  options.architecture = architecture;
+  fill_options(rows, stage, &recipe, &options);
   options.validation_fraction = 0;
   options.epochs = MAX(1u, best_epoch);
-  if (!pipeline_train(rows->seen, rows->schema, &options, NULL, NULL, &result, error)) return NULL;
+  if (!pipeline_train(table, rows->schema, &options, NULL, NULL, &result, error)) return NULL;
   GBytes *onnx = g_bytes_ref(result.onnx);
   pipeline_train_result_clear(&result);
   return onnx;
+}
+
+GBytes *pipeline_search_refit(const PipelineSearchRows *rows, const PipelineSearchStage *stage, guint best_epoch,
+                              GError **error)
+{
+  return fit(rows->seen, rows, stage, best_epoch, error);
 }
 
 guint pipeline_search_best_epoch(const PipelineSearchTrial *trial)
@@ -234,6 +253,7 @@ GBytes *pipeline_search_refit_best(const PipelineSearchRows *rows, const Pipelin
   const PipelineSearchTrial *best = pipeline_search_state_best(state);
   PipelineSearchStage stage = {.number = best->number,
                                .rung = state->rule.n_rungs - 1,
+                               .fold = -1,
                                .family = best->part->family,
                                .rule = state->rule,
                                .folder = folder};
@@ -263,4 +283,77 @@ json_t *pipeline_search_test(const PipelineSearchRows *rows, GBytes *onnx, GErro
   }
   pipeline_evaluation_clear(&evaluation);
   return report;
+}
+
+/* --- one fold ----------------------------------------------------------------------------------------------------- */
+
+/* Tables of the rows that the fold is trained on and measured on; new. */
+static gboolean divide_fold(const PipelineSearchRows *rows, const PipelineSearchStage *stage, DriftTable **train,
+                            DriftTable **measured, GError **error)
+{
+  g_autoptr(PipelineTrainerRows) usable = pipeline_trainer_rows_new(rows->seen, rows->schema, error);
+  if (usable == NULL) return FALSE;
+  g_autofree guint8 *part = g_new(guint8, rows->seen->n_rows + 1);
+  g_autofree guint64 *first = g_new(guint64, usable->n + 1), *second = g_new(guint64, usable->n + 1);
+  guint64 n_first = 0, n_second = 0;
+  if (!pipeline_split_folds(rows->split, rows->seen, rows->schema, usable, stage->rule.folds, rows->seed, part, error))
+    return FALSE;
+  for (guint64 i = 0; i < usable->n; i++) {
+    guint64 row = usable->rows[i];
+    PipelineSplitUse use = pipeline_split_use(rows->split, part[row], (guint)stage->fold);
+    if (use == PIPELINE_USE_TRAIN) first[n_first++] = row;
+    if (use == PIPELINE_USE_VALIDATE) second[n_second++] = row;
+  }
+  *train = select_ordered(rows->seen, first, n_first);
+  *measured = select_ordered(rows->seen, second, n_second);
+  return TRUE;
+}
+
+/* Of the label over the rows; 1: it does not vary. */
+static double label_variance(const DriftTable *table, const DriftSchema *schema)
+{
+  double sd = pipeline_column_sd(drift_table_get_column(table, schema->label));
+  return sd > 0 ? sd * sd : 1;
+}
+
+static json_t *run_fold(const PipelineSearchRows *rows, const PipelineSearchStage *stage, GError **error)
+{
+  PipelineEvaluation evaluation = {0};
+  json_t *outcome = NULL;
+  gint64 begun = g_get_monotonic_time();
+  g_autoptr(DriftTable) train = NULL, measured = NULL;
+  if (!divide_fold(rows, stage, &train, &measured, error)) return NULL;
+  g_autoptr(GBytes) onnx = fit(train, rows, stage, stage->best_epoch, error);
+  if (onnx == NULL) return NULL;
+  g_autoptr(PipelineModel) model = pipeline_model_load(onnx, rows->schema, NULL, error);
+  if (model != NULL && pipeline_evaluate(model, measured, &evaluation, error)) {
+    gboolean regression = rows->schema->task == DRIFT_TASK_REGRESSION;
+    double loss =
+        regression ? evaluation.rmse * evaluation.rmse / label_variance(train, rows->schema) : evaluation.log_loss;
+    if (isfinite(loss))
+      outcome =
+          json_pack("{s:f, s:f, s:f}", "loss", loss, "metric", regression ? -evaluation.rmse : evaluation.accuracy,
+                    "seconds", (double)(g_get_monotonic_time() - begun) / 1e6);
+    else
+      g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_DIVERGED, "fold %d: the loss is not finite", stage->fold + 1);
+  }
+  pipeline_evaluation_clear(&evaluation);
+  return outcome;
+}
+
+/* Of this process, user and system. */
+static double cpu_seconds(void)
+{
+  struct rusage usage = {0};
+  getrusage(RUSAGE_SELF, &usage);
+  return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+         (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
+}
+
+json_t *pipeline_search_trial_run(const PipelineSearchRows *rows, const PipelineSearchStage *stage,
+                                  PipelineTrainStopFunc stop, gpointer user_data, GError **error)
+{
+  json_t *outcome = stage->fold >= 0 ? run_fold(rows, stage, error) : run_rung(rows, stage, stop, user_data, error);
+  if (outcome != NULL) json_object_set_new(outcome, "cpu_seconds", json_real(cpu_seconds()));
+  return outcome;
 }

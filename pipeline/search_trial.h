@@ -13,6 +13,7 @@ typedef struct {
   double validation; /* share of `seen` */
   guint64 n_validation;
   guint64 seed;
+  guint channels, height, width; /* of a row as an image; 0: it is none */
 } PipelineSearchRows;
 /* Sets the test rows apart (`test` of all usable rows, as the split divides) and makes validation, a share of all
  * usable rows, one of the seen ones. DATA: fewer than PIPELINE_MIN_VALIDATION validation rows, or a part is empty. */
@@ -27,16 +28,20 @@ typedef struct {
   double values[PIPELINE_SEARCH_MAX_DIMENSIONS];
   PipelineSearchRule rule;
   const gchar *folder; /* where checkpoints, outcomes and models are */
+  gint fold;           /* -1: a rung; else that fold (pipeline/search_final.h) */
+  guint best_epoch;    /* of a fold: epochs or rounds that it is trained */
 } PipelineSearchStage;
 
 /* Files of a search in its folder; new. */
 gchar *pipeline_search_file(const gchar *folder, guint trial, gint rung, const gchar *ending); /* rung -1: of no rung */
+gchar *pipeline_search_outcome_file(const PipelineSearchStage *stage);                         /* new */
 
 /* Trains from the checkpoint of the rung below (0: from scratch) to the end of this one and leaves a checkpoint; on the
  * highest rung, or when early stopping ends it, leaves the model "trial-N.onnx" too. The rung begun again after a crash
- * gives the same. The outcome, new: {"loss", "metric", "epochs", "best_epoch", "seconds",
- * "finished"} and, when finished, {"bytes", "latency_us" (median of one row), "auc" (validation rows; null:
- * undefined)}. NULL with error. stop: ends it, CANCELLED. */
+ * gives the same. The outcome, new: {"loss", "metric", "epochs", "best_epoch", "seconds", "cpu_seconds" (of this
+ * process) "finished"} and, when finished, {"bytes", "latency_us" (median of one row, over "latency_rows" calls), "auc"
+ * (validation rows; null: undefined)}. Of a fold: {"loss", "metric", "seconds", "cpu_seconds"}. NULL with error. stop:
+ * ends it, CANCELLED. */
 json_t *pipeline_search_trial_run(const PipelineSearchRows *rows, const PipelineSearchStage *stage,
                                   PipelineTrainStopFunc stop, gpointer user_data, GError **error);
 

@@ -13,6 +13,7 @@
 #include "pipeline/prepare_search.h"
 #include "pipeline/trainer_checkpoint.h"
 #include "pipeline/trainer_fit.h"
+#include "pipeline/trainer_device.h"
 #include "pipeline/trainer_graph.h"
 #include "pipeline/trainer_rows.h"
 #include "pipeline/trainer_clean.h"
@@ -77,12 +78,13 @@ static gboolean check_options(const PipelineTrainOptions *options, GError **erro
 }
 
 /* Small batches, 30 epochs as far as 3,500 steps go (pipeline/README.md, "Defaults"). */
-void pipeline_train_choose_schedule(const PipelineTrainOptions *options, guint64 n_train, PipelineFitOptions *fit)
+void pipeline_trainer_choose_schedule(const PipelineTrainOptions *options, guint64 n_train, guint *batch_size,
+                                      guint *epochs)
 {
-  fit->batch_size = options->batch_size;
-  if (fit->batch_size == 0) fit->batch_size = n_train < 200 ? 16 : n_train < 10000 ? 32 : n_train < 50000 ? 128 : 256;
-  fit->epochs = options->epochs;
-  if (fit->epochs == 0) fit->epochs = (guint)CLAMP(ceil(3500 / ceil((double)n_train / fit->batch_size)), 10, 30);
+  *batch_size = options->batch_size;
+  if (*batch_size == 0) *batch_size = n_train < 200 ? 16 : n_train < 10000 ? 32 : n_train < 50000 ? 128 : 256;
+  *epochs = options->epochs;
+  if (*epochs == 0) *epochs = (guint)CLAMP(ceil(3500 / ceil((double)n_train / *batch_size)), 10, 30);
 }
 
 /* --- the parts of one training ------------------------------------------------------------------------------------ */
@@ -150,21 +152,30 @@ static GBytes *build_prepared(Training *training, const PipelinePlan *plan, GErr
                                          rows->targets, options->seed, error);
 }
 
-/* A search that finds nothing leaves the default bit for bit. */
-static GBytes *build_searched(Training *training, GError **error)
+gboolean pipeline_trainer_search_plan(const DriftTable *table, const DriftSchema *schema,
+                                      const PipelineTrainOptions *options, const guint64 *rows, guint64 n_rows,
+                                      PipelinePlan **plan, GError **error)
 {
-  const PipelineTrainOptions *options = training->options;
   PipelinePlanSearchOptions search;
   json_t *report = NULL;
   pipeline_plan_search_options_init(&search);
   search.split = options->split;
   search.seed = options->seed;
-  g_autoptr(PipelinePlan) plan = pipeline_plan_search(training->table, training->schema, training->rows->rows,
-                                                      training->rows->n_train, &search, NULL, NULL, &report, error);
-  gboolean found = json_array_size(json_object_get(report, "chosen")) > 0;
+  *plan = pipeline_plan_search(table, schema, rows, n_rows, &search, NULL, NULL, &report, error);
+  gboolean good = *plan != NULL;
+  if (json_array_size(json_object_get(report, "chosen")) == 0) g_clear_pointer(plan, pipeline_plan_free);
   json_decref(report);
-  if (!plan) return NULL;
-  return found ? build_prepared(training, plan, error) : build_default(training, error);
+  return good;
+}
+
+/* A search that finds nothing leaves the default bit for bit. */
+static GBytes *build_searched(Training *training, GError **error)
+{
+  g_autoptr(PipelinePlan) plan = NULL;
+  if (!pipeline_trainer_search_plan(training->table, training->schema, training->options, training->rows->rows,
+                                    training->rows->n_train, &plan, error))
+    return NULL;
+  return plan != NULL ? build_prepared(training, plan, error) : build_default(training, error);
 }
 
 static gboolean prepare_graph(Training *training, GError **error)
@@ -252,7 +263,8 @@ static gboolean prepare(Training *training, GError **error)
                                                .adversarial_epsilon = options->adversarial_epsilon,
                                                .adversarial_steps = options->adversarial_steps,
                                                .seed = options->seed};
-  pipeline_train_choose_schedule(options, training->rows->n_train, &training->fit_options);
+  pipeline_trainer_choose_schedule(options, training->rows->n_train, &training->fit_options.batch_size,
+                                   &training->fit_options.epochs);
   const PipelineNetworkBackend *backend = pipeline_network_backend_find(options->backend, error);
   if (!backend) return FALSE;
   training->fit = pipeline_fit_new(training->graph->network, backend, &training->data, &training->fit_options,
@@ -446,6 +458,8 @@ gboolean pipeline_train(const DriftTable *table, const DriftSchema *schema, cons
   if (pipeline_tree_is_asked(options))
     return pipeline_tree_train(table, schema, options, progress, user_data, result, error);
   if (!check_options(options, error) || !pipeline_memory_require(PIPELINE_TRAINING_BYTES, error)) return FALSE;
+  if (pipeline_trainer_graph_is_asked(options))
+    return pipeline_trainer_graph_run(table, schema, options, progress, user_data, result, error);
   if (pipeline_train_needs_graph(options))
     return pipeline_train_on_graph(table, schema, options, progress, user_data, result, error);
   Training training = {.table = table, .schema = schema, .options = options};

@@ -20,10 +20,14 @@ typedef struct {
   const gchar *architecture; /* "mlp:64,64", "trees", …; ignored when from is set, but for the options of trees */
   GBytes *from;              /* ONNX to fine-tune; NULL: from scratch */
   const gchar
-      *backend; /* "onednn", "reference"; "cuda": on the graph (pipeline/trainer_graph.h); NULL: best of the two */
+      *backend; /* "onednn", "reference"; "cuda": on the graph (pipeline/trainer_device.h); NULL: best of the two */
   guint epochs, batch_size; /* 0: chosen from the number of rows (pipeline/README.md) */
   guint patience;           /* epochs without a better validation loss before it stops; 0: no early stopping */
   double learning_rate, weight_decay;
+  /* Of architectures that are trained on the graph (pipeline/trainer_graph.h): the share of units that are dropped, 0:
+   * none; and the size of a row as an image, 0: it is none. */
+  double dropout;
+  guint channels, height, width;
   /* The last rows (time order) unless shuffle_split; fewer than PIPELINE_MIN_VALIDATION of them: none. With validation
    * rows the weights of the best epoch on them are the result, else the last ones. */
   double validation_fraction;

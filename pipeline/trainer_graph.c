@@ -1,80 +1,303 @@
 #include "pipeline/trainer_graph.h"
 
-#include "pipeline/graph_trainer.h"
-#include "pipeline/network_build.h"
-#include "pipeline/trainer_fit.h"
-#include "pipeline/trainer_rows.h"
+#include <math.h>
+#include <string.h>
 
-gboolean pipeline_train_needs_graph(const PipelineTrainOptions *options)
+#include "pipeline/graph_architecture.h"
+#include "pipeline/graph_trainer.h"
+#include "pipeline/model_spec.h"
+#include "pipeline/network_build.h"
+#include "pipeline/network_features.h"
+#include "pipeline/trainer_clean.h"
+#include "pipeline/trainer_rows.h"
+#include "pipeline/trainer_weights.h"
+
+#define INPUT "features" /* of the layers alone */
+
+gboolean pipeline_trainer_graph_is_asked(const PipelineTrainOptions *options)
 {
-  return g_strcmp0(options->backend, pipeline_gradient_backend_cuda.name) == 0;
+  return options->from == NULL && options->architecture != NULL &&
+         pipeline_graph_architecture_needs_graph(options->architecture);
 }
 
-static gboolean check(const PipelineTrainOptions *o, GError **error)
+/* --- the parts of one training ------------------------------------------------------------------------------------ */
+
+typedef struct {
+  const DriftTable *table;
+  const DriftSchema *schema;
+  const PipelineTrainOptions *options;
+  PipelineTrainerRows *rows;
+  OnnxGraph *front;           /* inputs and preprocessing; NULL: of images */
+  PipelineGraphPrefix prefix; /* what the front makes */
+  PipelinePrepared *prepared; /* of a plan, or NULL */
+  PipelineTrainerCleaning cleaning;
+  PipelineReweighing reweighing;
+  PipelineGraphRows *inner; /* what the layers are trained on: training, validation, test rows */
+} Training;
+
+static void training_clear(Training *training)
 {
-  const struct {
-    gboolean asked;
-    const gchar *what;
-  } rules[] = {{o->split != NULL, "a split"},
-               {o->plan != NULL || o->search_plan, "transformations"},
-               {o->reweigh != NULL, "reweighing"},
-               {o->adversarial_epsilon > 0, "adversarial training of a dense network (a graph has its own)"}};
-  for (guint i = 0; i < G_N_ELEMENTS(rules); i++) {
-    if (!rules[i].asked) continue;
-    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID,
-                "the backend 'cuda' trains on the graph, which does not take %s: leave it out, or take the backend "
-                "onednn or reference",
-                rules[i].what);
+  pipeline_trainer_rows_free(training->rows);
+  onnx_graph_free(training->front);
+  pipeline_graph_prefix_clear(&training->prefix);
+  pipeline_prepared_free(training->prepared);
+  pipeline_graph_rows_free(training->inner);
+  pipeline_trainer_cleaning_clear(&training->cleaning);
+}
+
+static gboolean is_image(const Training *training)
+{
+  return training->options->channels > 0;
+}
+
+static gboolean divide(Training *training, GError **error)
+{
+  const PipelineTrainOptions *options = training->options;
+  training->rows = pipeline_trainer_rows_new(training->table, training->schema, error);
+  if (training->rows == NULL) return FALSE;
+  if (options->split != NULL)
+    return pipeline_split_rows(options->split, training->table, training->schema, training->rows,
+                               options->validation_fraction, options->test_fraction, PIPELINE_MIN_VALIDATION,
+                               options->seed, error);
+  pipeline_trainer_rows_split(training->rows, options->validation_fraction, PIPELINE_MIN_VALIDATION,
+                              options->shuffle_split, options->seed);
+  return TRUE;
+}
+
+/* --- the preprocessing -------------------------------------------------------------------------------------------- */
+
+static gboolean add_plan(Training *training, const PipelinePlan *plan, GError **error)
+{
+  const PipelineTrainerRows *rows = training->rows;
+  const PipelinePrepareData data = {.table = training->table,
+                                    .schema = training->schema,
+                                    .rows = rows->rows,
+                                    .n_rows = rows->n_train,
+                                    .targets = rows->targets,
+                                    .seed = training->options->seed};
+  training->prepared = pipeline_plan_fit_copy(plan, &data, PIPELINE_PLAN_STANDARD, error);
+  return training->prepared != NULL &&
+         pipeline_prepared_add_prefix(training->prepared, training->front, &training->prefix, error);
+}
+
+/* A column must not be named as a weight of the layers, behind which it would be hidden. */
+static gboolean check_names(const DriftSchema *schema, GError **error)
+{
+  for (guint i = 0; i < drift_schema_n_features(schema); i++) {
+    const DriftFeature *feature = drift_schema_get_feature(schema, i);
+    if (!feature->input || !g_str_has_prefix(feature->name, "layer_")) continue;
+    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_UNSUPPORTED,
+                "a feature cannot be named \"%s\" with this architecture: weights are named so; rename the column",
+                feature->name);
     return FALSE;
   }
   return TRUE;
 }
 
-/* The first weights and the scaling of columns are those of the other backends. */
-static GBytes *build(const DriftTable *table, const DriftSchema *schema, const PipelineTrainOptions *options,
-                     GError **error)
+static gboolean add_front(Training *training, GError **error)
 {
-  g_autoptr(PipelineTrainerRows) rows = pipeline_trainer_rows_new(table, schema, error);
-  if (rows == NULL) return NULL;
-  pipeline_trainer_rows_split(rows, options->validation_fraction, PIPELINE_MIN_VALIDATION, options->shuffle_split,
-                              options->seed);
-  return pipeline_network_build(options->architecture, table, schema, rows->rows, rows->n_train,
-                                schema->task == DRIFT_TASK_REGRESSION ? rows->targets : NULL, options->seed, error);
+  const PipelineTrainOptions *options = training->options;
+  const PipelineTrainerRows *rows = training->rows;
+  g_autoptr(PipelinePlan) found = NULL;
+  if (!check_names(training->schema, error)) return FALSE;
+  training->front = onnx_graph_new("kedge");
+  onnx_graph_set_opset(training->front, "", 17);
+  onnx_graph_set_opset(training->front, "ai.onnx.ml", 3);
+  if (options->search_plan && !pipeline_trainer_search_plan(training->table, training->schema, options, rows->rows,
+                                                            rows->n_train, &found, error))
+    return FALSE;
+  const PipelinePlan *plan = found != NULL ? found : options->plan;
+  if (plan != NULL) return add_plan(training, plan, error);
+  return pipeline_graph_prefix_add(training->front, training->table, training->schema, rows->rows, rows->n_train, TRUE,
+                                   &training->prefix, error);
 }
 
-static void fill(const PipelineTrainOptions *options, guint64 n_rows, GBytes *from, PipelineGraphTrainOptions *graph)
+/* --- what the layers are trained on ------------------------------------------------------------------------------- */
+
+/* The task, with `width` numbers as features. */
+static DriftSchema *inner_schema(const DriftSchema *schema, guint width)
 {
+  DriftSchema *inner = drift_schema_new(schema->task, schema->label);
+  for (guint c = 0; c < schema->classes->len; c++) drift_schema_add_class(inner, g_ptr_array_index(schema->classes, c));
+  inner->positive_class = schema->positive_class;
+  for (guint i = 0; i < width; i++) {
+    g_autofree gchar *name = g_strdup_printf("x[%u]", i);
+    drift_schema_add_feature(inner, name, DRIFT_NUMERIC, FALSE, TRUE);
+  }
+  return inner;
+}
+
+static gboolean take_rows(Training *training, guint width, GError **error)
+{
+  const PipelineTrainerRows *rows = training->rows;
+  guint64 n = rows->n_train + rows->n_validation + rows->n_test;
+  PipelineGraphRows *inner = training->inner = g_new0(PipelineGraphRows, 1);
+  inner->schema = is_image(training) ? drift_schema_copy(training->schema) : inner_schema(training->schema, width);
+  inner->spill = pipeline_spill_new(n * width * sizeof(float), PIPELINE_SPILL_LARGE, error);
+  if (inner->spill == NULL) return FALSE;
+  inner->x = pipeline_spill_get_data(inner->spill);
+  inner->n_rows = n;
+  inner->n_skipped = rows->n_skipped;
+  inner->n_features = width;
+  inner->channels = training->options->channels;
+  inner->height = training->options->height;
+  inner->width = training->options->width;
+  inner->targets = g_new(float, n + 1);
+  inner->numbers = g_new(guint64, n + 1);
+  for (guint64 i = 0; i < n; i++) {
+    inner->numbers[i] = rows->rows[i];
+    inner->targets[i] = rows->targets[rows->rows[i]];
+  }
+  return TRUE;
+}
+
+static gboolean take_prepared(Training *training, GError **error)
+{
+  guint width = training->prefix.constant->len;
+  const PipelineTrainerRows *rows = training->rows;
+  g_autoptr(PipelineFeatureReader) reader =
+      pipeline_feature_reader_new_at(training->front, training->prefix.features, width, FALSE, training->schema, error);
+  if (reader == NULL) return FALSE;
+  pipeline_feature_reader_set_names(reader, training->prefix.columns);
+  g_autoptr(PipelineSpill) matrix = pipeline_feature_reader_spill(reader, training->table, error);
+  if (matrix == NULL || !take_rows(training, width, error)) return FALSE;
+  float *x = pipeline_spill_get_data(matrix);
+  if (training->prepared != NULL) pipeline_prepared_overwrite(training->prepared, rows->rows, x);
+  for (guint64 i = 0; i < training->inner->n_rows; i++)
+    memcpy(training->inner->x + i * width, x + rows->rows[i] * width, width * sizeof(float));
+  return TRUE;
+}
+
+static gboolean take_pixels(Training *training, GError **error)
+{
+  g_autoptr(PipelineGraphRows) all = pipeline_graph_rows_from_table(training->table, training->schema, error);
+  if (all == NULL || !take_rows(training, (guint)all->n_features, error)) return FALSE;
+  g_autofree guint64 *places = g_new(guint64, training->table->n_rows + 1);
+  for (guint64 i = 0; i < all->n_rows; i++) places[all->numbers[i]] = i;
+  for (guint64 i = 0; i < training->inner->n_rows; i++)
+    memcpy(training->inner->x + i * all->n_features, all->x + places[training->rows->rows[i]] * all->n_features,
+           all->n_features * sizeof(float));
+  return TRUE;
+}
+
+static gboolean take_weights(Training *training, GError **error)
+{
+  float *weights = NULL;
+  if (!pipeline_trainer_weights(training->table, training->schema, training->options, training->rows,
+                                &training->reweighing, &weights, error))
+    return FALSE;
+  if (weights == NULL) return TRUE;
+  PipelineGraphRows *inner = training->inner;
+  inner->weights = g_new(float, inner->n_rows + 1);
+  for (guint64 i = 0; i < inner->n_rows; i++) inner->weights[i] = weights[inner->numbers[i]];
+  g_free(weights);
+  return TRUE;
+}
+
+static void fill_options(const Training *training, PipelineGraphTrainOptions *graph)
+{
+  const PipelineTrainOptions *options = training->options;
+  const PipelineTrainerRows *rows = training->rows;
+  double n = (double)training->inner->n_rows;
   pipeline_graph_train_options_init(graph);
-  graph->from = from;
+  graph->architecture = options->architecture;
   graph->backend = options->backend;
-  graph->validation_fraction = options->validation_fraction;
-  graph->shuffle_split = options->shuffle_split;
+  graph->dropout = options->dropout;
+  graph->standardised = training->front != NULL ? (const gboolean *)training->prefix.constant->data : NULL;
+  graph->validation_fraction = (double)rows->n_validation / n;
+  graph->test_fraction = (double)rows->n_test / n;
   graph->checkpoint = options->checkpoint;
   graph->checkpoint_seconds = options->checkpoint_seconds;
   graph->calibration = options->calibration;
   graph->stop = options->stop;
+  graph->fit.seed = options->seed;
+  graph->fit.patience = options->patience;
   graph->fit.learning_rate = options->learning_rate;
   graph->fit.optimiser_options.weight_decay = options->weight_decay;
-  graph->fit.patience = options->patience;
-  graph->fit.seed = options->seed;
-  PipelineFitOptions schedule = {.epochs = options->epochs};
-  pipeline_train_choose_schedule(options, (guint64)((double)n_rows * (1 - options->validation_fraction)), &schedule);
-  graph->fit.epochs = schedule.epochs;
-  graph->fit.batch_size = schedule.batch_size;
+  pipeline_trainer_choose_schedule(options, rows->n_train, &graph->fit.batch_size, &graph->fit.epochs);
 }
 
-gboolean pipeline_train_on_graph(const DriftTable *table, const DriftSchema *schema,
-                                 const PipelineTrainOptions *options, PipelineTrainProgressFunc progress,
-                                 gpointer user_data, PipelineTrainResult *result, GError **error)
+/* --- one graph ---------------------------------------------------------------------------------------------------- */
+
+static void move_all(GPtrArray *to, GPtrArray *from)
 {
-  PipelineGraphTrainOptions graph;
-  if (!check(options, error)) return FALSE;
-  g_autoptr(PipelineGraphRows) rows = pipeline_graph_rows_from_table(table, schema, error);
-  if (rows == NULL || (options->row_weights != NULL &&
-                       !pipeline_graph_rows_set_weights(rows, options->row_weights, table->n_rows, error)))
+  for (guint i = 0; i < from->len; i++) g_ptr_array_add(to, g_ptr_array_index(from, i));
+  g_ptr_array_set_free_func(from, NULL);
+  g_ptr_array_set_size(from, 0);
+}
+
+/* The layers behind the preprocessing; takes what `layers` has. */
+static GBytes *join(const Training *training, OnnxGraph *layers, GError **error)
+{
+  OnnxGraph *whole = training->front;
+  g_autofree gchar *spec = pipeline_model_spec_format(training->schema);
+  g_autoptr(GError) cause = NULL;
+  if (g_str_equal(training->prefix.features, INPUT) ||
+      onnx_graph_rename_value(layers, INPUT, training->prefix.features, &cause)) {
+    move_all(whole->initialisers, layers->initialisers);
+    move_all(whole->nodes, layers->nodes);
+    move_all(whole->outputs, layers->outputs);
+    onnx_graph_set_opset(whole, "", MAX(onnx_graph_get_opset(whole, ""), onnx_graph_get_opset(layers, "")));
+    for (guint i = 0; i < layers->metadata->len; i++) {
+      const OnnxMetadata *entry = g_ptr_array_index(layers->metadata, i);
+      onnx_graph_set_metadata(whole, entry->key, entry->value);
+    }
+    onnx_graph_set_metadata(whole, PIPELINE_SCHEMA_KEY, spec);
+    GBytes *onnx = onnx_graph_to_bytes(whole, &cause);
+    if (onnx != NULL) return onnx;
+  }
+  g_set_error_literal(error, PIPELINE_ERROR, PIPELINE_ERROR_MODEL, cause->message);
+  return NULL;
+}
+
+static gboolean join_result(const Training *training, PipelineTrainResult *result, GError **error)
+{
+  g_autoptr(GError) cause = NULL;
+  if (training->front == NULL) return TRUE;
+  g_autoptr(OnnxGraph) layers = onnx_graph_from_bytes(result->onnx, &cause);
+  if (layers == NULL) {
+    g_set_error_literal(error, PIPELINE_ERROR, PIPELINE_ERROR_MODEL, cause->message);
     return FALSE;
-  g_autoptr(GBytes) from = options->from != NULL ? g_bytes_ref(options->from) : build(table, schema, options, error);
-  if (from == NULL) return FALSE;
-  fill(options, rows->n_rows, from, &graph);
-  return pipeline_graph_train(rows, &graph, progress, user_data, result, error);
+  }
+  GBytes *onnx = join(training, layers, error);
+  if (onnx == NULL) return FALSE;
+  g_bytes_unref(result->onnx);
+  result->onnx = onnx;
+  return TRUE;
+}
+
+gboolean pipeline_trainer_graph_run(const DriftTable *table, const DriftSchema *schema,
+                                    const PipelineTrainOptions *options, PipelineTrainProgressFunc progress,
+                                    gpointer user_data, PipelineTrainResult *result, GError **error)
+{
+  Training training = {.table = table, .schema = schema, .options = options};
+  PipelineGraphTrainOptions graph;
+  PipelineTrainResult made = {0};
+  if (options->adversarial_epsilon > 0) {
+    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID,
+                "adversarial training of tables is for chains of dense layers; leave out what is behind the \"+\" of "
+                "\"%s\"",
+                options->architecture);
+    return FALSE;
+  }
+  gboolean done = divide(&training, error) &&
+                  pipeline_trainer_clean(&training.table, schema, training.rows, options, &training.cleaning, error) &&
+                  (is_image(&training) ? take_pixels(&training, error)
+                                       : add_front(&training, error) && take_prepared(&training, error)) &&
+                  take_weights(&training, error);
+  if (done) {
+    fill_options(&training, &graph);
+    done = pipeline_graph_train(training.inner, &graph, progress, user_data, &made, error) &&
+           join_result(&training, &made, error);
+  }
+  if (done) {
+    made.reweighing = training.reweighing;
+    made.cleaning = g_strdup(training.cleaning.report);
+    if (training.prepared != NULL) made.plan = pipeline_prepared_format_plan(training.prepared);
+    *result = made;
+  } else {
+    pipeline_train_result_clear(&made);
+  }
+  training_clear(&training);
+  return done;
 }

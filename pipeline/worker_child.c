@@ -6,6 +6,7 @@
 #include <spawn.h>
 #include <string.h>
 #include <sys/pidfd.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -38,6 +39,45 @@ static int spawn(const gchar *const *argv, const gchar *const *environment, pid_
   return failed;
 }
 
+/* Takes over watching; on failure the process is ended. */
+static PipelineChild *watch(pid_t pid, GError **error)
+{
+  PipelineChild *child = g_new0(PipelineChild, 1);
+  child->pid = pid;
+  child->fd = pidfd_open(pid, 0);
+  if (child->fd >= 0) return child;
+  g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_UNSUPPORTED, "process %d cannot be watched: %s", (int)pid,
+              g_strerror(errno));
+  pipeline_child_free(child);
+  return NULL;
+}
+
+G_GNUC_NORETURN static void become_child(pid_t parent, int (*run)(gpointer), gpointer user_data)
+{
+  sigset_t none;
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (getppid() != parent) _exit(1); /* it ended in between */
+  setpgid(0, 0);
+  for (int number = 1; number < NSIG; number++) signal(number, SIG_DFL);
+  sigemptyset(&none);
+  sigprocmask(SIG_SETMASK, &none, NULL);
+  close_range(3, ~0u, 0);
+  _exit(run(user_data));
+}
+
+PipelineChild *pipeline_child_fork(int (*run)(gpointer user_data), gpointer user_data, GError **error)
+{
+  pid_t parent = getpid(), pid = fork();
+  if (pid == 0) become_child(parent, run, user_data);
+  if (pid < 0) {
+    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_UNSUPPORTED, "a process cannot be started: %s",
+                g_strerror(errno));
+    return NULL;
+  }
+  setpgid(pid, pid); /* here too: whoever comes first */
+  return watch(pid, error);
+}
+
 PipelineChild *pipeline_child_spawn(const gchar *const *argv, const gchar *const *environment, GError **error)
 {
   pid_t pid = 0;
@@ -47,14 +87,7 @@ PipelineChild *pipeline_child_spawn(const gchar *const *argv, const gchar *const
                 g_strerror(failed));
     return NULL;
   }
-  PipelineChild *child = g_new0(PipelineChild, 1);
-  child->pid = pid;
-  child->fd = pidfd_open(pid, 0);
-  if (child->fd >= 0) return child;
-  g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_UNSUPPORTED, "process %d cannot be watched: %s", (int)pid,
-              g_strerror(errno));
-  pipeline_child_free(child);
-  return NULL;
+  return watch(pid, error);
 }
 
 int pipeline_child_get_fd(const PipelineChild *child)

@@ -6,7 +6,7 @@
 #include "pipeline/backend.h"
 #include "pipeline/graph_fit.h"
 #include "pipeline/graph_fit_scale.h"
-#include "pipeline/trainer_graph.h"
+#include "pipeline/trainer_device.h"
 #include "tests/gpu/networks.h"
 
 #define CURVE 3e-2 /* of losses, relative to float32 */

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "pipeline/search_families.h"
 #include "pipeline/search_journal.h"
 #include "pipeline/search_trial.h"
 
@@ -27,6 +28,14 @@ static void remove_folder(void)
   g_dir_close(dir);
   g_rmdir(folder);
   g_free(folder);
+}
+
+/* All families of tables. */
+static PipelineSearchSpace *whole_space(void)
+{
+  PipelineSearchSpace *space = pipeline_search_space_parse(NULL, NULL);
+  ck_assert(space != NULL && pipeline_search_space_fit(space, 0, 0, NULL));
+  return space;
 }
 
 /* --- the journal -------------------------------------------------------------------------------------------------- */
@@ -93,7 +102,7 @@ static void put(const gchar *path, const gchar *text, gsize length)
 
 START_TEST(a_journal_cut_anywhere_goes_on_the_same)
 {
-  g_autoptr(PipelineSearchSpace) space = pipeline_search_space_parse(NULL, NULL);
+  g_autoptr(PipelineSearchSpace) space = whole_space();
   g_autofree gchar *path = g_build_filename(folder, "journal.jsonl", NULL);
   g_autofree gchar *whole = write_events(path, space, EVENTS);
   const gsize length = strlen(whole);
@@ -136,7 +145,7 @@ static void refuse(const gchar *path, const PipelineSearchSpace *space, gboolean
 
 START_TEST(what_is_no_journal_of_this_search_is_refused)
 {
-  g_autoptr(PipelineSearchSpace) space = pipeline_search_space_parse(NULL, NULL);
+  g_autoptr(PipelineSearchSpace) space = whole_space();
   g_autofree gchar *path = g_build_filename(folder, "journal.jsonl", NULL);
   g_autofree gchar *whole = write_events(path, space, 9);
   refuse(path, space, TRUE, "a search was begun here");
@@ -158,7 +167,7 @@ END_TEST
 
 START_TEST(one_process_holds_it)
 {
-  g_autoptr(PipelineSearchSpace) space = pipeline_search_space_parse(NULL, NULL);
+  g_autoptr(PipelineSearchSpace) space = whole_space();
   g_autofree gchar *path = g_build_filename(folder, "journal.jsonl", NULL);
   g_autoptr(PipelineSearchState) state = new_state(space);
   g_autoptr(PipelineSearchJournal) journal = open_journal(path, state, TRUE, NULL);
@@ -216,13 +225,19 @@ static void world_clear(World *world)
   drift_table_free(world->table);
 }
 
-static const gchar *const families[] = {"dense", "trees"};
+/* Spaces, of which the usual values are taken. */
+static const gchar *const families[] = {"dense", "trees",
+                                        "dense:activation=silu,norm=batch,residual=yes,dropout=0.1,transform=quantile",
+                                        "dense:activation=gelu,norm=layer,taper=0.5,transform=yeo-johnson"};
 
-static PipelineSearchStage make_stage(const PipelineSearchSpace *space, const gchar *family)
+static PipelineSearchStage make_stage(const gchar *text)
 {
-  PipelineSearchStage stage = {.number = 4, .family = pipeline_search_family_find(family), .folder = folder};
+  PipelineSearchStage stage = {.number = 4, .folder = folder, .fold = -1};
+  g_autoptr(PipelineSearchSpace) space = pipeline_search_space_parse(text, NULL);
+  const PipelineSearchPart *part = g_ptr_array_index(space->parts, 0);
+  stage.family = part->family;
   pipeline_search_rule_init(&stage.rule);
-  pipeline_search_part_usual(pipeline_search_space_find(space, family), stage.values);
+  pipeline_search_part_usual(part, stage.values);
   return stage;
 }
 
@@ -236,6 +251,7 @@ static json_t *run(const World *world, PipelineSearchStage *stage, guint rung)
   ck_assert_msg(outcome != NULL, "%s", error != NULL ? error->message : "");
   json_object_del(outcome, "seconds");
   json_object_del(outcome, "latency_us");
+  json_object_del(outcome, "cpu_seconds");
   return outcome;
 }
 
@@ -256,8 +272,7 @@ static gboolean never(gpointer user_data)
 START_TEST(rungs_end_in_the_model_of_one_training)
 {
   World world = make_world(0, FALSE);
-  g_autoptr(PipelineSearchSpace) space = pipeline_search_space_parse(NULL, NULL);
-  PipelineSearchStage stage = make_stage(space, families[_i]);
+  PipelineSearchStage stage = make_stage(families[_i]);
   json_t *outcome = NULL;
   for (guint rung = 0; rung < 3; rung++) {
     PipelineSearchRows rows = world.rows;
@@ -277,8 +292,8 @@ START_TEST(rungs_end_in_the_model_of_one_training)
   PipelineTrainOptions options;
   PipelineTrainResult result = {0};
   pipeline_train_options_init(&options);
-  g_autofree gchar *architecture = stage.family->fill(stage.values, &options);
-  options.architecture = architecture;
+  g_auto(PipelineSearchRecipe) recipe = {NULL, NULL};
+  pipeline_search_family_fill(stage.family, stage.values, world.schema, &recipe, &options);
   options.epochs = pipeline_search_resource(&stage.rule, stage.family, 2);
   options.seed = 3;
   options.split = &world.split;
@@ -296,15 +311,37 @@ END_TEST
 START_TEST(test_rows_are_seen_by_no_trial)
 {
   World plain = make_world(.2, FALSE), turned = make_world(.2, TRUE);
-  g_autoptr(PipelineSearchSpace) space = pipeline_search_space_parse(NULL, NULL);
   ck_assert_uint_eq(plain.rows.test->n_rows, ROWS / 5);
   ck_assert_uint_eq(plain.rows.seen->n_rows, ROWS * 4 / 5);
   ck_assert_uint_eq(plain.rows.n_validation, ROWS / 5);
-  PipelineSearchStage stage = make_stage(space, families[_i]);
+  PipelineSearchStage stage = make_stage(families[_i]);
   json_t *a = run(&plain, &stage, 0), *b = run(&turned, &stage, 0);
   ck_assert(json_equal(a, b));
   json_decref(a);
   json_decref(b);
+  world_clear(&plain);
+  world_clear(&turned);
+}
+END_TEST
+
+/* Trained and measured on other rows in each fold, on the seen ones alone, and the same again. */
+START_TEST(folds_measure_on_rows_that_were_not_trained_on)
+{
+  World plain = make_world(.2, FALSE), turned = make_world(.2, TRUE);
+  PipelineSearchStage stage = make_stage(families[_i]);
+  double losses[4];
+  stage.rule.folds = 4;
+  stage.best_epoch = 9;
+  for (stage.fold = 0; stage.fold < 4; stage.fold++) {
+    json_t *a = run(&plain, &stage, 2), *b = run(&turned, &stage, 2);
+    ck_assert(json_equal(a, b));
+    losses[stage.fold] = json_real_value(json_object_get(a, "loss"));
+    ck_assert(losses[stage.fold] > 0 && losses[stage.fold] < .69); /* better than chance */
+    ck_assert(json_real_value(json_object_get(a, "metric")) > .6);
+    for (gint f = 0; f < stage.fold; f++) ck_assert(losses[f] != losses[stage.fold]);
+    json_decref(a);
+    json_decref(b);
+  }
   world_clear(&plain);
   world_clear(&turned);
 }
@@ -333,6 +370,7 @@ int main(void)
   tcase_add_test(tests, one_process_holds_it);
   tcase_add_loop_test(tests, rungs_end_in_the_model_of_one_training, 0, G_N_ELEMENTS(families));
   tcase_add_loop_test(tests, test_rows_are_seen_by_no_trial, 0, G_N_ELEMENTS(families));
+  tcase_add_loop_test(tests, folds_measure_on_rows_that_were_not_trained_on, 0, G_N_ELEMENTS(families));
   tcase_add_test(tests, few_validation_rows_are_refused);
   SRunner *runner = srunner_create(suite);
   srunner_run_all(runner, CK_NORMAL);

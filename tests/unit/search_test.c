@@ -4,7 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "pipeline/graph_architecture.h"
 #include "pipeline/search_board.h"
+#include "pipeline/search_families.h"
+#include "pipeline/search_final.h"
 #include "pipeline/search_propose.h"
 #include "pipeline/search_state.h"
 
@@ -14,7 +17,8 @@ static PipelineSearchSpace *make_space(const gchar *text)
 {
   GError *error = NULL;
   PipelineSearchSpace *space = pipeline_search_space_parse(text, &error);
-  ck_assert_msg(space != NULL, "%s", error != NULL ? error->message : "");
+  ck_assert_msg(space != NULL && pipeline_search_space_fit(space, 0, 0, &error), "%s",
+                error != NULL ? error->message : "");
   return space;
 }
 
@@ -127,18 +131,21 @@ START_TEST(usual_values_are_what_train_takes)
     pipeline_train_options_init(&usual);
     pipeline_train_options_init(&options);
     pipeline_search_part_usual(part, values);
-    g_autofree gchar *architecture = part->family->fill(values, &options);
+    g_autoptr(DriftSchema) schema = drift_schema_new(DRIFT_TASK_BINARY, "y");
+    g_auto(PipelineSearchRecipe) recipe = {NULL, NULL};
+    pipeline_search_family_fill(part->family, values, schema, &recipe, &options);
     ck_assert(options.learning_rate == usual.learning_rate && options.weight_decay == usual.weight_decay);
-    ck_assert_str_eq(architecture, g_str_equal(part->family->name, "dense")
-                                       ? usual.architecture
-                                       : "trees:depth=6,eta=0.1,subsample=1,colsample=1,min_child_weight=1,lambda=1");
+    ck_assert_str_eq(options.architecture,
+                     g_str_equal(part->family->name, "dense")
+                         ? usual.architecture
+                         : "trees:depth=6,eta=0.1,subsample=1,colsample=1,min_child_weight=1,lambda=1");
   }
 }
 END_TEST
 
 static const struct {
   const gchar *text, *says;
-} bad_spaces[] = {{"forest", "\"forest\" is no family of models; there are dense, trees"},
+} bad_spaces[] = {{"forest", "\"forest\" is no family of models; there are dense, trees, cnn"},
                   {"trees;trees", "named twice"},
                   {"", NULL},
                   {"trees:leaves=3", "no dimension \"leaves\"; there are depth, eta"},
@@ -149,6 +156,8 @@ static const struct {
                   {"trees:eta=x", "one number, from 0.01 to 0.5"},
                   {"dense:batch=33", "write some of 32,64,128,256,512"},
                   {"dense:batch=", "write some of"},
+                  {"dense:activation=relu|sine", "write some of relu,gelu,tanh,silu"},
+                  {"cnn:width=8", "cnn has no dimension \"width\"; there are depth, channels"},
                   {"dense:", "no dimension \"\""}};
 
 START_TEST(bad_spaces_are_named)
@@ -163,6 +172,74 @@ START_TEST(bad_spaces_are_named)
   ck_assert(space == NULL);
   ck_assert_msg(strstr(error->message, bad_spaces[_i].says) != NULL, "%s", error->message);
   g_error_free(error);
+}
+END_TEST
+
+START_TEST(every_configuration_is_an_architecture)
+{
+  g_autoptr(PipelineSearchSpace) space = pipeline_search_space_parse("dense;trees;cnn", NULL);
+  g_autoptr(DriftSchema) schema = drift_schema_new(DRIFT_TASK_BINARY, "y");
+  PipelineRandom random;
+  pipeline_random_seed(&random, 3);
+  drift_schema_add_feature(schema, "a", DRIFT_NUMERIC, FALSE, TRUE);
+  drift_schema_add_feature(schema, "b", DRIFT_CATEGORICAL, FALSE, TRUE);
+  for (guint i = 0; i < 300; i++) {
+    const PipelineSearchPart *part = g_ptr_array_index(space->parts, i % 3);
+    double values[PIPELINE_SEARCH_MAX_DIMENSIONS];
+    PipelineTrainOptions options;
+    g_autoptr(GError) error = NULL;
+    g_auto(PipelineSearchRecipe) recipe = {NULL, NULL};
+    PipelineGraphArchitecture layers;
+    pipeline_train_options_init(&options);
+    pipeline_search_draw(part, &random, values);
+    pipeline_search_family_fill(part->family, values, schema, &recipe, &options);
+    ck_assert_msg(g_str_has_prefix(recipe.architecture, "trees:") ||
+                      pipeline_graph_architecture_parse(recipe.architecture, &layers, &error),
+                  "%s", error != NULL ? error->message : "");
+    if (recipe.plan == NULL) continue;
+    ck_assert_uint_eq(recipe.plan->chains->len, 1); /* of the number */
+    ck_assert(pipeline_plan_complete(recipe.plan, schema, PIPELINE_PLAN_STANDARD, NULL));
+  }
+}
+END_TEST
+
+START_TEST(spaces_fit_the_data)
+{
+  g_autoptr(GError) error = NULL;
+  g_autoptr(PipelineSearchSpace) images = pipeline_search_space_parse(NULL, NULL);
+  ck_assert(pipeline_search_space_fit(images, 9, 12, NULL) && images->parts->len == 1);
+  const PipelineSearchPart *cnn = pipeline_search_space_find(images, "cnn");
+  ck_assert(cnn != NULL && cnn->dimensions[0].high == 3);
+  g_autoptr(PipelineSearchSpace) deep = pipeline_search_space_parse("cnn:depth=4", NULL);
+  ck_assert(!pipeline_search_space_fit(deep, 9, 12, &error));
+  ck_assert_msg(strstr(error->message, "images of 9 × 12 pixels are halved at most 3 times") != NULL, "%s",
+                error->message);
+  g_clear_error(&error);
+  g_autoptr(PipelineSearchSpace) table = pipeline_search_space_parse("dense;cnn", NULL);
+  ck_assert(!pipeline_search_space_fit(table, 0, 0, &error));
+  ck_assert_msg(strstr(error->message, "cnn is for images") != NULL, "%s", error->message);
+  g_clear_error(&error);
+  g_autoptr(PipelineSearchSpace) ranks = pipeline_search_space_parse("dense:transform=quantile", NULL);
+  ck_assert(pipeline_search_space_fit(ranks, 0, 0, NULL) && !pipeline_search_space_fit(ranks, 8, 8, &error));
+  ck_assert_msg(strstr(error->message, "images are only standardised") != NULL, "%s", error->message);
+}
+END_TEST
+
+START_TEST(a_scale_can_be_changed)
+{
+  g_autoptr(GError) error = NULL;
+  g_autoptr(PipelineSearchSpace) space = make_space("dense");
+  PipelineSearchPart *part = g_ptr_array_index(space->parts, 0);
+  ck_assert(pipeline_search_part_narrow(part, "learning_rate", "0.001..0.01", "linear", NULL));
+  ck_assert(pipeline_search_part_narrow(part, "depth", "1..3", "log", NULL));
+  ck_assert_int_eq(part->dimensions[0].scale, PIPELINE_SEARCH_LOG_INTEGER);
+  g_autofree gchar *text = pipeline_search_space_format(space);
+  ck_assert_msg(strstr(text, "learning_rate: {low: 0.001, high: 0.01, scale: linear}") != NULL, "%s", text);
+  json_t *described = pipeline_search_space_describe(space);
+  ck_assert_str_eq(json_string_value(json_array_get(json_object_get(json_array_get(described, 0), "depth"), 2)), "log");
+  json_decref(described);
+  ck_assert(!pipeline_search_part_narrow(part, "depth", "0..3", "log", &error)); /* 0 has no logarithm */
+  ck_assert_msg(strstr(error->message, "of numbers above 0") != NULL, "%s", error->message);
 }
 END_TEST
 
@@ -287,7 +364,7 @@ START_TEST(failed_trials_stay_where_they_are)
   json_t *failures = pipeline_search_failures(state);
   ck_assert_str_eq(json_string_value(json_object_get(json_array_get(failures, 0), "reason")), "signal 9");
   json_decref(failures);
-  ck_assert_double_eq_tol(pipeline_search_state_remaining(state), 2. / 50 * 400, 1e-9);
+  ck_assert_double_eq_tol(pipeline_search_state_remaining(state, 1, 1), 2. / 50 * 400, 1e-9);
 }
 END_TEST
 
@@ -297,18 +374,18 @@ START_TEST(the_best_is_taken_to_the_end)
   PipelineSearchRule rule;
   pipeline_search_rule_init(&rule);
   g_autoptr(PipelineSearchState) state = pipeline_search_state_new(space, &rule);
-  ck_assert(pipeline_search_state_finish(state) == NULL);
+  ck_assert(pipeline_search_state_finish(state, 1) == NULL);
   turn(state, falling, NULL);
   for (guint k = 1; k < 3; k++) {
-    json_t *event = pipeline_search_state_finish(state);
+    json_t *event = pipeline_search_state_finish(state, 1);
     ck_assert_uint_eq(trial_of(event), 0);
     ck_assert_int_eq(json_integer_value(json_object_get(event, "rung")), k);
     apply(state, event);
-    ck_assert(pipeline_search_state_finish(state) == NULL); /* it runs */
+    ck_assert(pipeline_search_state_finish(state, 1) == NULL); /* it runs */
     apply(state, json_pack("{s:s, s:i, s:i, s:f, s:i, s:f, s:b}", "event", "end", "trial", 0, "rung", k, "loss", 2.,
                            "epochs", 9, "seconds", 1., "finished", k == 2));
   }
-  ck_assert(pipeline_search_state_finish(state) == NULL);
+  ck_assert(pipeline_search_state_finish(state, 1) == NULL);
   const PipelineSearchTrial *best = pipeline_search_state_best(state);
   ck_assert(best->loss == 1 && best->state == PIPELINE_TRIAL_FINISHED); /* the loss is the lowest so far */
   ck_assert_uint_eq(pipeline_search_resource(&rule, best->part->family, 2), 27);
@@ -337,6 +414,100 @@ START_TEST(impossible_events_are_refused)
     json_t *event = json_loads(events[i], 0, NULL);
     ck_assert_msg(!pipeline_search_state_apply(state, event, &error), "%s", events[i]);
     ck_assert_uint_eq(state->trials->len, 0);
+    json_decref(event);
+  }
+}
+END_TEST
+
+/* --- finalists ---------------------------------------------------------------------------------------------------- */
+
+/* Four finished trials of losses 1, 2, 3, 4, by number. */
+static PipelineSearchState *finished_state(const PipelineSearchSpace *space, guint folds)
+{
+  PipelineSearchRule rule;
+  pipeline_search_rule_init(&rule);
+  rule.folds = folds;
+  PipelineSearchState *state = pipeline_search_state_new(space, &rule);
+  for (guint i = 0; i < 4; i++) {
+    apply(state, pipeline_search_state_next(state, TRUE));
+    apply(state, json_pack("{s:s, s:i, s:i, s:f, s:i, s:f, s:b}", "event", "end", "trial", i, "rung", 0, "loss", i + 1.,
+                           "epochs", 9, "seconds", 2., "finished", 1));
+  }
+  return state;
+}
+
+static void end_fold(PipelineSearchState *state, json_t *start, double loss)
+{
+  guint trial = trial_of(start);
+  json_int_t fold = json_integer_value(json_object_get(start, "fold"));
+  apply(state, start);
+  apply(state,
+        json_pack("{s:s, s:i, s:i, s:I, s:f}", "event", "end", "trial", trial, "rung", 2, "fold", fold, "loss", loss));
+}
+
+/* The third of the losses wins, because the folds say so; the fourth is no finalist. */
+START_TEST(folds_decide_between_the_finalists)
+{
+  g_autoptr(PipelineSearchSpace) space = make_space("dense");
+  g_autoptr(PipelineSearchState) state = finished_state(space, 2);
+  guint order[6];
+  ck_assert_double_eq_tol(pipeline_search_state_remaining(state, 3, 2), 6 * 2. / 2, 1e-9);
+  ck_assert_double_eq(pipeline_search_state_remaining(state, 1, 2), 0);
+  for (guint i = 0; i < 6; i++) {
+    json_t *event = pipeline_search_state_finish(state, 3);
+    ck_assert_ptr_nonnull(event);
+    ck_assert_int_eq(json_integer_value(json_object_get(event, "fold")), i / 3); /* fold by fold */
+    order[i] = trial_of(event);
+    end_fold(state, event, order[i] == 2 ? .5 + i / 3 * .2 : .9);
+  }
+  ck_assert(order[0] == 0 && order[1] == 1 && order[2] == 2 && order[3] == 0);
+  ck_assert(pipeline_search_state_finish(state, 3) == NULL);
+  ck_assert_uint_eq(pipeline_search_state_best(state)->number, 2);
+  double mean, error;
+  ck_assert(pipeline_search_folded(state, pipeline_search_state_best(state), &mean, &error));
+  ck_assert_double_eq_tol(mean, .6, 1e-9);
+  ck_assert_double_eq_tol(error, .1, 1e-9); /* sd .1414 over the root of 2 */
+  g_autoptr(GPtrArray) ranking = pipeline_search_ranking(state);
+  guint expected[] = {2, 0, 1, 3};
+  for (guint i = 0; i < 4; i++)
+    ck_assert_uint_eq(((PipelineSearchTrial *)g_ptr_array_index(ranking, i))->number, expected[i]);
+}
+END_TEST
+
+START_TEST(without_all_folds_the_loss_decides)
+{
+  g_autoptr(PipelineSearchSpace) space = make_space("dense");
+  g_autoptr(PipelineSearchState) state = finished_state(space, 2);
+  end_fold(state, pipeline_search_state_finish(state, 2), 5);
+  end_fold(state, pipeline_search_state_finish(state, 2), .1);
+  ck_assert_uint_eq(pipeline_search_state_best(state)->number, 0);
+  json_t *event = pipeline_search_state_finish(state, 2); /* the second fold of trial 0 fails */
+  guint trial = trial_of(event);
+  apply(state, event);
+  apply(state, json_pack("{s:s, s:i, s:i, s:i, s:s}", "event", "failed", "trial", trial, "rung", 2, "fold", 1, "reason",
+                         "one class"));
+  end_fold(state, pipeline_search_state_finish(state, 2), .1);
+  ck_assert(pipeline_search_state_finish(state, 2) == NULL);
+  ck_assert_uint_eq(pipeline_search_state_best(state)->number, 1);
+  json_t *failures = pipeline_search_failures(state);
+  ck_assert_str_eq(json_string_value(json_object_get(json_array_get(failures, 0), "reason")), "one class");
+  json_decref(failures);
+  ck_assert_uint_eq(pipeline_search_state_count(state, PIPELINE_TRIAL_FAILED), 0);
+}
+END_TEST
+
+START_TEST(impossible_folds_are_refused)
+{
+  static const gchar *const events[] = {"{\"event\": \"start\", \"trial\": 0, \"rung\": 2, \"fold\": 2}",
+                                        "{\"event\": \"start\", \"trial\": 9, \"rung\": 2, \"fold\": 0}",
+                                        "{\"event\": \"start\", \"trial\": 0, \"rung\": 2, \"fold\": -1}",
+                                        "{\"event\": \"start\", \"trial\": 0, \"rung\": 2, \"fold\": \"0\"}",
+                                        "{\"event\": \"end\", \"trial\": 0, \"rung\": 2, \"fold\": 0, \"loss\": 1}"};
+  g_autoptr(PipelineSearchSpace) space = make_space("dense");
+  g_autoptr(PipelineSearchState) state = finished_state(space, 2);
+  for (guint i = 0; i < G_N_ELEMENTS(events); i++) {
+    json_t *event = json_loads(events[i], 0, NULL);
+    ck_assert_msg(!pipeline_search_state_apply(state, event, NULL), "%s", events[i]);
     json_decref(event);
   }
 }
@@ -388,6 +559,12 @@ int main(void)
   tcase_add_test(tests, choices_follow_the_losses);
   tcase_add_test(tests, usual_values_are_what_train_takes);
   tcase_add_loop_test(tests, bad_spaces_are_named, 0, G_N_ELEMENTS(bad_spaces));
+  tcase_add_test(tests, every_configuration_is_an_architecture);
+  tcase_add_test(tests, spaces_fit_the_data);
+  tcase_add_test(tests, a_scale_can_be_changed);
+  tcase_add_test(tests, folds_decide_between_the_finalists);
+  tcase_add_test(tests, without_all_folds_the_loss_decides);
+  tcase_add_test(tests, impossible_folds_are_refused);
   tcase_add_test(tests, the_best_third_is_promoted);
   tcase_add_test(tests, no_rung_promotes_more_than_its_share);
   tcase_add_test(tests, later_worse_trials_let_few_through);

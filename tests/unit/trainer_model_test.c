@@ -249,7 +249,7 @@ static const struct {
   const gchar *architecture;
   double learning_rate, epsilon;
   const gchar *message;
-} refused[] = {{"cnn:3", 1e-3, 0, "mlp:"},        {"mlp:64,,64", 1e-3, 0, "mlp:"},
+} refused[] = {{"cnn:3", 1e-3, 0, "images"},      {"mlp:64,,64", 1e-3, 0, "mlp:"},
                {"mlp:0", 1e-3, 0, "mlp:"},        {"mlp:65536,65536", 1e-3, 0, "weights"},
                {"mlp:4", -1, 0, "learning rate"}, {"mlp:4", 1e-3, -1, "epsilon"}};
 

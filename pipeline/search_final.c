@@ -1,0 +1,116 @@
+#include "pipeline/search_final.h"
+
+#include <math.h>
+
+gboolean pipeline_search_folded(const PipelineSearchState *state, const PipelineSearchTrial *trial, double *mean,
+                                double *error)
+{
+  guint k = state->rule.folds;
+  double sum = 0, squares = 0;
+  for (guint f = 0; f < k; f++) {
+    if (trial->folds[f].state != PIPELINE_FOLD_ENDED) return FALSE;
+    sum += trial->folds[f].loss / k;
+  }
+  if (k == 0) return FALSE;
+  for (guint f = 0; f < k; f++) squares += (trial->folds[f].loss - sum) * (trial->folds[f].loss - sum);
+  if (mean != NULL) *mean = sum;
+  if (error != NULL) *error = k > 1 ? sqrt(squares / (k - 1) / k) : NAN;
+  return TRUE;
+}
+
+/* --- rankings ----------------------------------------------------------------------------------------------------- */
+
+static int compare_losses(gconstpointer a, gconstpointer b)
+{
+  const PipelineSearchTrial *x = *(PipelineSearchTrial *const *)a, *y = *(PipelineSearchTrial *const *)b;
+  if (x->loss != y->loss) return x->loss < y->loss ? -1 : 1;
+  return (x->number > y->number) - (x->number < y->number);
+}
+
+static int compare_folded(gconstpointer a, gconstpointer b, gpointer data)
+{
+  const PipelineSearchTrial *x = *(PipelineSearchTrial *const *)a, *y = *(PipelineSearchTrial *const *)b;
+  double left = 0, right = 0;
+  gboolean has_left = pipeline_search_folded(data, x, &left, NULL),
+           has_right = pipeline_search_folded(data, y, &right, NULL);
+  if (has_left != has_right) return has_left ? -1 : 1;
+  if (has_left && left != right) return left < right ? -1 : 1;
+  return compare_losses(a, b);
+}
+
+static GPtrArray *list_measured(const PipelineSearchState *state)
+{
+  GPtrArray *list = g_ptr_array_new();
+  for (guint i = 0; i < state->trials->len; i++) {
+    PipelineSearchTrial *trial = g_ptr_array_index(state->trials, i);
+    if (trial->state != PIPELINE_TRIAL_FAILED && !isnan(trial->loss)) g_ptr_array_add(list, trial);
+  }
+  return list;
+}
+
+GPtrArray *pipeline_search_ranking(const PipelineSearchState *state)
+{
+  GPtrArray *list = list_measured(state);
+  g_ptr_array_sort_with_data(list, compare_folded, (gpointer)state);
+  return list;
+}
+
+PipelineSearchTrial *pipeline_search_state_best(const PipelineSearchState *state)
+{
+  g_autoptr(GPtrArray) list = pipeline_search_ranking(state);
+  return list->len > 0 ? g_ptr_array_index(list, 0) : NULL;
+}
+
+GPtrArray *pipeline_search_finalists(const PipelineSearchState *state, guint n)
+{
+  GPtrArray *list = list_measured(state);
+  g_ptr_array_sort(list, compare_losses);
+  if (list->len > n) g_ptr_array_set_size(list, (gint)n);
+  return list;
+}
+
+/* --- what is to be done ------------------------------------------------------------------------------------------- */
+
+static json_t *fold_event(const PipelineSearchState *state, const GPtrArray *finalists)
+{
+  for (guint f = 0; f < state->rule.folds; f++)
+    for (guint i = 0; i < finalists->len; i++) {
+      const PipelineSearchTrial *trial = g_ptr_array_index(finalists, i);
+      if (trial->state == PIPELINE_TRIAL_FINISHED && trial->folds[f].state == PIPELINE_FOLD_NONE)
+        return json_pack("{s:s, s:I, s:I, s:I}", "event", "start", "trial", (json_int_t)trial->number, "rung",
+                         (json_int_t)state->rule.n_rungs - 1, "fold", (json_int_t)f);
+    }
+  return NULL;
+}
+
+json_t *pipeline_search_state_finish(const PipelineSearchState *state, guint n)
+{
+  gboolean all = TRUE;
+  g_autoptr(GPtrArray) finalists = pipeline_search_finalists(state, n);
+  for (guint i = 0; i < finalists->len; i++) {
+    const PipelineSearchTrial *trial = g_ptr_array_index(finalists, i);
+    if (trial->state == PIPELINE_TRIAL_WAITING)
+      return json_pack("{s:s, s:I, s:I}", "event", "start", "trial", (json_int_t)trial->number, "rung",
+                       (json_int_t)trial->n_ended);
+    all = all && trial->state == PIPELINE_TRIAL_FINISHED;
+  }
+  return all && finalists->len > 1 ? fold_event(state, finalists) : NULL;
+}
+
+double pipeline_search_state_remaining(const PipelineSearchState *state, guint n, guint workers)
+{
+  double sum = 0, longest = 0;
+  g_autoptr(GPtrArray) finalists = pipeline_search_finalists(state, n);
+  for (guint i = 0; i < finalists->len; i++) {
+    const PipelineSearchTrial *trial = g_ptr_array_index(finalists, i);
+    guint all = pipeline_search_resource(&state->rule, trial->part->family, state->rule.n_rungs - 1), folds = 0;
+    double each = trial->epochs > 0 ? trial->seconds / trial->epochs : 0;
+    double rungs = trial->state != PIPELINE_TRIAL_FINISHED && all > trial->epochs ? each * (all - trial->epochs) : 0;
+    for (guint f = 0; f < state->rule.folds && n > 1; f++)
+      folds += trial->folds[f].state == PIPELINE_FOLD_NONE || trial->folds[f].state == PIPELINE_FOLD_RUNNING;
+    double whole = trial->state == PIPELINE_TRIAL_FINISHED ? trial->seconds : trial->seconds + rungs;
+    sum += rungs + folds * whole;
+    longest = MAX(longest, rungs + (folds > 0 ? whole : 0));
+  }
+  return MAX(longest, sum / workers);
+}

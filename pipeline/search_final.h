@@ -1,0 +1,32 @@
+/* The end of a search: who wins, and by what.
+ *
+ * The loss on one set of validation rows, by which hundreds of trials were compared, flatters the luckiest of them. So
+ * the best ones by it, the finalists, are trained to the highest rung, and then, with folds, compared again by the mean
+ * loss over the folds of all rows but the test rows: each fold's model is trained as the winner will be, anew on the
+ * fold's training rows for as many epochs or rounds as the trial's best had, without validation rows of its own. */
+#pragma once
+
+#include "pipeline/search_state.h"
+
+G_BEGIN_DECLS
+
+/* Whether every fold has ended; then *mean and *error, the standard error of that mean over folds (either may be NULL),
+ * are set. Always FALSE without folds. */
+gboolean pipeline_search_folded(const PipelineSearchState *state, const PipelineSearchTrial *trial, double *mean,
+                                double *error);
+/* New, borrowed: trials that have a loss and did not fail, those with all folds first (lowest mean loss of the folds
+ * first), then by their loss, then by number. */
+GPtrArray *pipeline_search_ranking(const PipelineSearchState *state);
+/* The first of them; NULL: none. */
+PipelineSearchTrial *pipeline_search_state_best(const PipelineSearchState *state);
+/* New, borrowed: the n trials of lowest loss, folds or not. */
+GPtrArray *pipeline_search_finalists(const PipelineSearchState *state, guint n);
+
+/* The start event that brings the end nearer, new: one of the first n finalists a rung up; when all of them are
+ * finished (and there is more than one) a fold of one, fold by fold. NULL: nothing before something ends, or all is
+ * done. */
+json_t *pipeline_search_state_finish(const PipelineSearchState *state, guint n);
+/* Seconds that this needs with so many processes, by what the trials have needed; 0: nothing. */
+double pipeline_search_state_remaining(const PipelineSearchState *state, guint n, guint workers);
+
+G_END_DECLS
