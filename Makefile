@@ -30,7 +30,9 @@ LDFLAGS  += $(SANITIZE) -pthread -pie -Wl,-z,relro,-z,now -Wl,--as-needed
 LDLIBS   := $(PKG_LIBS) -ldnnl -lxgboost -lstdc++ -lm -ldl
 
 PROGRAM_SOURCES := daemon/kedged.c daemon/kedge.c
-sources  = $(filter-out $(PROGRAM_SOURCES),$(wildcard $(1)/*.c $(1)/*/*.c)) $(wildcard $(1)/*.cpp $(1)/*/*.cpp)
+# Libraries of their own, loaded at run time (tests/parallel.mk, tests/gpu.mk).
+PLUGIN_SOURCES := pipeline/mpi/plugin.c pipeline/cuda/nccl.c
+sources  = $(filter-out $(PROGRAM_SOURCES) $(PLUGIN_SOURCES),$(wildcard $(1)/*.c $(1)/*/*.c)) $(wildcard $(1)/*.cpp $(1)/*/*.cpp)
 objects  = $(patsubst %,$(BUILD)/%.o,$(call sources,$(1)))
 LIBRARIES := $(foreach m,$(MODULES),$(BUILD)/libkedge-$(m).a)
 # Link order: users first.
@@ -101,7 +103,7 @@ CHECK_CFLAGS  := $(shell pkg-config --cflags check 2>/dev/null)
 CHECK_LIBS    := $(shell pkg-config --libs check 2>/dev/null)
 $(BUILD)/tests/unit/%: $(BUILD)/tests/unit/%.c.o $(SUPPORT_OBJECTS) $(LIBRARIES)
 	$(call say,LINK,$@)
-	$(Q)$(CXX) $(LDFLAGS) -o $@ $< $(SUPPORT_OBJECTS) -Wl,--start-group $(LINK_LIBRARIES) -Wl,--end-group $(CHECK_LIBS) $(LDLIBS)
+	$(Q)$(CXX) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(LINK_LIBRARIES) -Wl,--end-group $(CHECK_LIBS) $(LDLIBS)
 $(BUILD)/tests/%.c.o: CFLAGS += $(CHECK_CFLAGS)
 .SECONDARY:
 
@@ -162,6 +164,10 @@ install: all man ## install into DESTDIR/PREFIX
 .PHONY: install-cuda
 install-cuda: cuda ## install the CUDA plugin into DESTDIR/PREFIX
 	install -D -m 644 $(BUILD)/libkedge-cuda.so $(DESTDIR)$(PREFIX)/lib/kedge/libkedge-cuda.so
+
+.PHONY: install-mpi
+install-mpi: mpi ## install the MPI plugin into DESTDIR/PREFIX
+	install -D -m 755 $(BUILD)/libkedge-mpi.so $(DESTDIR)$(PREFIX)/lib/kedge/libkedge-mpi.so
 
 # Its own objects: paths of this machine in them would make the package differ from one made elsewhere.
 .PHONY: deb

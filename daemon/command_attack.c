@@ -11,8 +11,9 @@ extern const Command command_attack;
 
 typedef struct {
   CommandAttackData data;
-  gchar *reference, *attack, *epsilons, *norm, *unit, *loss, *range, *immutable, *integer, *one_hot, *output;
-  gint steps, restarts, queries;
+  gchar *reference, *attack, *epsilons, *norm, *unit, *loss, *range, *immutable, *integer, *one_hot,
+      *mutable_categories, *output;
+  gint steps, restarts, queries, category_budget;
   double step_size;
   gint64 seed;
   gboolean whole; /* no early exit */
@@ -20,8 +21,8 @@ typedef struct {
 
 static void arguments_clear(AttackArguments *a)
 {
-  gchar *texts[] = {a->reference, a->attack,    a->epsilons, a->norm,    a->unit,  a->loss,
-                    a->range,     a->immutable, a->integer,  a->one_hot, a->output};
+  gchar *texts[] = {a->reference, a->attack,  a->epsilons,           a->norm,  a->unit, a->loss, a->range, a->immutable,
+                    a->integer,   a->one_hot, a->mutable_categories, a->output};
   command_attack_data_clear(&a->data);
   for (guint i = 0; i < G_N_ELEMENTS(texts); i++) g_free(texts[i]);
 }
@@ -57,17 +58,6 @@ gboolean command_attack_parse_radii(const gchar *text, const gchar *option, GArr
   return TRUE;
 }
 
-static gboolean parse_types(const gchar *text, GPtrArray *types, GError **error)
-{
-  g_auto(GStrv) parts = command_split_names(text != NULL ? text : "pgd");
-  for (guint i = 0; parts[i] != NULL; i++) {
-    const PipelineAttackType *type = pipeline_attack_find(parts[i], error);
-    if (type == NULL) return FALSE;
-    g_ptr_array_add(types, (gpointer)type);
-  }
-  return types->len > 0 || invalid(error, "--attack: name at least one attack");
-}
-
 /* Lists are borrowed by the options. */
 static gboolean fill_options(const AttackArguments *a, PipelineRobustnessOptions *options, GError **error)
 {
@@ -77,6 +67,8 @@ static gboolean fill_options(const AttackArguments *a, PipelineRobustnessOptions
     return invalid(error, "--loss: cross-entropy or margin");
   if (a->steps < 1 || a->restarts < 1 || a->queries < 1)
     return invalid(error, "--steps, --restarts and --queries must be at least 1");
+  if (a->category_budget < 1 || (a->category_budget > 1 && a->mutable_categories == NULL))
+    return invalid(error, "--category-budget is at least 1 and goes with --mutable-categories");
   if (!(a->step_size >= 0)) return invalid(error, "--step-size cannot be negative");
   options->loss = margin ? PIPELINE_ATTACK_MARGIN : PIPELINE_ATTACK_CROSS_ENTROPY;
   options->attack.steps = (guint)a->steps;
@@ -84,6 +76,7 @@ static gboolean fill_options(const AttackArguments *a, PipelineRobustnessOptions
   options->attack.queries = (guint)a->queries;
   options->attack.step_size = a->step_size;
   options->attack.early_exit = !a->whole;
+  options->category_budget = (guint)a->category_budget;
   options->seed = (guint64)a->seed;
   return command_parse_norm(a->norm, &options->norm, error) && command_parse_unit(a->unit, &options->absolute, error) &&
          command_parse_range(a->range, &options->range, &options->low, &options->high, error);
@@ -125,42 +118,34 @@ DriftTable *command_attack_read_data(const CommandCommon *common, const CommandA
 
 /* --- the run ------------------------------------------------------------------------------------------------------ */
 
-static void robustness_free(gpointer data)
+static gboolean show(const gchar *attack, double epsilon, double fraction, gpointer bar)
 {
-  pipeline_robustness_clear(data);
-  g_free(data);
+  g_autofree gchar *text = g_strdup_printf("%s, epsilon %g", attack, epsilon);
+  command_progress_update(bar, fraction, text);
+  return TRUE;
 }
 
 static gboolean measure(const CommandCommon *common, PipelineModel *model, const DriftTable *table,
-                        PipelineRobustnessOptions *options, AttackReport *report, GError **error)
+                        const PipelineRobustnessOptions *options, PipelineRobustnessReport *report, GError **error)
 {
-  guint total = report->epsilons->len * report->types->len;
   CommandProgress *bar = command_progress_new(common, "attacking");
-  gboolean done = TRUE;
-  for (guint i = 0; done && i < total; i++) {
-    PipelineRobustness *robustness = g_new0(PipelineRobustness, 1);
-    options->epsilon = g_array_index(report->epsilons, double, i / report->types->len);
-    options->attack.type = g_ptr_array_index(report->types, i % report->types->len);
-    g_autofree gchar *text = g_strdup_printf("%s, epsilon %g", options->attack.type->name, options->epsilon);
-    command_progress_update(bar, (double)i / total, text);
-    g_ptr_array_add(report->measured, robustness);
-    done = pipeline_robustness_measure(model, table, options, robustness, error);
-  }
+  gboolean done = pipeline_robustness_report_measure(report, model, table, options, show, bar, error);
   command_progress_finish(bar, done ? "done" : "failed");
   return done;
 }
 
 static gboolean run_on_data(const CommandCommon *common, const AttackArguments *a, const CommandModel *loaded,
-                            const DriftTable *table, PipelineRobustnessOptions *options, AttackReport *report,
-                            GError **error)
+                            const DriftTable *table, PipelineRobustnessOptions *options,
+                            PipelineRobustnessReport *report, GError **error)
 {
   g_auto(GStrv) immutable = command_split_names(a->immutable), integer = command_split_names(a->integer),
-                one_hot = command_split_names(a->one_hot);
+                one_hot = command_split_names(a->one_hot), categories = command_split_names(a->mutable_categories);
   g_autoptr(DriftTable) reference = NULL;
   if (a->reference != NULL && (reference = command_read_table(a->reference, error)) == NULL) return FALSE;
   options->immutable = (const gchar *const *)immutable;
   options->integer = (const gchar *const *)integer;
   options->one_hot = (const gchar *const *)one_hot;
+  options->mutable_categories = (const gchar *const *)categories;
   options->reference = reference;
   g_autoptr(PipelineModel) model = pipeline_model_load(loaded->onnx, loaded->schema, NULL, error);
   return model != NULL && measure(common, model, table, options, report, error) &&
@@ -171,32 +156,28 @@ static gboolean run_on_data(const CommandCommon *common, const AttackArguments *
 static json_t *attack(const CommandCommon *common, const AttackArguments *a, const gchar *reference, GError **error)
 {
   PipelineRobustnessOptions options;
+  PipelineRobustnessReport report;
   CommandModel loaded = {0};
   json_t *described = NULL;
   g_autoptr(DriftTable) table = NULL;
-  AttackReport report = {.epsilons = g_array_new(FALSE, FALSE, sizeof(double)),
-                         .types = g_ptr_array_new(),
-                         .measured = g_ptr_array_new_with_free_func(robustness_free)};
-  if (fill_options(a, &options, error) && command_attack_parse_radii(a->epsilons, "--eps", report.epsilons, error) &&
-      parse_types(a->attack, report.types, error) &&
+  if (!fill_options(a, &options, error)) return NULL;
+  pipeline_robustness_report_init(&report, &options);
+  if (command_attack_parse_radii(a->epsilons, "--eps", report.epsilons, error) &&
+      pipeline_robustness_report_add_types(&report, a->attack != NULL ? a->attack : "pgd", error) &&
       (table = command_attack_read_data(common, &a->data, reference, &loaded, error)) != NULL) {
-    report.norm = options.norm;
-    report.unit = options.absolute ? "absolute" : "sd";
     if (a->output != NULL && report.epsilons->len * report.types->len > 1)
       invalid(error, "-o writes the points of one attack at one epsilon");
     else if (run_on_data(common, a, &loaded, table, &options, &report, error))
-      described = command_attack_describe(&report);
+      described = pipeline_robustness_report_describe(&report);
   }
   command_model_clear(&loaded);
-  g_array_unref(report.epsilons);
-  g_ptr_array_unref(report.types);
-  g_ptr_array_unref(report.measured);
+  pipeline_robustness_report_clear(&report);
   return described;
 }
 
 static int run_attack(int argc, char **argv)
 {
-  AttackArguments a = {.steps = 40, .restarts = 1, .queries = 1000, .seed = 1};
+  AttackArguments a = {.steps = 40, .restarts = 1, .queries = 1000, .category_budget = 1, .seed = 1};
   const GOptionEntry entries[] = {
       {"data", 0, 0, G_OPTION_ARG_FILENAME, &a.data.data,
        "CSV with a header (\"-\": standard input), or an .npz of arrays", "D.csv"},
@@ -224,6 +205,10 @@ static int run_attack(int argc, char **argv)
       {"immutable", 0, 0, G_OPTION_ARG_STRING, &a.immutable, "features that cannot change", "A,B"},
       {"integer", 0, 0, G_OPTION_ARG_STRING, &a.integer, "features that change by whole numbers", "A,B"},
       {"one-hot", 0, 0, G_OPTION_ARG_STRING, &a.one_hot, "groups of one-hot columns, which stay: a+b+c,d+e", "G"},
+      {"mutable-categories", 0, 0, G_OPTION_ARG_STRING, &a.mutable_categories,
+       "texts that may become another known value (default: texts stay)", "A,B"},
+      {"category-budget", 0, 0, G_OPTION_ARG_INT, &a.category_budget,
+       "of the mutable categories, so many of a row change at most (default 1)", "N"},
       {"seed", 0, 0, G_OPTION_ARG_INT64, &a.seed, "of the random points (default 1)", "S"},
       {"output", 'o', 0, G_OPTION_ARG_FILENAME, &a.output, "write the attacked rows: a CSV, or an .npz of arrays",
        "OUT"},
@@ -252,7 +237,11 @@ const Command command_attack = {
         "E,\n"
         "so that the model gets it wrong if the attack can: fgsm and pgd follow the gradient, square asks for\n"
         "probabilities and hopskipjump for classes only (trees and other models without gradients). Texts, immutable\n"
-        "features and one-hot groups stay; a missing number stays missing. Every point keeps to ball, ranges and "
+        "features and one-hot groups stay; a missing number stays missing. Of --mutable-categories those change, one "
+        "after the\n"
+        "other, that raise the loss most, before the numbers move: at most --category-budget of a row, to values of "
+        "the "
+        "data. Every point keeps to ball, ranges and "
         "whole\n"
         "numbers without tolerance, and the model itself has the last word. An attack that fails proves nothing:\n"
         "accuracy under attack is an upper bound (see kedge smooth for a certificate).\n"

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "daemon/command_clean.h"
 #include "daemon/command_data.h"
 #include "daemon/command_prepare_print.h"
 #include "pipeline/prepare.h"
@@ -11,9 +12,10 @@
 extern const Command command_prepare;
 
 typedef struct {
-  gchar *data, *label, *output, *model, *plan_output, *transform, *split, *clean, *exclude, *positive;
-  double validation, test, hampel_limit;
-  gint window, trials;
+  gchar *data, *label, *output, *model, *plan_output, *transform, *split, *exclude, *positive;
+  double validation, test;
+  gint trials;
+  CommandCleanArguments clean;
   gint64 seed;
   double budget;
   gboolean search;
@@ -21,9 +23,10 @@ typedef struct {
 
 static void arguments_clear(Arguments *a)
 {
-  gchar *const texts[] = {a->data,      a->label, a->output, a->model,   a->plan_output,
-                          a->transform, a->split, a->clean,  a->exclude, a->positive};
+  gchar *const texts[] = {a->data,      a->label, a->output,  a->model,   a->plan_output,
+                          a->transform, a->split, a->exclude, a->positive};
   for (guint i = 0; i < G_N_ELEMENTS(texts); i++) g_free(texts[i]);
+  command_clean_clear(&a->clean);
 }
 
 static const gchar *check_arguments(const Arguments *a, int argc)
@@ -34,11 +37,9 @@ static const gchar *check_arguments(const Arguments *a, int argc)
   if (a->output && !g_str_has_suffix(a->output, ".npz")) return "-o: the name must end in .npz";
   if (!(a->validation >= 0 && a->test >= 0 && a->validation + a->test < 1))
     return "--validation and --test are shares whose sum is below 1";
-  if (a->window < 1 || a->window > 100) return "--window is 1 to 100 rows";
   if (a->search && a->transform) return "--search finds the plan that --transform would give";
   if (a->trials < 1 || !(a->budget >= 0)) return "--trials is at least 1, --budget not negative";
-  if (!(a->hampel_limit > 0)) return "--hampel-limit is above 0";
-  return NULL;
+  return command_clean_check(&a->clean);
 }
 
 /* What the options name; every part is owned. */
@@ -59,13 +60,9 @@ static void asked_clear(Asked *asked)
 
 static gboolean read_asked(const Arguments *a, const DriftTable *table, Asked *asked, GError **error)
 {
-  pipeline_clean_options_init(&asked->clean);
-  asked->clean.window = (guint)a->window;
-  asked->clean.hampel_limit = a->hampel_limit;
-  asked->clean.seed = (guint64)a->seed;
   asked->schema = command_infer_schema(table, a->label, NULL, a->exclude, a->positive, error);
   if (!asked->schema || !pipeline_split_parse(a->split ? a->split : "time", &asked->split, error)) return FALSE;
-  if (a->clean && !pipeline_clean_options_parse(a->clean, &asked->clean, error)) return FALSE;
+  if (!command_clean_read(&a->clean, (guint64)a->seed, &asked->clean, error)) return FALSE;
   if (!a->transform) return TRUE;
   asked->plan = command_read_plan(a->transform, error);
   return asked->plan != NULL;
@@ -120,7 +117,7 @@ static json_t *prepare(const CommandCommon *common, const Arguments *a, GError *
     pipeline_prepare_options_init(&options);
     options.split = &asked.split;
     options.plan = asked.plan;
-    options.clean = a->clean ? &asked.clean : NULL;
+    options.clean = a->clean.what ? &asked.clean : NULL;
     options.validation = a->validation;
     options.test = a->test;
     options.seed = (guint64)a->seed;
@@ -143,17 +140,14 @@ static json_t *prepare(const CommandCommon *common, const Arguments *a, GError *
 static int run_prepare(int argc, char **argv)
 {
   PipelinePrepareOptions defaults;
-  PipelineCleanOptions clean;
   PipelinePlanSearchOptions search;
   pipeline_plan_search_options_init(&search);
   pipeline_prepare_options_init(&defaults);
-  pipeline_clean_options_init(&clean);
   Arguments a = {.validation = defaults.validation,
                  .test = defaults.test,
                  .seed = (gint64)defaults.seed,
-                 .window = (gint)clean.window,
-                 .trials = (gint)search.trials,
-                 .hampel_limit = clean.hampel_limit};
+                 .trials = (gint)search.trials};
+  command_clean_init(&a.clean);
   const GOptionEntry entries[] = {
       {"data", 0, 0, G_OPTION_ARG_FILENAME, &a.data, "CSV with a header (\"-\": standard input), .jsonl or .npy",
        "D.csv"},
@@ -164,11 +158,6 @@ static int run_prepare(int argc, char **argv)
        "HOW"},
       {"validation", 0, 0, G_OPTION_ARG_DOUBLE, &a.validation, "share of the rows (default 0.1)", "F"},
       {"test", 0, 0, G_OPTION_ARG_DOUBLE, &a.test, "share of the rows (default 0.2)", "F"},
-      {"clean", 0, 0, G_OPTION_ARG_STRING, &a.clean,
-       "training rows only: duplicates, hampel:A+B, median:A+B, labels, drop-labels, leaks", "WHAT,…"},
-      {"window", 0, 0, G_OPTION_ARG_INT, &a.window, "of hampel and median: rows on each side (default 3)", "N"},
-      {"hampel-limit", 0, 0, G_OPTION_ARG_DOUBLE, &a.hampel_limit,
-       "scaled median absolute deviations from the median that are too far (default 3)", "D"},
       {"search", 0, 0, G_OPTION_ARG_NONE, &a.search, "find a plan: what lowers the loss on rows held out", NULL},
       {"trials", 0, 0, G_OPTION_ARG_INT, &a.trials, "of the search: plans tried at most (default 60)", "N"},
       {"budget", 0, 0, G_OPTION_ARG_DOUBLE, &a.budget, "of the search: seconds after which no trial begins; 0: any",
@@ -178,11 +167,13 @@ static int run_prepare(int argc, char **argv)
       {"seed", 0, 0, G_OPTION_ARG_INT64, &a.seed, "of splits, folds and models (default 1)", "S"},
       {"output", 'o', 0, G_OPTION_ARG_FILENAME, &a.output, "where to write the arrays", "OUT.npz"},
       {"model", 0, 0, G_OPTION_ARG_FILENAME, &a.model, "where to write the preprocessing as an ONNX graph", "OUT.onnx"},
-      {"plan", 0, 0, G_OPTION_ARG_FILENAME, &a.plan_output, "where to write the plan, for --transform", "OUT.json"},
-      G_OPTION_ENTRY_NULL};
+      {"plan", 0, 0, G_OPTION_ARG_FILENAME, &a.plan_output, "where to write the plan, for --transform", "OUT.json"}};
+  g_autoptr(GArray) all = g_array_new(TRUE, TRUE, sizeof(GOptionEntry));
+  g_array_append_vals(all, entries, G_N_ELEMENTS(entries));
+  command_clean_entries(&a.clean, all);
   CommandCommon common;
   int status = COMMAND_USAGE;
-  if (command_parse(&command_prepare, &argc, &argv, entries, &common)) {
+  if (command_parse(&command_prepare, &argc, &argv, (const GOptionEntry *)(gpointer)all->data, &common)) {
     const gchar *usage = check_arguments(&a, argc);
     if (usage) {
       status = command_usage(&common, "%s", usage);
@@ -211,10 +202,14 @@ const Command command_prepare = {
         "the pair of two texts; COLUMN=drop leaves it out; a column may begin several chains. Columns that no chain\n"
         "names are mean+standard (numbers) or one-hot (texts).\n"
         "\n"
-        "Numbers: mean, median, constant:V (fill what is missing); missing (1 where it is); winsorise:Q; standard;\n"
+        "Numbers: keep (as it is, missing ones too: what trees take where no chain says otherwise); mean, median,\n"
+        "constant:V (fill what is missing); missing (1 where it is); winsorise:Q; standard;\n"
         "robust; log (sign(x) ln(1+|x|)); yeo-johnson; quantile:KNOTS; bins:N (one-hot); calendar (seconds since\n"
         "1970: hour, weekday, time of the year). Texts: unseen:N (fewer than N rows, and unseen ones, become one);\n"
-        "one-hot; frequency; target:ROWS (smoothing).\n"
+        "one-hot; frequency; target:ROWS (smoothing). A column of a CSV that begins with a date (2026-11-26,\n"
+        "2026-11-26T10:00:00Z, or with an offset) is one of seconds since 1970, in every command: all its cells must "
+        "be\n"
+        "dates.\n"
         "\n"
         "OUT.npz holds X_train, y_train, row_train (numbers of the data rows, from 0), the same of validation and\n"
         "test, columns (names) and classes. Cleaning touches training rows alone; \"labels\" reports by pairs of\n"

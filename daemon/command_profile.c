@@ -293,7 +293,9 @@ const Command command_profile = {
     .summary = "describe data or traffic column by column, or hold it against a profile; exit status 3: violations",
     .help =
         "FILE is a CSV with a header, JSON lines (.jsonl, .ndjson; of traffic the members of \"features\", prediction, "
-        "score and latency_ms) or a .npy array; - is standard input, a CSV unless --format json-lines. With --model it "
+        "score and latency_ms) or a .npy array; - is standard input, a CSV unless --format json-lines. Dates of a CSV "
+        "(a "
+        "column that begins with one) are seconds since 1970. With --model it "
         "is the traffic that kedged has counted, by whole panes: minimum, maximum, mean, deviation, missing values and "
         "categories of the reference are exact, quartiles lie in the right bin, distinct values and values out of "
         "range are lower bounds, and what only rows show (whole numbers, duplicates) is not known.\n\n"

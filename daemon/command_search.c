@@ -103,16 +103,7 @@ static GBytes *take_winner(const Arguments *a, const gchar *folder, const Search
                            const PipelineSearchState *state, GError **error)
 {
   const PipelineSearchTrial *best = pipeline_search_state_best(state);
-  if (!a->keep) {
-    PipelineSearchStage stage = {.number = best->number,
-                                 .rung = state->rule.n_rungs - 1,
-                                 .family = best->part->family,
-                                 .rule = state->rule,
-                                 .folder = folder};
-    memcpy(stage.values, best->values, sizeof stage.values);
-    guint epochs = (guint)json_integer_value(json_object_get(best->outcome, "best_epoch"));
-    return pipeline_search_refit(&world->rows, &stage, epochs, error);
-  }
+  if (!a->keep) return pipeline_search_refit_best(&world->rows, state, folder, error);
   gchar *bytes = NULL;
   gsize length = 0;
   g_autofree gchar *path = pipeline_search_file(folder, best->number, -1, "onnx");

@@ -9,6 +9,7 @@ G_BEGIN_DECLS
 /* Which rows a search has: what its processes are told. Texts are owned. */
 typedef struct {
   gchar *data, *label, *exclude, *positive, *split;
+  gchar *schema; /* of the model that the rows are of (pipeline/model_spec.h), a job's; NULL: as the rows look */
   double validation, test;
   gint64 seed;
 } SearchTask;

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "daemon/command_search_internal.h"
+#include "pipeline/model_spec.h"
 
 #define FEW_ROWS 12000u /* below it a tenth of them tells trials apart badly */
 
@@ -13,7 +14,7 @@ extern const Command command_search_trial;
 
 void command_search_task_clear(SearchTask *task)
 {
-  gchar *const texts[] = {task->data, task->label, task->exclude, task->positive, task->split};
+  gchar *const texts[] = {task->data, task->label, task->exclude, task->positive, task->split, task->schema};
   for (guint i = 0; i < G_N_ELEMENTS(texts); i++) g_free(texts[i]);
   *task = (SearchTask){0};
 }
@@ -27,17 +28,17 @@ json_t *command_search_task_format(const SearchTask *task)
 
 gboolean command_search_task_parse(const json_t *json, SearchTask *task, GError **error)
 {
-  const char *data, *label, *exclude = NULL, *positive = NULL, *split;
+  const char *data, *label, *exclude = NULL, *positive = NULL, *split, *schema = NULL;
   json_int_t seed = 0;
   SearchTask made = {0};
-  if (json_unpack((json_t *)json, "{s:s, s:s, s?s, s?s, s:s, s:F, s:F, s:I}", "data", &data, "label", &label, "exclude",
-                  &exclude, "positive", &positive, "split", &split, "validation", &made.validation, "test", &made.test,
-                  "seed", &seed) != 0) {
+  if (json_unpack((json_t *)json, "{s:s, s:s, s?s, s?s, s?s, s:s, s:F, s:F, s:I}", "data", &data, "label", &label,
+                  "exclude", &exclude, "positive", &positive, "schema", &schema, "split", &split, "validation",
+                  &made.validation, "test", &made.test, "seed", &seed) != 0) {
     g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_DATA, "the file of the trial does not say which rows it has");
     return FALSE;
   }
   made.data = g_strdup(data), made.label = g_strdup(label), made.exclude = g_strdup(exclude);
-  made.positive = g_strdup(positive), made.split = g_strdup(split), made.seed = seed;
+  made.positive = g_strdup(positive), made.split = g_strdup(split), made.schema = g_strdup(schema), made.seed = seed;
   *task = made;
   return TRUE;
 }
@@ -47,7 +48,9 @@ gboolean command_search_world_read(SearchTask *task, SearchWorld *world, GError 
   g_autoptr(DriftTable) table = command_read_table(task->data, error);
   if (table == NULL) return FALSE;
   if (task->validation == 0) task->validation = table->n_rows < FEW_ROWS ? .2 : .1;
-  world->schema = command_infer_schema(table, task->label, NULL, task->exclude, task->positive, error);
+  world->schema = task->schema != NULL
+                      ? pipeline_model_spec_parse(task->schema, error)
+                      : command_infer_schema(table, task->label, NULL, task->exclude, task->positive, error);
   return world->schema != NULL && pipeline_split_parse(task->split, &world->split, error) &&
          pipeline_search_rows_init(table, world->schema, &world->split, task->validation, task->test,
                                    (guint64)task->seed, &world->rows, error);

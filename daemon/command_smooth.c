@@ -31,13 +31,13 @@ static json_t *describe(const PipelineSmoothing *smoothing, const PipelineSmooth
                              (json_int_t)smoothing->n_skipped, "rows_abstained", (json_int_t)smoothing->n_abstained,
                              "sigma", options->sigma, "unit", options->absolute ? "absolute" : "sd", "alpha",
                              options->alpha, "samples", (int)options->samples);
-  command_attack_set_rate(report, "accuracy", smoothing->n_right, smoothing->n);
+  pipeline_robustness_report_set_rate(report, "accuracy", smoothing->n_right, smoothing->n);
   json_t *certified = json_array();
   for (guint i = 0; i < radii->len; i++) {
     double radius = g_array_index(radii, double, i);
     guint64 count = pipeline_smoothing_count_certified(smoothing, radius);
     json_t *one = json_pack("{s:f, s:I}", "radius", radius, "rows_certified", (json_int_t)count);
-    command_attack_set_rate(one, "certified_accuracy", count, smoothing->n);
+    pipeline_robustness_report_set_rate(one, "certified_accuracy", count, smoothing->n);
     json_array_append_new(certified, one);
   }
   json_object_set_new(report, "certified", certified);

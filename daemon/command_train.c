@@ -21,11 +21,13 @@ void command_train_init(TrainArguments *arguments)
                                 .seed = (gint64)options.seed,
                                 .learning_rate = NAN, /* each way of training has its own */
                                 .weight_decay = NAN,
+                                .restarts = -1,
                                 .checkpoint_seconds = options.checkpoint_seconds,
                                 .validation = options.validation_fraction};
   pipeline_pseudo_options_init(&arguments->pseudo);
   arguments->pseudo_rounds = (gint)arguments->pseudo.rounds;
   command_train_graph_init(&arguments->graph);
+  command_clean_init(&arguments->clean);
 }
 
 void command_train_clear(TrainArguments *arguments)
@@ -35,9 +37,10 @@ void command_train_clear(TrainArguments *arguments)
                     arguments->checkpoint,    arguments->output,      arguments->reweigh,     arguments->monotone,
                     arguments->harden.method, arguments->harden.norm, arguments->harden.unit, arguments->harden.range,
                     arguments->calibrate,     arguments->threshold,   arguments->weights,     arguments->split,
-                    arguments->transform,     arguments->unlabelled};
+                    arguments->transform,     arguments->unlabelled,  arguments->parallel};
   for (guint i = 0; i < G_N_ELEMENTS(texts); i++) g_free(texts[i]);
   command_train_graph_clear(&arguments->graph);
+  command_clean_clear(&arguments->clean);
 }
 
 static const gchar *check_arguments(const TrainArguments *arguments, int argc)
@@ -48,11 +51,17 @@ static const gchar *check_arguments(const TrainArguments *arguments, int argc)
     return "--from and --arch exclude each other, but for --arch trees";
   if (arguments->calibrate_only && (!arguments->from || (!arguments->calibrate && !arguments->threshold)))
     return "--calibrate-only needs --from, and --calibrate or --threshold";
+  if (command_train_gang_check(arguments)) return command_train_gang_check(arguments);
   if (command_train_pseudo_check(arguments)) return command_train_pseudo_check(arguments);
   if (arguments->graph.rehearse && !arguments->from)
     return "--rehearse goes with --from: the model that knows the old rows";
-  if ((arguments->split || arguments->transform) && command_train_graph_is_asked(arguments))
-    return "--split and --transform work with dense models without the options of a graph (see --help)";
+  if ((arguments->split || arguments->transform || arguments->clean.what) && command_train_graph_is_asked(arguments) &&
+      !pipeline_tree_is_architecture(arguments->architecture))
+    return "--split, --transform and --clean work with dense models and trees without the options of a graph (see "
+           "--help)";
+  if (arguments->clean.what && (arguments->unlabelled || arguments->calibrate_only))
+    return "--clean goes neither with --unlabelled, whose pseudo-labels it would judge too, nor with --calibrate-only";
+  if (command_clean_check(&arguments->clean)) return command_clean_check(&arguments->clean);
   if (arguments->split && arguments->shuffle) return "--split shuffle says what --shuffle says; give one of them";
   if (arguments->from && arguments->transform)
     return "--transform is for new models: a model of --from keeps its preprocessing";
@@ -118,6 +127,7 @@ static json_t *describe_result(const TrainArguments *arguments, const PipelineTr
   json_object_set_new(report, "samples_per_second", real_or_null(result->samples_per_second));
   command_train_calibration_describe(&result->calibration, report);
   command_train_interval_describe(&result->interval, report);
+  if (result->cleaning) json_object_set_new(report, "cleaning", json_loads(result->cleaning, 0, NULL));
   if (result->plan) json_object_set_new(report, "plan", json_loads(result->plan, 0, NULL));
   if (arguments->reweigh)
     json_object_set_new(report, "reweighing",
@@ -150,6 +160,7 @@ void command_train_print(json_t *report)
     g_autofree gchar *reached = command_text_real(json_object_get(report, "test_metric"), 4);
     printf("%s test rows: accuracy (or -rmse) %s\n", test, reached);
   }
+  command_clean_print(json_object_get(report, "cleaning"));
   const json_t *chains = json_object_get(json_object_get(report, "plan"), "transform");
   if (chains)
     printf("%zu chains of transformations are part of the model (kedge prepare --help)\n", json_array_size(chains));
@@ -232,16 +243,18 @@ static gboolean write_model(const gchar *path, const PipelineTrainResult *result
   return pipeline_output_file_write(path, bytes, length, error);
 }
 
-/* What the options name: a split and a plan, both owned. */
+/* What the options name: a split, a plan, cleaning; all owned. */
 typedef struct {
   PipelineSplit split;
   PipelinePlan *plan;
+  PipelineCleanOptions clean;
 } Prepared;
 
 static void prepared_clear(Prepared *prepared)
 {
   pipeline_split_clear(&prepared->split);
   g_clear_pointer(&prepared->plan, pipeline_plan_free);
+  pipeline_clean_options_clear(&prepared->clean);
 }
 
 static gboolean read_prepared(const TrainArguments *arguments, Prepared *prepared, PipelineTrainOptions *options,
@@ -252,6 +265,8 @@ static gboolean read_prepared(const TrainArguments *arguments, Prepared *prepare
     options->split = &prepared->split;
     options->test_fraction = arguments->graph.test;
   }
+  if (!command_clean_read(&arguments->clean, (guint64)arguments->seed, &prepared->clean, error)) return FALSE;
+  if (arguments->clean.what) options->clean = &prepared->clean;
   options->search_plan = g_strcmp0(arguments->transform, "search") == 0;
   if (arguments->transform && !options->search_plan &&
       !(prepared->plan = command_read_plan(arguments->transform, error)))
@@ -260,11 +275,31 @@ static gboolean read_prepared(const TrainArguments *arguments, Prepared *prepare
   return TRUE;
 }
 
+/* What a table in memory cannot hold may still be trained on. */
+static void add_larger_way(const TrainArguments *arguments, gboolean trees, GError **error)
+{
+  const gchar *ends[] = {".csv", ".npy"};
+  gboolean streams = FALSE;
+  for (guint i = 0; i < G_N_ELEMENTS(ends); i++) streams = streams || g_str_has_suffix(arguments->data, ends[i]);
+  if (!streams || error == NULL || !g_error_matches(*error, PIPELINE_ERROR, PIPELINE_ERROR_UNSUPPORTED)) return;
+  g_autoptr(GError) cause = g_steal_pointer(error);
+  g_set_error(
+      error, PIPELINE_ERROR, PIPELINE_ERROR_UNSUPPORTED,
+      "%s, or train %s on the graph, which reads the rows of a CSV or .npy one after another (--optimiser adamw; "
+      "numbers only, none missing)",
+      cause->message, trees ? "a network" : "the network");
+}
+
 static gboolean run_training(const CommandCommon *common, const TrainArguments *arguments, Shown *shown,
                              PipelineTrainResult *result, json_t **told, GError **error)
 {
   if (arguments->calibrate_only) return command_train_calibrate(common, arguments, result, error);
   gboolean trees = command_train_tree_is_asked(common, arguments);
+  if (trees && arguments->communicator) {
+    g_set_error_literal(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID,
+                        "--processes and --parallel train networks; trees are boosted by one process");
+    return pipeline_communicator_agree(arguments->communicator, FALSE, error);
+  }
   if (trees) shown->unit = "round";
   if (!trees && command_train_graph_is_asked(arguments))
     return command_train_graph_run(common, arguments, show_progress,
@@ -272,6 +307,7 @@ static gboolean run_training(const CommandCommon *common, const TrainArguments *
   CommandModel start = {0};
   g_autofree gchar *excluded = command_train_excluded(arguments);
   g_autoptr(DriftTable) table = command_read_table(arguments->data, error);
+  if (!table) add_larger_way(arguments, trees, error);
   g_autofree double *weights = table ? command_train_read_weights(arguments, table, error) : NULL;
   if (!table || (arguments->weights && !weights)) return FALSE;
   if (arguments->from ? !command_load_model(common, arguments->from, table, arguments->label, &start, error)
@@ -309,7 +345,9 @@ json_t *command_train_execute(const CommandCommon *common, const TrainArguments 
   PipelineTrainResult result = {0};
   json_t *report = NULL;
   g_autoptr(CommandTrainLog) log = NULL;
-  if (arguments->graph.log && !(log = command_train_log_open(arguments->graph.log, error))) return NULL;
+  gboolean leads = command_train_leads(arguments),
+           logs = !leads || !arguments->graph.log || (log = command_train_log_open(arguments->graph.log, error));
+  if (!pipeline_communicator_agree(arguments->communicator, logs, error)) return NULL;
   json_t *told = NULL; /* of pseudo-labels */
   Shown shown = {command_progress_new(common, "training"), log, "epoch"};
   g_autoptr(GError) cause = NULL;
@@ -323,7 +361,7 @@ json_t *command_train_execute(const CommandCommon *common, const TrainArguments 
     g_propagate_error(error, g_steal_pointer(&cause));
   command_progress_finish(shown.bar, done ? "done" : "failed");
   if (done) done = command_train_log_end(log, &result, error);
-  if (done && write_model(arguments->output, &result, error)) report = describe_result(arguments, &result);
+  if (done && leads && write_model(arguments->output, &result, error)) report = describe_result(arguments, &result);
   if (report) command_train_tree_describe(&result, report);
   if (report && told) json_object_set(report, "pseudo_labels", told);
   json_decref(told);
@@ -333,6 +371,28 @@ json_t *command_train_execute(const CommandCommon *common, const TrainArguments 
   }
   pipeline_train_result_clear(&result);
   return report;
+}
+
+/* New: `first` and the options that other files have. */
+static GArray *add_entries(TrainArguments *arguments, const GOptionEntry *first)
+{
+  GArray *all = command_train_graph_entries(&arguments->graph, first);
+  command_train_pseudo_entries(arguments, all);
+  command_clean_entries(&arguments->clean, all);
+  command_train_gang_entries(arguments, all);
+  return all;
+}
+
+/* given: the arguments as they came, for processes that are started with them. */
+static int run_checked(CommandCommon *common, TrainArguments *a, int argc, char **given)
+{
+  const gchar *usage = check_arguments(a, argc);
+  if (usage) return command_usage(common, "%s", usage);
+  if (a->processes > 0) return command_train_gang_start(common, a, given);
+  if (a->parallel) return command_train_gang_member(common, a);
+  g_autoptr(GError) error = NULL;
+  json_t *report = command_train_execute(common, a, "train", &error);
+  return command_report(common, report, error, command_train_print);
 }
 
 static int run_train(int argc, char **argv)
@@ -408,21 +468,13 @@ static int run_train(int argc, char **argv)
       {"output", 'o', 0, G_OPTION_ARG_FILENAME, &a.output, "where to write the model", "OUT.onnx"},
       G_OPTION_ENTRY_NULL};
   CommandCommon common;
-  g_autoptr(GArray) all = command_train_graph_entries(&a.graph, entries);
-  command_train_pseudo_entries(&a, all);
+  g_auto(GStrv) given = g_strdupv(argv); /* parsing takes options out of argv */
+  g_autoptr(GArray) all = add_entries(&a, entries);
   if (!command_parse(&command_train, &argc, &argv, (const GOptionEntry *)(gpointer)all->data, &common)) {
     command_train_clear(&a);
     return COMMAND_USAGE;
   }
-  int status;
-  const gchar *usage = check_arguments(&a, argc);
-  if (usage) {
-    status = command_usage(&common, "%s", usage);
-  } else {
-    g_autoptr(GError) error = NULL;
-    json_t *report = command_train_execute(&common, &a, "train", &error);
-    status = command_report(&common, report, error, command_train_print);
-  }
+  int status = run_checked(&common, &a, argc, given);
   command_train_clear(&a);
   return status;
 }
@@ -448,10 +500,16 @@ const Command command_train = {
         "early stopping). The best round on the validation rows is kept. --from a tree model adds rounds to its trees\n"
         "(with --arch trees:…, for their options). --test, --log, --class-weights, --reweigh, --monotone and "
         "--checkpoint\n"
-        "work; what is of networks is refused.\n"
+        "work, for a value --interval and --loss quantile; what is of networks is refused. With --transform, columns\n"
+        "that no chain names stay as they are, missing numbers too.\n"
+        "\n"
         "--rehearse mixes rows of an older world into every batch, so that a model that learns new rows keeps what it\n"
         "knew; the share of --validation of them is held back. The weights of the epoch with the best mean of both\n"
         "validation losses are delivered, and --patience counts epochs in which neither of them fell.\n"
+        "\n"
+        "--clean: of dense models and trees, training rows alone (kedge prepare --help).\n"
+        "\n"
+        "--processes N gives the weights of one process within rounding (pipeline/README.md, \"Several processes\").\n"
         "\n"
         "--unlabelled trains a teacher on the labelled rows, scales its logits by the validation rows, and trains "
         "again\n"
@@ -465,6 +523,7 @@ const Command command_train = {
         "--reweigh\n"
         "\"reweighing\" {\"attributes\", \"groups\", \"rows_without_group\", \"smallest_weight\", "
         "\"largest_weight\"},\n"
+        "with --clean \"cleaning\" as kedge prepare reports it,\n"
         "with --transform (unless the search finds nothing) \"plan\" as kedge prepare --plan writes it,\n"
         "with --calibrate or --threshold \"calibration\" {\"method\", \"threshold_rule\", \"rows\", \"threshold\",\n"
         "\"ece_before\", \"ece_after\", \"log_loss_before\", \"log_loss_after\", \"accuracy_before\", "

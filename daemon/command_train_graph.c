@@ -21,9 +21,9 @@ void command_train_graph_init(TrainGraphArguments *arguments)
 
 void command_train_graph_clear(TrainGraphArguments *arguments)
 {
-  gchar *texts[] = {arguments->features,  arguments->image,    arguments->loss,    arguments->class_weights,
-                    arguments->optimiser, arguments->schedule, arguments->average, arguments->freeze,
-                    arguments->log,       arguments->rehearse};
+  gchar *texts[] = {arguments->features,  arguments->image,    arguments->loss,     arguments->class_weights,
+                    arguments->optimiser, arguments->schedule, arguments->average,  arguments->freeze,
+                    arguments->log,       arguments->rehearse, arguments->precision};
   for (guint i = 0; i < G_N_ELEMENTS(texts); i++) g_free(texts[i]);
 }
 
@@ -81,6 +81,16 @@ GArray *command_train_graph_entries(TrainGraphArguments *a, const GOptionEntry *
       {"spill", 0, 0, G_OPTION_ARG_NONE, &a->spill,
        "train on the graph with the rows in a temporary file instead of in memory (those of files above 256 MiB are)",
        NULL},
+      {"precision", 0, 0, G_OPTION_ARG_STRING, &a->precision,
+       "of matrix products: float32 (default), or bf16 on the backends cuda and reference (with scaling of the loss)",
+       "P"},
+      {"micro-batch", 0, 0, G_OPTION_ARG_INT, &a->micro_batch,
+       "rows of a pass: a batch goes through in several, whose gradients are added up (default: the whole batch where "
+       "a "
+       "device has memory for it)",
+       "N"},
+      {"device-memory", 0, 0, G_OPTION_ARG_INT64, &a->device_memory,
+       "of a CUDA device that the training may take (default: what is free, or KEDGE_CUDA_MEMORY)", "BYTES"},
       {"log", 0, 0, G_OPTION_ARG_FILENAME, &a->log, "append a JSON object a line to this file", "FILE"},
       G_OPTION_ENTRY_NULL};
   GArray *all = g_array_new(TRUE, TRUE, sizeof(GOptionEntry));
@@ -92,16 +102,17 @@ GArray *command_train_graph_entries(TrainGraphArguments *a, const GOptionEntry *
 gboolean command_train_graph_is_asked(const TrainArguments *arguments)
 {
   const TrainGraphArguments *a = &arguments->graph;
-  const gchar *texts[] = {a->features, a->image,   a->loss,   a->class_weights, a->optimiser,
-                          a->schedule, a->average, a->freeze, a->log,           a->rehearse};
-  gboolean asked = g_str_has_suffix(arguments->data, ".npz") || command_labels_are_several(arguments->label) ||
-                   arguments->harden.method != NULL ||
+  const gchar *texts[] = {a->features, a->image,  a->loss, a->class_weights, a->optimiser, a->schedule,
+                          a->average,  a->freeze, a->log,  a->rehearse,      a->precision};
+  gboolean asked = g_str_has_suffix(arguments->data, ".npz") || arguments->communicator != NULL ||
+                   command_labels_are_several(arguments->label) || arguments->harden.method != NULL ||
                    (arguments->architecture != NULL && pipeline_graph_is_architecture(arguments->architecture)) ||
                    a->new_head || a->warm_up != 0 || a->shift != 0 || a->cutout != 0 || a->label_smoothing != 0 ||
                    a->clip_norm != 0 || a->clip_value != 0 || a->l1 != 0 || a->l2 != 0 || !isnan(a->dropout) ||
                    !isnan(a->focal_gamma) || !isnan(a->huber_delta) || !isnan(a->quantile) || a->interval != 0 ||
                    a->noise != 0 || a->mixup != 0 || a->flip != 0 || (a->test != 0 && arguments->split == NULL) ||
-                   a->layer_decay != 1 || a->row_visits != 0 || a->spill;
+                   a->layer_decay != 1 || a->row_visits != 0 || a->micro_batch != 0 || a->device_memory != 0 ||
+                   a->spill;
   for (guint i = 0; i < G_N_ELEMENTS(texts); i++) asked = asked || texts[i] != NULL;
   return asked;
 }
@@ -224,6 +235,17 @@ static gboolean fill_average(const TrainGraphArguments *a, PipelineGraphFitOptio
   return a->average == NULL || invalid(error, "--average: none, ema or swa");
 }
 
+static gboolean fill_memory(const TrainGraphArguments *a, PipelineGraphFitOptions *fit, GError **error)
+{
+  if (a->micro_batch < 0 || a->device_memory < 0)
+    return invalid(error, "--micro-batch and --device-memory cannot be negative");
+  fit->micro_batch = (guint)a->micro_batch;
+  fit->device_memory = (gsize)a->device_memory;
+  if (g_strcmp0(a->precision, "bf16") == 0) fit->precision = PIPELINE_PRECISION_BFLOAT16;
+  return a->precision == NULL || fit->precision == PIPELINE_PRECISION_BFLOAT16 ||
+         g_str_equal(a->precision, "float32") || invalid(error, "--precision: float32 or bf16");
+}
+
 static gboolean fill_fit(const TrainArguments *arguments, PipelineGraphFitOptions *fit, GError **error)
 {
   const TrainGraphArguments *a = &arguments->graph;
@@ -251,7 +273,7 @@ static gboolean fill_fit(const TrainArguments *arguments, PipelineGraphFitOption
   fit->rehearsal_share = a->rehearse_share;
   if (a->optimiser != NULL && (fit->optimiser = pipeline_optimiser_find(a->optimiser, error)) == NULL) return FALSE;
   if (a->schedule != NULL && (fit->schedule = pipeline_schedule_find(a->schedule, error)) == NULL) return FALSE;
-  return fill_average(a, fit, error);
+  return fill_memory(a, fit, error) && fill_average(a, fit, error);
 }
 
 /* An option of a loss that is not the one that is taken would be lost in silence. */
@@ -317,9 +339,10 @@ gboolean command_train_graph_run(const CommandCommon *common, const TrainArgumen
   g_auto(GStrv) freeze = command_split_names(arguments->graph.freeze);
   PipelineGraphTrainOptions options;
   g_autoptr(PipelineGraphRows) rows = command_train_graph_read(common, arguments, &model, error), old = NULL;
-  if (rows == NULL || !read_rehearsal(arguments, rows, &old, error) ||
-      !fill_options(arguments, freeze, model, &options, error))
-    return FALSE;
+  gboolean ready = rows != NULL && read_rehearsal(arguments, rows, &old, error) &&
+                   fill_options(arguments, freeze, model, &options, error);
+  if (!pipeline_communicator_agree(arguments->communicator, ready, error)) return FALSE;
+  options.fit.communicator = arguments->communicator;
   options.rehearsal = old;
   options.stop = stop;
   return pipeline_graph_train(rows, &options, progress, user_data, result, error);

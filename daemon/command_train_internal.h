@@ -2,6 +2,7 @@
  * command_train_log.c, command_train_tree.c share. */
 #pragma once
 
+#include "daemon/command_clean.h"
 #include "daemon/command_data.h"
 #include "pipeline/graph_trainer.h"
 #include "pipeline/pseudo_label.h"
@@ -9,7 +10,9 @@
 G_BEGIN_DECLS
 
 typedef struct {
-  gchar *features, *image, *loss, *class_weights, *optimiser, *schedule, *average, *freeze, *log, *rehearse;
+  gchar *features, *image, *loss, *class_weights, *optimiser, *schedule, *average, *freeze, *log, *rehearse, *precision;
+  gint micro_batch;
+  gint64 device_memory;
   gboolean new_head, spill;
   gint warm_up, shift, cutout;
   gint64 row_visits;
@@ -27,8 +30,8 @@ typedef struct {
 
 typedef struct {
   gchar *data, *label, *from, *architecture, *backend, *sensitive, *exclude, *positive, *checkpoint, *output, *reweigh,
-      *monotone, *calibrate, *threshold, *weights, *split, *transform, *unlabelled;
-  gint epochs, batch_size, patience, adversarial_steps;
+      *monotone, *calibrate, *threshold, *weights, *split, *transform, *unlabelled, *parallel;
+  gint epochs, batch_size, patience, adversarial_steps, processes, restarts; /* restarts < 0: not given */
   gint64 seed;
   double learning_rate, weight_decay, validation, adversarial_epsilon, checkpoint_seconds; /* NaN: not given */
   gboolean shuffle, calibrate_only;
@@ -36,6 +39,8 @@ typedef struct {
   gint pseudo_rounds;
   TrainGraphArguments graph;
   TrainHardenArguments harden;
+  CommandCleanArguments clean;
+  PipelineCommunicator *communicator; /* of one of several processes, while it trains; else NULL */
 } TrainArguments;
 
 /* What `kedge train` and `kedge harden` share (command_train.c). */
@@ -63,6 +68,17 @@ gboolean command_train_table(const TrainArguments *arguments, const DriftTable *
                              gpointer user_data, PipelineTrainResult *result, json_t **told, GError **error);
 void command_train_pseudo_print(const json_t *report);
 
+/* --processes, --restarts and --parallel (command_train_gang.c), appended to an array of GOptionEntry. */
+void command_train_gang_entries(TrainArguments *arguments, GArray *entries);
+/* What is wrong with them, or NULL. */
+const gchar *command_train_gang_check(const TrainArguments *arguments);
+/* Starts the processes, with the arguments argv of this one, and waits; clears common. The exit status. */
+int command_train_gang_start(CommandCommon *common, TrainArguments *arguments, char **argv);
+/* Trains as one of them; clears common. The exit status. */
+int command_train_gang_member(CommandCommon *common, TrainArguments *arguments);
+/* The process that writes log, checkpoints and model, and that reports: the first, or the only one. */
+gboolean command_train_leads(const TrainArguments *arguments);
+
 void command_train_graph_init(TrainGraphArguments *arguments);
 void command_train_graph_clear(TrainGraphArguments *arguments);
 /* New: `first` (ends with an empty entry) and the options of a graph, ending with an empty entry. */
@@ -87,7 +103,8 @@ PipelineGraphRows *command_train_stream_read(const CommandCommon *common, const 
                                              GBytes **model, GError **error);
 PipelineGraphRows *command_train_stream_read_old(const gchar *path, const DriftSchema *schema, GError **error);
 
-/* Between the two SIGINT and SIGTERM are noted instead of ending the program. */
+/* Between the two SIGINT, SIGTERM and SIGUSR1 (which mpirun and srun pass on) are noted instead of ending the program.
+ */
 void command_train_signals_begin(void);
 void command_train_signals_end(void);
 /* A PipelineTrainStopFunc: one has come. */

@@ -12,7 +12,7 @@ static const double thresholds[] = {0.9, 0.95, 0.97, 0.98, 0.985, 0.99};
 struct _CommandTrainLog {
   FILE *file;
   gchar *path;
-  gboolean reached[G_N_ELEMENTS(thresholds)];
+  gboolean reached[G_N_ELEMENTS(thresholds)], measured;
 };
 
 CommandTrainLog *command_train_log_open(const gchar *path, GError **error)
@@ -76,9 +76,31 @@ static gboolean log_reached(CommandTrainLog *log, const PipelineTrainProgress *p
   return TRUE;
 }
 
+/* Once, in front of the first epoch. */
+static gboolean log_memory(CommandTrainLog *log, const PipelineGraphMemory *m)
+{
+  if (m == NULL || log->measured) return TRUE;
+  log->measured = TRUE;
+  const struct {
+    const gchar *name;
+    guint64 bytes;
+  } parts[] = {
+      {"device", m->device},       {"weights", m->weights},         {"gradients", m->gradients},
+      {"optimiser", m->optimiser}, {"activations", m->activations}, {"activation_gradients", m->activation_gradients},
+      {"kept", m->kept},           {"workspace", m->workspace},     {"other", m->other}};
+  json_t *line = json_pack("{s:s, s:I, s:I, s:I}", "event", "memory", "estimated_bytes", (json_int_t)m->total,
+                           "available_bytes", (json_int_t)m->available, "pass_rows", (json_int_t)m->rows);
+  json_t *bytes = json_object();
+  for (guint i = 0; i < G_N_ELEMENTS(parts); i++)
+    json_object_set_new(bytes, parts[i].name, json_integer((json_int_t)parts[i].bytes));
+  json_object_set_new(line, "parts_bytes", bytes);
+  return write_line(log, line);
+}
+
 gboolean command_train_log_epoch(CommandTrainLog *log, const PipelineTrainProgress *progress)
 {
   if (log == NULL) return TRUE;
+  if (!log_memory(log, progress->memory)) return FALSE;
   json_t *line = json_pack("{s:s, s:I}", "event", "epoch", "epoch", (json_int_t)progress->epoch);
   set_real(line, "loss", progress->loss);
   set_real(line, "validation_loss", progress->validation_loss);
@@ -92,6 +114,12 @@ gboolean command_train_log_epoch(CommandTrainLog *log, const PipelineTrainProgre
   set_real(line, "samples_per_second", progress->samples_per_second);
   set_real(line, "seconds", progress->seconds);
   set_device(line, progress->device);
+  if (progress->micro_batch > 0)
+    json_object_set_new(line, "micro_batch", json_integer((json_int_t)progress->micro_batch));
+  if (progress->loss_scale > 0) {
+    set_real(line, "loss_scale", progress->loss_scale);
+    json_object_set_new(line, "skipped_steps", json_integer((json_int_t)progress->skipped_steps));
+  }
   return write_line(log, line) && log_reached(log, progress);
 }
 

@@ -20,6 +20,7 @@ void command_train_signals_begin(void)
   came = 0;
   sigaction(SIGINT, &action, NULL);
   sigaction(SIGTERM, &action, NULL);
+  sigaction(SIGUSR1, &action, NULL);
 }
 
 gboolean command_train_signals_came(gpointer user_data)
@@ -34,4 +35,5 @@ void command_train_signals_end(void)
   sigemptyset(&action.sa_mask);
   sigaction(SIGINT, &action, NULL);
   sigaction(SIGTERM, &action, NULL);
+  sigaction(SIGUSR1, &action, NULL);
 }

@@ -41,7 +41,9 @@ gboolean command_train_tree_fill(const TrainArguments *arguments, PipelineTrainO
       {arguments->batch_size != 0, "--batch-size", "--arch trees:subsample=0.5"},
       {a->l1 != 0, "--l1", "--arch trees:alpha=1"},
       {a->l2 != 0, "--l2", "--arch trees:lambda=1"},
-      {a->loss != NULL, "--loss", NULL},
+      {a->loss != NULL && !g_str_equal(a->loss, "quantile"), "--loss", "quantile"},
+      {!isnan(a->quantile) && a->loss == NULL, "--quantile without --loss", "--loss quantile"},
+      {!isnan(a->focal_gamma) || !isnan(a->huber_delta), "--focal-gamma and --huber-delta", NULL},
       {a->optimiser != NULL, "--optimiser", NULL},
       {a->schedule != NULL, "--schedule", NULL},
       {a->average != NULL, "--average", NULL},
@@ -66,6 +68,8 @@ gboolean command_train_tree_fill(const TrainArguments *arguments, PipelineTrainO
     return FALSE;
   }
   options->test_fraction = a->test;
+  options->interval = a->interval;
+  if (a->loss != NULL) options->quantile = isnan(a->quantile) ? .5 : a->quantile;
   options->balanced = a->class_weights != NULL;
   return TRUE;
 }

@@ -208,6 +208,25 @@ static void print_job(json_t *job)
   printf("%s%s\n", failure != NULL ? ": " : "", failure != NULL ? failure : "");
 }
 
+/* Stages of chains, each a sentence; measured times are no part of it. */
+static void print_stages(json_t *stages)
+{
+  gsize i;
+  json_t *stage;
+  if (json_array_size(stages) > 0) puts("stages of chains, oldest first");
+  json_array_foreach (stages, i, stage) {
+    g_autofree gchar *text = command_text(json_object_get(stage, "text")),
+                     *chain = command_text(json_object_get(stage, "first_job"));
+    printf("  %s: %s", chain, text);
+    if (json_is_number(json_object_get(stage, "latency_p50_us"))) {
+      g_autofree gchar *p50 = command_text_real(json_object_get(stage, "latency_p50_us"), 1),
+                       *p99 = command_text_real(json_object_get(stage, "latency_p99_us"), 1);
+      printf("; a row takes %s us (median; 99 of 100: %s us)", p50, p99);
+    }
+    putchar('\n');
+  }
+}
+
 static void print_why(json_t *incident)
 {
   gsize i;
@@ -220,6 +239,7 @@ static void print_why(json_t *incident)
   json_t *jobs = json_object_get(incident, "jobs"), *promotions = json_object_get(incident, "promotions");
   if (json_array_size(jobs) > 0) puts("jobs");
   json_array_foreach (jobs, i, item) print_job(item);
+  print_stages(json_object_get(body, "stages"));
   json_t *notes = json_object_get(body, "notes");
   if (json_array_size(notes) > 0) puts("what was done, oldest first");
   json_array_foreach (notes, i, item) printf("  - %s\n", json_string_value(item));
@@ -249,8 +269,13 @@ const Command command_why = {
     .name = "why",
     .arguments = "INCIDENT",
     .summary = "explain an incident: what, since when, causes, jobs, gate, promotion",
-    .help = "--json prints the fields of `kedge incidents` and \"opening_verdict\" {\"id\", \"kind\", \"number\", "
-            "\"panes\", "
-            "\"body\"}, \"jobs\", \"versions\", \"promotions\".",
+    .help =
+        "--json prints the fields of `kedge incidents` and \"opening_verdict\" {\"id\", \"kind\", \"number\", "
+        "\"panes\", "
+        "\"body\"}, \"jobs\", \"versions\", \"promotions\". Where a policy has a chain, \"body\".\"stages\" is "
+        "[{\"stage\", "
+        "\"job\", \"first_job\", \"outcome\" (taken, left out, measured or failed), \"version\", \"text\" and figures: "
+        "\"accuracy\", \"robust_accuracy\", \"bytes\", \"latency_p50_us\", \"latency_p99_us\", each with _before, "
+        "\"n\"}].",
     .run = run_why,
 };

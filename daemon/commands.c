@@ -39,6 +39,7 @@
   X(job_show)                                                                                                          \
   X(job_follow)                                                                                                        \
   X(job_cancel)                                                                                                        \
+  X(job_start)                                                                                                         \
   X(job_run)                                                                                                           \
   X(worker)                                                                                                            \
   X(broker)                                                                                                            \

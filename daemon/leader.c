@@ -4,22 +4,16 @@
 #include <unistd.h>
 
 #include "daemon/leader.h"
+#include "daemon/service_thread.h"
 
 enum { RETRY_FIRST_MS = 200, RETRY_LAST_MS = 5000, REST_MS = 1000, SEAL_EVERY_PANES = 50, SEAL_ROWS = 5000 };
 
 struct _Leader {
-  GThread *thread;
-  GMutex lock;
-  GCond wake;
-  gboolean stop;      /* under lock */
-  Settings *next;     /* under lock: settings to take over; NULL: none */
-  Settings *settings; /* the thread's */
+  ServiceThread service;
   Health *health;
   Metrics *metrics;
   gchar *me;
   /* the thread's own */
-  RegistryStore *store;
-  RegistryArtifacts *artifacts;
   GHashTable *models;  /* name → LeaderModel* */
   GHashTable *resting; /* name → Rest*: models whose step failed for a reason of their own */
   RegistryLeaseObservation lease;
@@ -42,9 +36,7 @@ Leader *leader_new(Settings *settings, Health *health, Metrics *metrics, GError 
 {
   (void)error;
   Leader *leader = g_new0(Leader, 1);
-  g_mutex_init(&leader->lock);
-  g_cond_init(&leader->wake);
-  leader->settings = settings_ref(settings);
+  service_thread_init(&leader->service, settings);
   leader->health = health;
   leader->metrics = metrics;
   leader->me = g_strdup_printf("%s:%d:%08x", g_get_host_name(), (int)getpid(), g_random_int());
@@ -58,46 +50,28 @@ void leader_free(Leader *leader)
   if (!leader) return;
   g_hash_table_unref(leader->models);
   g_hash_table_unref(leader->resting);
-  g_clear_pointer(&leader->next, settings_unref);
-  settings_unref(leader->settings);
-  g_mutex_clear(&leader->lock);
-  g_cond_clear(&leader->wake);
+  service_thread_clear(&leader->service);
   g_free(leader->me);
   g_free(leader);
 }
 
-/* Sleeps for so long unless woken; FALSE: stop. Takes over new settings. */
+/* FALSE: stop. */
 static gboolean pause_thread(Leader *leader, gint64 milliseconds)
 {
-  gint64 until = g_get_monotonic_time() + milliseconds * 1000;
-  g_mutex_lock(&leader->lock);
-  while (!leader->stop && !leader->next && milliseconds > 0)
-    if (!g_cond_wait_until(&leader->wake, &leader->lock, until)) break;
-  gboolean go_on = !leader->stop;
-  if (leader->next) {
-    settings_unref(leader->settings);
-    leader->settings = g_steal_pointer(&leader->next);
+  gboolean reloaded, go_on = service_thread_rest(&leader->service, milliseconds, &reloaded);
+  if (reloaded) {
     g_hash_table_remove_all(leader->models);
     g_hash_table_remove_all(leader->resting);
   }
-  g_mutex_unlock(&leader->lock);
   return go_on;
-}
-
-static gboolean open_store(Leader *leader, GError **error)
-{
-  if (leader->store && !registry_store_reconnect(leader->store, error)) return FALSE;
-  if (!leader->store && !(leader->store = registry_store_open(leader->settings->store, error))) return FALSE;
-  if (!leader->artifacts) /* the folder may have been away when the store was opened */
-    leader->artifacts = registry_artifacts_open(leader->settings->artifacts, error);
-  return leader->artifacts != NULL;
 }
 
 static gboolean hold_lease(Leader *leader, GError **error)
 {
-  gint64 now = g_get_monotonic_time(), lease_us = (gint64)leader->settings->leader.lease_ms * 1000;
+  gint64 now = g_get_monotonic_time(), lease_us = (gint64)leader->service.settings->leader.lease_ms * 1000;
   if (leader->term > 0 && now < leader->lease_due) return TRUE;
-  gint64 term = registry_lease_hold(leader->store, LEADER_LEASE, leader->me, lease_us, now, &leader->lease, error);
+  gint64 term =
+      registry_lease_hold(leader->service.store, LEADER_LEASE, leader->me, lease_us, now, &leader->lease, error);
   if (term < 0) return FALSE;
   if (term != leader->term) {
     g_hash_table_remove_all(leader->models);
@@ -204,7 +178,7 @@ static void rest_model(Leader *leader, const gchar *name, const GError *error)
   *rest = (Rest){g_get_monotonic_time() + REST_MS * 1000, g_strdup(error->message)};
   g_hash_table_replace(leader->resting, g_strdup(name), rest);
   g_hash_table_remove(leader->models, name);
-  if (registry_store_in_transaction(leader->store)) registry_store_rollback(leader->store);
+  if (registry_store_in_transaction(leader->service.store)) registry_store_rollback(leader->service.store);
 }
 
 /* One model's step. FALSE: an error that concerns the store, and so all models. */
@@ -229,18 +203,18 @@ static gboolean step_or_rest(Leader *leader, LeaderContext *context, const gchar
 /* One pass over the models; FALSE: an error that concerns the store. */
 static gboolean pass(Leader *leader, gboolean *worked, GError **error)
 {
-  if (!open_store(leader, error) || !hold_lease(leader, error)) return FALSE;
+  if (!service_thread_open(&leader->service, error) || !hold_lease(leader, error)) return FALSE;
   health_beat(leader->health, "leader");
   if (leader->term == 0) return TRUE;
-  LeaderContext context = {.store = leader->store,
-                           .artifacts = leader->artifacts,
-                           .settings = leader->settings,
+  LeaderContext context = {.store = leader->service.store,
+                           .artifacts = leader->service.artifacts,
+                           .settings = leader->service.settings,
                            .me = leader->me,
                            .term = leader->term,
                            .metrics = leader->metrics,
                            .health = leader->health};
-  for (guint i = 0; i < leader->settings->n_models; i++)
-    if (!step_or_rest(leader, &context, leader->settings->models[i].name, worked, error)) return FALSE;
+  for (guint i = 0; i < leader->service.settings->n_models; i++)
+    if (!step_or_rest(leader, &context, leader->service.settings->models[i].name, worked, error)) return FALSE;
   return TRUE;
 }
 
@@ -261,7 +235,8 @@ static void show_health(Leader *leader)
 static void recover(Leader *leader, const GError *error)
 {
   g_hash_table_remove_all(leader->models);
-  if (leader->store && registry_store_in_transaction(leader->store)) registry_store_rollback(leader->store);
+  if (leader->service.store && registry_store_in_transaction(leader->service.store))
+    registry_store_rollback(leader->service.store);
   if (g_error_matches(error, REGISTRY_ERROR, REGISTRY_ERROR_FENCED)) {
     g_message("the lease was lost: another daemon leads");
     leader->term = 0;
@@ -283,41 +258,33 @@ static gpointer run(gpointer data)
     if (pass(leader, &worked, &error)) {
       show_health(leader);
       retry = RETRY_FIRST_MS;
-      wait = worked ? 0 : leader->settings->leader.poll_ms;
+      wait = worked ? 0 : leader->service.settings->leader.poll_ms;
       continue;
     }
     gboolean fenced = g_error_matches(error, REGISTRY_ERROR, REGISTRY_ERROR_FENCED);
     recover(leader, error);
-    wait = fenced ? leader->settings->leader.poll_ms : retry;
+    wait = fenced ? leader->service.settings->leader.poll_ms : retry;
     if (!fenced) retry = MIN(retry * 2, RETRY_LAST_MS);
   }
-  if (leader->store && leader->term > 0) registry_lease_release(leader->store, LEADER_LEASE, leader->me, NULL);
+  if (leader->service.store && leader->term > 0)
+    registry_lease_release(leader->service.store, LEADER_LEASE, leader->me, NULL);
   g_hash_table_remove_all(leader->models);
-  g_clear_pointer(&leader->artifacts, registry_artifacts_close);
-  g_clear_pointer(&leader->store, registry_store_close);
+  service_thread_close(&leader->service);
   return NULL;
 }
 
 void leader_start(Leader *leader)
 {
   health_set(leader->health, "leader", FALSE, "starting");
-  leader->thread = g_thread_new("kedge-leader", run, leader);
+  service_thread_start(&leader->service, "kedge-leader", run, leader);
 }
 
 void leader_reload(Leader *leader, Settings *settings)
 {
-  g_mutex_lock(&leader->lock);
-  g_clear_pointer(&leader->next, settings_unref);
-  leader->next = settings_ref(settings);
-  g_cond_signal(&leader->wake);
-  g_mutex_unlock(&leader->lock);
+  service_thread_reload(&leader->service, settings);
 }
 
 void leader_stop(Leader *leader)
 {
-  g_mutex_lock(&leader->lock);
-  leader->stop = TRUE;
-  g_cond_signal(&leader->wake);
-  g_mutex_unlock(&leader->lock);
-  if (leader->thread) g_thread_join(g_steal_pointer(&leader->thread));
+  service_thread_stop(&leader->service);
 }

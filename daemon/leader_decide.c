@@ -198,6 +198,20 @@ gboolean leader_note_incident(LeaderModel *model, LeaderContext *context, const 
   return store_incident(context, incident, body, error);
 }
 
+gboolean leader_extend_incident(LeaderModel *model, LeaderContext *context, const gchar *kind, const gchar *member,
+                                json_t *item, GError **error)
+{
+  const gchar *id = leader_open_incident(model, kind);
+  if (!id) return TRUE;
+  json_t *body = NULL;
+  g_autoptr(RegistryIncident) incident = load_incident(context, id, &body, error);
+  if (!incident) return FALSE;
+  if (!json_is_array(json_object_get(body, member))) json_object_set_new(body, member, json_array());
+  json_t *list = json_object_get(body, member);
+  if (json_array_size(list) < 500) json_array_append(list, item);
+  return store_incident(context, incident, body, error);
+}
+
 gboolean leader_follow_champion(LeaderModel *model, LeaderContext *context, GError **error)
 {
   if (!model->adapt) return TRUE;

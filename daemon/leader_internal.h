@@ -132,6 +132,9 @@ gboolean leader_follow_incident(LeaderModel *model, LeaderContext *context, cons
 /* Adds a line (and the job's id when not NULL) to the open performance incident. */
 gboolean leader_note_incident(LeaderModel *model, LeaderContext *context, const gchar *kind, gint64 event_time,
                               const gchar *job, GError **error, const gchar *format, ...) G_GNUC_PRINTF(7, 8);
+/* Appends item to the array `member` of the open incident's body; no-op without one. */
+gboolean leader_extend_incident(LeaderModel *model, LeaderContext *context, const gchar *kind, const gchar *member,
+                                json_t *item, GError **error);
 const gchar *leader_open_incident(const LeaderModel *model, const gchar *kind); /* id or NULL */
 /* The kind of incident that a finding of this kind opens: "bias-audit" opens one of kind "bias" beside that of windows.
  */
@@ -230,6 +233,31 @@ gboolean leader_request_rehearsal(LeaderModel *model, LeaderContext *context, co
 /* An incident of that kind has just opened: where the policy acts on it, a training on the newest labelled rows. */
 gboolean leader_act_on_incident(LeaderModel *model, LeaderContext *context, const gchar *kind, gint64 event_time,
                                 GError **error);
+
+/* A job of the leader's; spec: taken. No-op when there is one of that id. */
+enum {
+  LEADER_PRIORITY_SCORE = 100,
+  LEADER_PRIORITY_QUICK = 50,
+  LEADER_PRIORITY_STAGE = 20,
+  LEADER_PRIORITY_TRAINING = 10
+};
+gboolean leader_create_job(LeaderModel *model, LeaderContext *context, const gchar *id, const gchar *kind,
+                           gint priority, json_t *spec, const gchar *incident, GError **error);
+
+/* --- leader_chain.c: stages between a training and the gate (daemon/chain.h)
+ * ---------------------------------------------- */
+typedef struct {
+  gboolean waits;      /* the next stage was asked for */
+  RegistryJob *judged; /* the chain is over: what the gate judges */
+  gchar *failed;       /* the chain has failed: why */
+} LeaderChainEnd;
+void leader_chain_end_clear(LeaderChainEnd *end);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(LeaderChainEnd, leader_chain_end_clear)
+/* The stage of the entry (no longer pending) has ended; result NULL: not well. Inside a decision transaction. */
+gboolean leader_follow_chain(LeaderModel *model, LeaderContext *context, json_t *entry, const RegistryJob *job,
+                             const json_t *result, LeaderChainEnd *end, GError **error);
+/* The version, or where it is a compressed one the version that it was made from: what can be trained on. 0: error. */
+gint64 leader_find_trainable(LeaderModel *model, LeaderContext *context, gint64 version, GError **error);
 
 /* --- verdict_json.c: verdicts as JSON; field order and number format are fixed, so that equal verdicts are equal texts
  * -- */

@@ -91,11 +91,16 @@ static gboolean request_history(LeaderModel *model, LeaderContext *context, gint
   return first >= next || leader_request_score(model, context, "history", &version, 1, first, next, NULL, error);
 }
 
-static gboolean training_failed(LeaderModel *model, LeaderContext *context, const json_t *entry, const RegistryJob *job,
-                                const gchar *why, GError **error)
+static void count_failure(LeaderModel *model)
 {
   model->counters.training_failures++;
   model->learner = 0; /* the next revision begins with what serves */
+}
+
+static gboolean training_failed(LeaderModel *model, LeaderContext *context, const json_t *entry, const RegistryJob *job,
+                                const gchar *why, GError **error)
+{
+  count_failure(model);
   return leader_note_incident(model, context, json_string_value(json_object_get(entry, "cause")),
                               json_integer_value(json_object_get(entry, "time")), job->id, error, "%s %s: %s",
                               job->kind, job->state, why);
@@ -166,6 +171,20 @@ static gboolean judge_version(LeaderModel *model, LeaderContext *context, const 
   return adapt_settings.served || request_history(model, context, version, error);
 }
 
+/* A stage of a chain has ended: the next one, the gate, or nothing more. */
+static gboolean follow_chain(LeaderModel *model, LeaderContext *context, json_t *entry, const RegistryJob *job,
+                             const json_t *result, GError **error)
+{
+  g_auto(LeaderChainEnd) end = {0};
+  if (!leader_follow_chain(model, context, entry, job, result, &end, error)) return FALSE;
+  if (end.failed) count_failure(model);
+  if (!end.judged) return TRUE;
+  json_t *judged = json_loads(end.judged->result, JSON_REJECT_DUPLICATES, NULL);
+  gboolean good = judge_version(model, context, entry, end.judged, judged, error);
+  json_decref(judged);
+  return good;
+}
+
 /* --- the step
  * ------------------------------------------------------------------------------------------------------------ */
 
@@ -179,12 +198,26 @@ static gboolean finish(LeaderModel *model, LeaderContext *context, json_t *entry
     good = pane_scored(model, context, entry, result, error);
   else if (g_strcmp0(purpose, "history") == 0)
     history_scored(model, entry, result);
+  else if (json_object_get(entry, "chain"))
+    good = follow_chain(model, context, entry, job, result, error);
   else if (result)
     good = judge_version(model, context, entry, job, result, error);
   else
     good = training_failed(model, context, entry, job, job->error ? job->error : "no reason given", error);
   json_decref(result);
   return good;
+}
+
+/* After the commit: a job counts where its end was taken. */
+static void count_job(LeaderContext *context, const LeaderModel *model, const RegistryJob *job)
+{
+  if (!context->metrics) return;
+  g_autofree gchar *ended = metrics_label("model", model->name, "kind", job->kind, "state", job->state, NULL);
+  g_autofree gchar *ran = metrics_label("model", model->name, "kind", job->kind, NULL);
+  metrics_add(context->metrics, "kedge_jobs_total", ended, 1);
+  if (job->started_at > 0 && job->finished_at > job->started_at)
+    metrics_add(context->metrics, "kedge_job_seconds_total", ran,
+                (double)(job->finished_at - job->started_at) / G_USEC_PER_SEC);
 }
 
 static gboolean finish_in_transaction(LeaderModel *model, LeaderContext *context, size_t index, const RegistryJob *job,
@@ -195,9 +228,10 @@ static gboolean finish_in_transaction(LeaderModel *model, LeaderContext *context
   json_array_remove(model->pending, index);
   gboolean good = leader_follow_champion(model, context, error) && finish(model, context, entry, job, error);
   json_decref(entry);
-  if (good) return leader_commit(model, context, error);
-  registry_store_rollback(context->store);
-  return FALSE;
+  if (!good) registry_store_rollback(context->store);
+  good = good && leader_commit(model, context, error);
+  if (good) count_job(context, model, job);
+  return good;
 }
 
 gboolean leader_give_up(LeaderModel *model, LeaderContext *context, json_t *entry, GError **error)

@@ -1,6 +1,8 @@
 /* Jobs the leader asks for. Ids are deterministic: asking twice is asking once. */
 #include <math.h>
+#include <string.h>
 
+#include "daemon/chain.h"
 #include "daemon/leader_internal.h"
 
 json_t *leader_data_ranges(const LeaderModel *model, gint64 first, gint64 next)
@@ -24,7 +26,7 @@ json_t *leader_data_ranges(const LeaderModel *model, gint64 first, gint64 next)
   return ranges;
 }
 
-static gboolean create_job(LeaderModel *model, LeaderContext *context, const gchar *id, const gchar *kind,
+gboolean leader_create_job(LeaderModel *model, LeaderContext *context, const gchar *id, const gchar *kind,
                            gint priority, json_t *spec, const gchar *incident, GError **error)
 {
   g_autofree gchar *text = verdict_dump(spec);
@@ -52,7 +54,7 @@ gboolean leader_request_score(LeaderModel *model, LeaderContext *context, const 
   json_array_append_new(model->pending, entry);
   json_t *spec = json_pack("{s:s, s:o, s:o}", "model", model->name, "data", leader_data_ranges(model, first, next),
                            "versions", list);
-  return create_job(model, context, id, "score", 100, spec, NULL, error);
+  return leader_create_job(model, context, id, "score", LEADER_PRIORITY_SCORE, spec, NULL, error);
 }
 
 /* One training at a time, and no more a day of event time than the policy allows. */
@@ -72,55 +74,111 @@ static gboolean may_train(LeaderModel *model, const SettingsPolicy *policy, gint
   return TRUE;
 }
 
-static json_t *training_spec(const LeaderModel *model, const SettingsModel *settings, const AdaptStep *step,
-                             gint64 rehearsal_first, const gchar *incident)
+/* What every job of a training says, a stage of a chain too. */
+static json_t *base_spec(const LeaderModel *model, const SettingsModel *settings, const AdaptStep *step,
+                         gint64 rehearsal_first, const gchar *incident)
 {
   const SettingsPolicy *policy = &settings->policy;
+  json_t *rehearsal = rehearsal_first >= 0 ? leader_data_ranges(model, rehearsal_first, step->training_first) : NULL;
+  return json_pack(
+      "{s:s, s:o, s:o*, s:I, s:f, s:I, s:{s:f, s:f}, s:s?}", "model", model->name, "data",
+      leader_data_ranges(model, step->training_first, step->training_next), "rehearsal", rehearsal, "champion",
+      (json_int_t)adapt_get_champion(model->adapt), "holdout_fraction", policy->holdout_fraction, "seed",
+      (json_int_t)policy->seed, "gate", "confidence", .95, "robust_epsilon",
+      settings->gate.robust_accuracy_bound > 0 ? MAX(policy->adversarial_epsilon, .1) : 0., "incident", incident);
+}
+
+/* The version that a training begins with; 0: none. -1: error. */
+static gint64 find_from(LeaderModel *model, LeaderContext *context, const SettingsPolicy *policy, const AdaptStep *step,
+                        GError **error)
+{
   guint n = 0;
-  gint64 champion = adapt_get_champion(model->adapt), from = 0;
+  gint64 from = 0;
   if (step->training == ADAPT_TRAIN_REFIT)
     from = adapt_get_versions(model->adapt, &n)[0]; /* its hidden layers: those of the first version of the pool */
   else if (g_strcmp0(policy->retrain_mode, "fine-tune") == 0)
-    from = champion;
-  json_t *rehearsal = rehearsal_first >= 0 ? leader_data_ranges(model, rehearsal_first, step->training_first) : NULL;
-  return json_pack(
-      "{s:s, s:o, s:o*, s:s, s:I, s:I, s:f, s:I, s:f, s:i, s:s, s:{s:f, s:f}, s:s?, s:b}", "model", model->name, "data",
-      leader_data_ranges(model, step->training_first, step->training_next), "rehearsal", rehearsal, "architecture",
-      policy->architecture, "from", (json_int_t)from, "champion", (json_int_t)champion, "holdout_fraction",
-      policy->holdout_fraction, "seed", (json_int_t)policy->seed, "adversarial_epsilon", policy->adversarial_epsilon,
-      "adversarial_steps", (int)policy->adversarial_steps, "harden", policy->harden, "gate", "confidence", .95,
-      "robust_epsilon", settings->gate.robust_accuracy_bound > 0 ? MAX(policy->adversarial_epsilon, .1) : 0.,
-      "incident", incident, "reweigh", policy->reweigh && step->training == ADAPT_TRAIN_RETRAIN);
+    from = adapt_get_champion(model->adapt);
+  if (from == 0) return 0;
+  from = leader_find_trainable(model, context, from, error);
+  return from > 0 ? from : -1;
+}
+
+/* With a chain the hardening is a stage of its own. base: borrowed. */
+static json_t *training_spec(const SettingsPolicy *policy, const AdaptStep *step, gint64 from, gboolean chained,
+                             const json_t *base)
+{
+  json_t *spec = json_copy((json_t *)base);
+  json_t *own =
+      json_pack("{s:s, s:I, s:f, s:i, s:s, s:b}", "architecture", policy->architecture, "from", (json_int_t)from,
+                "adversarial_epsilon", chained ? 0. : policy->adversarial_epsilon, "adversarial_steps",
+                (int)policy->adversarial_steps, "harden", chained ? "none" : policy->harden, "reweigh",
+                policy->reweigh && step->training == ADAPT_TRAIN_RETRAIN);
+  json_object_update(spec, own);
+  json_decref(own);
+  return spec;
+}
+
+/* What the leader remembers of the training until it has ended; base: taken. */
+static json_t *training_entry(const LeaderModel *model, const SettingsPolicy *policy, const gchar *id,
+                              const gchar *kind, const AdaptStep *step, gint64 rehearsal_first, const gchar *cause,
+                              gint64 event_time, json_t *base)
+{
+  json_t *entry = json_pack("{s:s, s:s, s:s, s:s, s:b, s:I, s:I, s:I, s:I}", "id", id, "purpose", "train", "kind", kind,
+                            "cause", cause, "rehearsal", rehearsal_first >= 0, "champion",
+                            (json_int_t)adapt_get_champion(model->adapt), "first", (json_int_t)step->training_first,
+                            "next", (json_int_t)step->training_next, "time", (json_int_t)event_time);
+  if (!settings_policy_has_chain(policy)) {
+    json_decref(base);
+    return entry;
+  }
+  json_object_set_new(entry, "first_job", json_string(id));
+  g_autofree gchar *tail = g_strdup_printf("%s-%s", kind, strrchr(id, '/') + 1);
+  json_object_set_new(entry, "chain", chain_new(policy, kind, tail, base));
+  return entry;
+}
+
+/* A refit is what it is; a search in place of the retraining where the chain says so. */
+static const gchar *training_kind(const SettingsPolicy *policy, gboolean refit)
+{
+  if (refit) return "refit";
+  return settings_policy_has_chain(policy) ? policy->chain[0] : "retrain";
 }
 
 gboolean leader_request_training(LeaderModel *model, LeaderContext *context, const AdaptStep *step,
                                  gint64 rehearsal_first, const gchar *cause, gint64 event_time, GError **error)
 {
   const SettingsModel *settings = settings_find_model(context->settings, model->name);
-  gboolean refit = step->training == ADAPT_TRAIN_REFIT;
-  const gchar *kind = refit ? "refit" : "retrain", *incident = leader_open_incident(model, cause);
-  if (!may_train(model, &settings->policy, event_time))
+  const SettingsPolicy *policy = &settings->policy;
+  gboolean refit = step->training == ADAPT_TRAIN_REFIT, chained = settings_policy_has_chain(policy);
+  const gchar *kind = training_kind(policy, refit), *incident = leader_open_incident(model, cause);
+  if (!may_train(model, policy, event_time))
     return leader_note_incident(model, context, cause, event_time, NULL, error,
                                 "no %s: another training runs or the day's budget of %u is used", kind,
-                                settings->policy.daily_budget);
+                                policy->daily_budget);
+  gint64 from = find_from(model, context, policy, step, error);
+  if (from < 0) return FALSE;
   g_autofree gchar *id = g_strdup_printf("%s/%s/%" G_GINT64_FORMAT "%s", model->name, kind, step->training_next,
                                          rehearsal_first >= 0 ? "-rehearsal" : "");
-  json_array_append_new(
-      model->pending, json_pack("{s:s, s:s, s:s, s:s, s:b, s:I, s:I, s:I, s:I}", "id", id, "purpose", "train", "kind",
-                                kind, "cause", cause, "rehearsal", rehearsal_first >= 0, "champion",
-                                (json_int_t)adapt_get_champion(model->adapt), "first", (json_int_t)step->training_first,
-                                "next", (json_int_t)step->training_next, "time", (json_int_t)event_time));
+  json_t *base = base_spec(model, settings, step, rehearsal_first, incident), *spec = NULL;
+  if (g_str_equal(kind, "search")) {
+    spec = chain_stage_options(policy, kind);
+    json_object_update(spec, base);
+  } else {
+    spec = training_spec(policy, step, from, chained, base);
+  }
+  json_array_append_new(model->pending,
+                        training_entry(model, policy, id, kind, step, rehearsal_first, cause, event_time, base));
   if (refit)
     model->counters.refits++;
   else
     model->counters.retrainings++;
-  return create_job(model, context, id, kind, refit ? 50 : 10,
-                    training_spec(model, settings, step, rehearsal_first, incident), incident, error) &&
-         leader_note_incident(
-             model, context, cause, event_time, id, error,
-             "%s on labelled rows %" G_GINT64_FORMAT "–%" G_GINT64_FORMAT " (the last %.0f%% held out)%s", kind,
-             step->training_first, step->training_next - 1, 100 * settings->policy.holdout_fraction,
-             rehearsal_first >= 0 ? ", rehearsing older rows" : "");
+  return leader_create_job(model, context, id, kind, refit ? LEADER_PRIORITY_QUICK : LEADER_PRIORITY_TRAINING, spec,
+                           incident, error) &&
+         leader_note_incident(model, context, cause, event_time, id, error,
+                              "%s on labelled rows %" G_GINT64_FORMAT "–%" G_GINT64_FORMAT
+                              " (the last %.0f%% held out)%s",
+                              kind, step->training_first, step->training_next - 1, 100 * policy->holdout_fraction,
+                              rehearsal_first >= 0 ? ", rehearsing older rows" : "");
 }
 
 /* One at a time: the next one learns what came meanwhile. */
@@ -147,7 +205,7 @@ gboolean leader_request_mixture(LeaderModel *model, LeaderContext *context, gint
       "robust_epsilon", settings->gate.robust_accuracy_bound > 0 ? MAX(settings->policy.adversarial_epsilon, .1) : 0.,
       "minimum_gain", settings->gate.minimum_gain, "minimum_holdout", (json_int_t)settings->gate.minimum_holdout,
       "incident", incident);
-  return create_job(model, context, id, "mixture", 50, spec, incident, error);
+  return leader_create_job(model, context, id, "mixture", LEADER_PRIORITY_QUICK, spec, incident, error);
 }
 
 gboolean leader_act_on_incident(LeaderModel *model, LeaderContext *context, const gchar *kind, gint64 event_time,

@@ -4,6 +4,7 @@
 #include <jansson.h>
 #include <string.h>
 
+#include "daemon/service_thread.h"
 #include "daemon/source.h"
 #include "deploy/rollout.h"
 #include "deploy/webhook.h"
@@ -13,16 +14,9 @@ enum { BATCH = 50, RETRY_FIRST_MS = 200, RETRY_LAST_MS = 5000, ITEM_RETRY_LAST_S
 #define FAILURE_LOOK_US 500000
 
 struct _Outbox {
-  GThread *thread;
-  GMutex lock;
-  GCond wake;
-  gboolean stop;      /* under lock */
-  Settings *next;     /* under lock */
-  Settings *settings; /* the thread's */
+  ServiceThread service;
   Health *health;
   Metrics *metrics;
-  RegistryStore *store;
-  RegistryArtifacts *artifacts;
   Source *producer;  /* for dead letters; opened when the first one is due */
   gchar *failure;    /* what failed last and may still wait for another try; NULL: nothing */
   gint64 failure_at; /* monotonic: when to look whether it still does */
@@ -40,7 +34,7 @@ static const SettingsWebhook *find_webhook(const Settings *settings, const gchar
 
 static gboolean send_webhook(Outbox *outbox, const RegistryOutboxItem *item, gboolean *drop, GError **error)
 {
-  const SettingsWebhook *webhook = find_webhook(outbox->settings, item->target);
+  const SettingsWebhook *webhook = find_webhook(outbox->service.settings, item->target);
   if (!webhook) {
     *drop = TRUE;
     g_message("notification %s dropped: webhook %s is no longer in the settings", item->id, item->target);
@@ -81,7 +75,7 @@ static gboolean open_producer(Outbox *outbox, GError **error)
 {
   static const SourceCallbacks callbacks = {ignore_assignment, ignore_revocation, note_failure, NULL};
   if (outbox->producer) return TRUE;
-  const SettingsBroker *broker = &outbox->settings->broker;
+  const SettingsBroker *broker = &outbox->service.settings->broker;
   const SourceType *type = source_type_find(broker->source);
   outbox->producer = type ? type->open(broker, TRUE, &callbacks, outbox, error) : NULL;
   return outbox->producer != NULL;
@@ -106,7 +100,7 @@ static gboolean send_dead_letter(Outbox *outbox, const RegistryOutboxItem *item,
 
 static gboolean send_rollout(Outbox *outbox, const RegistryOutboxItem *item, gboolean *drop, GError **error)
 {
-  const SettingsModel *model = settings_find_model(outbox->settings, item->target);
+  const SettingsModel *model = settings_find_model(outbox->service.settings, item->target);
   *drop = model == NULL; /* promoted by hand, not served by this daemon's settings */
   if (!model || model->n_targets == 0) return TRUE;
   g_autofree DeployTargetSettings *targets = g_new0(DeployTargetSettings, model->n_targets);
@@ -117,8 +111,8 @@ static gboolean send_rollout(Outbox *outbox, const RegistryOutboxItem *item, gbo
                                .url = model->targets[i].url && *model->targets[i].url ? model->targets[i].url : NULL,
                                .keep_versions = model->targets[i].keep_versions};
   gint64 applied = 0;
-  return deploy_rollout_apply(outbox->store, outbox->artifacts, item->target, targets, model->n_targets, &applied,
-                              error);
+  return deploy_rollout_apply(outbox->service.store, outbox->service.artifacts, item->target, targets, model->n_targets,
+                              &applied, error);
 }
 
 static const struct {
@@ -133,9 +127,7 @@ Outbox *outbox_new(Settings *settings, Health *health, Metrics *metrics, GError 
 {
   (void)error;
   Outbox *outbox = g_new0(Outbox, 1);
-  g_mutex_init(&outbox->lock);
-  g_cond_init(&outbox->wake);
-  outbox->settings = settings_ref(settings);
+  service_thread_init(&outbox->service, settings);
   outbox->health = health;
   outbox->metrics = metrics;
   outbox->failure = g_strdup("an item failed before this daemon started and waits for another try");
@@ -145,11 +137,8 @@ Outbox *outbox_new(Settings *settings, Health *health, Metrics *metrics, GError 
 void outbox_free(Outbox *outbox)
 {
   if (!outbox) return;
-  g_clear_pointer(&outbox->next, settings_unref);
-  settings_unref(outbox->settings);
+  service_thread_clear(&outbox->service);
   g_free(outbox->failure);
-  g_mutex_clear(&outbox->lock);
-  g_cond_clear(&outbox->wake);
   g_free(outbox);
 }
 
@@ -159,29 +148,12 @@ static void close_producer(Outbox *outbox)
   outbox->producer = NULL;
 }
 
+/* FALSE: stop. */
 static gboolean pause_thread(Outbox *outbox, gint64 milliseconds)
 {
-  gint64 until = g_get_monotonic_time() + milliseconds * 1000;
-  g_mutex_lock(&outbox->lock);
-  while (!outbox->stop && !outbox->next && milliseconds > 0)
-    if (!g_cond_wait_until(&outbox->wake, &outbox->lock, until)) break;
-  gboolean go_on = !outbox->stop;
-  if (outbox->next) {
-    settings_unref(outbox->settings);
-    outbox->settings = g_steal_pointer(&outbox->next);
-    close_producer(outbox);
-  }
-  g_mutex_unlock(&outbox->lock);
+  gboolean reloaded, go_on = service_thread_rest(&outbox->service, milliseconds, &reloaded);
+  if (reloaded) close_producer(outbox);
   return go_on;
-}
-
-static gboolean open_store(Outbox *outbox, GError **error)
-{
-  if (outbox->store && !registry_store_reconnect(outbox->store, error)) return FALSE;
-  if (!outbox->store && !(outbox->store = registry_store_open(outbox->settings->store, error))) return FALSE;
-  if (!outbox->artifacts) /* the folder may have been away when the store was opened */
-    outbox->artifacts = registry_artifacts_open(outbox->settings->artifacts, error);
-  return outbox->artifacts != NULL;
 }
 
 /* Doubling from a second to an hour, with jitter, so that receivers are not met by all at once. */
@@ -198,7 +170,7 @@ static gboolean deliver(Outbox *outbox, OutboxSend send, const RegistryOutboxIte
   health_beat(outbox->health, "outbox");
   gboolean sent = send(outbox, item, &drop, &local);
   if (drop && local) g_warning("outbox: %s to %s is given up: %s", item->id, item->target, local->message);
-  if (sent || drop) return registry_outbox_done(outbox->store, item->id, error);
+  if (sent || drop) return registry_outbox_done(outbox->service.store, item->id, error);
   const gchar *text = local ? local->message : "refused";
   g_message("outbox: %s to %s: %s; will be tried again", item->id, item->target, text);
   if (g_str_equal(item->kind, "dead_letter")) close_producer(outbox);
@@ -206,7 +178,7 @@ static gboolean deliver(Outbox *outbox, OutboxSend send, const RegistryOutboxIte
   outbox->failure = g_strdup_printf("%s to %s: %s", item->kind, item->target, text);
   outbox->failure_at = g_get_monotonic_time() + FAILURE_LOOK_US;
   health_set(outbox->health, "outbox", FALSE, outbox->failure);
-  return registry_outbox_retry(outbox->store, item->id, next_attempt(item->attempts), text, error);
+  return registry_outbox_retry(outbox->service.store, item->id, next_attempt(item->attempts), text, error);
 }
 
 /* Ready again only when nothing that failed waits any more, whoever delivered it: between two tries nothing is due. */
@@ -218,7 +190,7 @@ static gboolean tell_health(Outbox *outbox, GError **error)
   }
   if (g_get_monotonic_time() < outbox->failure_at) return TRUE;
   outbox->failure_at = g_get_monotonic_time() + FAILURE_LOOK_US;
-  g_autoptr(GPtrArray) items = registry_outbox_due(outbox->store, NULL, G_MAXINT64, BATCH, error);
+  g_autoptr(GPtrArray) items = registry_outbox_due(outbox->service.store, NULL, G_MAXINT64, BATCH, error);
   if (!items) return FALSE;
   gboolean waits = items->len == BATCH;
   for (guint i = 0; i < items->len; i++)
@@ -230,9 +202,10 @@ static gboolean tell_health(Outbox *outbox, GError **error)
 
 static gboolean pass(Outbox *outbox, guint *n_items, GError **error)
 {
-  if (!open_store(outbox, error)) return FALSE;
+  if (!service_thread_open(&outbox->service, error)) return FALSE;
   for (guint k = 0; k < G_N_ELEMENTS(senders); k++) {
-    g_autoptr(GPtrArray) items = registry_outbox_due(outbox->store, senders[k].kind, g_get_real_time(), BATCH, error);
+    g_autoptr(GPtrArray) items =
+        registry_outbox_due(outbox->service.store, senders[k].kind, g_get_real_time(), BATCH, error);
     if (!items) return FALSE;
     for (guint i = 0; i < items->len; i++)
       if (!deliver(outbox, senders[k].send, g_ptr_array_index(items, i), error)) return FALSE;
@@ -252,7 +225,7 @@ static gpointer run(gpointer data)
     health_beat(outbox->health, "outbox");
     if (pass(outbox, &n_items, &error)) {
       retry = RETRY_FIRST_MS;
-      wait = n_items >= BATCH ? 0 : outbox->settings->leader.poll_ms;
+      wait = n_items >= BATCH ? 0 : outbox->service.settings->leader.poll_ms;
       continue;
     }
     health_set(outbox->health, "outbox", FALSE, error->message);
@@ -261,30 +234,21 @@ static gpointer run(gpointer data)
     retry = MIN(retry * 2, RETRY_LAST_MS);
   }
   close_producer(outbox);
-  g_clear_pointer(&outbox->artifacts, registry_artifacts_close);
-  g_clear_pointer(&outbox->store, registry_store_close);
+  service_thread_close(&outbox->service);
   return NULL;
 }
 
 void outbox_start(Outbox *outbox)
 {
-  outbox->thread = g_thread_new("kedge-outbox", run, outbox);
+  service_thread_start(&outbox->service, "kedge-outbox", run, outbox);
 }
 
 void outbox_reload(Outbox *outbox, Settings *settings)
 {
-  g_mutex_lock(&outbox->lock);
-  g_clear_pointer(&outbox->next, settings_unref);
-  outbox->next = settings_ref(settings);
-  g_cond_signal(&outbox->wake);
-  g_mutex_unlock(&outbox->lock);
+  service_thread_reload(&outbox->service, settings);
 }
 
 void outbox_stop(Outbox *outbox)
 {
-  g_mutex_lock(&outbox->lock);
-  outbox->stop = TRUE;
-  g_cond_signal(&outbox->wake);
-  g_mutex_unlock(&outbox->lock);
-  if (outbox->thread) g_thread_join(g_steal_pointer(&outbox->thread));
+  service_thread_stop(&outbox->service);
 }

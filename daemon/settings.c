@@ -40,3 +40,8 @@ const SettingsModel *settings_find_model(const Settings *settings, const gchar *
     if (strcmp(settings->models[i].name, name) == 0) return &settings->models[i];
   return NULL;
 }
+
+gboolean settings_policy_has_chain(const SettingsPolicy *policy)
+{
+  return policy->chain != NULL && policy->chain[0] != NULL;
+}

@@ -85,6 +85,31 @@ typedef struct {
   gchar **rates; /* names of drift_bias_audit_rates; never NULL */
 } SettingsBiasAudit;
 
+/* Options of the stages of policy.chain (daemon/chain.h); those of hardening are harden, adversarial_… */
+typedef struct {
+  gboolean int8, structured;
+  gchar *activations, *ranges, *keep_float;
+  double prune; /* share; 0: none */
+  guint fine_tune_epochs;
+  gchar *distill; /* architecture of a student; "": none */
+  guint distill_epochs;
+} SettingsCompress;
+
+typedef struct {
+  guint trials, workers; /* 0 trials: any */
+  double seconds;        /* 0: any */
+  gchar *space;
+} SettingsSearch;
+
+typedef struct {
+  gchar **attacks;                         /* never NULL */
+  double epsilon;                          /* 0: adversarial_epsilon */
+  guint steps, queries, rows;              /* rows: held-out ones that are attacked, the last */
+  gchar **immutable, **integer, **one_hot; /* never NULL */
+  gchar **mutable_categories;              /* never NULL */
+  guint category_budget;
+} SettingsAttack;
+
 typedef struct {
   gchar **act_on;             /* of "performance", "drift", "bias", "quality"; default performance */
   gboolean retrain;           /* TRUE */
@@ -98,9 +123,15 @@ typedef struct {
   double holdout_fraction;    /* .2 */
   double adversarial_epsilon; /* 0: no hardening */
   gchar *harden;              /* method of a second training against attacks, or "none": PGD in the only one */
-  guint adversarial_steps;
-  guint64 seed; /* 1 */
+  guint adversarial_steps, harden_epochs;
+  guint64 seed;              /* 1 */
+  gchar **chain;             /* stages between an incident and the gate; never NULL; empty: the training alone */
+  double chain_maximum_loss; /* accuracy that a stage may cost; .02 */
+  SettingsCompress compress;
+  SettingsSearch search;
+  SettingsAttack attack;
 } SettingsPolicy;
+gboolean settings_policy_has_chain(const SettingsPolicy *policy);
 
 typedef struct {
   gboolean automatic;  /* promote: auto (default) or manual */

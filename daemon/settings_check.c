@@ -217,7 +217,7 @@ static gboolean check_models(const Settings *settings, const SettingsOrigin *ori
     if (!g_hash_table_add(seen, model->name))
       return refuse(error, origin, name_path, "'%s' is the name of an earlier model too", model->name);
     if (!check_model_topics(model, at, origin, error) || !check_model_window(model, at, origin, error) ||
-        !check_model_targets(model, at, origin, error))
+        !check_model_targets(model, at, origin, error) || !settings_check_chain(model, at, origin, error))
       return FALSE;
     g_autofree gchar *architecture = g_strconcat(at, ".policy.architecture", NULL);
     if (*model->policy.architecture == '\0')

@@ -80,6 +80,10 @@ void settings_set_error(GError **error, const SettingsOrigin *origin, const gcha
 /* What one option alone cannot say. */
 gboolean settings_check(const Settings *settings, const SettingsOrigin *origin, GError **error);
 
+/* settings_chain.c: policy.chain of the model, which stands at `at`. */
+gboolean settings_check_chain(const SettingsModel *model, const gchar *at, const SettingsOrigin *origin,
+                              GError **error);
+
 /* --- settings_document.c: the table as documentation, settings as YAML -------------------------------------------- */
 gchar *settings_document_markdown(void);
 gchar *settings_document_man(void); /* the OPTIONS section of kedge.yaml(5), in roff */

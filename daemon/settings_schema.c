@@ -38,6 +38,10 @@ static const gchar *const audit_rate_names[] = {"selection_rate", "tpr", "fpr", 
 static const gchar *const promote_names[] = {"manual", "auto", NULL}; /* the place is the gboolean */
 static const gchar *const retrain_mode_names[] = {"scratch", "fine-tune", "mixture", NULL};
 static const gchar *const harden_names[] = {"none", "pgd", "free", "fast", "trades", NULL};
+static const gchar *const chain_names[] = {"retrain", "search", "harden", "compress", "attack", NULL};
+static const gchar *const attack_names[] = {"fgsm", "pgd", "square", "hopskipjump", NULL};
+static const gchar *const activation_names[] = {"int8", "uint8", NULL};
+static const gchar *const range_names[] = {"mse", "min-max", "percentile", "entropy", NULL};
 static const gchar *const target_names[] = {"directory", "triton", NULL};
 
 static const SettingsOption broker_options[] = {
@@ -213,6 +217,65 @@ static const SettingsOption bias_audit_options[] = {
      .help = "What shall be alike in all groups. They share alpha: each further one makes the others slower."},
     {.key = NULL}};
 
+static const SettingsOption compress_options[] = {
+    {"int8", SETTINGS_BOOLEAN, AT(SettingsModel, policy.compress.int8), .fallback = "false",
+     .help = "Weights and activations as 8-bit integers; the last step."},
+    {"activations", SETTINGS_CHOICE, AT(SettingsModel, policy.compress.activations), .fallback = "int8",
+     .choices = activation_names, .help = "With int8; uint8 for processors without VNNI."},
+    {"ranges", SETTINGS_CHOICE, AT(SettingsModel, policy.compress.ranges), .fallback = "mse", .choices = range_names,
+     .help = "With int8: how the range of an activation is chosen from what is seen."},
+    {"keep_float", SETTINGS_TEXT, AT(SettingsModel, policy.compress.keep_float), .fallback = "\"\"",
+     .help = "With int8: layers that stay in floating point: first, last, or patterns of names, with commas."},
+    {"prune", SETTINGS_DOUBLE, AT(SettingsModel, policy.compress.prune), .fallback = "0", RANGE(0, 0.999),
+     .unit = "fraction", .help = "Share of the weights (with structured: units) that goes; 0: none."},
+    {"structured", SETTINGS_BOOLEAN, AT(SettingsModel, policy.compress.structured), .fallback = "false",
+     .help = "With prune: whole units and channels leave the graph."},
+    {"fine_tune_epochs", SETTINGS_UINT, AT(SettingsModel, policy.compress.fine_tune_epochs), .fallback = "4",
+     RANGE(0, 100000), .unit = "epochs", .help = "With prune: training afterwards."},
+    {"distill", SETTINGS_TEXT, AT(SettingsModel, policy.compress.distill), .fallback = "\"\"",
+     .help = "Architecture of a smaller network that learns what the version says, as mlp:16; \"\": none."},
+    {"distill_epochs", SETTINGS_UINT, AT(SettingsModel, policy.compress.distill_epochs), .fallback = "20",
+     RANGE(1, 100000), .unit = "epochs", .help = "Passes of that student over the rows."},
+    {.key = NULL}};
+
+static const SettingsOption search_options[] = {
+    {"trials", SETTINGS_UINT, AT(SettingsModel, policy.search.trials), .fallback = "0", RANGE(0, 1000000),
+     .unit = "trials",
+     .help = "At most; 0: as many as the seconds allow. With trials alone and one worker a search is "
+             "the same again."},
+    {"seconds", SETTINGS_DOUBLE, AT(SettingsModel, policy.search.seconds), .fallback = "0", RANGE(0, 1e7), .unit = "s",
+     .help = "Wall time of a search, over all attempts; 0: as long as the trials take."},
+    {"workers", SETTINGS_UINT, AT(SettingsModel, policy.search.workers), .fallback = "1", RANGE(1, 256),
+     .unit = "processes", .help = "Trials at a time, one thread each."},
+    {"space", SETTINGS_TEXT, AT(SettingsModel, policy.search.space), .fallback = "\"\"",
+     .help = "Families and ranges as of `kedge search --space`; \"\": all."},
+    {.key = NULL}};
+
+static const SettingsOption attack_options[] = {
+    {"attacks", SETTINGS_TEXT_LIST, AT(SettingsModel, policy.attack.attacks), .fallback = "[square]",
+     .choices = attack_names,
+     .help = "A row counts as robust when none of them fools it. fgsm and pgd need gradients, which trees and 8-bit "
+             "models do not have."},
+    {"epsilon", SETTINGS_DOUBLE, AT(SettingsModel, policy.attack.epsilon), .computed = "adversarial_epsilon",
+     RANGE(0, 1e6), .unit = "standard deviations", .help = "Radius of the ball (largest change of a feature)."},
+    {"steps", SETTINGS_UINT, AT(SettingsModel, policy.attack.steps), .fallback = "40", RANGE(1, 100000),
+     .unit = "steps", .help = "Steps of pgd, each of 2.5 epsilon / steps."},
+    {"queries", SETTINGS_UINT, AT(SettingsModel, policy.attack.queries), .fallback = "1000", RANGE(1, 10000000),
+     .unit = "queries", .help = "Answers of the version that square and hopskipjump ask for, a row."},
+    {"rows", SETTINGS_UINT, AT(SettingsModel, policy.attack.rows), .fallback = "500", RANGE(1, 1000000000),
+     .unit = "rows", .help = "Held-out rows that are attacked, the last ones."},
+    {"immutable", SETTINGS_TEXT_LIST, AT(SettingsModel, policy.attack.immutable), .fallback = "[]",
+     .help = "Features that no attack changes."},
+    {"integer", SETTINGS_TEXT_LIST, AT(SettingsModel, policy.attack.integer), .fallback = "[]",
+     .help = "Features that change by whole numbers."},
+    {"one_hot", SETTINGS_TEXT_LIST, AT(SettingsModel, policy.attack.one_hot), .fallback = "[]",
+     .help = "Groups of one-hot columns, which stay, as a+b+c."},
+    {"mutable_categories", SETTINGS_TEXT_LIST, AT(SettingsModel, policy.attack.mutable_categories), .fallback = "[]",
+     .help = "Texts that may become another value known from training; others stay."},
+    {"category_budget", SETTINGS_UINT, AT(SettingsModel, policy.attack.category_budget), .fallback = "1",
+     RANGE(1, 1000), .unit = "texts", .help = "Of the mutable categories, so many of a row change at most."},
+    {.key = NULL}};
+
 static const SettingsOption policy_options[] = {
     {"act_on", SETTINGS_TEXT_LIST, AT(SettingsModel, policy.act_on), .fallback = "[performance]",
      .choices = verdict_names, .help = "Verdicts that start a retraining. The others only open incidents."},
@@ -258,6 +321,21 @@ static const SettingsOption policy_options[] = {
      .unit = "steps", .help = "Steps of each attack."},
     {"seed", SETTINGS_UINT64, AT(SettingsModel, policy.seed), .fallback = "1", RANGE(0, 18446744073709551615.),
      .help = "Seed of every random choice: the same data and seed give the same model."},
+    {"harden_epochs", SETTINGS_UINT, AT(SettingsModel, policy.harden_epochs), .fallback = "10", RANGE(1, 100000),
+     .unit = "epochs", .help = "Passes over the rows of the stage harden in a chain."},
+    {"chain", SETTINGS_TEXT_LIST, AT(SettingsModel, policy.chain), .fallback = "[]", .choices = chain_names,
+     .help = "Stages between an incident and the gate, each a job whose version has the one before as its parent: "
+             "retrain (or a refit, where the policy asks for one) or search first, then harden (by `harden`, "
+             "`adversarial_epsilon`), compress, attack, which measures what the gate's robust_accuracy_bound judges. "
+             "Only the last version goes to the gate. A stage that fails or costs too much is left out, and the next "
+             "begins with the version before it. []: the training alone."},
+    {"chain_maximum_loss", SETTINGS_DOUBLE, AT(SettingsModel, policy.chain_maximum_loss), .fallback = "0.02",
+     RANGE(0, 1), .unit = "accuracy",
+     .help = "A stage after the first one that loses more on the held-out rows, against the version that it began "
+             "with, is left out."},
+    {"compress", SETTINGS_SECTION, .section = compress_options, .help = "What the stage compress does."},
+    {"search", SETTINGS_SECTION, .section = search_options, .help = "What the stage search may spend."},
+    {"attack", SETTINGS_SECTION, .section = attack_options, .help = "What the stage attack measures."},
     {.key = NULL}};
 
 static const SettingsOption gate_options[] = {
@@ -273,6 +351,8 @@ static const SettingsOption gate_options[] = {
      RANGE(0, 1), .help = "The challenger's accuracy under attack must reach this; 0: no bound."},
     {"latency_p99_bound_us", SETTINGS_DOUBLE, AT(SettingsModel, gate.latency_p99_bound_us), .fallback = "0",
      RANGE(0, 1e12), .unit = "us", .help = "99 of 100 single predictions must take no longer; 0: no bound."},
+    {"size_bound_bytes", SETTINGS_DOUBLE, AT(SettingsModel, gate.size_bound_bytes), .fallback = "0", RANGE(0, 1e15),
+     .unit = "bytes", .help = "The challenger's ONNX file must be no larger; 0: no bound."},
     {"minimum_holdout", SETTINGS_UINT64, AT(SettingsModel, gate.minimum_holdout), .fallback = "20", RANGE(1, 1e9),
      .unit = "rows", .help = "Held-out rows without which the gate refuses to judge."},
     {.key = NULL}};

@@ -17,7 +17,8 @@ void deploy_gate_policy_init(DeployGatePolicy *policy)
 typedef struct {
   double n; /* held-out rows of the paired comparison */
   double champion, challenger, gain, low, high, confidence;
-  double disparate_impact, robust_accuracy, robust_epsilon, latency_p99_us, evaluated;
+  double disparate_impact, robust_accuracy, robust_epsilon, latency_p99_us, bytes, evaluated;
+  double robust_n;                     /* rows attacked */
   const gchar *disparate_impact_group; /* borrowed; NULL: not named */
 } Figures;
 
@@ -44,7 +45,9 @@ static void read_figures(const json_t *root, Figures *figures)
       .disparate_impact = number_in(challenger, "disparate_impact_worst", 0, 1e300),
       .robust_accuracy = number_in(challenger, "robust_accuracy", 0, 1),
       .robust_epsilon = number_in(challenger, "robust_epsilon", 0, 1e300),
+      .robust_n = number_in(challenger, "robust_n", 0, 1e15),
       .latency_p99_us = number_in(challenger, "latency_p99_us", 0, 1e300),
+      .bytes = number_in(challenger, "bytes", 0, 1e15),
       .disparate_impact_group = json_string_value(json_object_get(challenger, "disparate_impact_group")),
   };
   /* An interval that does not hold its own mean was not measured. */
@@ -155,7 +158,8 @@ static gboolean judge_robust_accuracy(const DeployGatePolicy *policy, const Figu
   }
   gboolean passed = f->robust_accuracy >= policy->robust_accuracy_bound;
   g_autofree gchar *value = format_figure(f->robust_accuracy), *epsilon = format_figure(f->robust_epsilon);
-  g_autofree gchar *bound = format_figure(policy->robust_accuracy_bound), *n = format_count(f->evaluated);
+  g_autofree gchar *bound = format_figure(policy->robust_accuracy_bound),
+                   *n = format_count(isnan(f->robust_n) ? f->evaluated : f->robust_n);
   *text = g_strdup_printf("robust accuracy %s (epsilon %s) %s the bound %s, n = %s", value, epsilon,
                           passed ? "reaches" : "is below", bound, n);
   return passed;
@@ -171,6 +175,18 @@ static gboolean judge_latency(const DeployGatePolicy *policy, const Figures *f, 
   g_autofree gchar *n = format_count(f->evaluated);
   *text = g_strdup_printf("latency p99 %.0f us %s the bound %.0f us, n = %s", f->latency_p99_us,
                           passed ? "keeps" : "is above", policy->latency_p99_bound_us, n);
+  return passed;
+}
+
+static gboolean judge_size(const DeployGatePolicy *policy, const Figures *f, gchar **text)
+{
+  if (isnan(f->bytes)) {
+    *text = undefined_text("the challenger's size", "it was not measured", f->evaluated);
+    return FALSE;
+  }
+  gboolean passed = f->bytes <= policy->size_bound_bytes;
+  g_autofree gchar *bytes = format_count(f->bytes), *bound = format_count(policy->size_bound_bytes);
+  *text = g_strdup_printf("size %s bytes %s the bound %s bytes", bytes, passed ? "keeps" : "is above", bound);
   return passed;
 }
 
@@ -191,8 +207,13 @@ static gboolean asks_latency(const DeployGatePolicy *policy)
 {
   return policy->latency_p99_bound_us > 0;
 }
+static gboolean asks_size(const DeployGatePolicy *policy)
+{
+  return policy->size_bound_bytes > 0;
+}
 
-/* One more rule: a line here, a field of the policy, and what the job must measure for it (pipeline/job_retrain.c). */
+/* One more rule: a line here, a field of the policy, and what the job must measure for it
+ * (pipeline/job_training_judge.c). */
 static const struct {
   const gchar *rule;
   gboolean (*applies)(const DeployGatePolicy *policy);
@@ -204,6 +225,7 @@ static const struct {
     {"disparate_impact", asks_disparate_impact, judge_disparate_impact},
     {"robust_accuracy", asks_robust_accuracy, judge_robust_accuracy},
     {"latency_p99", asks_latency, judge_latency},
+    {"size", asks_size, judge_size},
 };
 
 /* A bound that is not a number would switch its rule off or let everything through. */
@@ -220,6 +242,8 @@ static gboolean check_policy(const DeployGatePolicy *policy, GError **error)
     fault = "robust_accuracy_bound must be 0 to 1";
   else if (!(policy->latency_p99_bound_us >= 0 && isfinite(policy->latency_p99_bound_us)))
     fault = "latency_p99_bound_us must be at least 0";
+  else if (!(policy->size_bound_bytes >= 0 && isfinite(policy->size_bound_bytes)))
+    fault = "size_bound_bytes must be at least 0";
   if (fault == NULL) return TRUE;
   g_set_error(error, DEPLOY_ERROR, DEPLOY_ERROR_INVALID, "the gate's policy cannot be used: %s", fault);
   return FALSE;

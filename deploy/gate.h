@@ -14,6 +14,7 @@ typedef struct {
   double disparate_impact_bound; /* challenger's worst ratio must be >= this; 0: no bound */
   double robust_accuracy_bound;  /* challenger's robust accuracy must be >= this; 0: no bound */
   double latency_p99_bound_us;   /* 0: no bound */
+  double size_bound_bytes;       /* of the ONNX file; 0: no bound */
   guint64 minimum_holdout;       /* rows */
 } DeployGatePolicy;
 void deploy_gate_policy_init(DeployGatePolicy *policy);

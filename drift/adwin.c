@@ -57,12 +57,12 @@ static void adwin_reset(DriftDetector *detector)
   adwin->change_point = -1;
 }
 
-static DriftDetector *adwin_create(GHashTable *options, GError **error)
+static DriftDetector *adwin_create(const DriftDetectorType *type, GHashTable *options, GError **error)
 {
   double values[N_OPTIONS];
   if (!drift_options_read("adwin", options, specs, N_OPTIONS, values, error)) return NULL;
   Adwin *adwin = g_new0(Adwin, 1);
-  adwin->base.type = &drift_detector_adwin;
+  adwin->base.type = type;
   memcpy(adwin->options, values, sizeof adwin->options);
   adwin_reset(&adwin->base);
   return &adwin->base;
@@ -226,12 +226,12 @@ static gboolean get_rows(DriftReader *reader, Adwin *adwin)
   return held == adwin->width;
 }
 
-static DriftDetector *adwin_from_bytes(GBytes *bytes, GError **error)
+static DriftDetector *adwin_from_bytes(const DriftDetectorType *type, GBytes *bytes, GError **error)
 {
   g_autoptr(GBytes) raw = NULL;
   DriftReader reader;
-  if (!drift_state_open(&drift_detector_adwin, bytes, &raw, &reader, error)) return NULL;
-  Adwin read = {.base.type = &drift_detector_adwin};
+  if (!drift_state_open(type, bytes, &raw, &reader, error)) return NULL;
+  Adwin read = {.base.type = type};
   drift_options_get(&reader, read.options, N_OPTIONS);
   read.fed = drift_get_u64(&reader);
   read.ticks = drift_get_u64(&reader);
@@ -245,7 +245,7 @@ static DriftDetector *adwin_from_bytes(GBytes *bytes, GError **error)
   gboolean fits = !reader.failed && drift_options_fit(specs, N_OPTIONS, read.options) && alarmed <= 1 &&
                   read.n_rows >= 1 && read.n_rows <= MAX_ROWS && read.width >= 0 && read.width <= (double)read.fed &&
                   isfinite(read.total) && read.variance >= 0 && isfinite(read.variance) && get_rows(&reader, &read);
-  if (!drift_state_close(&drift_detector_adwin, &reader, fits, error)) return NULL;
+  if (!drift_state_close(type, &reader, fits, error)) return NULL;
   return g_memdup2(&read, sizeof read);
 }
 
@@ -258,11 +258,6 @@ static gsize adwin_get_size(const DriftDetector *detector)
 static void adwin_free(DriftDetector *detector)
 {
   g_free(detector);
-}
-
-static gboolean adwin_selftest(GError **error)
-{
-  return drift_detector_selftest(&drift_detector_adwin, error);
 }
 
 static const gchar *const option_help[] = {"delta=0.002  confidence of a cut",
@@ -284,4 +279,4 @@ const DriftDetectorType drift_detector_adwin = {.name = "adwin",
                                                 .from_bytes = adwin_from_bytes,
                                                 .get_size = adwin_get_size,
                                                 .free = adwin_free,
-                                                .selftest = adwin_selftest};
+                                                .selftest = drift_detector_selftest};

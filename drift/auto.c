@@ -215,21 +215,6 @@ static const DriftLayout layout = {.size = sizeof(Auto),
                                    .fields = fields,
                                    .n_fields = G_N_ELEMENTS(fields)};
 
-static DriftDetector *auto_create(GHashTable *options, GError **error)
-{
-  return drift_plain_create(&drift_detector_auto, options, error);
-}
-
-static DriftDetector *auto_from_bytes(GBytes *bytes, GError **error)
-{
-  return drift_plain_from_bytes(&drift_detector_auto, bytes, error);
-}
-
-static gboolean auto_selftest(GError **error)
-{
-  return drift_detector_selftest(&drift_detector_auto, error);
-}
-
 static const gchar *const option_help[] = {
     "budget=0.1  false alarms at most in that many rows", "rows=10000  the rows of the budget",
     "reference=200  first values after a start or an alarm, which the rest is ranked among",
@@ -239,15 +224,15 @@ const DriftDetectorType drift_detector_auto = {
     .name = "auto",
     .summary = "the default: any change of level, spread or error rate, under a budget of false alarms",
     .option_help = option_help,
-    .create = auto_create,
+    .create = drift_plain_create,
     .update = auto_update,
     .get_change_point = drift_plain_get_change_point,
     .describe = drift_plain_describe,
     .get_evidence = auto_get_evidence,
     .reset = auto_reset,
     .to_bytes = drift_plain_to_bytes,
-    .from_bytes = auto_from_bytes,
+    .from_bytes = drift_plain_from_bytes,
     .get_size = drift_plain_get_size,
     .free = drift_plain_free,
-    .selftest = auto_selftest,
+    .selftest = drift_detector_selftest,
     .layout = &layout};

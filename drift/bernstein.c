@@ -100,21 +100,6 @@ static const DriftLayout layout = {.size = sizeof(Bernstein),
                                    .fields = fields,
                                    .n_fields = G_N_ELEMENTS(fields)};
 
-static DriftDetector *bernstein_create(GHashTable *options, GError **error)
-{
-  return drift_plain_create(&drift_detector_bernstein, options, error);
-}
-
-static DriftDetector *bernstein_from_bytes(GBytes *bytes, GError **error)
-{
-  return drift_plain_from_bytes(&drift_detector_bernstein, bytes, error);
-}
-
-static gboolean bernstein_selftest(GError **error)
-{
-  return drift_detector_selftest(&drift_detector_bernstein, error);
-}
-
 static const gchar *const option_help[] = {"alpha=0.01  probability of any false alarm since a start",
                                            "reference=1000  first values, whose mean is the promise",
                                            "tolerance=0  change that is allowed, in units of the series",
@@ -128,14 +113,14 @@ const DriftDetectorType drift_detector_bernstein = {
     .alias = "empirical-bernstein",
     .summary = "a bounded mean that has left that of the first values, false alarms at most with probability alpha",
     .option_help = option_help,
-    .create = bernstein_create,
+    .create = drift_plain_create,
     .update = bernstein_update,
     .get_change_point = drift_plain_get_change_point,
     .describe = drift_plain_describe,
     .reset = bernstein_reset,
     .to_bytes = drift_plain_to_bytes,
-    .from_bytes = bernstein_from_bytes,
+    .from_bytes = drift_plain_from_bytes,
     .get_size = drift_plain_get_size,
     .free = drift_plain_free,
-    .selftest = bernstein_selftest,
+    .selftest = drift_detector_selftest,
     .layout = &layout};

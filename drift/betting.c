@@ -79,29 +79,19 @@ static const DriftLayout layout = {.size = sizeof(Betting),
                                    .fields = fields,
                                    .n_fields = G_N_ELEMENTS(fields)};
 
-static DriftDetector *betting_create(GHashTable *options, GError **error)
-{
-  return drift_plain_create(&drift_detector_betting, options, error);
-}
-
-static DriftDetector *betting_from_bytes(GBytes *bytes, GError **error)
-{
-  return drift_plain_from_bytes(&drift_detector_betting, bytes, error);
-}
-
 /* The self-test's series has errors at rate .2 before its change. */
-static DriftDetector *create_for_errors(GHashTable *options, GError **error)
+static DriftDetector *create_for_errors(const DriftDetectorType *type, GHashTable *options, GError **error)
 {
   (void)options;
   g_autoptr(GHashTable) table = g_hash_table_new(g_str_hash, g_str_equal);
   g_hash_table_insert(table, (gchar *)"centre", (gchar *)"0.25");
   g_hash_table_insert(table, (gchar *)"side", (gchar *)"up");
-  return betting_create(table, error);
+  return drift_plain_create(type, table, error);
 }
 
-static gboolean betting_selftest(GError **error)
+static gboolean betting_selftest(const DriftDetectorType *type, GError **error)
 {
-  DriftDetectorType for_errors = drift_detector_betting;
+  DriftDetectorType for_errors = *type;
   for_errors.create = create_for_errors;
   return drift_detector_selftest(&for_errors, error);
 }
@@ -114,14 +104,14 @@ const DriftDetectorType drift_detector_betting = {
     .name = "betting",
     .summary = "a bounded mean that is not what it should be, false alarms at most with probability alpha",
     .option_help = option_help,
-    .create = betting_create,
+    .create = drift_plain_create,
     .update = betting_update,
     .get_change_point = drift_plain_get_change_point,
     .describe = drift_plain_describe,
     .get_evidence = betting_get_evidence,
     .reset = betting_reset,
     .to_bytes = drift_plain_to_bytes,
-    .from_bytes = betting_from_bytes,
+    .from_bytes = drift_plain_from_bytes,
     .get_size = drift_plain_get_size,
     .free = drift_plain_free,
     .selftest = betting_selftest,

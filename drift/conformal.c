@@ -156,21 +156,6 @@ static const DriftLayout layout = {.size = sizeof(Conformal),
                                    .fields = fields,
                                    .n_fields = G_N_ELEMENTS(fields)};
 
-static DriftDetector *conformal_create(GHashTable *options, GError **error)
-{
-  return drift_plain_create(&drift_detector_conformal, options, error);
-}
-
-static DriftDetector *conformal_from_bytes(GBytes *bytes, GError **error)
-{
-  return drift_plain_from_bytes(&drift_detector_conformal, bytes, error);
-}
-
-static gboolean conformal_selftest(GError **error)
-{
-  return drift_detector_selftest(&drift_detector_conformal, error);
-}
-
 static const gchar *const option_help[] = {"alpha=0.001  probability of any false alarm since a start",
                                            "jump=0.01  share of the capital that changes its bet with each value",
                                            "capacity=10000  values the reference grows to before it begins again",
@@ -181,15 +166,15 @@ const DriftDetectorType drift_detector_conformal = {
     .alias = "simple-jumper",
     .summary = "change of a distribution of independent rows, false alarms at most with probability alpha",
     .option_help = option_help,
-    .create = conformal_create,
+    .create = drift_plain_create,
     .update = conformal_update,
     .get_change_point = drift_plain_get_change_point,
     .describe = drift_plain_describe,
     .get_evidence = conformal_get_evidence,
     .reset = conformal_reset,
     .to_bytes = drift_plain_to_bytes,
-    .from_bytes = conformal_from_bytes,
+    .from_bytes = drift_plain_from_bytes,
     .get_size = drift_plain_get_size,
     .free = drift_plain_free,
-    .selftest = conformal_selftest,
+    .selftest = drift_detector_selftest,
     .layout = &layout};

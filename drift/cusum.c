@@ -67,21 +67,6 @@ static const DriftLayout layout = {.size = sizeof(Cusum),
                                    .fields = fields,
                                    .n_fields = G_N_ELEMENTS(fields)};
 
-static DriftDetector *cusum_create(GHashTable *options, GError **error)
-{
-  return drift_plain_create(&drift_detector_cusum, options, error);
-}
-
-static DriftDetector *cusum_from_bytes(GBytes *bytes, GError **error)
-{
-  return drift_plain_from_bytes(&drift_detector_cusum, bytes, error);
-}
-
-static gboolean cusum_selftest(GError **error)
-{
-  return drift_detector_selftest(&drift_detector_cusum, error);
-}
-
 static const gchar *const option_help[] = {"min_instances=30  values before the first judgement",
                                            "delta=0.005  rise per value that is tolerated",
                                            "lambda=50  cumulated rise that is a drift", NULL};
@@ -89,14 +74,14 @@ static const gchar *const option_help[] = {"min_instances=30  values before the 
 const DriftDetectorType drift_detector_cusum = {.name = "cusum",
                                                 .summary = "rise of a mean, in units of the series",
                                                 .option_help = option_help,
-                                                .create = cusum_create,
+                                                .create = drift_plain_create,
                                                 .update = cusum_update,
                                                 .get_change_point = drift_plain_get_change_point,
                                                 .describe = drift_plain_describe,
                                                 .reset = cusum_reset,
                                                 .to_bytes = drift_plain_to_bytes,
-                                                .from_bytes = cusum_from_bytes,
+                                                .from_bytes = drift_plain_from_bytes,
                                                 .get_size = drift_plain_get_size,
                                                 .free = drift_plain_free,
-                                                .selftest = cusum_selftest,
+                                                .selftest = drift_detector_selftest,
                                                 .layout = &layout};

@@ -41,12 +41,12 @@ static void ddm_reset(DriftDetector *detector)
   ddm->change_point = -1;
 }
 
-static DriftDetector *ddm_create(GHashTable *options, GError **error)
+static DriftDetector *ddm_create(const DriftDetectorType *type, GHashTable *options, GError **error)
 {
   double values[N_OPTIONS];
   if (!drift_options_read("ddm", options, specs, N_OPTIONS, values, error)) return NULL;
   Ddm *ddm = g_new0(Ddm, 1);
-  ddm->base.type = &drift_detector_ddm;
+  ddm->base.type = type;
   for (guint i = 0; i < N_OPTIONS; i++) ddm->options[i] = values[i];
   ddm_reset(&ddm->base);
   return &ddm->base;
@@ -114,12 +114,12 @@ static GBytes *ddm_to_bytes(const DriftDetector *detector)
   return drift_state_finish(raw);
 }
 
-static DriftDetector *ddm_from_bytes(GBytes *bytes, GError **error)
+static DriftDetector *ddm_from_bytes(const DriftDetectorType *type, GBytes *bytes, GError **error)
 {
   g_autoptr(GBytes) raw = NULL;
   DriftReader reader;
-  if (!drift_state_open(&drift_detector_ddm, bytes, &raw, &reader, error)) return NULL;
-  Ddm read = {.base.type = &drift_detector_ddm};
+  if (!drift_state_open(type, bytes, &raw, &reader, error)) return NULL;
+  Ddm read = {.base.type = type};
   drift_options_get(&reader, read.options, N_OPTIONS);
   read.fed = drift_get_u64(&reader);
   read.n = drift_get_u64(&reader);
@@ -132,7 +132,7 @@ static DriftDetector *ddm_from_bytes(GBytes *bytes, GError **error)
   read.alarmed = alarmed != 0;
   gboolean fits = drift_options_fit(specs, N_OPTIONS, read.options) && read.n <= read.fed && alarmed <= 1 &&
                   read.rate >= 0 && read.rate <= 1 && read.lowest_rate >= 0 && read.lowest_deviation >= 0;
-  if (!drift_state_close(&drift_detector_ddm, &reader, fits, error)) return NULL;
+  if (!drift_state_close(type, &reader, fits, error)) return NULL;
   return g_memdup2(&read, sizeof read);
 }
 
@@ -145,11 +145,6 @@ static gsize ddm_get_size(const DriftDetector *detector)
 static void ddm_free(DriftDetector *detector)
 {
   g_free(detector);
-}
-
-static gboolean ddm_selftest(GError **error)
-{
-  return drift_detector_selftest(&drift_detector_ddm, error);
 }
 
 static const gchar *const option_help[] = {"warm_start=30  values before the first judgement",
@@ -168,4 +163,4 @@ const DriftDetectorType drift_detector_ddm = {.name = "ddm",
                                               .from_bytes = ddm_from_bytes,
                                               .get_size = ddm_get_size,
                                               .free = ddm_free,
-                                              .selftest = ddm_selftest};
+                                              .selftest = drift_detector_selftest};

@@ -68,7 +68,7 @@ static const DriftDetectorType *find_or_explain(const gchar *name, GError **erro
 DriftDetector *drift_detector_new(const gchar *name, GHashTable *options, GError **error)
 {
   const DriftDetectorType *type = find_or_explain(name, error);
-  return type != NULL ? type->create(options, error) : NULL;
+  return type != NULL ? type->create(type, options, error) : NULL;
 }
 
 DriftSignal drift_detector_update(DriftDetector *detector, double value)
@@ -151,7 +151,7 @@ DriftDetector *drift_detector_from_bytes(GBytes *bytes, GError **error)
   DriftReader reader;
   if (!open_state(bytes, &raw, &reader, &name, error)) return NULL;
   const DriftDetectorType *type = find_or_explain(name, error);
-  return type != NULL ? type->from_bytes(bytes, error) : NULL;
+  return type != NULL ? type->from_bytes(type, bytes, error) : NULL;
 }
 
 GByteArray *drift_state_begin(const DriftDetectorType *type)

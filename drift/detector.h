@@ -15,12 +15,15 @@ typedef enum { DRIFT_SIGNAL_NONE, DRIFT_SIGNAL_WARNING, DRIFT_SIGNAL_DRIFT } Dri
 /* One number of a detector's state, for people and reports. */
 typedef void (*DriftStateVisit)(const gchar *name, double value, gpointer user_data);
 
-typedef struct {
+typedef struct _DriftDetectorType DriftDetectorType;
+/* create, from_bytes and selftest get the type that they are called of: some serve several types. */
+struct _DriftDetectorType {
   const gchar *name;               /* "adwin", "ddm", … as `kedge drift stream --method` takes it */
   const gchar *alias;              /* a second name, or NULL */
   const gchar *summary;            /* one line for the help */
   const gchar *const *option_help; /* "key=default  meaning", NULL-terminated */
-  DriftDetector *(*create)(GHashTable *options, GError **error); /* options: text -> text; unknown keys refused */
+  /* options: text -> text; unknown keys refused */
+  DriftDetector *(*create)(const DriftDetectorType *type, GHashTable *options, GError **error);
   DriftSignal (*update)(DriftDetector *detector, double value);
   /* As drift_detector_update_many; NULL: value by value. */
   gsize (*update_many)(DriftDetector *detector, const double *values, gsize n, guint8 *signals);
@@ -33,12 +36,12 @@ typedef struct {
   void (*describe)(const DriftDetector *detector, DriftStateVisit visit, gpointer user_data);
   void (*reset)(DriftDetector *detector);
   GBytes *(*to_bytes)(const DriftDetector *detector);
-  DriftDetector *(*from_bytes)(GBytes *bytes, GError **error);
+  DriftDetector *(*from_bytes)(const DriftDetectorType *type, GBytes *bytes, GError **error);
   gsize (*get_size)(const DriftDetector *detector); /* bytes */
   void (*free)(DriftDetector *detector);
-  gboolean (*selftest)(GError **error);
+  gboolean (*selftest)(const DriftDetectorType *type, GError **error);
   const struct _DriftLayout *layout; /* detector_internal.h; NULL: the type keeps its state by itself */
-} DriftDetectorType;
+};
 
 /* Every concrete detector begins with this. */
 struct _DriftDetector {

@@ -42,7 +42,7 @@ static gboolean run(DriftDetector *detector, double scale, gboolean early_is_fin
 gboolean drift_detector_selftest_with(const DriftDetectorType *type, double scale, gboolean early_is_fine,
                                       GError **error)
 {
-  g_autoptr(DriftDetector) detector = type->create(NULL, error);
+  g_autoptr(DriftDetector) detector = type->create(type, NULL, error);
   return detector != NULL && run(detector, scale, early_is_fine, error);
 }
 

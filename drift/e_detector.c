@@ -180,21 +180,6 @@ static const DriftLayout layout = {.size = sizeof(EDetector),
                                    .fields = fields,
                                    .n_fields = G_N_ELEMENTS(fields)};
 
-static DriftDetector *e_detector_create(GHashTable *options, GError **error)
-{
-  return drift_plain_create(&drift_detector_e_detector, options, error);
-}
-
-static DriftDetector *e_detector_from_bytes(GBytes *bytes, GError **error)
-{
-  return drift_plain_from_bytes(&drift_detector_e_detector, bytes, error);
-}
-
-static gboolean e_detector_selftest(GError **error)
-{
-  return drift_detector_selftest(&drift_detector_e_detector, error);
-}
-
 static const gchar *const option_help[] = {"alpha=0.0001  mean time to a false alarm is at least 1/alpha values",
                                            "kind=sr  sr or cusum",
                                            "direction=both  up, down or both",
@@ -209,15 +194,15 @@ const DriftDetectorType drift_detector_e_detector = {
     .name = "e-detector",
     .summary = "change of a bounded mean, mean time to a false alarm guaranteed",
     .option_help = option_help,
-    .create = e_detector_create,
+    .create = drift_plain_create,
     .update = e_detector_update,
     .get_change_point = drift_plain_get_change_point,
     .describe = drift_plain_describe,
     .get_evidence = e_detector_get_evidence,
     .reset = e_detector_reset,
     .to_bytes = drift_plain_to_bytes,
-    .from_bytes = e_detector_from_bytes,
+    .from_bytes = drift_plain_from_bytes,
     .get_size = drift_plain_get_size,
     .free = drift_plain_free,
-    .selftest = e_detector_selftest,
+    .selftest = drift_detector_selftest,
     .layout = &layout};

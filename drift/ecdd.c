@@ -95,19 +95,9 @@ static const DriftLayout layout = {.size = sizeof(Ecdd),
                                    .fields = fields,
                                    .n_fields = G_N_ELEMENTS(fields)};
 
-static DriftDetector *ecdd_create(GHashTable *options, GError **error)
+static gboolean ecdd_selftest(const DriftDetectorType *type, GError **error)
 {
-  return drift_plain_create(&drift_detector_ecdd, options, error);
-}
-
-static DriftDetector *ecdd_from_bytes(GBytes *bytes, GError **error)
-{
-  return drift_plain_from_bytes(&drift_detector_ecdd, bytes, error);
-}
-
-static gboolean ecdd_selftest(GError **error)
-{
-  return drift_detector_selftest_with(&drift_detector_ecdd, 1, TRUE, error);
+  return drift_detector_selftest_with(type, 1, TRUE, error);
 }
 
 static const gchar *const option_help[] = {"lambda=0.2  weight of the newest value",
@@ -118,13 +108,13 @@ static const gchar *const option_help[] = {"lambda=0.2  weight of the newest val
 const DriftDetectorType drift_detector_ecdd = {.name = "ecdd",
                                                .summary = "rise of an error rate (0/1), by an EWMA chart",
                                                .option_help = option_help,
-                                               .create = ecdd_create,
+                                               .create = drift_plain_create,
                                                .update = ecdd_update,
                                                .get_change_point = drift_plain_get_change_point,
                                                .describe = drift_plain_describe,
                                                .reset = ecdd_reset,
                                                .to_bytes = drift_plain_to_bytes,
-                                               .from_bytes = ecdd_from_bytes,
+                                               .from_bytes = drift_plain_from_bytes,
                                                .get_size = drift_plain_get_size,
                                                .free = drift_plain_free,
                                                .selftest = ecdd_selftest,

@@ -154,19 +154,9 @@ static const DriftLayout layout = {.size = sizeof(Eddm),
                                    .fields = fields,
                                    .n_fields = G_N_ELEMENTS(fields)};
 
-static DriftDetector *eddm_create(GHashTable *options, GError **error)
+static gboolean eddm_selftest(const DriftDetectorType *type, GError **error)
 {
-  return drift_plain_create(&drift_detector_eddm, options, error);
-}
-
-static DriftDetector *eddm_from_bytes(GBytes *bytes, GError **error)
-{
-  return drift_plain_from_bytes(&drift_detector_eddm, bytes, error);
-}
-
-static gboolean eddm_selftest(GError **error)
-{
-  return drift_detector_selftest_with(&drift_detector_eddm, 1, TRUE, error);
+  return drift_detector_selftest_with(type, 1, TRUE, error);
 }
 
 static const gchar *const option_help[] = {"warm_start=30  errors before the first judgement",
@@ -176,14 +166,14 @@ static const gchar *const option_help[] = {"warm_start=30  errors before the fir
 const DriftDetectorType drift_detector_eddm = {.name = "eddm",
                                                .summary = "errors (0/1) that come closer together",
                                                .option_help = option_help,
-                                               .create = eddm_create,
+                                               .create = drift_plain_create,
                                                .update = eddm_update,
                                                .update_many = eddm_update_many,
                                                .get_change_point = drift_plain_get_change_point,
                                                .describe = drift_plain_describe,
                                                .reset = eddm_reset,
                                                .to_bytes = drift_plain_to_bytes,
-                                               .from_bytes = eddm_from_bytes,
+                                               .from_bytes = drift_plain_from_bytes,
                                                .get_size = drift_plain_get_size,
                                                .free = drift_plain_free,
                                                .selftest = eddm_selftest,

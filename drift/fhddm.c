@@ -151,28 +151,18 @@ static const DriftLayout layout = {.size = sizeof(Fhddm),
                                    .fields = fields,
                                    .n_fields = G_N_ELEMENTS(fields)};
 
-static DriftDetector *fhddm_create(GHashTable *options, GError **error)
-{
-  return drift_plain_create(&drift_detector_fhddm, options, error);
-}
-
-static DriftDetector *fhddm_from_bytes(GBytes *bytes, GError **error)
-{
-  return drift_plain_from_bytes(&drift_detector_fhddm, bytes, error);
-}
-
 /* The self-test's series has errors for ones. */
-static DriftDetector *create_for_errors(GHashTable *options, GError **error)
+static DriftDetector *create_for_errors(const DriftDetectorType *type, GHashTable *options, GError **error)
 {
   (void)options;
   g_autoptr(GHashTable) table = g_hash_table_new(g_str_hash, g_str_equal);
   g_hash_table_insert(table, (gchar *)"ones", (gchar *)"errors");
-  return fhddm_create(table, error);
+  return drift_plain_create(type, table, error);
 }
 
-static gboolean fhddm_selftest(GError **error)
+static gboolean fhddm_selftest(const DriftDetectorType *type, GError **error)
 {
-  DriftDetectorType for_errors = drift_detector_fhddm;
+  DriftDetectorType for_errors = *type;
   for_errors.create = create_for_errors;
   return drift_detector_selftest(&for_errors, error);
 }
@@ -186,13 +176,13 @@ static const gchar *const option_help[] = {
 const DriftDetectorType drift_detector_fhddm = {.name = "fhddm",
                                                 .summary = "fall of the rate of correct predictions (1) in a window",
                                                 .option_help = option_help,
-                                                .create = fhddm_create,
+                                                .create = drift_plain_create,
                                                 .update = fhddm_update,
                                                 .get_change_point = drift_plain_get_change_point,
                                                 .describe = drift_plain_describe,
                                                 .reset = fhddm_reset,
                                                 .to_bytes = drift_plain_to_bytes,
-                                                .from_bytes = fhddm_from_bytes,
+                                                .from_bytes = drift_plain_from_bytes,
                                                 .get_size = drift_plain_get_size,
                                                 .free = drift_plain_free,
                                                 .selftest = fhddm_selftest,

@@ -57,10 +57,10 @@ static Glr *glr_new(const double *options)
   return glr;
 }
 
-static DriftDetector *glr_create(GHashTable *options, GError **error)
+static DriftDetector *glr_create(const DriftDetectorType *type, GHashTable *options, GError **error)
 {
   double values[N_OPTIONS];
-  if (!drift_options_read("glr", options, specs, N_OPTIONS, values, error)) return NULL;
+  if (!drift_options_read(type->name, options, specs, N_OPTIONS, values, error)) return NULL;
   return &glr_new(values)->base;
 }
 
@@ -136,11 +136,11 @@ static gboolean get_kept(DriftReader *reader, Glr *glr, guint n)
   return TRUE;
 }
 
-static DriftDetector *glr_from_bytes(GBytes *bytes, GError **error)
+static DriftDetector *glr_from_bytes(const DriftDetectorType *type, GBytes *bytes, GError **error)
 {
   g_autoptr(GBytes) raw = NULL;
   DriftReader reader;
-  if (!drift_state_open(&drift_detector_glr, bytes, &raw, &reader, error)) return NULL;
+  if (!drift_state_open(type, bytes, &raw, &reader, error)) return NULL;
   double options[N_OPTIONS];
   drift_options_get(&reader, options, N_OPTIONS);
   guint64 fed = drift_get_u64(&reader);
@@ -155,7 +155,7 @@ static DriftDetector *glr_from_bytes(GBytes *bytes, GError **error)
     glr->change_point = change_point;
     fits = get_kept(&reader, glr, n);
   }
-  if (!drift_state_close(&drift_detector_glr, &reader, fits, error)) return NULL;
+  if (!drift_state_close(type, &reader, fits, error)) return NULL;
   return g_steal_pointer(&detector);
 }
 
@@ -172,11 +172,6 @@ static void glr_free(DriftDetector *detector)
   g_free(glr->rows);
   g_free(glr->table);
   g_free(glr);
-}
-
-static gboolean glr_selftest(GError **error)
-{
-  return drift_detector_selftest(&drift_detector_glr, error);
 }
 
 static const gchar *const option_help[] = {"window=2500  values looked back on",
@@ -198,4 +193,4 @@ const DriftDetectorType drift_detector_glr = {.name = "glr",
                                               .from_bytes = glr_from_bytes,
                                               .get_size = glr_get_size,
                                               .free = glr_free,
-                                              .selftest = glr_selftest};
+                                              .selftest = drift_detector_selftest};

@@ -116,21 +116,6 @@ static const DriftLayout layout = {.size = sizeof(HddmA),
                                    .fields = fields,
                                    .n_fields = G_N_ELEMENTS(fields)};
 
-static DriftDetector *hddm_a_create(GHashTable *options, GError **error)
-{
-  return drift_plain_create(&drift_detector_hddm_a, options, error);
-}
-
-static DriftDetector *hddm_a_from_bytes(GBytes *bytes, GError **error)
-{
-  return drift_plain_from_bytes(&drift_detector_hddm_a, bytes, error);
-}
-
-static gboolean hddm_a_selftest(GError **error)
-{
-  return drift_detector_selftest(&drift_detector_hddm_a, error);
-}
-
 static const gchar *const option_help[] = {
     "drift_confidence=0.001  probability of a false rise between two given means",
     "warning_confidence=0.005  the same for a warning", "two_sided_test=false  true: falls too", NULL};
@@ -138,14 +123,14 @@ static const gchar *const option_help[] = {
 const DriftDetectorType drift_detector_hddm_a = {.name = "hddm-a",
                                                  .summary = "rise of a mean in [0, 1], by Hoeffding's bound",
                                                  .option_help = option_help,
-                                                 .create = hddm_a_create,
+                                                 .create = drift_plain_create,
                                                  .update = hddm_a_update,
                                                  .get_change_point = drift_plain_get_change_point,
                                                  .describe = drift_plain_describe,
                                                  .reset = hddm_a_reset,
                                                  .to_bytes = drift_plain_to_bytes,
-                                                 .from_bytes = hddm_a_from_bytes,
+                                                 .from_bytes = drift_plain_from_bytes,
                                                  .get_size = drift_plain_get_size,
                                                  .free = drift_plain_free,
-                                                 .selftest = hddm_a_selftest,
+                                                 .selftest = drift_detector_selftest,
                                                  .layout = &layout};

@@ -137,21 +137,6 @@ static const DriftLayout layout = {.size = sizeof(HddmW),
                                    .fields = fields,
                                    .n_fields = G_N_ELEMENTS(fields)};
 
-static DriftDetector *hddm_w_create(GHashTable *options, GError **error)
-{
-  return drift_plain_create(&drift_detector_hddm_w, options, error);
-}
-
-static DriftDetector *hddm_w_from_bytes(GBytes *bytes, GError **error)
-{
-  return drift_plain_from_bytes(&drift_detector_hddm_w, bytes, error);
-}
-
-static gboolean hddm_w_selftest(GError **error)
-{
-  return drift_detector_selftest(&drift_detector_hddm_w, error);
-}
-
 static const gchar *const option_help[] = {
     "drift_confidence=0.001  probability of a false rise between two given means",
     "warning_confidence=0.005  the same for a warning", "lambda_val=0.05  weight of the newest value",
@@ -160,14 +145,14 @@ static const gchar *const option_help[] = {
 const DriftDetectorType drift_detector_hddm_w = {.name = "hddm-w",
                                                  .summary = "rise of a weighted mean in [0, 1], by McDiarmid's bound",
                                                  .option_help = option_help,
-                                                 .create = hddm_w_create,
+                                                 .create = drift_plain_create,
                                                  .update = hddm_w_update,
                                                  .get_change_point = drift_plain_get_change_point,
                                                  .describe = drift_plain_describe,
                                                  .reset = hddm_w_reset,
                                                  .to_bytes = drift_plain_to_bytes,
-                                                 .from_bytes = hddm_w_from_bytes,
+                                                 .from_bytes = drift_plain_from_bytes,
                                                  .get_size = drift_plain_get_size,
                                                  .free = drift_plain_free,
-                                                 .selftest = hddm_w_selftest,
+                                                 .selftest = drift_detector_selftest,
                                                  .layout = &layout};

@@ -157,19 +157,9 @@ static const DriftLayout layout = {.size = sizeof(Kswin),
                                    .fields = fields,
                                    .n_fields = G_N_ELEMENTS(fields)};
 
-static DriftDetector *kswin_create(GHashTable *options, GError **error)
+static gboolean kswin_selftest(const DriftDetectorType *type, GError **error)
 {
-  return drift_plain_create(&drift_detector_kswin, options, error);
-}
-
-static DriftDetector *kswin_from_bytes(GBytes *bytes, GError **error)
-{
-  return drift_plain_from_bytes(&drift_detector_kswin, bytes, error);
-}
-
-static gboolean kswin_selftest(GError **error)
-{
-  return drift_detector_selftest_with(&drift_detector_kswin, 1, TRUE, error);
+  return drift_detector_selftest_with(type, 1, TRUE, error);
 }
 
 static const gchar *const option_help[] = {
@@ -180,13 +170,13 @@ const DriftDetectorType drift_detector_kswin = {
     .name = "kswin",
     .summary = "change of a distribution, by a Kolmogorov-Smirnov test with a draw",
     .option_help = option_help,
-    .create = kswin_create,
+    .create = drift_plain_create,
     .update = kswin_update,
     .get_change_point = drift_plain_get_change_point,
     .describe = drift_plain_describe,
     .reset = kswin_reset,
     .to_bytes = drift_plain_to_bytes,
-    .from_bytes = kswin_from_bytes,
+    .from_bytes = drift_plain_from_bytes,
     .get_size = drift_plain_get_size,
     .free = drift_plain_free,
     .selftest = kswin_selftest,

@@ -152,21 +152,6 @@ static const DriftLayout layout = {.size = sizeof(Kswindow),
                                    .fields = fields,
                                    .n_fields = G_N_ELEMENTS(fields)};
 
-static DriftDetector *kswindow_create(GHashTable *options, GError **error)
-{
-  return drift_plain_create(&drift_detector_kswindow, options, error);
-}
-
-static DriftDetector *kswindow_from_bytes(GBytes *bytes, GError **error)
-{
-  return drift_plain_from_bytes(&drift_detector_kswindow, bytes, error);
-}
-
-static gboolean kswindow_selftest(GError **error)
-{
-  return drift_detector_selftest(&drift_detector_kswindow, error);
-}
-
 static const gchar *const option_help[] = {"ref=200  first values, the reference", "window=100  last values held",
                                            "step=10  values between two tests",
                                            "alpha=0.0001  p-value that is a drift, at most 0.05", NULL};
@@ -175,14 +160,14 @@ const DriftDetectorType drift_detector_kswindow = {
     .name = "kswindow",
     .summary = "change of a distribution from the first values, by a Kolmogorov-Smirnov test",
     .option_help = option_help,
-    .create = kswindow_create,
+    .create = drift_plain_create,
     .update = kswindow_update,
     .get_change_point = drift_plain_get_change_point,
     .describe = drift_plain_describe,
     .reset = kswindow_reset,
     .to_bytes = drift_plain_to_bytes,
-    .from_bytes = kswindow_from_bytes,
+    .from_bytes = drift_plain_from_bytes,
     .get_size = drift_plain_get_size,
     .free = drift_plain_free,
-    .selftest = kswindow_selftest,
+    .selftest = drift_detector_selftest,
     .layout = &layout};

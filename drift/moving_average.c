@@ -68,19 +68,9 @@ static const DriftLayout layout = {.size = sizeof(MovingAverage),
                                    .fields = fields,
                                    .n_fields = G_N_ELEMENTS(fields)};
 
-static DriftDetector *moving_average_create(GHashTable *options, GError **error)
+static gboolean moving_average_selftest(const DriftDetectorType *type, GError **error)
 {
-  return drift_plain_create(&drift_detector_moving_average, options, error);
-}
-
-static DriftDetector *moving_average_from_bytes(GBytes *bytes, GError **error)
-{
-  return drift_plain_from_bytes(&drift_detector_moving_average, bytes, error);
-}
-
-static gboolean moving_average_selftest(GError **error)
-{
-  return drift_detector_selftest_with(&drift_detector_moving_average, 10, TRUE, error);
+  return drift_detector_selftest_with(type, 10, TRUE, error);
 }
 
 static const gchar *const option_help[] = {"min_instances=30  values before the first judgement",
@@ -92,13 +82,13 @@ const DriftDetectorType drift_detector_moving_average = {
     .alias = "gma",
     .summary = "rise of a mean, by a moving average, in units of the series",
     .option_help = option_help,
-    .create = moving_average_create,
+    .create = drift_plain_create,
     .update = moving_average_update,
     .get_change_point = drift_plain_get_change_point,
     .describe = drift_plain_describe,
     .reset = moving_average_reset,
     .to_bytes = drift_plain_to_bytes,
-    .from_bytes = moving_average_from_bytes,
+    .from_bytes = drift_plain_from_bytes,
     .get_size = drift_plain_get_size,
     .free = drift_plain_free,
     .selftest = moving_average_selftest,

@@ -44,12 +44,12 @@ static void page_reset(DriftDetector *detector)
   forget(page);
 }
 
-static DriftDetector *page_create(GHashTable *options, GError **error)
+static DriftDetector *page_create(const DriftDetectorType *type, GHashTable *options, GError **error)
 {
   double values[N_OPTIONS];
   if (!drift_options_read("page-hinkley", options, specs, N_OPTIONS, values, error)) return NULL;
   PageHinkley *page = g_new0(PageHinkley, 1);
-  page->base.type = &drift_detector_page_hinkley;
+  page->base.type = type;
   for (guint i = 0; i < N_OPTIONS; i++) page->options[i] = values[i];
   page_reset(&page->base);
   return &page->base;
@@ -120,12 +120,12 @@ static GBytes *page_to_bytes(const DriftDetector *detector)
   return drift_state_finish(raw);
 }
 
-static DriftDetector *page_from_bytes(GBytes *bytes, GError **error)
+static DriftDetector *page_from_bytes(const DriftDetectorType *type, GBytes *bytes, GError **error)
 {
   g_autoptr(GBytes) raw = NULL;
   DriftReader reader;
-  if (!drift_state_open(&drift_detector_page_hinkley, bytes, &raw, &reader, error)) return NULL;
-  PageHinkley read = {.base.type = &drift_detector_page_hinkley};
+  if (!drift_state_open(type, bytes, &raw, &reader, error)) return NULL;
+  PageHinkley read = {.base.type = type};
   drift_options_get(&reader, read.options, N_OPTIONS);
   read.fed = drift_get_u64(&reader);
   read.n = drift_get_u64(&reader);
@@ -141,7 +141,7 @@ static DriftDetector *page_from_bytes(GBytes *bytes, GError **error)
   read.alarmed = alarmed != 0;
   gboolean fits = drift_options_fit(specs, N_OPTIONS, read.options) && read.n <= read.fed && alarmed <= 1 &&
                   isfinite(read.mean) && isfinite(read.rise) && isfinite(read.fall);
-  if (!drift_state_close(&drift_detector_page_hinkley, &reader, fits, error)) return NULL;
+  if (!drift_state_close(type, &reader, fits, error)) return NULL;
   return g_memdup2(&read, sizeof read);
 }
 
@@ -154,11 +154,6 @@ static gsize page_get_size(const DriftDetector *detector)
 static void page_free(DriftDetector *detector)
 {
   g_free(detector);
-}
-
-static gboolean page_selftest(GError **error)
-{
-  return drift_detector_selftest(&drift_detector_page_hinkley, error);
 }
 
 static const gchar *const option_help[] = {"min_instances=30  values before the first judgement",
@@ -180,4 +175,4 @@ const DriftDetectorType drift_detector_page_hinkley = {.name = "page-hinkley",
                                                        .from_bytes = page_from_bytes,
                                                        .get_size = page_get_size,
                                                        .free = page_free,
-                                                       .selftest = page_selftest};
+                                                       .selftest = drift_detector_selftest};

@@ -226,19 +226,9 @@ static const DriftLayout layout = {.size = sizeof(Rddm),
                                    .fields = fields,
                                    .n_fields = G_N_ELEMENTS(fields)};
 
-static DriftDetector *rddm_create(GHashTable *options, GError **error)
+static gboolean rddm_selftest(const DriftDetectorType *type, GError **error)
 {
-  return drift_plain_create(&drift_detector_rddm, options, error);
-}
-
-static DriftDetector *rddm_from_bytes(GBytes *bytes, GError **error)
-{
-  return drift_plain_from_bytes(&drift_detector_rddm, bytes, error);
-}
-
-static gboolean rddm_selftest(GError **error)
-{
-  return drift_detector_selftest_with(&drift_detector_rddm, 1, TRUE, error);
+  return drift_detector_selftest_with(type, 1, TRUE, error);
 }
 
 static const gchar *const option_help[] = {"min_instances=129  values before the first judgement",
@@ -252,13 +242,13 @@ static const gchar *const option_help[] = {"min_instances=129  values before the
 const DriftDetectorType drift_detector_rddm = {.name = "rddm",
                                                .summary = "DDM that begins long concepts again",
                                                .option_help = option_help,
-                                               .create = rddm_create,
+                                               .create = drift_plain_create,
                                                .update = rddm_update,
                                                .get_change_point = drift_plain_get_change_point,
                                                .describe = drift_plain_describe,
                                                .reset = rddm_reset,
                                                .to_bytes = drift_plain_to_bytes,
-                                               .from_bytes = rddm_from_bytes,
+                                               .from_bytes = drift_plain_from_bytes,
                                                .get_size = drift_plain_get_size,
                                                .free = drift_plain_free,
                                                .selftest = rddm_selftest,

@@ -131,19 +131,9 @@ static const DriftLayout layout = {.size = sizeof(Stepd),
                                    .fields = fields,
                                    .n_fields = G_N_ELEMENTS(fields)};
 
-static DriftDetector *stepd_create(GHashTable *options, GError **error)
+static gboolean stepd_selftest(const DriftDetectorType *type, GError **error)
 {
-  return drift_plain_create(&drift_detector_stepd, options, error);
-}
-
-static DriftDetector *stepd_from_bytes(GBytes *bytes, GError **error)
-{
-  return drift_plain_from_bytes(&drift_detector_stepd, bytes, error);
-}
-
-static gboolean stepd_selftest(GError **error)
-{
-  return drift_detector_selftest_with(&drift_detector_stepd, 1, TRUE, error);
+  return drift_detector_selftest_with(type, 1, TRUE, error);
 }
 
 static const gchar *const option_help[] = {
@@ -153,13 +143,13 @@ static const gchar *const option_help[] = {
 const DriftDetectorType drift_detector_stepd = {.name = "stepd",
                                                 .summary = "change of an error rate (0/1), recent against all before",
                                                 .option_help = option_help,
-                                                .create = stepd_create,
+                                                .create = drift_plain_create,
                                                 .update = stepd_update,
                                                 .get_change_point = drift_plain_get_change_point,
                                                 .describe = drift_plain_describe,
                                                 .reset = stepd_reset,
                                                 .to_bytes = drift_plain_to_bytes,
-                                                .from_bytes = stepd_from_bytes,
+                                                .from_bytes = drift_plain_from_bytes,
                                                 .get_size = drift_plain_get_size,
                                                 .free = drift_plain_free,
                                                 .selftest = stepd_selftest,

@@ -197,6 +197,16 @@ gboolean pipeline_attack_model_take(PipelineAttackModel *attacked, const DriftTa
   return TRUE;
 }
 
+DriftValue pipeline_attack_model_get_value(const PipelineAttackModel *attacked, guint row, guint feature)
+{
+  return attacked->values[(gsize)row * drift_schema_n_features(attacked->model->schema) + feature];
+}
+
+void pipeline_attack_model_set_value(PipelineAttackModel *attacked, guint row, guint feature, const DriftValue *value)
+{
+  attacked->values[(gsize)row * drift_schema_n_features(attacked->model->schema) + feature] = *value;
+}
+
 /* The batch's rows with the numbers of n points; only numbers that moved are written. */
 static const DriftValue *fill_candidates(PipelineAttackModel *attacked, const float *points, const guint *rows, guint n)
 {
@@ -247,11 +257,19 @@ static gboolean answer_by_model(PipelineAttackModel *attacked, const float *poin
 
 /* --- answers by the graph ----------------------------------------------------------------------------------------- */
 
+/* Points as the only input takes them: [n], [n, features], or images and other rows of more dimensions. */
+static gboolean feed_direct(PipelineAttackModel *attacked, const float *points, guint n, GError **error)
+{
+  const PipelineModelInput *input = g_ptr_array_index(attacked->model->inputs, 0);
+  gint64 dims[ONNX_MAX_DIMENSIONS] = {n, attacked->features->len};
+  for (guint d = 1; input->n_dims > 2 && d < input->n_dims; d++) dims[d] = input->dims[d];
+  return pipeline_graph_pass_set_input(attacked->pass, input->index, input->n_dims, dims, points, error);
+}
+
 static gboolean feed(PipelineAttackModel *attacked, const float *points, const guint *rows, guint n, GError **error)
 {
   PipelineModel *model = attacked->model;
-  if (attacked->direct)
-    return pipeline_graph_pass_set_input(attacked->pass, 0, 2, (gint64[]){n, attacked->features->len}, points, error);
+  if (attacked->direct) return feed_direct(attacked, points, n, error);
   if (!pipeline_model_inputs_fill(model, fill_candidates(attacked, points, rows, n), n, n, 0, error)) return FALSE;
   for (guint i = 0; i < model->inputs->len; i++) {
     guint index = ((const PipelineModelInput *)g_ptr_array_index(model->inputs, i))->index;

@@ -30,6 +30,9 @@ PipelineAttackTarget pipeline_attack_model_get_target(PipelineAttackModel *attac
  * of the schema). numbers [n, n_features] gets their numbers. */
 gboolean pipeline_attack_model_take(PipelineAttackModel *attacked, const DriftTable *table, guint64 first, guint n,
                                     const guint *labels, double *numbers, GError **error);
+/* What row i of the batch has in a feature of the schema: texts may be exchanged (borrowed until the next batch). */
+DriftValue pipeline_attack_model_get_value(const PipelineAttackModel *attacked, guint row, guint feature);
+void pipeline_attack_model_set_value(PipelineAttackModel *attacked, guint row, guint feature, const DriftValue *value);
 /* decisions [n]: the classes that the model itself gives to points [n <= PIPELINE_ATTACK_ROWS, n_features] of rows [n]
  * of the batch (NULL: in order). */
 gboolean pipeline_attack_model_decide(PipelineAttackModel *attacked, const float *points, const guint *rows, guint n,

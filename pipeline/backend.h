@@ -32,6 +32,12 @@ typedef struct {
   gboolean (*selftest)(GError **error); /* against the reference */
 } PipelineBackend;
 
+/* Products whose operands are rounded to bfloat16 and whose sums run in float32: what a device's tensor units compute,
+ * and the reference for them. Not in the table. */
+extern const PipelineBackend pipeline_backend_bfloat16;
+/* The nearest number with 8 bits of precision, ties to the even one. */
+float pipeline_round_bfloat16(float value);
+
 /* NULL-terminated. */
 extern const PipelineBackend *const pipeline_backends[];
 extern const PipelineBackend pipeline_backend_reference, pipeline_backend_onednn;

@@ -6,16 +6,26 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <glib/gstdio.h>
 
+#include "pipeline/date.h"
 #include "pipeline/error.h"
-#include "pipeline/output_file.h"
 
 #define MAX_FILE_BYTES ((gsize)1 << 31)
 #define MAX_RECORD_BYTES (1u << 20)
 #define MAX_COLUMNS 4096u
 #define MAX_ROWS 100000000u
+#define MAX_SHOWN 100 /* letters of a cell in a message */
 #define READ_CHUNK (1u << 16)
+
+/* What the cells of a column have shown so far. */
+typedef struct {
+  DriftFeatureKind kind;
+  gboolean seen;  /* a cell that is not empty */
+  gboolean dates; /* that first one is a date: all must be */
+  PipelineDate first;
+} CsvColumn;
 
 typedef struct {
   const gchar *name; /* of the file, for messages */
@@ -24,6 +34,8 @@ typedef struct {
   guint64 next_line; /* of the record to come */
   GString *cells;    /* unescaped cells of the record, each NUL-terminated */
   GArray *offsets;   /* of gsize: where each cell begins in `cells` */
+  gchar **names;     /* of the columns; owned, NULL before the header is read */
+  CsvColumn *columns;
 } CsvReader;
 
 static const gchar *record_cell(const CsvReader *reader, guint index)
@@ -169,15 +181,65 @@ static gboolean each_record(CsvReader *reader, const gchar *text, guint64 line, 
   return TRUE;
 }
 
+/* --- cells -------------------------------------------------------------------------------------------------------- */
+
+static gboolean fail_date(const CsvReader *reader, guint column, const gchar *cell, GError **error)
+{
+  const CsvColumn *noted = &reader->columns[column];
+  PipelineDate date;
+  g_autofree gchar *shown = g_utf8_substring(cell, 0, MIN(g_utf8_strlen(cell, -1), MAX_SHOWN));
+  gboolean is_date = pipeline_date_parse(cell, strlen(cell), &date);
+  g_set_error(
+      error, PIPELINE_ERROR, PIPELINE_ERROR_DATA, "%s:%" G_GUINT64_FORMAT ": column \"%s\": \"%s\" %s", reader->name,
+      reader->line, reader->names[column], shown,
+      !is_date ? "is not a date, as the column's first cell is (2026-11-26, 2026-11-26T10:00:00Z, or with an offset "
+                 "such as +02:00); leave the cell empty where it is missing"
+      : noted->first.has_zone ? "does not say its zone, as the column's first cell does; add Z or an offset"
+                              : "says its zone, which the column's first cell does not; write all of them alike");
+  return FALSE;
+}
+
+/* A day alone goes with every time; times with and without a zone do not go together. */
+static gboolean is_date_like(const CsvColumn *column, const gchar *cell, PipelineDate *date)
+{
+  if (!pipeline_date_parse(cell, strlen(cell), date)) return FALSE;
+  return !date->has_time || !column->first.has_time || date->has_zone == column->first.has_zone;
+}
+
+static gboolean note_cell(CsvReader *reader, guint index, const gchar *cell, GError **error)
+{
+  CsvColumn *column = &reader->columns[index];
+  PipelineDate date;
+  double number;
+  if (cell[0] == '\0') return TRUE;
+  if (!column->seen) {
+    column->seen = TRUE;
+    column->dates = pipeline_date_parse(cell, strlen(cell), &column->first);
+  }
+  if (column->dates) {
+    if (!is_date_like(column, cell, &date)) return fail_date(reader, index, cell, error);
+    if (!column->first.has_time && date.has_time) column->first = date;
+    return TRUE;
+  }
+  if (column->kind == DRIFT_NUMERIC && !parse_number(cell, &number)) column->kind = DRIFT_CATEGORICAL;
+  return TRUE;
+}
+
+/* The number of a cell of a numeric column, of a date its seconds since 1970 (a fraction is cut off); NaN: missing. */
+static double read_number(const CsvColumn *column, const gchar *cell)
+{
+  PipelineDate date;
+  double number = NAN;
+  if (column->dates)
+    return pipeline_date_parse(cell, strlen(cell), &date) ? floor((double)date.microseconds / 1e6) : NAN;
+  return parse_number(cell, &number) ? number : NAN;
+}
+
 static gboolean note_kinds(CsvReader *reader, gpointer user_data, GError **error)
 {
-  DriftFeatureKind *kinds = user_data;
-  (void)error;
-  for (guint i = 0; i < reader->offsets->len; i++) {
-    double number;
-    const gchar *cell = record_cell(reader, i);
-    if (kinds[i] == DRIFT_NUMERIC && cell[0] != '\0' && !parse_number(cell, &number)) kinds[i] = DRIFT_CATEGORICAL;
-  }
+  (void)user_data;
+  for (guint i = 0; i < reader->offsets->len; i++)
+    if (!note_cell(reader, i, record_cell(reader, i), error)) return FALSE;
   return TRUE;
 }
 
@@ -188,12 +250,10 @@ static gboolean append_record(CsvReader *reader, gpointer user_data, GError **er
   for (guint i = 0; i < reader->offsets->len; i++) {
     DriftColumn *column = g_ptr_array_index(table->columns, i);
     const gchar *cell = record_cell(reader, i);
-    double number = NAN;
-    if (cell[0] == '\0')
-      drift_column_append_missing(column);
-    else if (column->kind == DRIFT_CATEGORICAL)
+    double number = column->kind == DRIFT_NUMERIC ? read_number(&reader->columns[i], cell) : NAN;
+    if (cell[0] != '\0' && column->kind == DRIFT_CATEGORICAL)
       drift_column_append_text(column, cell, -1);
-    else if (parse_number(cell, &number) && !isnan(number))
+    else if (!isnan(number))
       drift_column_append_number(column, number);
     else
       drift_column_append_missing(column);
@@ -216,36 +276,35 @@ static gboolean check_header(const CsvReader *reader, GError **error)
   return TRUE;
 }
 
-/* The header's names, and *text behind it. */
-static gchar **read_names(CsvReader *reader, const gchar **text, GError **error)
+/* The header's names into the reader, and *text behind it. */
+static gboolean read_names(CsvReader *reader, const gchar **text, GError **error)
 {
   *text = reader->text;
   if (reader->end - *text >= 3 && memcmp(*text, "\xef\xbb\xbf", 3) == 0) *text += 3;
   if (*text == reader->end) {
     g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_DATA, "%s is empty; the first line must name the columns",
                 reader->name);
-    return NULL;
+    return FALSE;
   }
-  if (!read_record(reader, text, error) || !check_header(reader, error)) return NULL;
+  if (!read_record(reader, text, error) || !check_header(reader, error)) return FALSE;
   guint n_columns = reader->offsets->len;
-  gchar **names = g_new0(gchar *, n_columns + 1);
-  for (guint i = 0; i < n_columns; i++) names[i] = g_strdup(record_cell(reader, i));
-  return names;
+  reader->names = g_new0(gchar *, n_columns + 1);
+  reader->columns = g_new0(CsvColumn, n_columns);
+  for (guint i = 0; i < n_columns; i++) reader->names[i] = g_strdup(record_cell(reader, i));
+  for (guint i = 0; i < n_columns; i++) reader->columns[i].kind = DRIFT_NUMERIC;
+  return TRUE;
 }
 
 static DriftTable *parse(CsvReader *reader, GError **error)
 {
   const gchar *text;
-  g_auto(GStrv) names = read_names(reader, &text, error);
-  if (!names) return NULL;
-  guint n_columns = g_strv_length(names);
+  if (!read_names(reader, &text, error)) return NULL;
+  guint n_columns = g_strv_length(reader->names);
   guint64 line = reader->next_line;
-  g_autofree DriftFeatureKind *kinds = g_new(DriftFeatureKind, n_columns);
-  for (guint i = 0; i < n_columns; i++) kinds[i] = DRIFT_NUMERIC;
-  if (!each_record(reader, text, line, n_columns, note_kinds, kinds, error)) return NULL;
+  if (!each_record(reader, text, line, n_columns, note_kinds, NULL, error)) return NULL;
 
   g_autoptr(DriftTable) table = drift_table_new();
-  for (guint i = 0; i < n_columns; i++) drift_table_add_column(table, names[i], kinds[i]);
+  for (guint i = 0; i < n_columns; i++) drift_table_add_column(table, reader->names[i], reader->columns[i].kind);
   if (!each_record(reader, text, line, n_columns, append_record, table, error)) return NULL;
   return g_steal_pointer(&table);
 }
@@ -264,6 +323,8 @@ static void reader_clear(CsvReader *reader)
 {
   g_string_free(reader->cells, TRUE);
   g_array_unref(reader->offsets);
+  g_strfreev(reader->names);
+  g_free(reader->columns);
 }
 
 /* --- rows without a table ----------------------------------------------------------------------------------------- */
@@ -298,7 +359,7 @@ static gboolean note_kinds_and_count(CsvReader *reader, gpointer user_data, GErr
 {
   PipelineRowStream *stream = user_data;
   stream->n_rows++;
-  return note_kinds(reader, stream->kinds, error);
+  return note_kinds(reader, NULL, error);
 }
 
 static gboolean pass_record(CsvReader *reader, gpointer user_data, GError **error)
@@ -308,7 +369,7 @@ static gboolean pass_record(CsvReader *reader, gpointer user_data, GError **erro
     const gchar *cell = record_cell(reader, i);
     gboolean text = rows->kinds[i] == DRIFT_CATEGORICAL;
     rows->texts[i] = text && cell[0] != '\0' ? cell : NULL;
-    if (text || !parse_number(cell, &rows->numbers[i])) rows->numbers[i] = NAN;
+    rows->numbers[i] = text ? NAN : read_number(&reader->columns[i], cell);
   }
   return rows->row(rows->n_rows++, rows->numbers, rows->texts, rows->user_data, error);
 }
@@ -333,16 +394,16 @@ PipelineRowStream *pipeline_csv_open_rows(const gchar *path, GError **error)
   rows->path = g_strdup(path);
   rows->bytes = g_steal_pointer(&bytes);
   reader_init(&rows->reader, rows->path, pipeline_spill_get_data(rows->bytes), pipeline_spill_get_size(rows->bytes));
-  stream->names = read_names(&rows->reader, &rows->text, error);
-  if (!stream->names) return NULL;
+  if (!read_names(&rows->reader, &rows->text, error)) return NULL;
+  stream->names = g_strdupv(rows->reader.names);
   rows->line = rows->reader.next_line;
   stream->n_columns = g_strv_length(stream->names);
   stream->kinds = g_new(DriftFeatureKind, stream->n_columns);
-  for (guint i = 0; i < stream->n_columns; i++) stream->kinds[i] = DRIFT_NUMERIC;
   rows->numbers = g_new(double, stream->n_columns);
   rows->texts = g_new0(const gchar *, stream->n_columns);
   gboolean done =
       each_record(&rows->reader, rows->text, rows->line, stream->n_columns, note_kinds_and_count, stream, error);
+  for (guint i = 0; i < stream->n_columns; i++) stream->kinds[i] = rows->reader.columns[i].kind;
   return done ? g_steal_pointer(&stream) : NULL;
 }
 
@@ -359,13 +420,25 @@ static FILE *open_input(const gchar *path, GError **error)
   return file;
 }
 
+static gboolean too_large(const gchar *path, GError **error)
+{
+  g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_UNSUPPORTED,
+              "%s is larger than 2 GiB, the most that is read as a table in memory; split it", path);
+  return FALSE;
+}
+
 static GByteArray *read_everything(const gchar *path, FILE *file, GError **error)
 {
+  struct stat status;
   g_autoptr(GByteArray) bytes = g_byte_array_new();
   guint8 *chunk = g_alloca(READ_CHUNK);
+  if (fstat(fileno(file), &status) == 0 && S_ISREG(status.st_mode) && (guint64)status.st_size >= MAX_FILE_BYTES) {
+    too_large(path, error); /* before 2 GiB of it have been read */
+    return NULL;
+  }
   for (gsize n; (n = fread(chunk, 1, READ_CHUNK, file)) > 0;) {
     if (bytes->len + n >= MAX_FILE_BYTES) {
-      g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_UNSUPPORTED, "%s is larger than 2 GiB; split it", path);
+      too_large(path, error);
       return NULL;
     }
     g_byte_array_append(bytes, chunk, (guint)n);
@@ -393,72 +466,4 @@ DriftTable *pipeline_csv_read(const gchar *path, GError **error)
   DriftTable *table = parse(&reader, error);
   reader_clear(&reader);
   return table;
-}
-
-/* --- writing -------------------------------------------------------------------------------------------------- */
-
-static void append_quoted(GString *out, const gchar *text, gsize length)
-{
-  gboolean plain = length > 0 && text[0] != ' ' && text[length - 1] != ' ';
-  for (gsize i = 0; plain && i < length; i++) plain = !strchr(",\"\r\n", text[i]);
-  if (plain) {
-    g_string_append_len(out, text, length);
-    return;
-  }
-  g_string_append_c(out, '"');
-  for (gsize i = 0; i < length; i++) {
-    if (text[i] == '"') g_string_append_c(out, '"');
-    g_string_append_c(out, text[i]);
-  }
-  g_string_append_c(out, '"');
-}
-
-/* The shortest decimal that reads back as the same double. */
-static void append_number(GString *out, double number)
-{
-  gchar text[G_ASCII_DTOSTR_BUF_SIZE];
-  for (int digits = 15; digits <= 17; digits++) {
-    g_autofree gchar *format = g_strdup_printf("%%.%dg", digits);
-    g_ascii_formatd(text, sizeof text, format, number);
-    if (g_ascii_strtod(text, NULL) == number) break;
-  }
-  g_string_append(out, text);
-}
-
-static void append_row(GString *out, const DriftTable *table, guint64 row)
-{
-  for (guint i = 0; i < table->columns->len; i++) {
-    DriftValue value = drift_column_get_value(g_ptr_array_index(table->columns, i), row);
-    if (i > 0) g_string_append_c(out, ',');
-    if (value.kind == DRIFT_VALUE_NUMBER)
-      append_number(out, value.number);
-    else if (value.kind == DRIFT_VALUE_TEXT)
-      append_quoted(out, value.text, value.length);
-    else if (table->columns->len == 1)
-      g_string_append(out, "\"\""); /* a bare empty line would read as no row at all */
-  }
-  g_string_append_c(out, '\n');
-}
-
-gboolean pipeline_csv_write(const gchar *path, const DriftTable *table, GError **error)
-{
-  g_return_val_if_fail(path != NULL && table != NULL, FALSE);
-  g_autoptr(GString) out = g_string_new(NULL);
-  for (guint i = 0; i < table->columns->len; i++) {
-    const DriftColumn *column = g_ptr_array_index(table->columns, i);
-    if (i > 0) g_string_append_c(out, ',');
-    append_quoted(out, column->name, strlen(column->name));
-  }
-  g_string_append_c(out, '\n');
-  for (guint64 row = 0; row < table->n_rows; row++) append_row(out, table, row);
-
-  if (g_str_equal(path, "-")) {
-    if (fwrite(out->str, 1, out->len, stdout) == out->len && fflush(stdout) == 0) return TRUE;
-    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_DATA, "cannot write to standard output: %s", g_strerror(errno));
-    return FALSE;
-  }
-  g_autoptr(GError) cause = NULL;
-  if (pipeline_output_file_write(path, out->str, out->len, &cause)) return TRUE;
-  g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_DATA, "cannot write %s: %s", path, cause->message);
-  return FALSE;
 }

@@ -1,4 +1,7 @@
-/* CSV with a header (RFC 4180) into a table; a column is numeric when every non-empty cell is a number. */
+/* CSV with a header (RFC 4180) into a table. A column is numeric when every non-empty cell is a number. A column whose
+ * first non-empty cell is a date (pipeline/date.h) is one of dates: every other one must be too, and it is read as
+ * whole seconds since 1970, numeric; times without a zone are in UTC, and a column has none of them beside times with
+ * one. */
 #pragma once
 
 #include "drift/table.h"

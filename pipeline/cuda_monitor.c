@@ -22,6 +22,7 @@ static const struct {
     {"nvmlDeviceGetCount_v2", G_STRUCT_OFFSET(PipelineNvml, count)},
     {"nvmlDeviceGetHandleByIndex_v2", G_STRUCT_OFFSET(PipelineNvml, by_index)},
     {"nvmlDeviceGetHandleByUUID", G_STRUCT_OFFSET(PipelineNvml, by_uuid)},
+    {"nvmlDeviceGetHandleByPciBusId_v2", G_STRUCT_OFFSET(PipelineNvml, by_bus)},
     {"nvmlDeviceGetUtilizationRates", G_STRUCT_OFFSET(PipelineNvml, utilisation)},
     {"nvmlDeviceGetMemoryInfo", G_STRUCT_OFFSET(PipelineNvml, memory)},
     {"nvmlDeviceGetTemperature", G_STRUCT_OFFSET(PipelineNvml, temperature)},
@@ -58,30 +59,49 @@ static gchar *name_device(guint number, const gchar *visible)
   return number < g_strv_length(names) ? g_strdup(g_strstrip(names[number])) : NULL;
 }
 
-static gboolean find(const PipelineNvml *nvml, guint number, const gchar *visible, const gchar *order, void **device)
+static gboolean find(const PipelineNvml *nvml, const gchar *bus, guint number, const gchar *visible, const gchar *order,
+                     void **device)
 {
   g_autofree gchar *name = name_device(number, visible);
   unsigned n = 0;
   guint64 index;
   if (name == NULL || nvml->count(&n) != 0) return FALSE;
+  if (g_str_has_prefix(name, "MIG-")) return FALSE;
+  if (bus != NULL && nvml->by_bus(bus, device) == 0) return TRUE;
   if (g_str_has_prefix(name, "GPU-")) return nvml->by_uuid(name, device) == 0;
   if (!g_ascii_string_to_unsigned(name, 10, 0, G_MAXUINT, &index, NULL) || index >= n) return FALSE;
   if (n > 1 && g_strcmp0(order, "PCI_BUS_ID") != 0) return FALSE;
   return nvml->by_index((unsigned)index, device) == 0;
 }
 
-PipelineCudaMonitor *pipeline_cuda_monitor_new(const PipelineNvml *nvml, guint number, const gchar *visible,
-                                               const gchar *order)
+PipelineCudaMonitor *pipeline_cuda_monitor_new(const PipelineNvml *nvml, const gchar *bus, guint number,
+                                               const gchar *visible, const gchar *order)
 {
   void *device = NULL;
   if (nvml == NULL || nvml->init() != 0) return NULL;
-  if (!find(nvml, number, visible, order, &device)) {
+  if (!find(nvml, bus, number, visible, order, &device)) {
     nvml->shutdown();
     return NULL;
   }
   PipelineCudaMonitor *monitor = g_new(PipelineCudaMonitor, 1);
   *monitor = (PipelineCudaMonitor){.nvml = nvml, .device = device};
   return monitor;
+}
+
+guint pipeline_cuda_monitor_choose(const PipelineNvml *nvml, const gchar *const *ids)
+{
+  guint best = 0;
+  guint64 most = 0;
+  if (nvml == NULL || nvml->init() != 0) return 0;
+  for (guint i = 0; ids[i] != NULL; i++) {
+    void *device = NULL;
+    guint64 bytes[3];
+    if (nvml->by_bus(ids[i], &device) != 0 || nvml->memory(device, bytes) != 0 || bytes[1] <= most) continue;
+    most = bytes[1];
+    best = i;
+  }
+  nvml->shutdown();
+  return best;
 }
 
 void pipeline_cuda_monitor_free(PipelineCudaMonitor *monitor)

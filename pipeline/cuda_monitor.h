@@ -19,6 +19,7 @@ typedef struct {
   int (*count)(unsigned *devices);                  /* nvmlDeviceGetCount_v2 */
   int (*by_index)(unsigned index, void **device);   /* nvmlDeviceGetHandleByIndex_v2 */
   int (*by_uuid)(const char *uuid, void **device);  /* nvmlDeviceGetHandleByUUID */
+  int (*by_bus)(const char *id, void **device);     /* nvmlDeviceGetHandleByPciBusId_v2 */
   int (*utilisation)(void *device, unsigned *both); /* nvmlDeviceGetUtilizationRates: percent [2], kernels, memory */
   int (*memory)(void *device, guint64 *bytes);      /* nvmlDeviceGetMemoryInfo: bytes [3], total, free, used */
   int (*temperature)(void *device, int sensor, unsigned *celsius); /* nvmlDeviceGetTemperature */
@@ -28,11 +29,15 @@ typedef struct {
 const PipelineNvml *pipeline_nvml_load(void);
 
 typedef struct _PipelineCudaMonitor PipelineCudaMonitor;
-/* Of CUDA's device `number` (counted from 0 as CUDA does). visible, order: CUDA_VISIBLE_DEVICES and CUDA_DEVICE_ORDER,
- * or NULL. NULL where nvml is, or where it is not certain which of several devices is meant: CUDA numbers them by speed
- * unless order is PCI_BUS_ID, or the device is named by its UUID. */
-PipelineCudaMonitor *pipeline_cuda_monitor_new(const PipelineNvml *nvml, guint number, const gchar *visible,
-                                               const gchar *order);
+/* Of CUDA's device `number` (counted from 0 as CUDA does). bus: where CUDA says it sits, or NULL. visible, order:
+ * CUDA_VISIBLE_DEVICES and CUDA_DEVICE_ORDER, or NULL. NULL where nvml is, or where it is not certain which of several
+ * devices is meant: without bus, CUDA numbers them by speed unless order is PCI_BUS_ID, or the device is named by its
+ * UUID; a part of a device (MIG) has no figures of its own. */
+PipelineCudaMonitor *pipeline_cuda_monitor_new(const PipelineNvml *nvml, const gchar *bus, guint number,
+                                               const gchar *visible, const gchar *order);
+/* Which of the devices at these places of the bus has the most free memory, the first of equals; 0 where nvml is NULL
+ * or says nothing. ids: NULL-terminated. */
+guint pipeline_cuda_monitor_choose(const PipelineNvml *nvml, const gchar *const *ids);
 void pipeline_cuda_monitor_free(PipelineCudaMonitor *monitor); /* NULL is allowed */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(PipelineCudaMonitor, pipeline_cuda_monitor_free)
 /* Monitor NULL: all NaN. */

@@ -13,7 +13,9 @@ typedef enum {
   PIPELINE_ERROR_UNSUPPORTED, /* a stated limit of this program */
   PIPELINE_ERROR_DIVERGED,    /* NaN, exploding loss: the last good checkpoint stays */
   PIPELINE_ERROR_CANCELLED,
-  PIPELINE_ERROR_INVALID
+  PIPELINE_ERROR_INVALID,
+  PIPELINE_ERROR_MEMORY, /* a device has no room for what was asked: smaller passes may do */
+  PIPELINE_ERROR_PEER    /* another of the processes that train together failed, and says why */
 } PipelineError;
 
 G_END_DECLS

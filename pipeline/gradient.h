@@ -11,6 +11,7 @@
  */
 #pragma once
 
+#include "pipeline/communicator.h"
 #include "pipeline/cuda_monitor.h"
 #include "pipeline/operator.h"
 #include "pipeline/trainer_random.h"
@@ -22,13 +23,25 @@ typedef struct _PipelineGradientBackend PipelineGradientBackend;
 
 #define PIPELINE_GRADIENT_MEMORIES 4
 
+/* Of the operands of matrix products (Gemm, MatMul, LSTM, GRU); sums, weights and all else are float32. */
+typedef enum { PIPELINE_PRECISION_FLOAT32, PIPELINE_PRECISION_BFLOAT16 } PipelinePrecision;
+
+/* The rows of a batch that this process computes, of those that several processes compute together. n 0: there is none
+ * for it; then one row stands in that counts nothing (the gradients of its heads are 0). */
+typedef struct {
+  guint64 first, n, all;
+  PipelineCommunicator *communicator;
+} PipelineGradientSlice;
+
 /* One node on its way forward and backward. */
 typedef struct {
   PipelineCall call; /* as prediction sees it */
   const PipelineGradient *gradient;
-  gboolean training;      /* else: as in prediction */
-  gboolean frozen;        /* training leaves it as it is (a BatchNormalization keeps its statistics) */
-  PipelineRandom *random; /* of Dropout; NULL: prediction */
+  PipelinePrecision precision;        /* of this node's products */
+  gboolean training;                  /* else: as in prediction */
+  gboolean frozen;                    /* training leaves it as it is (a BatchNormalization keeps its statistics) */
+  PipelineRandom *random;             /* of Dropout; NULL: prediction */
+  const PipelineGradientSlice *slice; /* of a training batch; NULL: all of its rows are here */
   /* Set by backward; [n_inputs], NULL: not wanted. Every element is written, never added to. */
   PipelineTensor **input_gradients;
   const PipelineTensor **output_gradients; /* [n_outputs]; NULL: zero */
@@ -81,6 +94,12 @@ typedef struct {
   gboolean layouts; /* it takes and gives tensors in the backend's own layouts */
 } PipelineGradientKernel;
 
+/* Bytes of a device's memory: free of all programs; held by this one, of them in use, and of these the device's own,
+ * whatever it computes; the most held since the last mark; limit of what is held, 0: none. */
+typedef struct {
+  gsize free, held, used, own, peak, limit;
+} PipelineGradientRoom;
+
 /* Buffers of a device: opaque to callers unless the backend is `host`. Sizes are bytes, of `add` float32 elements. */
 typedef struct {
   gpointer (*allocate)(gpointer device, gsize bytes, GError **error);
@@ -90,13 +109,21 @@ typedef struct {
   gboolean (*copy)(gpointer device, gpointer to, gconstpointer from, gsize bytes, GError **error); /* on the device */
   gboolean (*clear)(gpointer device, gpointer buffer, gsize bytes, GError **error);
   gboolean (*add)(gpointer device, gpointer to, gconstpointer from, gsize n, GError **error); /* to += from */
+  /* NULL where memory is that of the process. mark: the peak is counted anew; trim: what is kept for later goes back.
+   */
+  void (*read)(gpointer device, PipelineGradientRoom *room);
+  void (*mark)(gpointer device);
+  void (*limit)(gpointer device, gsize bytes);
+  void (*trim)(gpointer device);
+  gsize (*round)(gpointer device, gsize bytes); /* what a piece of so many bytes takes */
 } PipelineGradientMemory;
 extern const PipelineGradientMemory pipeline_gradient_memory_host; /* memory of this process */
 
 struct _PipelineGradientBackend {
   const gchar *name, *summary;
   guint rank; /* the default is the highest rank that opens and supports every operator of the graph */
-  const PipelineBackend *products; /* matrix products of the kernels that it takes from the reference */
+  const PipelineBackend *products;        /* matrix products of the kernels that it takes from the reference */
+  const PipelineBackend *narrow_products; /* the same in bfloat16; NULL: this backend has none */
   gboolean host; /* buffers are memory of this process: what it lacks, the reference kernels compute */
   /* Not `host`: float32 tensors lie in its memory, others in that of this process; what it lacks, the reference kernels
    * compute on copies. Else it must have a kernel for every node. */

@@ -149,6 +149,7 @@ const PipelineGradientBackend pipeline_gradient_backend_reference = {
     .summary = "plain C, the specification",
     .rank = 1,
     .products = &pipeline_backend_reference,
+    .narrow_products = &pipeline_backend_bfloat16,
     .host = TRUE,
     .memory = &pipeline_gradient_memory_host,
     .describe = describe,

@@ -177,15 +177,24 @@ float pipeline_gradient_dropout_ratio(const PipelineCall *call, const PipelineTe
   return (float)CLAMP(ratio, 0, 1);
 }
 
+/* Elements of the whole batch in front of those here. A value that has nothing to do with rows begins at 0. */
+static guint64 elements_before(const PipelineGradientSlice *slice, gsize n)
+{
+  gsize rows = slice != NULL ? (gsize)MAX(slice->n, 1) : 1;
+  return slice == NULL || n % rows != 0 ? 0 : slice->first * (n / rows);
+}
+
+/* One number is drawn; element i of the batch gets the i-th of a stream that begins there (SplitMix64, Steele et al.
+ * 2014), whichever process computes it. */
 void pipeline_gradient_dropout_mask(PipelineGradientCall *call, float ratio, float *mask, gsize n)
 {
   float kept = ratio < 1 ? 1 / (1 - ratio) : 0;
   guint32 bound = (guint32)((double)ratio * 0x1p24);
   guint8 *shown = call->call.n_outputs > 1 && call->call.outputs[1] != NULL ? call->call.outputs[1]->data : NULL;
-  guint64 bits = 0;
-  for (gsize i = 0; i < n; i++, bits >>= 32) {
-    if (i % 2 == 0) bits = pipeline_random_next(call->random);
-    mask[i] = ((bits >> 8) & 0xffffff) >= bound ? kept : 0;
+  guint64 begin = pipeline_random_next(call->random), element = elements_before(call->slice, n), bits = 0;
+  for (gsize i = 0; i < n; i++, element++) {
+    if (i == 0 || element % 2 == 0) bits = pipeline_random_at(begin, element / 2);
+    mask[i] = ((bits >> (element % 2 == 0 ? 8 : 40)) & 0xffffff) >= bound ? kept : 0;
     if (shown != NULL) shown[i] = mask[i] != 0;
   }
 }

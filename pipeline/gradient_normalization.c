@@ -10,10 +10,15 @@
 
 typedef struct {
   gsize batch, channels, inner;
-  gsize n; /* elements of a channel */
+  gsize n; /* elements of a channel here */
   double epsilon;
   gboolean batch_wise;    /* statistics of this batch; else the running ones */
   double *mean, *inverse; /* [channels] */
+  double *all;            /* one: elements of a channel in the whole batch */
+  /* Of a batch that several processes compute together (SyncBN): the others are asked. counts: FALSE for a row that
+   * stands in. */
+  const PipelineGradientSlice *slice;
+  gboolean counts;
 } BatchNorm;
 
 static void read_batch_norm(PipelineGradientCall *call, BatchNorm *b)
@@ -25,8 +30,11 @@ static void read_batch_norm(PipelineGradientCall *call, BatchNorm *b)
   b->n = b->batch * b->inner;
   b->epsilon = (double)onnx_node_get_float(call->call.node, "epsilon", 1e-5f);
   b->batch_wise = call->training && !call->frozen && b->n > 0;
-  b->mean = pipeline_gradient_memory(call, 0, 2 * b->channels * sizeof(double));
+  b->mean = pipeline_gradient_memory(call, 0, (2 * b->channels + 1) * sizeof(double));
   b->inverse = b->mean + b->channels;
+  b->all = b->mean + 2 * b->channels;
+  b->slice = b->batch_wise ? call->slice : NULL;
+  b->counts = b->slice == NULL || b->slice->n > 0;
 }
 
 gboolean pipeline_gradient_batch_normalization_infer(PipelineCall *call, GError **error)
@@ -57,25 +65,64 @@ static void measure_channel(const BatchNorm *b, const float *x, gsize c, double 
   *variance = squares / (double)b->n;
 }
 
+/* Sums of differences from the running mean, which all processes have alike, and of their squares: one question to the
+ * others, and nothing lost where the mean is far from 0. */
+static gboolean measure_together(const BatchNorm *b, const float *x, const float *shift, double *sums, double *variance,
+                                 GError **error)
+{
+  double *squares = sums + b->channels, *n = sums + 2 * b->channels;
+  memset(sums, 0, (2 * b->channels + 1) * sizeof(double));
+  *n = b->counts ? (double)b->n : 0;
+  for (gsize c = 0; b->counts && c < b->channels; c++)
+    for (gsize i = 0; i < b->batch; i++)
+      for (gsize k = 0; k < b->inner; k++) {
+        double difference = (double)x[(i * b->channels + c) * b->inner + k] - (double)shift[c];
+        sums[c] += difference;
+        squares[c] += difference * difference;
+      }
+  if (!pipeline_communicator_sum_doubles(b->slice->communicator, sums, 2 * b->channels + 1, error)) return FALSE;
+  *b->all = *n;
+  for (gsize c = 0; c < b->channels; c++) {
+    double difference = sums[c] / *n;
+    b->mean[c] = (double)shift[c] + difference;
+    variance[c] = MAX(squares[c] / *n - difference * difference, 0);
+  }
+  return TRUE;
+}
+
+/* Mean and variance by channel, into b->mean and `variance`. */
+static gboolean measure(PipelineGradientCall *call, const BatchNorm *b, double *variance, GError **error)
+{
+  const float *x = call->call.inputs[0]->data;
+  const float *running_mean = call->call.inputs[3]->data, *running_variance = call->call.inputs[4]->data;
+  double *sums = b->slice != NULL ? pipeline_gradient_memory(call, 1, (2 * b->channels + 1) * sizeof(double)) : NULL;
+  *b->all = (double)b->n;
+  if (b->slice != NULL) return measure_together(b, x, running_mean, sums, variance, error);
+  for (gsize c = 0; c < b->channels; c++) {
+    b->mean[c] = (double)running_mean[c];
+    variance[c] = (double)running_variance[c];
+    if (b->batch_wise) measure_channel(b, x, c, &b->mean[c], &variance[c]);
+  }
+  return TRUE;
+}
+
 /* The running statistics (inputs 3 and 4, population variance as ONNX defines) follow the batch: the only inputs that
  * a kernel writes. */
 gboolean pipeline_gradient_batch_normalization_forward(PipelineGradientCall *call, GError **error)
 {
-  (void)error;
   BatchNorm b;
   read_batch_norm(call, &b);
   const float *x = call->call.inputs[0]->data, *scale = call->call.inputs[1]->data, *bias = call->call.inputs[2]->data;
   float *running_mean = call->call.inputs[3]->data, *running_variance = call->call.inputs[4]->data;
   float *y = call->call.outputs[0]->data;
   double momentum = (double)onnx_node_get_float(call->call.node, "momentum", 0.9f);
+  if (!measure(call, &b, b.inverse, error)) return FALSE;
   for (gsize c = 0; c < b.channels; c++) {
-    double mean = (double)running_mean[c], variance = (double)running_variance[c];
+    double mean = b.mean[c], variance = b.inverse[c];
     if (b.batch_wise) {
-      measure_channel(&b, x, c, &mean, &variance);
       running_mean[c] = (float)(momentum * (double)running_mean[c] + (1 - momentum) * mean);
       running_variance[c] = (float)(momentum * (double)running_variance[c] + (1 - momentum) * variance);
     }
-    b.mean[c] = mean;
     b.inverse[c] = 1 / sqrt(variance + b.epsilon);
     float factor = (float)(b.inverse[c] * (double)scale[c]),
           shift = (float)((double)bias[c] - mean * b.inverse[c] * (double)scale[c]);
@@ -88,8 +135,8 @@ gboolean pipeline_gradient_batch_normalization_forward(PipelineGradientCall *cal
   return TRUE;
 }
 
-static void differentiate_channel(const BatchNorm *b, gsize c, const float *x, float scale, const float *dy, float *dx,
-                                  double *sum, double *product)
+/* Σ dy and Σ dy x̂ over the elements that are here. */
+static void sum_channel(const BatchNorm *b, gsize c, const float *x, const float *dy, double *sum, double *product)
 {
   double mean = b->mean[c], inverse = b->inverse[c];
   *sum = *product = 0;
@@ -99,29 +146,40 @@ static void differentiate_channel(const BatchNorm *b, gsize c, const float *x, f
       *sum += (double)dy[at];
       *product += (double)dy[at] * ((double)x[at] - mean) * inverse;
     }
-  double factor = (double)scale * inverse, n = (double)b->n;
-  for (gsize i = 0; dx != NULL && i < b->batch; i++)
+}
+
+static void differentiate_channel(const BatchNorm *b, gsize c, const float *x, float scale, const float *dy, float *dx,
+                                  double sum, double product)
+{
+  double mean = b->mean[c], inverse = b->inverse[c], factor = (double)scale * inverse, n = *b->all;
+  for (gsize i = 0; i < b->batch; i++)
     for (gsize k = 0; k < b->inner; k++) {
       gsize at = (i * b->channels + c) * b->inner + k;
       double normal = ((double)x[at] - mean) * inverse;
-      dx[at] = (float)(factor * ((double)dy[at] - (b->batch_wise ? *sum / n + normal * *product / n : 0)));
+      dx[at] = (float)(factor * ((double)dy[at] - (b->batch_wise ? sum / n + normal * product / n : 0)));
     }
 }
 
 gboolean pipeline_batch_normalization_backward(PipelineGradientCall *call, GError **error)
 {
-  (void)error;
   BatchNorm b;
   read_batch_norm(call, &b);
-  const float *scale = call->call.inputs[1]->data;
-  float *dscale = pipeline_gradient_of_input(call, 1), *dbias = pipeline_gradient_of_input(call, 2);
+  const float *x = call->call.inputs[0]->data, *scale = call->call.inputs[1]->data,
+              *dy = pipeline_gradient_of_output(call, 0);
+  float *dx = pipeline_gradient_of_input(call, 0), *dscale = pipeline_gradient_of_input(call, 1),
+        *dbias = pipeline_gradient_of_input(call, 2);
+  double *sums = pipeline_gradient_memory(call, 1, (2 * b.channels + 1) * sizeof(double)),
+         *products = sums + b.channels;
   for (gsize c = 0; c < b.channels; c++) {
-    double sum, product;
-    differentiate_channel(&b, c, call->call.inputs[0]->data, scale[c], pipeline_gradient_of_output(call, 0),
-                          pipeline_gradient_of_input(call, 0), &sum, &product);
-    if (dscale != NULL) dscale[c] = (float)product;
-    if (dbias != NULL) dbias[c] = (float)sum;
+    sum_channel(&b, c, x, dy, &sums[c], &products[c]);
+    if (dscale != NULL) dscale[c] = (float)products[c];
+    if (dbias != NULL) dbias[c] = (float)sums[c];
   }
+  if (b.slice != NULL && !pipeline_communicator_sum_doubles(b.slice->communicator, sums, 2 * b.channels, error))
+    return FALSE;
+  for (gsize c = 0; dx != NULL && b.counts && c < b.channels; c++)
+    differentiate_channel(&b, c, x, scale[c], dy, dx, sums[c], products[c]);
+  if (dx != NULL && !b.counts) memset(dx, 0, b.batch * b.channels * b.inner * sizeof(float));
   return TRUE;
 }
 

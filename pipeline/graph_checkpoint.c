@@ -6,14 +6,16 @@
 
 #include "pipeline/safetensors.h"
 
-#define FORMAT "kedge graph training 2"
+#define FORMAT "kedge graph training 3"
 #define MAX_HEADER_BYTES (16u << 20)
 #define MAX_FILE_BYTES ((gsize)8 << 30)
 
-gchar *pipeline_checkpoint_environment(const PipelineGradientBackend *backend)
+gchar *pipeline_checkpoint_environment(const PipelineGradientBackend *backend, guint processes)
 {
   g_autofree gchar *computes = backend->describe != NULL ? backend->describe() : g_strdup(backend->name);
-  return g_strdup_printf("threads 1, backend %s, libm %s, kedge %s", computes, gnu_get_libc_version(), KEDGE_VERSION);
+  g_autofree gchar *together = processes > 1 ? g_strdup_printf("processes %u, ", processes) : g_strdup("");
+  return g_strdup_printf("%sthreads 1, backend %s, libm %s, kedge %s", together, computes, gnu_get_libc_version(),
+                         KEDGE_VERSION);
 }
 
 /* --- the parts in file order: one list for writing and reading ------------------------------------------------------
@@ -68,7 +70,7 @@ static const struct {
              REAL(test_metric),        REAL(gradient_norm),        REAL(dead_share),        REAL(best_loss),
              REAL(best_metric),        REAL(plateau_loss),         REAL(robust_loss),       REAL(robust_metric),
              REAL(best_robust_metric), REAL(best_attacked_metric), REAL(old_loss),          REAL(old_metric),
-             REAL(best_old_metric),    REAL(least_loss),           REAL(least_old_loss)};
+             REAL(best_old_metric),    REAL(least_loss),           REAL(least_old_loss),    REAL(loss_scale)};
 
 /* Counters; `large`: of 64 bits. */
 static const struct {
@@ -84,6 +86,11 @@ static const struct {
                 {"plateau_falls", G_STRUCT_OFFSET(PipelineGraphFitState, plateau_falls), FALSE},
                 {"plateau_epochs", G_STRUCT_OFFSET(PipelineGraphFitState, plateau_epochs), FALSE},
                 {"collapsed_epoch", G_STRUCT_OFFSET(PipelineGraphFitState, collapsed_epoch), FALSE},
+                {"scaled_steps", G_STRUCT_OFFSET(PipelineGraphFitState, scaled_steps), TRUE},
+                {"epoch_skipped", G_STRUCT_OFFSET(PipelineGraphFitState, epoch_skipped), TRUE},
+                {"skipped_steps", G_STRUCT_OFFSET(PipelineGraphFitState, skipped_steps), TRUE},
+                {"micro_batch", G_STRUCT_OFFSET(PipelineGraphFitState, micro_batch), FALSE},
+                {"evaluation_rows", G_STRUCT_OFFSET(PipelineGraphFitState, evaluation_rows), FALSE},
                 {"finished", G_STRUCT_OFFSET(PipelineGraphFitState, finished), FALSE}};
 
 /* --- writing ------------------------------------------------------------------------------------------------------ */

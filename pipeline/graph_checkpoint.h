@@ -11,8 +11,9 @@
 
 G_BEGIN_DECLS
 
-/* "threads 1, backend onednn 2.6.3, isa avx512_core, libm 2.36, kedge 0.1.0"; free with g_free. */
-gchar *pipeline_checkpoint_environment(const PipelineGradientBackend *backend);
+/* "threads 1, backend onednn 2.6.3, isa avx512_core, libm 2.36, kedge 0.1.0", in front of it "processes 2, " when there
+ * are several; free with g_free. */
+gchar *pipeline_checkpoint_environment(const PipelineGradientBackend *backend, guint processes);
 /* Replaces the file by temp + fsync + rename. */
 gboolean pipeline_graph_checkpoint_write(const gchar *path, const PipelineGraphFitState *state,
                                          const PipelineGraphPlan *plan, const OnnxGraph *graph,

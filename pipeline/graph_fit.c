@@ -4,6 +4,9 @@
 #include <string.h>
 
 #include "pipeline/graph_fit_device.h"
+#include "pipeline/graph_fit_micro.h"
+#include "pipeline/graph_fit_parallel.h"
+#include "pipeline/graph_fit_scale.h"
 #include "pipeline/rehearsal.h"
 
 void pipeline_graph_fit_options_init(PipelineGraphFitOptions *options)
@@ -16,6 +19,8 @@ void pipeline_graph_fit_options_init(PipelineGraphFitOptions *options)
                                        .average_decay = 0.999,
                                        .average_start = 0.75,
                                        .rehearsal_share = 0.5,
+                                       .loss_scale = 65536,
+                                       .growth_steps = 2000,
                                        .seed = 1};
   pipeline_optimiser_options_init(&options->optimiser_options);
   pipeline_schedule_options_init(&options->schedule_options);
@@ -28,36 +33,38 @@ static void state_init(PipelineGraphFit *fit)
   gsize n = fit->plan->n_parameters, s = fit->plan->n_statistics;
   guint memories = fit->options.optimiser->n_memories;
   gboolean averages = fit->options.average != PIPELINE_AVERAGE_NONE;
-  fit->state = (PipelineGraphFitState){.n_parameters = n,
-                                       .n_statistics = s,
-                                       .parameters = g_new0(float, n),
-                                       .m = memories > 0 ? g_new0(float, n) : NULL,
-                                       .v = memories > 1 ? g_new0(float, n) : NULL,
-                                       .average = averages ? g_new0(float, n) : NULL,
-                                       .best = g_new0(float, n),
-                                       .statistics = g_new0(float, s + 1),
-                                       .average_statistics = averages ? g_new0(float, s + 1) : NULL,
-                                       .best_statistics = g_new0(float, s + 1),
-                                       .first_loss = NAN,
-                                       .first_norm = NAN,
-                                       .train_loss = NAN,
-                                       .validation_loss = NAN,
-                                       .validation_metric = NAN,
-                                       .test_loss = NAN,
-                                       .test_metric = NAN,
-                                       .gradient_norm = NAN,
-                                       .best_loss = INFINITY,
-                                       .best_metric = NAN,
-                                       .plateau_loss = INFINITY,
-                                       .robust_loss = NAN,
-                                       .robust_metric = NAN,
-                                       .best_robust_metric = NAN,
-                                       .best_attacked_metric = NAN,
-                                       .old_loss = NAN,
-                                       .old_metric = NAN,
-                                       .best_old_metric = NAN,
-                                       .least_loss = INFINITY,
-                                       .least_old_loss = INFINITY};
+  fit->state =
+      (PipelineGraphFitState){.n_parameters = n,
+                              .n_statistics = s,
+                              .parameters = g_new0(float, n),
+                              .m = memories > 0 ? g_new0(float, n) : NULL,
+                              .v = memories > 1 ? g_new0(float, n) : NULL,
+                              .average = averages ? g_new0(float, n) : NULL,
+                              .best = g_new0(float, n),
+                              .statistics = g_new0(float, s + 1),
+                              .average_statistics = averages ? g_new0(float, s + 1) : NULL,
+                              .best_statistics = g_new0(float, s + 1),
+                              .loss_scale = pipeline_fit_scale_is_used(&fit->options) ? fit->options.loss_scale : 1,
+                              .first_loss = NAN,
+                              .first_norm = NAN,
+                              .train_loss = NAN,
+                              .validation_loss = NAN,
+                              .validation_metric = NAN,
+                              .test_loss = NAN,
+                              .test_metric = NAN,
+                              .gradient_norm = NAN,
+                              .best_loss = INFINITY,
+                              .best_metric = NAN,
+                              .plateau_loss = INFINITY,
+                              .robust_loss = NAN,
+                              .robust_metric = NAN,
+                              .best_robust_metric = NAN,
+                              .best_attacked_metric = NAN,
+                              .old_loss = NAN,
+                              .old_metric = NAN,
+                              .best_old_metric = NAN,
+                              .least_loss = INFINITY,
+                              .least_old_loss = INFINITY};
   pipeline_random_seed(&fit->state.random, fit->options.seed);
   fit->state.epoch_random = fit->state.random;
 }
@@ -67,7 +74,8 @@ static gboolean make_pass(PipelineGraphFit *fit, const PipelineGradientBackend *
   g_autofree const gchar **names = pipeline_harden_list_wanted(&fit->options.harden, fit->graph, fit->plan);
   g_autofree const gchar **heads = g_new0(const gchar *, fit->n_heads + 1);
   for (guint i = 0; i < fit->n_heads; i++) heads[i] = fit->heads[i].value;
-  const PipelineGraphPassOptions options = {.wanted = names, .heads = heads, .backend = backend};
+  const PipelineGraphPassOptions options = {
+      .wanted = names, .heads = heads, .backend = backend, .precision = fit->options.precision};
   fit->pass = pipeline_graph_pass_new(fit->graph, &options, error);
   return fit->pass != NULL;
 }
@@ -143,6 +151,24 @@ static PipelineRehearsal epoch_of(const PipelineGraphFit *fit)
                              .share = fit->options.rehearsal_share};
 }
 
+static gboolean check_precision(const PipelineGraphFitOptions *options, const PipelineGradientBackend *backend,
+                                GError **error)
+{
+  gboolean alone = options->communicator == NULL || options->communicator->size == 1;
+  if (backend->narrow_products != NULL && options->harden.method == NULL && alone) return TRUE;
+  if (!alone)
+    g_set_error_literal(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID,
+                        "several processes train in float32: leave out the precision bf16 or the other processes");
+  else if (options->harden.method != NULL)
+    g_set_error_literal(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID,
+                        "adversarial training is in float32: leave out the precision bf16 or the adversary");
+  else
+    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_UNSUPPORTED,
+                "the backend '%s' has no products in bfloat16: take cuda, or reference, which rounds for comparison",
+                backend->name);
+  return FALSE;
+}
+
 PipelineGraphFit *pipeline_graph_fit_new(const OnnxGraph *graph, const PipelineGraphPlan *plan,
                                          const PipelineGraphHead *heads, guint n_heads, const PipelineGraphData *data,
                                          const PipelineGraphFitOptions *options, const PipelineGradientBackend *backend,
@@ -155,12 +181,14 @@ PipelineGraphFit *pipeline_graph_fit_new(const OnnxGraph *graph, const PipelineG
   fit->heads = heads;
   fit->n_heads = n_heads;
   fit->data = data;
+  fit->backend = backend;
   fit->options = *options;
   fit->row_width = 1;
   for (guint d = 0; d < data->n_dims; d++) fit->row_width *= (gsize)data->dims[d];
   if (!pipeline_augment_check(&options->augment, fit->row_width, error) ||
       !pipeline_harden_check(&options->harden, options->augment.mixup > 0, n_heads, error))
     return NULL;
+  if (options->precision == PIPELINE_PRECISION_BFLOAT16 && !check_precision(options, backend, error)) return NULL;
   gsize rows =
       MAX((gsize)options->batch_size * pipeline_harden_batch_factor(&options->harden), PIPELINE_FIT_EVALUATION_ROWS);
   state_init(fit);
@@ -179,8 +207,10 @@ PipelineGraphFit *pipeline_graph_fit_new(const OnnxGraph *graph, const PipelineG
   fit->gradients = g_new0(float, plan->n_parameters);
   fit->head_gradients = g_ptr_array_new_with_free_func((GDestroyNotify)g_array_unref);
   for (guint i = 0; i < n_heads; i++) g_ptr_array_add(fit->head_gradients, g_array_new(FALSE, TRUE, sizeof(float)));
-  if (!make_pass(fit, backend, error) || !check_heads(fit, error) || !place_parameters(fit, backend, error))
+  if (!make_pass(fit, backend, error) || !check_heads(fit, error) || !place_parameters(fit, backend, error) ||
+      !pipeline_fit_parallel_new(fit, &fit->parallel, error))
     return NULL;
+  if (!pipeline_fit_micro_begin(fit, error)) return NULL;
   if (options->harden.method != NULL && (fit->harden = pipeline_harden_new(fit, backend, error)) == NULL) return NULL;
   memcpy(fit->state.best, fit->state.parameters, plan->n_parameters * sizeof(float));
   if (fit->state.average != NULL) memcpy(fit->state.average, fit->state.parameters, plan->n_parameters * sizeof(float));
@@ -209,8 +239,10 @@ void pipeline_graph_fit_free(PipelineGraphFit *fit)
                        fit->targets,
                        fit->mixed_targets,
                        fit->weights,
-                       fit->gradients};
+                       fit->gradients,
+                       fit->sums};
   pipeline_fit_device_free(fit->device, fit->pass);
+  pipeline_fit_parallel_free(fit->parallel);
   pipeline_graph_pass_free(fit->pass); /* its values lie in those arrays */
   pipeline_harden_free(fit->harden);
   for (guint i = 0; i < G_N_ELEMENTS(arrays); i++) g_free(arrays[i]);
@@ -221,6 +253,11 @@ void pipeline_graph_fit_free(PipelineGraphFit *fit)
 PipelineGraphFitState *pipeline_graph_fit_get_state(PipelineGraphFit *fit)
 {
   return &fit->state;
+}
+
+const PipelineGraphMemory *pipeline_graph_fit_get_memory(const PipelineGraphFit *fit)
+{
+  return fit->memory.rows > 0 ? &fit->memory : NULL;
 }
 
 gboolean pipeline_graph_fit_is_finished(const PipelineGraphFit *fit)
@@ -286,40 +323,72 @@ gboolean pipeline_graph_fit_set_input(PipelineGraphFit *fit, PipelineGraphPass *
   return pipeline_graph_pass_set_input(pass, 0, 1 + fit->data->n_dims, dims, x, error);
 }
 
-gboolean pipeline_graph_fit_forward(PipelineGraphFit *fit, guint n, gboolean training, GError **error)
+/* Rows first to first + n of those in x. */
+static gboolean forward_rows(PipelineGraphFit *fit, guint first, guint n, gboolean training, GError **error)
 {
   pipeline_graph_pass_keep_heads(fit->pass, FALSE);
   pipeline_fit_device_disturb(fit->device);
-  return pipeline_graph_fit_set_input(fit, fit->pass, fit->x, n, error) &&
+  return pipeline_graph_fit_set_input(fit, fit->pass, fit->x + first * fit->row_width, n, error) &&
          pipeline_graph_pass_forward(fit->pass, training, training ? &fit->state.random : NULL, error);
 }
 
+gboolean pipeline_graph_fit_forward(PipelineGraphFit *fit, guint n, gboolean training, GError **error)
+{
+  return forward_rows(fit, 0, n, training, error);
+}
+
+/* The columns of one head; new [n, columns]. */
+static float *pick_targets(const PipelineGraphFit *fit, const PipelineGraphHead *head, const float *targets,
+                           guint columns, guint n)
+{
+  float *picked = g_new(float, (gsize)n *columns);
+  for (guint i = 0; i < n; i++)
+    memcpy(picked + (gsize)i * columns, targets + (gsize)i * fit->data->n_targets + head->first_target,
+           columns * sizeof(float));
+  return picked;
+}
+
+/* A batch of which a pass of this process computes rows first to first + n. */
+typedef struct {
+  guint first, n, all;
+  double share; /* of the targets; the others are those of mixed rows */
+  double scale; /* of the gradient, not of the loss */
+} Rows;
+
 /* Loss of head `index` and its gradient; with mixed rows the mean of both targets' losses. */
-double pipeline_graph_fit_evaluate_head(PipelineGraphFit *fit, PipelineGraphPass *pass, guint index, guint n,
-                                        double share)
+static double evaluate_rows(PipelineGraphFit *fit, PipelineGraphPass *pass, guint index, const Rows *rows)
 {
   const PipelineGraphHead *head = &fit->heads[index];
   const PipelineTensor *output = pipeline_graph_pass_get_head(pass, index);
-  guint width = (guint)(output->n / n), columns = pipeline_graph_loss_n_targets(head->loss, width);
+  guint width = (guint)(output->n / rows->n), columns = pipeline_graph_loss_n_targets(head->loss, width);
   GArray *gradient = g_ptr_array_index(fit->head_gradients, index);
   g_array_set_size(gradient, (guint)output->n);
-  g_autofree float *second = share < 1 ? g_new(float, output->n) : NULL;
-  g_autofree float *targets = g_new(float, (gsize)n *columns);
+  g_autofree float *second = rows->share < 1 ? g_new(float, output->n) : NULL;
   const float *weights = fit->data->weights != NULL ? fit->weights : NULL;
   double loss = 0;
-  for (guint turn = 0; turn < (share < 1 ? 2u : 1u); turn++) {
-    const float *all = turn == 0 ? fit->targets : fit->mixed_targets;
+  for (guint turn = 0; turn < (rows->share < 1 ? 2u : 1u); turn++) {
+    g_autofree float *targets =
+        pick_targets(fit, head, turn == 0 ? fit->targets : fit->mixed_targets, columns, rows->all);
     float *into = turn == 0 ? (float *)(gpointer)gradient->data : second;
-    double part = head->weight * (turn == 0 ? share : 1 - share);
-    for (guint i = 0; i < n; i++)
-      memcpy(targets + (gsize)i * columns, all + (gsize)i * fit->data->n_targets + head->first_target,
-             columns * sizeof(float));
-    loss +=
-        part * pipeline_graph_loss_evaluate(head->loss, &head->options, output->data, width, targets, weights, n, into);
-    for (gsize i = 0; part != 1 && i < output->n; i++) into[i] *= (float)part;
+    double part = head->weight * (turn == 0 ? rows->share : 1 - rows->share) *
+                  (fit->parallel != NULL
+                       ? pipeline_fit_parallel_share(fit->parallel, head, columns, targets, weights, rows->all)
+                       : pipeline_fit_micro_share(head, columns, targets, weights, rows->first, rows->n, rows->all));
+    loss += part * pipeline_graph_loss_evaluate(head->loss, &head->options, output->data, width,
+                                                targets + (gsize)rows->first * columns,
+                                                weights != NULL ? weights + rows->first : NULL, rows->n, into);
+    for (gsize i = 0; part != 1 && rows->scale == 1 && i < output->n; i++) into[i] *= (float)part;
+    for (gsize i = 0; rows->scale != 1 && i < output->n; i++) into[i] = (float)((double)into[i] * part * rows->scale);
   }
   for (gsize i = 0; second != NULL && i < output->n; i++) g_array_index(gradient, float, i) += second[i];
   return loss;
+}
+
+double pipeline_graph_fit_evaluate_head(PipelineGraphFit *fit, PipelineGraphPass *pass, guint index, guint n,
+                                        double share)
+{
+  const Rows rows = {.n = n, .all = n, .share = share, .scale = 1};
+  return evaluate_rows(fit, pass, index, &rows);
 }
 
 float pipeline_graph_fit_average_decay(PipelineGraphFit *fit)
@@ -362,20 +431,38 @@ gboolean pipeline_graph_fit_update(PipelineGraphFit *fit, double loss, double *n
 {
   *norm =
       pipeline_gradient_clip(fit->gradients, fit->state.n_parameters, fit->options.clip_norm, fit->options.clip_value);
-  /* Else the weights stay as they are and the monitor stops it. */
-  return !isfinite(loss) || !isfinite(*norm) || update(fit, error);
+  if (isfinite(loss) && isfinite(*norm)) return update(fit, error);
+  /* Else the weights stay as they are: the monitor stops it, or the scale of the loss falls. */
+  if (isfinite(loss) && pipeline_fit_scale_is_used(&fit->options)) fit->state.steps++;
+  return TRUE;
+}
+
+/* Forward and backward of some rows of a batch: their part of its loss, and of its gradients. */
+static gboolean pass_rows(PipelineGraphFit *fit, const Rows *rows, double *loss, GError **error)
+{
+  g_autofree const float **gradients = g_new0(const float *, fit->n_heads + 1);
+  if (!forward_rows(fit, rows->first, rows->n, TRUE, error)) return FALSE;
+  for (guint h = 0; h < fit->n_heads; h++) {
+    *loss += evaluate_rows(fit, fit->pass, h, rows);
+    gradients[h] = (const float *)(gpointer)((GArray *)g_ptr_array_index(fit->head_gradients, h))->data;
+  }
+  return pipeline_fit_parallel_begin(fit->parallel, *loss, fit->wants_stop, error) &&
+         pipeline_graph_pass_backward(fit->pass, gradients, error) &&
+         pipeline_fit_parallel_end(fit->parallel, loss, &fit->is_stopped, error);
 }
 
 double pipeline_graph_fit_learn(PipelineGraphFit *fit, guint n, double share, double *norm, GError **error)
 {
-  g_autofree const float **gradients = g_new0(const float *, fit->n_heads + 1);
+  guint size = pipeline_fit_micro_rows(fit, n);
   double loss = 0;
-  if (!pipeline_graph_fit_forward(fit, n, TRUE, error)) return NAN;
-  for (guint h = 0; h < fit->n_heads; h++) {
-    loss += pipeline_graph_fit_evaluate_head(fit, fit->pass, h, n, share);
-    gradients[h] = (const float *)(gpointer)((GArray *)g_ptr_array_index(fit->head_gradients, h))->data;
+  for (guint first = 0; first < n; first += size) {
+    Rows rows = {.first = first, .n = MIN(size, n - first), .all = n, .share = share, .scale = fit->state.loss_scale};
+    if (size == n) pipeline_fit_parallel_cut(fit->parallel, n, &rows.first, &rows.n);
+    if (!pass_rows(fit, &rows, &loss, error)) return NAN;
+    if (size < n) pipeline_fit_micro_add(fit, first == 0, first + size >= n);
   }
-  if (!pipeline_graph_pass_backward(fit->pass, gradients, error)) return NAN;
+  for (gsize i = 0; fit->state.loss_scale != 1 && i < fit->state.n_parameters; i++)
+    fit->gradients[i] *= (float)(1 / fit->state.loss_scale);
   return pipeline_graph_fit_update(fit, loss, norm, error) ? loss : NAN;
 }
 
@@ -409,9 +496,15 @@ static void begin_epoch(PipelineGraphFit *fit)
 gboolean pipeline_graph_fit_count(PipelineGraphFit *fit, guint n, guint64 step, double loss, double norm,
                                   GError **error)
 {
-  if (isfinite(loss) && isfinite(norm)) {
+  gboolean scaled = pipeline_fit_scale_is_used(&fit->options) && isfinite(loss);
+  gboolean good =
+      scaled ? pipeline_fit_scale_follow(&fit->options, &fit->state, norm) : isfinite(loss) && isfinite(norm);
+  if (good) {
     fit->state.epoch_loss += loss * (double)n;
-    fit->state.epoch_norm += norm * (double)n;
+    if (isfinite(norm))
+      fit->state.epoch_norm += norm * (double)n;
+    else
+      fit->state.epoch_skipped += n;
     return TRUE;
   }
   g_set_error(
@@ -443,17 +536,43 @@ static gboolean step_there(PipelineGraphFit *fit, const guint64 *rows, guint n, 
   return pipeline_fit_device_step(fit, n, error);
 }
 
+/* A step that finds no memory is taken again, in smaller passes. */
+static gboolean step_within_memory(PipelineGraphFit *fit, const guint64 *rows, guint n, GError **error)
+{
+  const PipelineRandom random = fit->state.random;
+  for (;;) {
+    g_autoptr(GError) failure = NULL;
+    if (fit->device != NULL ? step_there(fit, rows, n, &failure) : step_here(fit, rows, n, &failure)) return TRUE;
+    if (!pipeline_fit_micro_retry(fit, n, &failure)) {
+      g_propagate_error(error, g_steal_pointer(&failure));
+      return FALSE;
+    }
+    fit->state.random = random;
+  }
+}
+
 gboolean pipeline_graph_fit_step(PipelineGraphFit *fit, gboolean *epoch_done, GError **error)
 {
   PipelineGraphFitState *state = &fit->state;
   if (state->position == 0) begin_epoch(fit);
   guint n = (guint)MIN(fit->options.batch_size, fit->n_order - state->position);
   const guint64 *rows = fit->order + state->position;
-  if (!(fit->device != NULL ? step_there(fit, rows, n, error) : step_here(fit, rows, n, error))) return FALSE;
+  if (!step_within_memory(fit, rows, n, error)) return FALSE;
   state->position += n;
   *epoch_done = state->position >= fit->n_order;
   if (!*epoch_done) return TRUE;
   return pipeline_graph_fit_pull(fit, error) && pipeline_graph_fit_end_epoch(fit, error);
+}
+
+void pipeline_graph_fit_ask_stop(PipelineGraphFit *fit)
+{
+  fit->wants_stop = TRUE;
+  if (fit->parallel == NULL) fit->is_stopped = TRUE;
+}
+
+gboolean pipeline_graph_fit_is_stopped(const PipelineGraphFit *fit)
+{
+  return fit->is_stopped;
 }
 
 gboolean pipeline_graph_fit_pull(PipelineGraphFit *fit, GError **error)

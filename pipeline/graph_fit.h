@@ -39,8 +39,18 @@ typedef enum { PIPELINE_AVERAGE_NONE, PIPELINE_AVERAGE_EMA, PIPELINE_AVERAGE_SWA
 
 typedef struct {
   guint epochs, batch_size;
-  guint patience; /* epochs without a better validation loss, of new or of old rows, before it stops; 0: no early
-                   * stopping */
+  /* Rows of one pass at the most: the gradients of a batch's passes are added up, which gives the step of the whole
+   * batch but for rounding and the masks of Dropout. 0: the whole batch, where the memory of a device has room for it.
+   * Not for models that normalise over their batch. */
+  guint micro_batch;
+  gsize device_memory; /* bytes of a device that this training may take; 0: what is free */
+  /* Of products: with bfloat16 weights and optimiser stay float32, and losses are scaled (pipeline/graph_fit_scale.h)
+   */
+  PipelinePrecision precision;
+  double loss_scale;  /* the first one; 65536 */
+  guint growth_steps; /* after so many good ones it doubles; 2000 */
+  guint patience;     /* epochs without a better validation loss, of new or of old rows, before it stops; 0: no early
+                       * stopping */
   double rehearsal_share; /* of each batch that is old rows (pipeline/rehearsal.h); .5 */
   guint64 row_visits;     /* at most, old rows too: fewer and shorter epochs; 0: as many as the epochs ask for */
   double learning_rate;
@@ -56,6 +66,9 @@ typedef struct {
   double average_decay, average_start;
   PipelineAugmentOptions augment;
   PipelineHardenOptions harden;
+  /* Processes that make this fit together, all with the same data and options: each computes its slice of every batch,
+   * and all have the weights of the whole one. NULL: this process alone. Borrowed. */
+  PipelineCommunicator *communicator;
   /* After each step of the optimiser (number `step`, from 1), on the parameters as the plan lays them out: what
    * training must not undo, such as weights that were pruned. NULL: nothing. */
   void (*project)(const PipelineGraphPlan *plan, float *parameters, guint64 step, gpointer data);
@@ -90,8 +103,23 @@ typedef struct {
   gsize n_perturbation;
   float *perturbation;                 /* of free adversarial training, from batch to batch */
   gboolean finished;                   /* early stopping has ended it */
+  double loss_scale;                   /* 1: not used */
+  guint64 epoch_skipped;               /* rows of the present epoch's steps without finite gradients */
+  guint64 scaled_steps, skipped_steps; /* steps since it changed; steps without finite gradients, ever */
+  guint micro_batch, evaluation_rows;  /* rows of a pass at the most, as asked for or as memory allows; 0: any */
   PipelineRandom random, epoch_random; /* now; when the present epoch began */
 } PipelineGraphFitState;
+
+/* Bytes of a device's memory that a training takes, estimated before it starts. */
+typedef struct _PipelineGraphMemory {
+  guint64 device; /* what the device keeps for itself: buffers of its libraries */
+  guint64 weights, gradients, optimiser;
+  guint64 activations, activation_gradients, kept; /* of one pass; kept: by operators from forward to backward */
+  guint64 workspace;                               /* that all operators share */
+  guint64 other;                                   /* constants of the graph, targets, row weights */
+  guint64 total, available;
+  guint rows, evaluation_rows; /* of a training pass, and of a chunk of rows that is measured */
+} PipelineGraphMemory;
 
 typedef struct _PipelineGraphFit PipelineGraphFit;
 /* Borrows all but the options. heads: n_heads of them. */
@@ -112,8 +140,16 @@ guint64 pipeline_graph_fit_epoch_rows(const PipelineGraphFit *fit);   /* rows th
  * weights not finite, loss 10,000 times the first one, gradients 1,000,000 times those of the first epoch, gradients
  * that have vanished (below 1e-12 of them), a Relu layer of which every unit is dead. The best weights stay. */
 gboolean pipeline_graph_fit_step(PipelineGraphFit *fit, gboolean *epoch_done, GError **error);
+/* The training is to end after a batch. Several processes end after the same one: the next that they compute. */
+void pipeline_graph_fit_ask_stop(PipelineGraphFit *fit);
+gboolean pipeline_graph_fit_is_stopped(const PipelineGraphFit *fit);
+/* Several processes have the same weights and the same place in the training; else INVALID on all of them. Called at
+ * the end of each epoch, and to be called after a restore. */
+gboolean pipeline_graph_fit_compare(PipelineGraphFit *fit, GError **error);
 /* Before the state's arrays are read in the middle of an epoch: brings them here from a device. */
 gboolean pipeline_graph_fit_pull(PipelineGraphFit *fit, GError **error);
+/* The estimate for the passes that it began with; NULL: the backend has no memory of its own. */
+const PipelineGraphMemory *pipeline_graph_fit_get_memory(const PipelineGraphFit *fit);
 /* Steps so far that a device replayed from a recording. */
 guint64 pipeline_graph_fit_get_replayed(const PipelineGraphFit *fit);
 /* After a checkpoint was read into the state: makes memory agree with it. */

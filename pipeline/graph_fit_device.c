@@ -3,6 +3,8 @@
 #include <string.h>
 
 #include "pipeline/graph_device.h"
+#include "pipeline/graph_fit_micro.h"
+#include "pipeline/graph_fit_scale.h"
 
 #define MAX_SLOTS 256u
 #define ALIGNMENT 64u /* elements */
@@ -20,6 +22,7 @@ struct _PipelineFitDevice {
   /* Parameters one after the other, each at an address that vectors of any width like; zeros between them. */
   gsize n, *offsets;              /* [n parameters] */
   float *w, *m, *v, *g, *average; /* [n] */
+  float *sums;                    /* [n]: gradients of the passes of a batch so far; NULL: not yet needed */
   float *spare;                   /* [n], of this process */
   guint8 *decays;
   float *targets, *weights;           /* of one batch */
@@ -109,7 +112,7 @@ static gboolean make_arrays(PipelineFitDevice *d, const PipelineGraphFit *fit, G
 static gboolean computes_there(const PipelineGraphFit *fit, const PipelineGradientBackend *backend)
 {
   if (backend->host || backend->graph == NULL || fit->options.augment.mixup > 0 || fit->options.harden.method != NULL ||
-      fit->options.project != NULL)
+      fit->options.project != NULL || (fit->options.communicator != NULL && fit->options.communicator->size > 1))
     return FALSE;
   for (guint i = 0; i < fit->plan->parameters->len; i++)
     if (get_parameter(fit, i)->rate != 1) return FALSE;
@@ -144,7 +147,7 @@ void pipeline_fit_device_free(PipelineFitDevice *d, PipelineGraphPass *pass)
 {
   if (d == NULL || pass == NULL) return;
   if (d->recording != NULL) d->graph->forget(d->device, d->recording);
-  gpointer arrays[] = {d->w, d->m, d->v, d->g, d->average, d->decays, d->targets, d->weights};
+  gpointer arrays[] = {d->w, d->m, d->v, d->g, d->sums, d->average, d->decays, d->targets, d->weights};
   const PipelineGradientMemory *memory = d->backend->memory;
   for (guint i = 0; i < G_N_ELEMENTS(arrays); i++)
     if (arrays[i] != NULL) memory->release(d->device, arrays[i]);
@@ -218,30 +221,65 @@ static gboolean copy_batch(PipelineGraphFit *fit, guint n, GError **error)
   return memory->copy_in(d->device, d->targets, fit->targets, n * columns * sizeof(float), error) &&
          (fit->data->weights == NULL ||
           memory->copy_in(d->device, d->weights, fit->weights, n * sizeof(float), error)) &&
-         pipeline_graph_fit_set_input(fit, fit->pass, fit->x, n, error);
+         pipeline_graph_fit_set_input(fit, fit->pass, fit->x, pipeline_fit_micro_rows(fit, n), error);
 }
 
-static gboolean queue_losses(PipelineGraphFit *fit, guint n, GError **error)
+/* Rows first to first + n of a batch of `all`. */
+typedef struct {
+  guint first, n, all;
+} Rows;
+
+static gboolean queue_losses(PipelineGraphFit *fit, const Rows *rows, GError **error)
 {
   PipelineFitDevice *d = fit->device;
+  const guint n = rows->n, columns = fit->data->n_targets;
+  const float *weights = fit->data->weights != NULL ? fit->weights : NULL;
   for (guint h = 0; h < fit->n_heads; h++) {
     const PipelineGraphHead *head = &fit->heads[h];
     const PipelineTensor *output = pipeline_graph_pass_get_device_head(fit->pass, h);
-    const PipelineGraphDeviceLoss loss = {.loss = head->loss,
-                                          .options = &head->options,
-                                          .class_weights = d->class_weights[h],
-                                          .quantiles = d->quantiles[h],
-                                          .outputs = output->data,
-                                          .targets = d->targets,
-                                          .row_weights = fit->data->weights != NULL ? d->weights : NULL,
-                                          .gradient = pipeline_graph_pass_get_head_gradient(fit->pass, h, error),
-                                          .weight = head->weight,
-                                          .n = n,
-                                          .width = output->n / n,
-                                          .n_targets = fit->data->n_targets,
-                                          .first_target = head->first_target,
-                                          .add = h > 0};
+    const PipelineGraphDeviceLoss loss = {
+        .loss = head->loss,
+        .options = &head->options,
+        .class_weights = d->class_weights[h],
+        .quantiles = d->quantiles[h],
+        .outputs = output->data,
+        .targets = d->targets + (gsize)rows->first * columns,
+        .row_weights = fit->data->weights != NULL ? d->weights + rows->first : NULL,
+        .gradient = pipeline_graph_pass_get_head_gradient(fit->pass, h, error),
+        .weight = head->weight * pipeline_fit_micro_share(head, columns, fit->targets + head->first_target, weights,
+                                                          rows->first, n, rows->all),
+        .n = n,
+        .width = output->n / n,
+        .n_targets = fit->data->n_targets,
+        .first_target = head->first_target,
+        .add = h > 0 || rows->first > 0,
+        .scaled = pipeline_fit_scale_is_used(&fit->options)};
     if (loss.gradient == NULL || !d->graph->loss(d->device, &loss, error)) return FALSE;
+  }
+  return TRUE;
+}
+
+/* The gradients of one more pass of a batch. */
+static gboolean add_gradients(PipelineFitDevice *d, gboolean first, GError **error)
+{
+  const PipelineGradientMemory *memory = d->backend->memory;
+  gsize bytes = d->n * sizeof(float);
+  if (d->sums == NULL && (d->sums = memory->allocate(d->device, bytes, error)) == NULL) return FALSE;
+  return first ? memory->copy(d->device, d->sums, d->g, bytes, error)
+               : memory->add(d->device, d->sums, d->g, d->n, error);
+}
+
+static gboolean queue_passes(PipelineGraphFit *fit, guint n, GError **error)
+{
+  guint size = pipeline_fit_micro_rows(fit, n);
+  for (guint first = 0; first < n; first += size) {
+    const Rows rows = {.first = first, .n = MIN(size, n - first), .all = n};
+    if (first > 0 && !pipeline_graph_fit_set_input(fit, fit->pass, fit->x + first * fit->row_width, rows.n, error))
+      return FALSE;
+    if (!pipeline_graph_pass_forward(fit->pass, TRUE, &fit->state.random, error) || !queue_losses(fit, &rows, error) ||
+        !pipeline_graph_pass_backward(fit->pass, NULL, error) ||
+        (size < n && !add_gradients(fit->device, first == 0, error)))
+      return FALSE;
   }
   return TRUE;
 }
@@ -249,19 +287,22 @@ static gboolean queue_losses(PipelineGraphFit *fit, guint n, GError **error)
 static gboolean queue_all(PipelineGraphFit *fit, guint n, GError **error)
 {
   PipelineFitDevice *d = fit->device;
-  const PipelineGraphDeviceUpdate update = {.optimiser = fit->options.optimiser,
-                                            .options = &fit->options.optimiser_options,
-                                            .n = d->n,
-                                            .w = d->w,
-                                            .m = d->m,
-                                            .v = d->v,
-                                            .g = d->g,
-                                            .decays = d->decays,
-                                            .clip_norm = fit->options.clip_norm,
-                                            .clip_value = fit->options.clip_value};
+  gboolean parts = pipeline_fit_micro_rows(fit, n) < n;
   pipeline_graph_pass_keep_heads(fit->pass, TRUE);
-  return pipeline_graph_pass_forward(fit->pass, TRUE, &fit->state.random, error) && queue_losses(fit, n, error) &&
-         pipeline_graph_pass_backward(fit->pass, NULL, error) && d->graph->update(d->device, &update, error);
+  if (!queue_passes(fit, n, error)) return FALSE;
+  const PipelineGraphDeviceUpdate update = {
+      .optimiser = fit->options.optimiser,
+      .options = &fit->options.optimiser_options,
+      .n = d->n,
+      .w = d->w,
+      .m = d->m,
+      .v = d->v,
+      .g = parts ? d->sums : d->g,
+      .decays = d->decays,
+      .clip_norm = fit->options.clip_norm,
+      .clip_value = fit->options.clip_value,
+      .growth_steps = pipeline_fit_scale_is_used(&fit->options) ? MAX(fit->options.growth_steps, 1) : 0};
+  return d->graph->update(d->device, &update, error);
 }
 
 /* --- recordings: one call in the place of many
@@ -309,7 +350,9 @@ static gboolean replay(PipelineGraphFit *fit, guint n, gboolean *done, GError **
   PipelineFitDevice *d = fit->device;
   gboolean last = fit->state.position + n >= fit->n_order;
   *done = FALSE;
-  if (d->unrecorded || d->disturbed || last || d->rows != n || d->changes != d->graph->changes(d->device)) return TRUE;
+  if (d->unrecorded || d->disturbed || last || pipeline_fit_micro_rows(fit, n) < n || d->rows != n ||
+      d->changes != d->graph->changes(d->device))
+    return TRUE;
   if (d->recording == NULL && d->same < SAME_BEFORE) return TRUE;
   const PipelineRandom random = fit->state.random;
   if (!pipeline_graph_pass_refresh(fit->pass, &fit->state.random, error)) return FALSE;
@@ -350,7 +393,7 @@ gboolean pipeline_fit_device_step(PipelineGraphFit *fit, guint n, GError **error
   if (!replayed) {
     guint64 before = d->graph->changes(d->device);
     if (!queue_all(fit, n, error)) return FALSE;
-    learn_of_step(fit, n, before);
+    if (pipeline_fit_micro_rows(fit, n) == n) learn_of_step(fit, n, before);
   }
   state->steps++;
   if (d->average != NULL &&
@@ -372,6 +415,7 @@ gboolean pipeline_fit_device_copy(PipelineGraphFit *fit, gboolean out, GError **
     float *there, *here;
   } arrays[] = {{d->w, state->parameters}, {d->m, state->m}, {d->v, state->v}, {d->average, state->average}};
   gsize bytes = d->n * sizeof(float);
+  if (!out && !d->graph->set_scale(d->device, state->loss_scale, state->scaled_steps, error)) return FALSE;
   for (guint i = 0; i < G_N_ELEMENTS(arrays); i++) {
     if (arrays[i].there == NULL || arrays[i].here == NULL) continue;
     if (out && !memory->copy_out(d->device, d->spare, arrays[i].there, bytes, error)) return FALSE;

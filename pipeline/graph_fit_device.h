@@ -7,8 +7,8 @@
 G_BEGIN_DECLS
 
 /* NULL without error: this fit runs its losses and optimiser here (the backend is `host` or has none; mixed rows,
- * hardening, a projection, rates of single parameters, a running mean of statistics). Binds the parameters of
- * fit->pass. */
+ * hardening, a projection, several processes, rates of single parameters, a running mean of statistics). Binds the
+ * parameters of fit->pass. */
 gboolean pipeline_fit_device_new(PipelineGraphFit *fit, const PipelineGradientBackend *backend,
                                  PipelineFitDevice **made, GError **error);
 void pipeline_fit_device_free(PipelineFitDevice *device, PipelineGraphPass *pass);

@@ -2,7 +2,8 @@
 #include <math.h>
 #include <string.h>
 
-#include "pipeline/graph_fit_internal.h"
+#include "pipeline/graph_fit_micro.h"
+#include "pipeline/graph_fit_parallel.h"
 
 #define EXPLODED_LOSS 1e4       /* times the first epoch's loss */
 #define EXPLODED_GRADIENT 1e6   /* times the first epoch's mean norm */
@@ -35,18 +36,37 @@ static void add_chunk(PipelineGraphFit *fit, guint n, Sums *sums)
   }
 }
 
+/* Of the *n rows in x, or as many of them as memory has room for. */
+static gboolean forward_chunk(PipelineGraphFit *fit, guint *n, GError **error)
+{
+  for (;;) {
+    g_autoptr(GError) failure = NULL;
+    if (pipeline_graph_fit_forward(fit, *n, FALSE, &failure)) return TRUE;
+    if (!pipeline_fit_micro_retry_evaluation(fit, &failure)) {
+      g_propagate_error(error, g_steal_pointer(&failure));
+      return FALSE;
+    }
+    *n = MIN(*n, pipeline_fit_micro_evaluation_rows(fit));
+  }
+}
+
 /* attacked: at the points that PGD finds, else at the rows. */
 static gboolean measure_at(PipelineGraphFit *fit, const guint64 *rows, guint64 n_rows, gboolean attacked, double *loss,
                            double *metric, GError **error)
 {
   Sums sums = {0};
-  for (guint64 start = 0; start < n_rows; start += PIPELINE_FIT_EVALUATION_ROWS) {
-    guint n = (guint)MIN(PIPELINE_FIT_EVALUATION_ROWS, n_rows - start);
+  guint n;
+  for (guint64 start = 0; start < n_rows; start += n) {
+    n = (guint)MIN(pipeline_fit_micro_evaluation_rows(fit), n_rows - start);
+    if (!pipeline_fit_parallel_measures(fit->parallel, start / PIPELINE_FIT_EVALUATION_ROWS)) continue;
     pipeline_graph_fit_gather(fit, rows + start, n);
     if (attacked && !pipeline_harden_attack(fit->harden, start, n, error)) return FALSE;
-    if (!pipeline_graph_fit_forward(fit, n, FALSE, error)) return FALSE;
+    if (!forward_chunk(fit, &n, error)) return FALSE;
     add_chunk(fit, n, &sums);
   }
+  double together[] = {sums.loss, sums.merit, sums.weight};
+  if (!pipeline_fit_parallel_sum(fit->parallel, together, G_N_ELEMENTS(together), error)) return FALSE;
+  sums = (Sums){.loss = together[0], .merit = together[1], .weight = together[2]};
   *loss = sums.weight > 0 ? sums.loss / sums.weight : NAN;
   *metric = sums.weight > 0 ? sums.merit / sums.weight : NAN;
   return TRUE;
@@ -100,10 +120,11 @@ gboolean pipeline_graph_fit_measure(PipelineGraphFit *fit, const guint64 *rows, 
 gboolean pipeline_graph_fit_predict(PipelineGraphFit *fit, const guint64 *rows, guint64 n, GArray *outputs,
                                     GError **error)
 {
-  for (guint64 start = 0; start < n; start += PIPELINE_FIT_EVALUATION_ROWS) {
-    guint count = (guint)MIN(PIPELINE_FIT_EVALUATION_ROWS, n - start);
+  guint count;
+  for (guint64 start = 0; start < n; start += count) {
+    count = (guint)MIN(pipeline_fit_micro_evaluation_rows(fit), n - start);
     pipeline_graph_fit_gather(fit, rows + start, count);
-    if (!pipeline_graph_fit_forward(fit, count, FALSE, error)) return FALSE;
+    if (!forward_chunk(fit, &count, error)) return FALSE;
     const PipelineTensor *head = pipeline_graph_pass_get_head(fit->pass, 0);
     g_array_append_vals(outputs, head->data, (guint)head->n);
   }
@@ -144,37 +165,40 @@ static void average_epoch(PipelineGraphFit *fit)
 /* --- monitors ----------------------------------------------------------------------------------------------------- */
 
 /* Share of the channels of a Relu's output that are 0 in the whole batch. */
-static double count_dead(const PipelineTensor *output)
+static gboolean count_dead(PipelineGraphFit *fit, const PipelineTensor *output, double *share, GError **error)
 {
-  if (output->type != ONNX_TYPE_FLOAT || output->n_dims < 2 || output->n == 0) return 0;
+  *share = 0;
+  if (output == NULL || output->data == NULL || output->type != ONNX_TYPE_FLOAT || output->n_dims < 2 || output->n == 0)
+    return TRUE;
   gsize batch = (gsize)output->dims[0], channels = (gsize)output->dims[1], inner = output->n / (batch * channels),
         dead = 0;
   const float *y = output->data;
-  for (gsize c = 0; c < channels; c++) {
-    gboolean alive = FALSE;
-    for (gsize i = 0; i < batch && !alive; i++)
-      for (gsize k = 0; k < inner && !alive; k++) alive = y[(i * channels + c) * inner + k] != 0;
-    dead += !alive;
-  }
-  return (double)dead / (double)channels;
+  g_autofree double *alive = g_new0(double, channels + 1);
+  for (gsize c = 0; pipeline_fit_parallel_counts(fit->parallel) && c < channels; c++)
+    for (gsize i = 0; i < batch && alive[c] == 0; i++)
+      for (gsize k = 0; k < inner && alive[c] == 0; k++) alive[c] = y[(i * channels + c) * inner + k] != 0;
+  if (!pipeline_fit_parallel_sum(fit->parallel, alive, channels, error)) return FALSE;
+  for (gsize c = 0; c < channels; c++) dead += alive[c] == 0;
+  *share = (double)dead / (double)channels;
+  return TRUE;
 }
 
-/* Looks at the last batch of the epoch. Sets dead_share to the worst layer's; its name, or NULL. */
-static const gchar *watch_units(PipelineGraphFit *fit)
+/* Looks at the last batch of the epoch. Sets dead_share to the worst layer's; *worst its name, or NULL. */
+static gboolean watch_units(PipelineGraphFit *fit, const gchar **worst, GError **error)
 {
-  const gchar *worst = NULL;
+  *worst = NULL;
   fit->state.dead_share = 0;
   for (guint n = 0; n < fit->graph->nodes->len; n++) {
     const OnnxNode *node = g_ptr_array_index(fit->graph->nodes, n);
     const gchar *name = onnx_node_get_output(node, 0);
+    double share;
     if (strcmp(node->op_type, "Relu") != 0 || name == NULL) continue;
-    const PipelineTensor *output = pipeline_graph_pass_get_value(fit->pass, name);
-    double share = output != NULL && output->data != NULL ? count_dead(output) : 0;
+    if (!count_dead(fit, pipeline_graph_pass_get_value(fit->pass, name), &share, error)) return FALSE;
     if (share <= fit->state.dead_share) continue;
     fit->state.dead_share = share;
-    worst = name;
+    *worst = name;
   }
-  return worst;
+  return TRUE;
 }
 
 static gboolean diverged(const PipelineGraphFit *fit, GError **error, const gchar *what)
@@ -264,15 +288,16 @@ gboolean pipeline_graph_fit_end_epoch(PipelineGraphFit *fit, GError **error)
   PipelineGraphFitState *state = &fit->state;
   double n = (double)fit->n_order;
   state->train_loss = state->epoch_loss / n;
-  state->gradient_norm = state->epoch_norm / n;
-  if (isnan(state->first_loss)) {
-    state->first_loss = state->train_loss;
-    state->first_norm = state->gradient_norm;
-  }
+  double taken = n - (double)state->epoch_skipped; /* rows of steps whose gradients were finite */
+  state->gradient_norm = taken > 0 ? state->epoch_norm / taken : NAN;
+  if (isnan(state->first_loss)) state->first_loss = state->train_loss;
+  if (isnan(state->first_norm)) state->first_norm = state->gradient_norm;
   state->epoch++;
   state->position = 0;
   state->epoch_loss = state->epoch_norm = 0;
-  const gchar *dead_layer = watch_units(fit);
+  state->epoch_skipped = 0;
+  const gchar *dead_layer;
+  if (!watch_units(fit, &dead_layer, error)) return FALSE;
   average_epoch(fit);
   gboolean averaged = state->n_averaged > 0;
   if (averaged && !swap_averaged(fit, error)) return FALSE;
@@ -282,5 +307,5 @@ gboolean pipeline_graph_fit_end_epoch(PipelineGraphFit *fit, GError **error)
   if (done) remember_best(fit);
   if (averaged && !swap_averaged(fit, done ? error : NULL)) return FALSE;
   follow_plateau(fit, fit->data->n_validation > 0 ? state->validation_loss : state->train_loss);
-  return done;
+  return done && pipeline_graph_fit_compare(fit, error);
 }

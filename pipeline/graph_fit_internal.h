@@ -8,6 +8,7 @@ G_BEGIN_DECLS
 #define PIPELINE_FIT_EVALUATION_ROWS 256u
 
 typedef struct _PipelineFitDevice PipelineFitDevice;
+typedef struct _PipelineFitParallel PipelineFitParallel;
 
 struct _PipelineGraphFit {
   const OnnxGraph *graph;
@@ -18,14 +19,19 @@ struct _PipelineGraphFit {
   PipelineGraphFitOptions options;
   PipelineGraphFitState state;
   PipelineGraphPass *pass;
-  PipelineFitDevice *device; /* losses and steps run there; NULL: here */
+  const PipelineGradientBackend *backend;
+  PipelineGraphMemory memory; /* rows 0: not known */
+  PipelineFitDevice *device;  /* losses and steps run there; NULL: here */
   gsize row_width;
   guint64 n_order;                              /* rows of an epoch */
   guint64 *order, *partner;                     /* of an epoch before it is cut to n_order; [batch] */
   float *x, *targets, *mixed_targets, *weights; /* of one batch */
   float *gradients;                             /* [n_parameters] */
+  float *sums;                                  /* of them over the passes of a batch; NULL: one pass a batch */
   GPtrArray *head_gradients;                    /* of GArray* of float, by head */
   PipelineHarden *harden;                       /* or NULL */
+  PipelineFitParallel *parallel;                /* the other processes; NULL: there are none */
+  gboolean wants_stop, is_stopped;
 };
 
 /* Rows into x, targets, weights. */

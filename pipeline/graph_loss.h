@@ -43,6 +43,9 @@ guint pipeline_graph_loss_n_targets(const PipelineGraphLoss *loss, guint width);
 double pipeline_graph_loss_evaluate(const PipelineGraphLoss *loss, const PipelineGraphLossOptions *options,
                                     const float *outputs, guint width, const float *targets, const float *row_weights,
                                     guint n, float *gradient);
+/* What that mean divides by. targets [n, n_targets], of each row the first of this head first. */
+double pipeline_graph_loss_sum_weights(const PipelineGraphLoss *loss, const PipelineGraphLossOptions *options,
+                                       guint n_targets, const float *targets, const float *row_weights, guint n);
 /* Sum of weighted merits; *weight gets the sum of weights. */
 double pipeline_graph_loss_merit(const PipelineGraphLoss *loss, const float *outputs, guint width, const float *targets,
                                  const float *row_weights, guint n, double *weight);

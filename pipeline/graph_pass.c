@@ -149,6 +149,13 @@ gboolean pipeline_pass_fail_step(const PipelinePassStep *step, GError **error)
   return FALSE;
 }
 
+/* Convolutions stay in float32. */
+static gboolean has_products(const gchar *operator)
+{
+  static const gchar *const operators[] = {"Gemm", "MatMul", "LSTM", "GRU", NULL};
+  return g_strv_contains(operators, operator);
+}
+
 static void find_rows(const PipelineGraphPass *pass, PipelinePassStep *step)
 {
   const OnnxNode *node = g_ptr_array_index(pass->graph->nodes, step->index);
@@ -156,7 +163,9 @@ static void find_rows(const PipelineGraphPass *pass, PipelinePassStep *step)
   call->node = node;
   call->opset = onnx_graph_get_opset(pass->graph, node->domain);
   call->operator= pipeline_operator_find(node->domain, node->op_type, call->opset);
-  call->backend = pass->backend->products;
+  step->call.precision = has_products(node->op_type) ? pass->precision : PIPELINE_PRECISION_FLOAT32;
+  call->backend =
+      step->call.precision == PIPELINE_PRECISION_BFLOAT16 ? pass->backend->narrow_products : pass->backend->products;
   step->call.gradient = pipeline_gradient_find(node->domain, node->op_type);
   step->call.device = pass->device;
 }
@@ -253,6 +262,10 @@ static gboolean run_on_host(PipelineGraphPass *pass, PipelinePassStep *step, GEr
     PipelinePassValue *value = pipeline_pass_get_value(pass, step->outputs[i]);
     if (value != NULL && !lies_here(pass, &value->tensor) && !copy_mirror_in(pass, value, error)) return FALSE;
   }
+  /* The only inputs that a kernel writes: running statistics. */
+  gboolean writes = step->call.training && !step->call.frozen && strcmp(call->node->op_type, "BatchNormalization") == 0;
+  for (guint i = 3; writes && i < 5; i++)
+    if (!copy_mirror_in(pass, pipeline_pass_get_known(pass, step->inputs[i]), error)) return FALSE;
   return TRUE;
 }
 
@@ -418,7 +431,9 @@ static gboolean make_plan(PipelineGraphPass *pass, const PipelineGraphPassOption
   if (!find_named(pass, options->heads, "output", &pass->heads, &pass->n_heads, error)) return FALSE;
   pass->host_heads = g_new0(PipelineTensor, pass->n_heads + 1);
   mark_frozen(pass);
-  return trace_heads(pass, error);
+  if (!trace_heads(pass, error)) return FALSE;
+  pipeline_pass_find_first_steps(pass);
+  return TRUE;
 }
 
 PipelineGraphPass *pipeline_graph_pass_new(const OnnxGraph *graph, const PipelineGraphPassOptions *options,
@@ -427,6 +442,7 @@ PipelineGraphPass *pipeline_graph_pass_new(const OnnxGraph *graph, const Pipelin
   g_autoptr(PipelineGraphPass) pass = g_new0(PipelineGraphPass, 1);
   pass->graph = graph;
   pass->backend = options->backend;
+  pass->precision = options->precision;
   pass->value_of = g_hash_table_new(g_str_hash, g_str_equal);
   pass->values = g_ptr_array_new();
   pass->texts = g_string_chunk_new(4096);
@@ -569,6 +585,9 @@ gboolean pipeline_graph_pass_bind_device(PipelineGraphPass *pass, guint index, f
   const PipelineGradientMemory *memory = pass->backend->memory;
   g_return_val_if_fail(!pass->backend->host, FALSE);
   if (!memory->copy(pass->device, values, value->tensor.data, bytes, error)) return FALSE;
+  if (value->buffers[0] != NULL) memory->release(pass->device, value->buffers[0]); /* in the order of the stream */
+  value->buffers[0] = NULL;
+  value->capacities[0] = 0;
   value->tensor.data = values;
   value->device_gradients = gradients;
   value->host_values = value->host_gradients = NULL;
@@ -626,6 +645,7 @@ gboolean pipeline_pass_copy_parameters(PipelineGraphPass *pass, gboolean in, GEr
     PipelinePassValue *value = pipeline_pass_get_known(pass, pass->wanted[i]);
     gsize bytes = value->tensor.n * sizeof(float);
     if (value->host_values == NULL) continue;
+    if (in) value->mirrored = FALSE; /* for steps that are computed here */
     if (!(in ? pass->backend->memory->copy_in(pass->device, value->tensor.data, value->host_values, bytes, error)
              : pass->backend->memory->copy_out(pass->device, value->host_gradients, value->gradient.data, bytes,
                                                error)))
@@ -660,6 +680,7 @@ gboolean pipeline_graph_pass_forward(PipelineGraphPass *pass, gboolean training,
     if (!step->wanted || pipeline_pass_is_constant_step(pass, step)) continue;
     step->call.training = training;
     step->call.random = random;
+    step->call.slice = training ? pass->slice : NULL;
     if (!pipeline_pass_run_forward(pass, step, &bytes, error)) return FALSE;
   }
   return copy_heads(pass, error);

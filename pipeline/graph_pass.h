@@ -23,6 +23,7 @@ typedef struct {
   const gchar *const *wanted; /* initialisers or float inputs whose gradients are asked for */
   const gchar *const *heads;  /* what is differentiated: float values */
   const PipelineGradientBackend *backend;
+  PipelinePrecision precision;   /* of products; the backend must have them */
   const gchar *const *variables; /* float initialisers that change between forwards, without gradients; NULL: none */
 } PipelineGraphPassOptions;
 
@@ -61,6 +62,13 @@ gboolean pipeline_graph_pass_copy_initialiser(PipelineGraphPass *pass, const gch
  * them now: call again when they have changed). */
 gboolean pipeline_graph_pass_set_variable(PipelineGraphPass *pass, guint index, const float *values, GError **error);
 
+/* From now on training batches are slices of what several processes compute; borrowed, NULL: no more. */
+void pipeline_graph_pass_set_slice(PipelineGraphPass *pass, const PipelineGradientSlice *slice);
+/* Called in backward as soon as the gradient of wanted[index] is complete (of a backend with memory of its own: after
+ * all of them, when they are here). FALSE ends the backward with its error. NULL: nobody asks. */
+typedef gboolean (*PipelineGraphPassReadyFunc)(guint index, gpointer data, GError **error);
+void pipeline_graph_pass_set_ready(PipelineGraphPass *pass, PipelineGraphPassReadyFunc ready, gpointer data);
+
 /* training: Dropout drops (by `random`), BatchNormalization uses and updates its statistics; else as in prediction. */
 gboolean pipeline_graph_pass_forward(PipelineGraphPass *pass, gboolean training, PipelineRandom *random,
                                      GError **error);
@@ -92,6 +100,21 @@ void pipeline_graph_pass_invalidate(PipelineGraphPass *pass);
 /* All that a training forward computes here or copies in comes from the inputs, so that pipeline_graph_pass_refresh can
  * do it in front of a replay; else steps cannot be replayed. After a forward. */
 gboolean pipeline_graph_pass_can_refresh(const PipelineGraphPass *pass);
+/* Lets go of all memory that forward and backward take anew, and of what the device keeps for later. */
+void pipeline_graph_pass_release(PipelineGraphPass *pass);
+/* A piece of memory that a training step takes for the rows of the last forward. */
+typedef enum { PIPELINE_PASS_VALUE, PIPELINE_PASS_GRADIENT, PIPELINE_PASS_KEPT } PipelinePassPieceKind;
+typedef struct {
+  PipelinePassPieceKind kind; /* kept: by a node from forward to backward */
+  guint64 bytes;
+} PipelinePassPiece;
+/* All pieces but those of initialisers, in an order that does not depend on their sizes; new. For a backend with memory
+ * of its own. */
+GArray *pipeline_graph_pass_list_pieces(PipelineGraphPass *pass);
+/* Bytes of workspace that a step needs for `growth` times the rows of the last forward. */
+guint64 pipeline_graph_pass_find_workspace(PipelineGraphPass *pass, double growth);
+/* A training forward makes the result of a row depend on the others of its batch. */
+gboolean pipeline_graph_pass_uses_batch(const PipelineGraphPass *pass);
 /* After pipeline_graph_pass_set_input, in the place of a training forward that is replayed or recorded next. */
 gboolean pipeline_graph_pass_refresh(PipelineGraphPass *pass, PipelineRandom *random, GError **error);
 /* Operators of this pass that the reference computed on copies so far, separated by commas; "" none. New. */

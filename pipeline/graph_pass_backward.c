@@ -126,6 +126,48 @@ static gboolean run_backward(PipelineGraphPass *pass, PipelinePassStep *step, GE
   return (done && add_seconds(pass, step, error)) || pipeline_pass_fail_step(step, error);
 }
 
+void pipeline_graph_pass_set_slice(PipelineGraphPass *pass, const PipelineGradientSlice *slice)
+{
+  pass->slice = slice;
+}
+
+void pipeline_graph_pass_set_ready(PipelineGraphPass *pass, PipelineGraphPassReadyFunc ready, gpointer data)
+{
+  pass->ready = ready;
+  pass->ready_data = data;
+}
+
+void pipeline_pass_find_first_steps(PipelineGraphPass *pass)
+{
+  for (guint i = 0; i < pass->n_wanted; i++) pipeline_pass_get_known(pass, pass->wanted[i])->first_step = G_MAXUINT;
+  for (guint n = pass->n_steps; n-- > 0;)
+    for (guint i = 0; pass->steps[n].differentiated && i < pass->steps[n].call.call.n_inputs; i++) {
+      PipelinePassValue *value = pipeline_pass_get_value(pass, pass->steps[n].inputs[i]);
+      if (value != NULL) value->first_step = n;
+    }
+}
+
+/* The gradient of wanted[index] row by row, 0 where no head asked for it. */
+static gboolean complete_wanted(PipelineGraphPass *pass, guint index, GError **error)
+{
+  PipelinePassValue *value = pipeline_pass_get_known(pass, pass->wanted[index]);
+  const PipelineGradientMemory *memory = pass->backend->memory;
+  if (!pipeline_pass_make_plain(pass, value, 1, error)) return FALSE;
+  return value->written || (pipeline_pass_provide_gradient(pass, value, error) &&
+                            memory->clear(pass->device, value->gradient.data, value->tensor.n * sizeof(float), error));
+}
+
+/* Those that no step before `step` (in front of it in the graph) adds to. */
+static gboolean complete_after(PipelineGraphPass *pass, guint step, GError **error)
+{
+  for (guint i = 0; i < pass->n_wanted; i++) {
+    if (pipeline_pass_get_known(pass, pass->wanted[i])->first_step != step) continue;
+    if (!complete_wanted(pass, i, error)) return FALSE;
+    if (pass->ready != NULL && pass->backend->host && !pass->ready(i, pass->ready_data, error)) return FALSE;
+  }
+  return TRUE;
+}
+
 gboolean pipeline_graph_pass_backward(PipelineGraphPass *pass, const float *const *head_gradients, GError **error)
 {
   const PipelineGradientMemory *memory = pass->backend->memory;
@@ -145,15 +187,13 @@ gboolean pipeline_graph_pass_backward(PipelineGraphPass *pass, const float *cons
       return FALSE;
     value->written = TRUE;
   }
+  if (!complete_after(pass, G_MAXUINT, error)) return FALSE;
   for (guint n = pass->n_steps; n-- > 0;)
-    if (pass->steps[n].differentiated && !run_backward(pass, &pass->steps[n], error)) return FALSE;
-  for (guint i = 0; i < pass->n_wanted; i++) {
-    PipelinePassValue *value = pipeline_pass_get_known(pass, pass->wanted[i]);
-    if (!pipeline_pass_make_plain(pass, value, 1, error)) return FALSE;
-    if (value->written) continue;
-    if (!pipeline_pass_provide_gradient(pass, value, error) ||
-        !memory->clear(pass->device, value->gradient.data, value->tensor.n * sizeof(float), error))
+    if (pass->steps[n].differentiated &&
+        !(run_backward(pass, &pass->steps[n], error) && complete_after(pass, n, error)))
       return FALSE;
-  }
-  return pipeline_pass_copy_parameters(pass, FALSE, error);
+  if (!pipeline_pass_copy_parameters(pass, FALSE, error)) return FALSE;
+  for (guint i = 0; pass->ready != NULL && !pass->backend->host && i < pass->n_wanted; i++)
+    if (!pass->ready(i, pass->ready_data, error)) return FALSE;
+  return TRUE;
 }

@@ -3,6 +3,8 @@
 #include "pipeline/graph_device.h"
 #include "pipeline/graph_pass_internal.h"
 
+#include <string.h>
+
 static gboolean is_input(const PipelineGraphPass *pass, guint value)
 {
   for (guint i = 0; i < pass->graph->inputs->len; i++)
@@ -61,6 +63,54 @@ gchar *pipeline_graph_pass_list_mirrored(const PipelineGraphPass *pass)
       g_string_append_printf(list, "%s%s", list->len > 0 ? ", " : "", name);
   }
   return g_string_free(list, FALSE);
+}
+
+/* --- memory ------------------------------------------------------------------------------------------------------- */
+
+static void release_buffer(const PipelineGraphPass *pass, gpointer *buffer, gsize *capacity)
+{
+  if (*buffer != NULL) pass->backend->memory->release(pass->device, *buffer);
+  *buffer = NULL;
+  *capacity = 0;
+}
+
+static void release_value(const PipelineGraphPass *pass, PipelinePassValue *value, gboolean computed)
+{
+  for (guint k = computed ? 0 : 1; k < 2; k++) {
+    release_buffer(pass, &value->buffers[k], &value->capacities[k]);
+    release_buffer(pass, &value->spares[k], &value->spare_capacities[k]);
+  }
+  if (!computed) return;
+  if (value->tensor.type == ONNX_TYPE_FLOAT) value->tensor.data = NULL;
+  value->mirrored = FALSE;
+}
+
+void pipeline_graph_pass_release(PipelineGraphPass *pass)
+{
+  for (guint n = 0; n < pass->n_steps; n++) {
+    PipelinePassStep *step = &pass->steps[n];
+    for (guint i = 0; i < step->call.call.n_inputs; i++)
+      release_buffer(pass, &step->second_buffers[i], &step->second_capacities[i]);
+    if (!step->wanted || pipeline_pass_is_constant_step(pass, step)) continue;
+    pipeline_gradient_call_clear(&step->call);
+    for (guint i = 0; i < step->call.call.n_outputs; i++)
+      if (step->outputs[i] != G_MAXUINT) release_value(pass, pipeline_pass_get_known(pass, step->outputs[i]), TRUE);
+  }
+  for (guint i = 0; i < pass->values->len; i++) release_value(pass, pipeline_pass_get_known(pass, i), FALSE);
+  for (guint i = 0; !pass->backend->host && i < pass->graph->inputs->len; i++)
+    if (!pipeline_pass_get_known(pass, pass->inputs[i])->constant)
+      release_value(pass, pipeline_pass_get_known(pass, pass->inputs[i]), TRUE);
+  if (pass->backend->memory->trim != NULL) pass->backend->memory->trim(pass->device);
+}
+
+gboolean pipeline_graph_pass_uses_batch(const PipelineGraphPass *pass)
+{
+  for (guint n = 0; n < pass->n_steps; n++) {
+    const PipelineGradientCall *call = &pass->steps[n].call;
+    if (pass->steps[n].wanted && !call->frozen && strcmp(call->call.node->op_type, "BatchNormalization") == 0)
+      return TRUE;
+  }
+  return FALSE;
 }
 
 /* --- in front of a replay

@@ -20,6 +20,7 @@ typedef struct {
   float *host_values, *host_gradients;      /* of the caller, when bound */
   float *device_gradients;                  /* of the caller, when bound there */
   gboolean written;                         /* its gradient, in this backward */
+  guint first_step; /* of a wanted value: the step after which, backward, its gradient is complete; G_MAXUINT: none */
 } PipelinePassValue;
 
 typedef struct {
@@ -39,6 +40,7 @@ typedef struct {
 struct _PipelineGraphPass {
   const OnnxGraph *graph;
   const PipelineGradientBackend *backend;
+  PipelinePrecision precision;
   gpointer device;
   GHashTable *value_of; /* name -> index + 1; names are borrowed from the graph */
   GPtrArray *values;    /* of PipelinePassValue* */
@@ -47,6 +49,9 @@ struct _PipelineGraphPass {
   guint *inputs, *wanted, *heads, *variables; /* values */
   PipelineTensor *host_heads;                 /* [n_heads]: copies, unless the backend is `host` */
   gboolean keep_heads;                        /* no copies of heads */
+  const PipelineGradientSlice *slice;         /* of training batches, or NULL */
+  PipelineGraphPassReadyFunc ready;           /* or NULL */
+  gpointer ready_data;
   GStringChunk *texts;
 };
 
@@ -70,6 +75,8 @@ gboolean pipeline_pass_fail_step(const PipelinePassStep *step, GError **error);
 gboolean pipeline_pass_copy_parameters(PipelineGraphPass *pass, gboolean in, GError **error);
 /* Infers, provides and computes one step; *bytes counts what all of them hold. */
 gboolean pipeline_pass_run_forward(PipelineGraphPass *pass, PipelinePassStep *step, guint64 *bytes, GError **error);
+/* With all steps made: when the gradients of wanted values are complete. */
+void pipeline_pass_find_first_steps(PipelineGraphPass *pass);
 gboolean pipeline_pass_is_constant_step(const PipelineGraphPass *pass, const PipelinePassStep *step);
 
 G_END_DECLS

@@ -7,7 +7,9 @@
 #include "pipeline/checksum.h"
 #include "pipeline/graph_build.h"
 #include "pipeline/finetune.h"
+#include "pipeline/graph_fit_scale.h"
 #include "pipeline/graph_checkpoint.h"
+#include "pipeline/linear_graph.h"
 #include "pipeline/memory.h"
 #include "pipeline/model_spec.h"
 #include "pipeline/multi_label.h"
@@ -52,6 +54,8 @@ static gboolean check_options(const PipelineGraphTrainOptions *o, GError **error
       {o->layer_decay > 0 && o->layer_decay <= 1, "the decay of the rate by layer must be above 0, at most 1"},
       {fit->row_visits == 0 || fit->row_visits >= fit->batch_size, "the row visits must be at least one batch"},
       {o->checkpoint_seconds >= 0, "the seconds between checkpoints must not be negative"},
+      {fit->micro_batch <= fit->batch_size, "the micro-batch must not be larger than the batch"},
+      {fit->loss_scale > 0 && isfinite(fit->loss_scale), "the scale of the loss must be above 0"},
   };
   for (guint i = 0; i < G_N_ELEMENTS(rules); i++) {
     if (rules[i].good) continue;
@@ -168,6 +172,7 @@ static gboolean prepare_graph(PipelineGraphTraining *training, GError **error)
     return FALSE;
   }
   onnx_graph_simplify_for_training(training->graph);
+  pipeline_linear_graph_expand(training->graph);
   if (onnx_graph_get_metadata(training->graph, PIPELINE_SCHEMA_KEY) == NULL) {
     g_autofree gchar *spec = pipeline_model_spec_format(rows->schema);
     onnx_graph_set_metadata(training->graph, PIPELINE_SCHEMA_KEY, spec);
@@ -249,19 +254,19 @@ static gchar *describe_options(const PipelineGraphTraining *training)
   const PipelineScheduleOptions *s = &f->schedule_options;
   const PipelineGraphLossOptions *l = &training->head.options;
   double quantile = l->quantiles != NULL ? l->quantiles[0] : 0.5;
-  return g_strdup_printf("%a %u %u %u %a %s %a %a %a %a %a %a %a %s %" G_GUINT64_FORMAT
-                         " %a %a %a %u %a %a %d %a %a %a %a %u %a %u %u %u %u "
-                         "%" G_GUINT64_FORMAT " %s %a %a %a %a %d %" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT
-                         " %s %a %a %" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT,
-                         quantile, f->epochs, f->batch_size, f->patience, f->learning_rate, f->optimiser->name,
-                         a->momentum, a->beta_1, a->beta_2, a->epsilon, a->weight_decay, a->l1, a->l2,
-                         f->schedule->name, s->warm_up, s->period, s->gamma, s->floor, s->patience, f->clip_norm,
-                         f->clip_value, (int)f->average, f->average_decay, f->average_start, f->augment.noise,
-                         f->augment.mixup, f->augment.shift, f->augment.flip, f->augment.cutout, f->augment.channels,
-                         f->augment.height, f->augment.width, f->seed, training->head.loss->name, l->label_smoothing,
-                         l->focal_gamma, l->huber_delta, l->target_scale, (int)o->balanced, training->data.n_train,
-                         training->data.n_validation, training->head.value, f->rehearsal_share, o->layer_decay,
-                         f->row_visits, training->data.n_old, training->data.n_old_validation);
+  return g_strdup_printf(
+      "%a %u %u %u %a %s %a %a %a %a %a %a %a %s %" G_GUINT64_FORMAT
+      " %a %a %a %u %a %a %d %a %a %a %a %u %a %u %u %u %u "
+      "%" G_GUINT64_FORMAT " %s %a %a %a %a %d %" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT " %s %a %a %" G_GUINT64_FORMAT
+      " %" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT " %u %d %a %u",
+      quantile, f->epochs, f->batch_size, f->patience, f->learning_rate, f->optimiser->name, a->momentum, a->beta_1,
+      a->beta_2, a->epsilon, a->weight_decay, a->l1, a->l2, f->schedule->name, s->warm_up, s->period, s->gamma,
+      s->floor, s->patience, f->clip_norm, f->clip_value, (int)f->average, f->average_decay, f->average_start,
+      f->augment.noise, f->augment.mixup, f->augment.shift, f->augment.flip, f->augment.cutout, f->augment.channels,
+      f->augment.height, f->augment.width, f->seed, training->head.loss->name, l->label_smoothing, l->focal_gamma,
+      l->huber_delta, l->target_scale, (int)o->balanced, training->data.n_train, training->data.n_validation,
+      training->head.value, f->rehearsal_share, o->layer_decay, f->row_visits, training->data.n_old,
+      training->data.n_old_validation, f->micro_batch, (int)f->precision, f->loss_scale, f->growth_steps);
 }
 
 static gchar *describe_harden(const PipelineGraphTraining *training)
@@ -301,9 +306,14 @@ static gchar *make_fingerprint(PipelineGraphTraining *training)
 static gboolean resume(PipelineGraphTraining *training, GError **error)
 {
   gboolean found;
-  if (training->options->checkpoint == NULL) return TRUE;
+  PipelineCommunicator *all = training->options->fit.communicator;
+  if (training->options->checkpoint == NULL && all == NULL) return TRUE;
   training->fingerprint = make_fingerprint(training);
-  training->environment = pipeline_checkpoint_environment(training->backend);
+  if (all != NULL &&
+      !pipeline_communicator_compare(all, training->fingerprint, "rows, options or first weights", error))
+    return FALSE;
+  if (training->options->checkpoint == NULL) return TRUE;
+  training->environment = pipeline_checkpoint_environment(training->backend, all != NULL ? all->size : 1);
   if (!pipeline_graph_checkpoint_read(training->options->checkpoint, pipeline_graph_fit_get_state(training->fit),
                                       training->plan, training->fingerprint, training->environment, &found,
                                       &training->written_in, error))
@@ -314,7 +324,8 @@ static gboolean resume(PipelineGraphTraining *training, GError **error)
 static gboolean write_checkpoint(PipelineGraphTraining *training, gboolean now, GError **error)
 {
   gint64 time = g_get_monotonic_time();
-  if (training->options->checkpoint == NULL) return TRUE;
+  const PipelineCommunicator *all = training->options->fit.communicator;
+  if (training->options->checkpoint == NULL || (all != NULL && all->rank > 0)) return TRUE;
   if (!now && (double)(time - training->written) < training->options->checkpoint_seconds * 1e6) return TRUE;
   training->written = time;
   if (!pipeline_graph_fit_pull(training->fit, error)) return FALSE;
@@ -355,7 +366,12 @@ static gboolean report(PipelineGraphTraining *training, PipelineTrainProgressFun
                                      .gradient_norm = state->gradient_norm,
                                      .dead_share = state->dead_share,
                                      .robust_metric = state->robust_metric,
-                                     .device = training->backend->monitor != NULL ? &device : NULL};
+                                     .device = training->backend->monitor != NULL ? &device : NULL,
+                                     .memory = pipeline_graph_fit_get_memory(training->fit),
+                                     .micro_batch = state->micro_batch,
+                                     .loss_scale =
+                                         pipeline_fit_scale_is_used(&training->options->fit) ? state->loss_scale : 0,
+                                     .skipped_steps = state->skipped_steps};
   return progress == NULL || progress(&now, user_data);
 }
 
@@ -372,6 +388,8 @@ static gboolean run(PipelineGraphTraining *training, PipelineTrainProgressFunc p
         epoch_done ? pipeline_graph_fit_epoch_rows(training->fit) - before : state->position - before;
     if (epoch_done) go_on = report(training, progress, user_data);
     if (training->options->stop != NULL && training->options->stop(user_data)) go_on = FALSE;
+    if (!go_on) pipeline_graph_fit_ask_stop(training->fit);
+    go_on = !pipeline_graph_fit_is_stopped(training->fit);
     gboolean finished = pipeline_graph_fit_is_finished(training->fit);
     if (!write_checkpoint(training, !go_on || finished, error)) return FALSE;
     if (go_on || finished) continue;
@@ -484,7 +502,26 @@ static gboolean deliver(PipelineGraphTraining *training, PipelineTrainResult *re
     note = g_strdup(training->note);
   if (note != NULL) pipeline_calibration_join_warning(&result->warning, note);
   g_free(note);
+  if (state->micro_batch == 0 || state->micro_batch == training->options->fit.micro_batch) return TRUE;
+  g_autofree gchar *passes = g_strdup_printf(
+      "batches went through in passes of at most %u rows, for which the device had memory", state->micro_batch);
+  pipeline_calibration_join_warning(&result->warning, passes);
   return TRUE;
+}
+
+/* What all processes find alike: they are still at the same place. */
+static gboolean is_common(const GError *error)
+{
+  return g_error_matches(error, PIPELINE_ERROR, PIPELINE_ERROR_DIVERGED) ||
+         g_error_matches(error, PIPELINE_ERROR, PIPELINE_ERROR_CANCELLED) ||
+         g_error_matches(error, PIPELINE_ERROR, PIPELINE_ERROR_PEER);
+}
+
+static gboolean check_before(const PipelineGraphRows *rows, const PipelineGraphTrainOptions *options, GError **error)
+{
+  return check_options(options, error) && pipeline_labels_check(rows, options, error) &&
+         pipeline_memory_require(PIPELINE_TRAINING_BYTES, error) &&
+         (options->interval == 0 || pipeline_interval_check(options->interval, rows->schema, error));
 }
 
 gboolean pipeline_graph_train(const PipelineGraphRows *rows, const PipelineGraphTrainOptions *options,
@@ -492,13 +529,18 @@ gboolean pipeline_graph_train(const PipelineGraphRows *rows, const PipelineGraph
                               GError **error)
 {
   g_return_val_if_fail(rows != NULL && options != NULL && result != NULL, FALSE);
-  if (!check_options(options, error) || !pipeline_labels_check(rows, options, error) ||
-      !pipeline_memory_require(PIPELINE_TRAINING_BYTES, error) ||
-      (options->interval != 0 && !pipeline_interval_check(options->interval, rows->schema, error)))
-    return FALSE;
   PipelineGraphTraining training = {.rows = rows, .options = options};
-  gboolean done = prepare(&training, error) && resume(&training, error) && run(&training, progress, user_data, error) &&
-                  deliver(&training, result, error);
+  PipelineCommunicator *all = options->fit.communicator;
+  g_autoptr(GError) failure = NULL;
+  gboolean done = pipeline_communicator_agree(
+                      all, check_before(rows, options, &failure) && prepare(&training, &failure), &failure) &&
+                  pipeline_communicator_agree(all, resume(&training, &failure), &failure) &&
+                  pipeline_graph_fit_compare(training.fit, &failure);
+  if (done) {
+    done = run(&training, progress, user_data, &failure) && deliver(&training, result, &failure);
+    if (!done && all != NULL) all->apart = !is_common(failure);
+  }
   training_clear(&training);
+  if (!done) g_propagate_error(error, g_steal_pointer(&failure));
   return done;
 }

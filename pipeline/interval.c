@@ -41,24 +41,33 @@ static void add_split(OnnxGraph *graph, const gchar *value, const gchar *parts)
   onnx_node_set_int(onnx_graph_add_node(graph, "", "Split", inputs, parts), "axis", 1);
 }
 
-void pipeline_interval_add_head(OnnxGraph *graph, const float *targets, const guint64 *rows, guint64 n_rows,
-                                double level)
+void pipeline_interval_moments(const float *targets, const guint64 *rows, guint64 n_rows, double *mean, double *sd)
 {
-  const gint64 thirds[] = {1, 1, 1};
-  double mean = 0, squares = 0;
-  for (guint64 i = 0; i < n_rows; i++) mean += (double)targets[rows[i]] / (double)n_rows;
+  double squares = 0;
+  *mean = 0;
+  for (guint64 i = 0; i < n_rows; i++) *mean += (double)targets[rows[i]] / (double)n_rows;
   for (guint64 i = 0; i < n_rows; i++) {
-    double difference = (double)targets[rows[i]] - mean;
+    double difference = (double)targets[rows[i]] - *mean;
     squares += difference * difference / (double)n_rows;
   }
+  *sd = squares > 0 ? sqrt(squares) : 1;
+}
+
+/* "kedge.logits" as kedge.below, kedge.middle, kedge.above. */
+static void add_thirds(OnnxGraph *graph)
+{
+  const gint64 thirds[] = {1, 1, 1};
   onnx_graph_take_initialiser(graph, onnx_tensor_new("kedge.thirds", ONNX_TYPE_INT64, 1, (gint64[]){3}, thirds));
-  take_number(graph, "kedge.value_scale", squares > 0 ? sqrt(squares) : 1);
-  take_number(graph, "kedge.value_shift", mean);
   add_split(graph, "kedge.logits", "kedge.below,kedge.middle,kedge.above");
-  onnx_graph_add_node(graph, "", "Softplus", "kedge.below", "kedge.step_down");
-  onnx_graph_add_node(graph, "", "Softplus", "kedge.above", "kedge.step_up");
-  onnx_graph_add_node(graph, "", "Sub", "kedge.middle,kedge.step_down", "kedge.low");
-  onnx_graph_add_node(graph, "", "Add", "kedge.middle,kedge.step_up", "kedge.high");
+}
+
+/* What follows kedge.low, kedge.middle, kedge.high. */
+static void add_outputs(OnnxGraph *graph, const float *targets, const guint64 *rows, guint64 n_rows, double level)
+{
+  double mean, sd;
+  pipeline_interval_moments(targets, rows, n_rows, &mean, &sd);
+  take_number(graph, "kedge.value_scale", sd);
+  take_number(graph, "kedge.value_shift", mean);
   onnx_node_set_int(onnx_graph_add_node(graph, "", "Concat", "kedge.low,kedge.middle,kedge.high", "kedge.ordered"),
                     "axis", 1);
   onnx_graph_add_node(graph, "", "Mul", "kedge.ordered,kedge.value_scale", "kedge.value_scaled");
@@ -72,6 +81,26 @@ void pipeline_interval_add_head(OnnxGraph *graph, const float *targets, const gu
   onnx_graph_add_output(graph, "lower", ONNX_TYPE_FLOAT, "N,1");
   onnx_graph_add_output(graph, "upper", ONNX_TYPE_FLOAT, "N,1");
   set_record(graph, level, 0, 0);
+}
+
+void pipeline_interval_add_head(OnnxGraph *graph, const float *targets, const guint64 *rows, guint64 n_rows,
+                                double level)
+{
+  add_thirds(graph);
+  onnx_graph_add_node(graph, "", "Softplus", "kedge.below", "kedge.step_down");
+  onnx_graph_add_node(graph, "", "Softplus", "kedge.above", "kedge.step_up");
+  onnx_graph_add_node(graph, "", "Sub", "kedge.middle,kedge.step_down", "kedge.low");
+  onnx_graph_add_node(graph, "", "Add", "kedge.middle,kedge.step_up", "kedge.high");
+  add_outputs(graph, targets, rows, n_rows, level);
+}
+
+void pipeline_interval_add_plain_head(OnnxGraph *graph, const float *targets, const guint64 *rows, guint64 n_rows,
+                                      double level)
+{
+  add_thirds(graph);
+  onnx_graph_add_node(graph, "", "Min", "kedge.below,kedge.middle", "kedge.low");
+  onnx_graph_add_node(graph, "", "Max", "kedge.above,kedge.middle", "kedge.high");
+  add_outputs(graph, targets, rows, n_rows, level);
 }
 
 double pipeline_interval_get_level(const OnnxGraph *graph)

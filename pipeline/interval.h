@@ -26,6 +26,12 @@ G_BEGIN_DECLS
  * those of targets[rows[i]], i < n_rows. */
 void pipeline_interval_add_head(OnnxGraph *graph, const float *targets, const guint64 *rows, guint64 n_rows,
                                 double level);
+/* The same where z are the three quantiles themselves, each learnt alone (of trees): the outer ones do not cross the
+ * one in the middle. */
+void pipeline_interval_add_plain_head(OnnxGraph *graph, const float *targets, const guint64 *rows, guint64 n_rows,
+                                      double level);
+/* Mean and standard deviation (1 where there is none) of those targets, as the heads have them. */
+void pipeline_interval_moments(const float *targets, const guint64 *rows, guint64 n_rows, double *mean, double *sd);
 /* The level that the graph says it has, or NaN. */
 double pipeline_interval_get_level(const OnnxGraph *graph);
 /* The three quantiles of a level. */

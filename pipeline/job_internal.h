@@ -9,7 +9,8 @@
 G_BEGIN_DECLS
 
 extern const PipelineJobKind pipeline_job_kind_retrain, pipeline_job_kind_refit, pipeline_job_kind_mixture,
-    pipeline_job_kind_score;
+    pipeline_job_kind_score, pipeline_job_kind_search, pipeline_job_kind_harden, pipeline_job_kind_compress,
+    pipeline_job_kind_attack;
 
 /* --- the spec: job_spec.c ----------------------------------------------------------------------------------------- */
 
@@ -40,5 +41,10 @@ void pipeline_job_log(PipelineJobContext *context, const gchar *format, ...) G_G
 void pipeline_job_progress(PipelineJobContext *context, json_t *progress);
 /* FALSE with CANCELLED when the job was cancelled, fenced or stopped. */
 gboolean pipeline_job_check_cancel(PipelineJobContext *context, GError **error);
+
+/* --- what outlives an attempt: job_result.c ----------------------------------------------------------------------- */
+
+/* A file or folder of this job alone in the folder of checkpoints (made); new. NULL: none are kept. */
+gchar *pipeline_job_state_path(const PipelineJobContext *context, const gchar *ending);
 
 G_END_DECLS

@@ -1,7 +1,9 @@
 #include "pipeline/job_internal.h"
 
 const PipelineJobKind *const pipeline_job_kinds[] = {
-    &pipeline_job_kind_retrain, &pipeline_job_kind_refit, &pipeline_job_kind_mixture, &pipeline_job_kind_score, NULL,
+    &pipeline_job_kind_retrain,  &pipeline_job_kind_refit,  &pipeline_job_kind_mixture,
+    &pipeline_job_kind_score,    &pipeline_job_kind_search, &pipeline_job_kind_harden,
+    &pipeline_job_kind_compress, &pipeline_job_kind_attack, NULL,
 };
 
 const PipelineJobKind *pipeline_job_kind_find(const gchar *kind)

@@ -23,12 +23,32 @@
  *                    "samples_per_second"}, "seconds": {"load", "train", "evaluate", "register"}}
  *            EVALUATION {"n", "accuracy", "balanced_accuracy", "auc", "log_loss", "mae", "rmse", "robust_accuracy",
  *                    "robust_epsilon", "latency_p50_us", "latency_p99_us", "disparate_impact_worst",
- *                    "disparate_impact_group"}; what is undefined or was not measured is null.
- *            The version is registered (no alias) in the transaction that finishes the job; its tag "signature" says
- *            its inputs and outputs.
+ *                    "disparate_impact_group", "bytes" (of the ONNX file), "robust_n" (rows attacked)}; what is
+ * undefined or was not measured is null. The version is registered (no alias) in the transaction that finishes the job;
+ * its tag "signature" says its inputs and outputs.
  *
  * "refit":   as retrain, by pipeline_refit_last_layer on version "from"; spec adds "penalty". Trees have no last layer:
  *            of an ensemble of trees a small new one is trained.
+ *
+ * "search":  as retrain, by a search (pipeline/search.h) on the training rows; spec adds "trials", "seconds" (one of
+ *            them at least), "workers" (1), "space", "validation_fraction". Result adds "search": {"trials", "failed",
+ *            "seconds", "rows_validation", "winner": as in the leaderboard of `kedge search`}. Killed, it goes on with
+ *            the journal in the folder of checkpoints.
+ *
+ * "harden":  version "from" trained on against attacks (pipeline/harden.h); spec adds "epsilon" (above 0), "method"
+ *            (pgd), "steps", "epochs", "norm", "unit", "range", "learning_rate", …: the table in job_harden.c. Result
+ *            as of retrain, with accuracy under attack measured at epsilon, and "before": EVALUATION of "from",
+ *            "change": comparison in which "champion" is "from", both on the held-out rows.
+ *
+ * "compress": version "from" made smaller (pipeline/compress_plan.h); spec adds "int8", "prune", "distill" (one at
+ * least), …: the table in job_compress.c. Result as of harden, and "compression": {"steps", "before" and "after":
+ *            {"bytes", "weights", "weights_not_zero", "accuracy", "latency_p50_us"}, "size_ratio", "agreement",
+ *            "difference"}.
+ *
+ * "attack":  version "from" attacked on the held-out rows; spec adds "epsilon" (above 0), "attacks" ("pgd"), "queries",
+ *            "rows" (500), "immutable", …: the table in job_attack.c. Makes no version: result {"version": null,
+ *            "attacked": N, "robustness": REPORT of pipeline/robustness_report.h}; the report is also the version's tag
+ *            "robustness", written in the transaction that finishes the job.
  *
  * "mixture": spec {"model", "data": […] (labelled rows in the leader's order without gaps), "first_row": number of the
  *                  first of them, "from": VERSION, "champion": VERSION, "architecture" ("auto": mlp:64,64), "seed",
@@ -50,12 +70,13 @@
  *            i / 8; a row whose label is of no known class counts as wrong. A version that cannot run has
  *            "error": TEXT and "errors": null. Regression: "errors" and "accuracy" are null, "mse" is given.
  *
- * Progress: {"stage": "load"|"train"|"evaluate"|"register", "rows", "epoch", "epochs", "loss", "metric", "fraction",
- * "samples_per_second", "seconds"}.
+ * Progress: {"stage": "load"|"train"|"search"|"attack"|"evaluate"|"register", "rows", "epoch", "epochs", "loss",
+ * "metric", "fraction", "samples_per_second", "seconds"}.
  */
 #pragma once
 
 #include <gio/gio.h>
+#include <jansson.h>
 
 #include "registry/artifact.h"
 #include "registry/job.h"
@@ -63,6 +84,7 @@
 G_BEGIN_DECLS
 
 typedef struct _PipelineHeartbeat PipelineHeartbeat; /* pipeline/job_heartbeat.h */
+typedef struct _PipelineJobField PipelineJobField;   /* pipeline/job_fields.h */
 
 typedef struct {
   RegistryStore *store;
@@ -78,6 +100,10 @@ typedef struct {
   const gchar *kind;
   const gchar *summary;
   gboolean warm; /* runs inside the worker; else in `kedge job run ID` */
+  /* Options of a kind that can be started by hand: ends with name NULL; NULL: only the leader asks for it. */
+  const PipelineJobField *fields;
+  /* Whether the options of a spec are whole and possible, before any row is read; NULL: not looked at. */
+  gboolean (*check)(const json_t *spec, GError **error);
   /* Does the work and finishes the job (registry_job_finish) in the transaction that stores its outcome. FALSE: the
    * caller decides by the error whether the job failed, was cancelled, or goes back to the queue. */
   gboolean (*run)(PipelineJobContext *context, GError **error);

@@ -20,11 +20,7 @@ static gboolean learn(PipelineTraining *training, GError **error)
 {
   double penalty = 1;
   if (!pipeline_job_spec_real(training->spec, "penalty", 0, 1e12, &penalty, error)) return FALSE;
-  if (training->from == NULL) {
-    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID,
-                "a refit needs \"from\" in its spec: the version whose last layer is fitted again");
-    return FALSE;
-  }
+  if (!pipeline_training_need_from(training, "a refit", error)) return FALSE;
   if (pipeline_tree_onnx_is_ensemble(training->from)) return learn_trees(training, error);
   return pipeline_refit_last_layer(training->from, training->train, training->schema, penalty, NULL, &training->trained,
                                    error);

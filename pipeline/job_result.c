@@ -1,5 +1,6 @@
 #include "pipeline/job_internal.h"
 
+#include <glib/gstdio.h>
 #include <math.h>
 
 #include "onnx/graph.h"
@@ -93,4 +94,15 @@ gboolean pipeline_job_check_cancel(PipelineJobContext *context, GError **error)
   if (context->cancel == NULL || !g_cancellable_is_cancelled(context->cancel)) return TRUE;
   g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_CANCELLED, "job %s was asked to stop", context->job->id);
   return FALSE;
+}
+
+/* One file a job; ids may hold any text. */
+gchar *pipeline_job_state_path(const PipelineJobContext *context, const gchar *ending)
+{
+  if (context->state_directory == NULL || g_mkdir_with_parents(context->state_directory, 0750) != 0) return NULL;
+  g_autofree gchar *digest = g_compute_checksum_for_string(G_CHECKSUM_SHA256, context->job->id, -1);
+  g_autofree gchar *name = g_strndup(context->job->id, 80);
+  for (gchar *c = name; *c != '\0'; c++)
+    if (!g_ascii_isalnum(*c) && *c != '-' && *c != '_') *c = '-';
+  return g_strdup_printf("%s/%s-%.16s.%s", context->state_directory, name, digest, ending);
 }

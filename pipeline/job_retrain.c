@@ -6,17 +6,6 @@
 #include "pipeline/graph_trainer.h"
 #include "pipeline/tree_ensemble.h"
 
-/* One file a job; ids may hold any text. */
-static gchar *checkpoint_path(const PipelineJobContext *context)
-{
-  if (context->state_directory == NULL) return NULL;
-  g_autofree gchar *digest = g_compute_checksum_for_string(G_CHECKSUM_SHA256, context->job->id, -1);
-  g_autofree gchar *name = g_strndup(context->job->id, 80);
-  for (gchar *c = name; *c != '\0'; c++)
-    if (!g_ascii_isalnum(*c) && *c != '-' && *c != '_') *c = '-';
-  return g_strdup_printf("%s/%s-%.16s.safetensors", context->state_directory, name, digest);
-}
-
 /* "auto" keeps the champion's family. */
 static const gchar *choose_architecture(const PipelineTraining *training, const gchar *wanted, const gchar *fallback)
 {
@@ -52,42 +41,10 @@ static gboolean read_options(const PipelineTraining *training, PipelineTrainOpti
   return TRUE;
 }
 
-static gboolean tell_progress(const PipelineTrainProgress *progress, gpointer user_data)
+static gboolean train(PipelineTraining *training, gconstpointer options, GError **error)
 {
-  PipelineTraining *training = user_data;
-  double done = progress->epochs > 0 ? (double)progress->epoch / progress->epochs : 0;
-  json_t *members = json_object();
-  json_object_set_new(members, "epoch", json_integer(progress->epoch));
-  json_object_set_new(members, "epochs", json_integer(progress->epochs));
-  json_object_set_new(members, "rows_seen", json_integer((json_int_t)progress->rows_seen));
-  json_object_set_new(members, "loss", pipeline_job_real(progress->loss));
-  json_object_set_new(members, "validation_loss", pipeline_job_real(progress->validation_loss));
-  json_object_set_new(members, "metric", pipeline_job_real(progress->validation_metric));
-  json_object_set_new(members, "samples_per_second", pipeline_job_real(progress->samples_per_second));
-  json_object_set_new(members, "seconds", pipeline_job_real(progress->seconds));
-  pipeline_training_progress(training, "train", .1 + .7 * MIN(done, 1), members);
-  return pipeline_job_check_cancel(training->context, NULL);
-}
-
-static gboolean train(PipelineTraining *training, const PipelineTrainOptions *options, GError **error)
-{
-  return pipeline_train(training->train, training->schema, options, tell_progress, training, &training->trained, error);
-}
-
-/* A checkpoint that cannot be used (damaged, of another program version) costs the work it held, not the job. */
-static gboolean train_from_checkpoint(PipelineTraining *training, const PipelineTrainOptions *options, GError **error)
-{
-  g_autoptr(GError) fault = NULL;
-  if (train(training, options, &fault)) return TRUE;
-  gboolean may_be_the_checkpoint = g_error_matches(fault, PIPELINE_ERROR, PIPELINE_ERROR_INVALID) ||
-                                   g_error_matches(fault, PIPELINE_ERROR, PIPELINE_ERROR_DATA);
-  if (!may_be_the_checkpoint) {
-    g_propagate_error(error, g_steal_pointer(&fault));
-    return FALSE;
-  }
-  pipeline_job_log(training->context, "training begins anew: %s", fault->message);
-  g_unlink(options->checkpoint);
-  return train(training, options, error);
+  return pipeline_train(training->train, training->schema, options, pipeline_training_tell, training,
+                        &training->trained, error);
 }
 
 /* --- hardening: a second training, on the graph ------------------------------------------------------------------- */
@@ -100,13 +57,13 @@ static const PipelineHardenMethod *find_method(const PipelineTraining *training,
   return pipeline_harden_find(name, error);
 }
 
-static gboolean harden_on_graph(PipelineTraining *training, const PipelineTrainOptions *options,
-                                const PipelineHardenMethod *method, GError **error)
+/* What the graph cannot take (texts, missing numbers, no gradients) is trained anew against PGD by the trainer that
+ * made it. */
+static gboolean harden(PipelineTraining *training, const PipelineTrainOptions *options,
+                       const PipelineHardenMethod *method, GError **error)
 {
+  g_autoptr(GError) reason = NULL;
   PipelineGraphTrainOptions graph;
-  PipelineTrainResult result = {0};
-  g_autoptr(PipelineGraphRows) rows = pipeline_graph_rows_from_table(training->train, training->schema, error);
-  if (rows == NULL) return FALSE;
   pipeline_graph_train_options_init(&graph);
   graph.from = training->trained.onnx;
   graph.backend = options->backend;
@@ -114,25 +71,8 @@ static gboolean harden_on_graph(PipelineTraining *training, const PipelineTrainO
   graph.fit.seed = options->seed;
   graph.fit.harden = (PipelineHardenOptions){
       .method = method, .epsilon = options->adversarial_epsilon, .steps = options->adversarial_steps};
-  if (!pipeline_graph_train(rows, &graph, tell_progress, training, &result, error)) return FALSE;
-  pipeline_job_log(training->context, "hardened by %s at epsilon %g: metric under PGD %.4f%s%s", method->name,
-                   options->adversarial_epsilon, result.robust_metric, result.warning != NULL ? "; " : "",
-                   result.warning != NULL ? result.warning : "");
-  pipeline_train_result_clear(&training->trained);
-  training->trained = result;
-  return TRUE;
-}
-
-/* What the graph cannot take (texts, missing numbers, no gradients) is trained anew against PGD by the trainer that
- * made it. */
-static gboolean harden(PipelineTraining *training, const PipelineTrainOptions *options,
-                       const PipelineHardenMethod *method, GError **error)
-{
-  g_autoptr(GError) reason = NULL;
-  if (harden_on_graph(training, options, method, &reason)) return TRUE;
-  if (!g_error_matches(reason, PIPELINE_ERROR, PIPELINE_ERROR_DATA) &&
-      !g_error_matches(reason, PIPELINE_ERROR, PIPELINE_ERROR_MODEL) &&
-      !g_error_matches(reason, PIPELINE_ERROR, PIPELINE_ERROR_UNSUPPORTED)) {
+  if (pipeline_training_harden(training, &graph, &reason)) return TRUE;
+  if (!pipeline_training_graph_refused(reason)) {
     g_propagate_error(error, g_steal_pointer(&reason));
     return FALSE;
   }
@@ -166,11 +106,8 @@ static gboolean learn(PipelineTraining *training, GError **error)
     else
       pipeline_job_log(training->context, "rows are not reweighed: that needs two classes and a sensitive feature");
   }
-  g_autofree gchar *checkpoint = checkpoint_path(training->context);
-  if (checkpoint != NULL && g_mkdir_with_parents(training->context->state_directory, 0750) == 0)
-    options.checkpoint = checkpoint;
-  gboolean resumes = options.checkpoint != NULL && g_file_test(checkpoint, G_FILE_TEST_EXISTS);
-  if (resumes) pipeline_job_log(training->context, "resuming from the checkpoint of an earlier attempt");
+  g_autofree gchar *checkpoint = pipeline_job_state_path(training->context, "safetensors");
+  options.checkpoint = checkpoint;
   g_autoptr(GError) unknown = NULL;
   const PipelineHardenMethod *method = find_method(training, &unknown);
   if (unknown != NULL) {
@@ -180,7 +117,7 @@ static gboolean learn(PipelineTraining *training, GError **error)
   gboolean hardens = method != NULL && options.adversarial_epsilon > 0;
   PipelineTrainOptions plain = options;
   if (hardens) plain.adversarial_epsilon = 0;
-  if (!(resumes ? train_from_checkpoint(training, &plain, error) : train(training, &plain, error)) ||
+  if (!pipeline_training_resume(training, checkpoint, train, &plain, error) ||
       (hardens && !harden(training, &options, method, error)))
     return FALSE;
   if (checkpoint != NULL) g_unlink(checkpoint);

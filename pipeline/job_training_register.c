@@ -156,7 +156,8 @@ gboolean pipeline_training_finish_unchanged(PipelineTraining *training, GError *
   const RegistryJob *job = training->context->job;
   g_autofree gchar *result = pipeline_job_dump(describe_result(training, 0, 0));
   if (!registry_store_begin(store, error)) return FALSE;
-  if (!registry_job_finish(store, job->id, job->token, "done", result, NULL, error)) {
+  gboolean settled = training->settle == NULL || training->settle(training, error);
+  if (!settled || !registry_job_finish(store, job->id, job->token, "done", result, NULL, error)) {
     registry_store_rollback(store);
     return FALSE;
   }

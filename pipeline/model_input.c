@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "pipeline/model_internal.h"
+#include "pipeline/transform.h"
 
 /* --- binding
  * ---------------------------------------------------------------------------------------------------------- */
@@ -148,6 +149,7 @@ GPtrArray *pipeline_model_inputs_bind(const OnnxGraph *graph, const DriftSchema 
     g_ptr_array_add(inputs, input);
     input->index = i;
     input->type = value->type;
+    input->seconds = value->type == ONNX_TYPE_INT64 && onnx_graph_get_metadata(graph, PIPELINE_PLAN_KEY) != NULL;
     if (!declared_width(value, input, &widths[i], error) || !note_batch(value, fixed_batch, error)) return NULL;
     if (graph->inputs->len > 1 && widths[i] == 0) widths[i] = 1;
     gint feature = widths[i] <= 1 ? find_feature(schema, value->name, used) : -1;
@@ -191,6 +193,17 @@ static gboolean to_number(const DriftFeature *feature, const DriftValue *value, 
   return fail_value(feature, row, "its text is no number, but the model takes numbers for it", error);
 }
 
+static gboolean to_seconds(const DriftFeature *feature, const DriftValue *value, guint64 row, gint64 *seconds,
+                           GError **error)
+{
+  double number;
+  if (!to_number(feature, value, row, &number, error)) return FALSE;
+  if (fabs(number) > (double)((gint64)1 << 53))
+    return fail_value(feature, row, "it is no time in seconds since 1970", error);
+  *seconds = isnan(number) ? G_MININT64 : (gint64)floor(number);
+  return TRUE;
+}
+
 static gboolean to_integer(const DriftFeature *feature, const DriftValue *value, guint64 row, gint64 limit,
                            gint64 *integer, GError **error)
 {
@@ -213,8 +226,8 @@ static PipelineText to_text(GStringChunk *texts, const DriftValue *value)
   return (PipelineText){g_string_chunk_insert_len(texts, text, (gssize)length), length};
 }
 
-static gboolean fill_cell(PipelineModel *model, PipelineTensor *tensor, gsize at, const DriftFeature *feature,
-                          const DriftValue *value, guint64 row, GError **error)
+static gboolean fill_cell(PipelineModel *model, const PipelineModelInput *input, PipelineTensor *tensor, gsize at,
+                          const DriftFeature *feature, const DriftValue *value, guint64 row, GError **error)
 {
   double number;
   gint64 integer;
@@ -226,6 +239,7 @@ static gboolean fill_cell(PipelineModel *model, PipelineTensor *tensor, gsize at
   case ONNX_TYPE_DOUBLE:
     return to_number(feature, value, row, &((double *)tensor->data)[at], error);
   case ONNX_TYPE_INT64:
+    if (input->seconds) return to_seconds(feature, value, row, &((gint64 *)tensor->data)[at], error);
     return to_integer(feature, value, row, (gint64)1 << 53, &((gint64 *)tensor->data)[at], error);
   case ONNX_TYPE_INT32:
     if (!to_integer(feature, value, row, G_MAXINT32, &integer, error)) return FALSE;
@@ -256,7 +270,7 @@ gboolean pipeline_model_inputs_fill(PipelineModel *model, const DriftValue *feat
       const DriftValue *values = features + (gsize)source * n_features;
       for (guint column = 0; column < width; column++) {
         guint f = g_array_index(input->features, guint, column);
-        if (!fill_cell(model, tensor, (gsize)row * width + column, drift_schema_get_feature(model->schema, f),
+        if (!fill_cell(model, input, tensor, (gsize)row * width + column, drift_schema_get_feature(model->schema, f),
                        &values[f], first_row + source, error))
           return FALSE;
       }

@@ -15,6 +15,7 @@ typedef struct {
   guint n_dims; /* 1: [N], 2: [N, width], more: [N, dims…] of `width` elements together */
   gint64 dims[ONNX_MAX_DIMENSIONS];
   GArray *features; /* of guint: schema feature of each column */
+  gboolean seconds; /* int64 in front of kedge's own "calendar": a fraction is cut off, the least int64 is missing */
 } PipelineModelInput;
 
 /* How an output becomes probabilities. */

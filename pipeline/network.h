@@ -50,12 +50,18 @@ typedef struct {
 
 /* --- the loss at the end ------------------------------------------------------------------------------------------ */
 
-typedef enum { PIPELINE_LOSS_SOFTMAX, PIPELINE_LOSS_SIGMOID, PIPELINE_LOSS_SQUARED } PipelineLossKind;
+typedef enum {
+  PIPELINE_LOSS_SOFTMAX,
+  PIPELINE_LOSS_SIGMOID,
+  PIPELINE_LOSS_SQUARED,
+  PIPELINE_LOSS_QUANTILE /* of trees alone (pipeline/tree_quantile.h) */
+} PipelineLossKind;
 
 typedef struct {
   PipelineLossKind kind;
-  guint n_outputs;     /* SOFTMAX: classes; else 1 */
-  double target_scale; /* SQUARED: loss is ((y - t) / target_scale)² */
+  guint n_outputs;     /* SOFTMAX: classes; QUANTILE: quantiles, 1 or 3; else 1 */
+  double target_scale; /* SQUARED: loss is ((y - t) / target_scale)². QUANTILE: targets are in units of it */
+  double quantiles[3]; /* QUANTILE: the pinball losses of the outputs for these shares are added */
 } PipelineLoss;
 
 /* Mean loss over n rows weighted by row_weights (NULL: all 1). outputs [n, n_outputs] are what the last layer gives:

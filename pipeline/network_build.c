@@ -162,33 +162,9 @@ static gboolean check_size(const GArray *widths, guint n_in, guint n_out, GError
   return FALSE;
 }
 
-/* Inputs and transformations that were fitted. */
-static gboolean add_prepared(Builder *builder, GError **error)
-{
-  const PipelinePrepared *prepared = builder->prepared;
-  PipelineGraphPrefix *prefix = builder->prefix;
-  for (guint i = 0; i < drift_schema_n_features(builder->schema); i++) {
-    const DriftFeature *feature = drift_schema_get_feature(builder->schema, i);
-    if (feature->input && !pipeline_graph_check_feature_name(feature->name, error)) return FALSE;
-  }
-  if (prepared->names->len > PIPELINE_MAX_COLUMNS) {
-    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_UNSUPPORTED,
-                "%u columns after the transformations; at most %u are supported", prepared->names->len,
-                PIPELINE_MAX_COLUMNS);
-    return FALSE;
-  }
-  pipeline_prepared_emit(prepared, builder->graph);
-  g_autofree gchar *plan = pipeline_prepared_format_plan(prepared);
-  onnx_graph_set_metadata(builder->graph, PIPELINE_PLAN_KEY, plan);
-  prefix->features = g_strdup(PIPELINE_PREPARED_FEATURES);
-  prefix->constant = g_array_new(FALSE, FALSE, sizeof(gboolean));
-  g_array_append_vals(prefix->constant, prepared->constant, prepared->names->len);
-  return TRUE;
-}
-
 static gboolean add_prefix(Builder *builder, GError **error)
 {
-  if (builder->prepared) return add_prepared(builder, error);
+  if (builder->prepared) return pipeline_prepared_add_prefix(builder->prepared, builder->graph, builder->prefix, error);
   return pipeline_graph_prefix_add(builder->graph, builder->table, builder->schema, builder->rows, builder->n_rows,
                                    TRUE, builder->prefix, error);
 }

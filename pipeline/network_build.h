@@ -19,7 +19,6 @@
 G_BEGIN_DECLS
 
 #define PIPELINE_SCHEMA_KEY "kedge.schema"
-#define PIPELINE_PLAN_KEY "kedge.transform" /* metadata: the plan of transformations, where it is not the default */
 
 /* architecture: "mlp:64,64" (widths of the hidden layers; "mlp:" is a linear model). rows [n_rows] of the table are the
  * training rows. targets [table->n_rows]: the value of each row's label (regression), else NULL. */

@@ -143,7 +143,10 @@ float *pipeline_feature_reader_read(PipelineFeatureReader *reader, const DriftTa
   g_autofree float *matrix = fits ? g_try_new(float, MAX(1, n_rows * reader->n_inputs)) : NULL;
   if (!matrix) {
     g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_UNSUPPORTED,
-                "no memory for %" G_GUINT64_FORMAT " rows of %u features; use fewer rows", n_rows, reader->n_inputs);
+                "no memory for %" G_GUINT64_FORMAT
+                " rows of %u features; use fewer rows, or a network that is trained on "
+                "a graph, whose rows need not fit into memory",
+                n_rows, reader->n_inputs);
     return NULL;
   }
   return read_all(reader, table, matrix, error) ? g_steal_pointer(&matrix) : NULL;

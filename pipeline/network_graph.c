@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "pipeline/linear_graph.h"
 #include "pipeline/model_internal.h"
 #include "pipeline/network_graph_internal.h"
 
@@ -48,9 +49,52 @@ static const struct {
                         {"", "Relu"},
                         {"", "Sign"},
                         {"", "Sin"},
+                        {"", "ArgMax"},
+                        {"", "ArgMin"},
+                        {"", "Ceil"},
+                        {"", "Compress"},
+                        {"", "ConstantOfShape"},
+                        {"", "CumSum"},
+                        {"", "Erf"},
+                        {"", "Exp"},
+                        {"", "Expand"},
+                        {"", "GatherElements"},
+                        {"", "GatherND"},
+                        {"", "Greater"},
+                        {"", "IsInf"},
+                        {"", "Less"},
+                        {"", "Max"},
+                        {"", "Mean"},
+                        {"", "NonZero"},
+                        {"", "OneHot"},
+                        {"", "Or"},
+                        {"", "Range"},
+                        {"", "Reciprocal"},
+                        {"", "ReduceL1"},
+                        {"", "ReduceL2"},
+                        {"", "ReduceMax"},
+                        {"", "ReduceMean"},
+                        {"", "ReduceMin"},
+                        {"", "ReduceProd"},
+                        {"", "ReduceSumSquare"},
+                        {"", "Round"},
+                        {"", "ScatterElements"},
+                        {"", "Shape"},
+                        {"", "Sigmoid"},
+                        {"", "Size"},
+                        {"", "Slice"},
+                        {"", "Split"},
+                        {"", "Sum"},
+                        {"", "Tanh"},
+                        {"", "Tile"},
+                        {"", "TopK"},
+                        {"", "Trilu"},
+                        {"", "Xor"},
                         {ML, "Scaler"},
                         {ML, "OneHotEncoder"},
                         {ML, "Imputer"},
+                        {ML, "Binarizer"},
+                        {ML, "CategoryMapper"},
                         {ML, "LabelEncoder"},
                         {ML, "Normalizer"},
                         {ML, "ArrayFeatureExtractor"},
@@ -293,6 +337,7 @@ PipelineNetworkGraph *pipeline_network_graph_from_model(const PipelineModel *mod
   self->sources = g_ptr_array_new_with_free_func(source_free);
   self->network = pipeline_network_new(0);
   self->graph = onnx_graph_copy(model->graph);
+  pipeline_linear_graph_expand(self->graph);
   g_autoptr(GArray) chain = g_array_new(FALSE, FALSE, sizeof(guint));
   PipelineGraphReading reading = {.self = self, .chain = chain};
   gboolean classifier = schema->task != DRIFT_TASK_REGRESSION;

@@ -32,11 +32,23 @@ static double squared_row(const PipelineLoss *loss, const float *outputs, float 
   return difference * difference;
 }
 
+static double quantile_row(const PipelineLoss *loss, const float *outputs, float target, float *gradient)
+{
+  double total = 0;
+  for (guint j = 0; j < loss->n_outputs; j++) {
+    double difference = (double)target - (double)outputs[j], share = loss->quantiles[j];
+    total += difference > 0 ? share * difference : (share - 1) * difference;
+    if (gradient) gradient[j] = (float)(difference < 0 ? 1 - share : -share);
+  }
+  return total;
+}
+
 static RowLoss row_loss(const PipelineLoss *loss)
 {
   static const RowLoss rows[] = {[PIPELINE_LOSS_SOFTMAX] = softmax_row,
                                  [PIPELINE_LOSS_SIGMOID] = sigmoid_row,
-                                 [PIPELINE_LOSS_SQUARED] = squared_row};
+                                 [PIPELINE_LOSS_SQUARED] = squared_row,
+                                 [PIPELINE_LOSS_QUANTILE] = quantile_row};
   return rows[loss->kind];
 }
 
@@ -63,10 +75,20 @@ void pipeline_loss_rows(const PipelineLoss *loss, const float *outputs, const fl
   for (guint i = 0; i < n; i++) losses[i] = evaluate(loss, outputs + (gsize)i * loss->n_outputs, targets[i], NULL);
 }
 
-/* 1 or 0: is the row's class right? Squared: the squared error in units of the target. */
+static gboolean is_value(const PipelineLoss *loss)
+{
+  return loss->kind == PIPELINE_LOSS_SQUARED || loss->kind == PIPELINE_LOSS_QUANTILE;
+}
+
+/* 1 or 0: is the row's class right? Of values the squared error in the label's units (of several quantiles: of the one
+ * in the middle). */
 static double row_merit(const PipelineLoss *loss, const float *outputs, float target)
 {
   if (loss->kind == PIPELINE_LOSS_SQUARED) return ((double)outputs[0] - target) * ((double)outputs[0] - target);
+  if (loss->kind == PIPELINE_LOSS_QUANTILE) {
+    double difference = ((double)outputs[loss->n_outputs / 2] - (double)target) * loss->target_scale;
+    return difference * difference;
+  }
   if (loss->kind == PIPELINE_LOSS_SIGMOID) return (outputs[0] > 0) == (target > 0.5f);
   guint best = 0;
   for (guint j = 1; j < loss->n_outputs; j++)
@@ -84,5 +106,5 @@ double pipeline_loss_metric(const PipelineLoss *loss, const float *outputs, cons
     weight_sum += weight;
   }
   if (weight_sum <= 0) return NAN;
-  return loss->kind == PIPELINE_LOSS_SQUARED ? -sqrt(total / weight_sum) : total / weight_sum;
+  return is_value(loss) ? -sqrt(total / weight_sum) : total / weight_sum;
 }

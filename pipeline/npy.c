@@ -310,7 +310,8 @@ static PipelineArray *read_file(const gchar *path, gboolean fold, GError **error
   }
   int code = errno;
   if (g_access(path, F_OK) == 0)
-    fail(path, PIPELINE_ERROR_UNSUPPORTED, error, "larger than 2 GiB; split it");
+    fail(path, PIPELINE_ERROR_UNSUPPORTED, error,
+         "larger than 2 GiB, the most that is read as a table in memory; split it");
   else
     fail(path, PIPELINE_ERROR_DATA, error, "cannot open: %s", g_strerror(code));
   return NULL;

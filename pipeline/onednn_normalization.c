@@ -9,6 +9,7 @@ enum { RUNNING = 1 }; /* the running statistics are used, not those of the batch
 gboolean pipeline_onednn_supports_batch_normalization(const PipelineGradientCall *call)
 {
   const PipelineTensor *x = call->call.inputs[0];
+  if (call->slice != NULL && call->training && !call->frozen) return FALSE; /* its statistics are those of all rows */
   return x->n > 0 && x->n_dims >= 2 && x->n_dims <= 4;
 }
 

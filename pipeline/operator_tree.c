@@ -297,12 +297,13 @@ gboolean pipeline_tree_classifier_infer(PipelineCall *call, GError **error)
          pipeline_output_set(call, 1, ONNX_TYPE_FLOAT, 2, (gint64[]){rows, state->n_targets}, error);
 }
 
-/* Two labels but weights for one class only: the sum is the second label's score. Returns the winning label. */
+/* Two labels but weights for one class only: the sum is the second label's score. Where no weight is below 0 it is
+ * taken for a probability already, whatever post_transform says: the standard is silent, ONNX Runtime does so
+ * (tree_ensemble_aggregator.h). Returns the winning label. */
 static guint finish_binary(const TreeState *state, float *scores)
 {
   double sum = (state->sums[0] != 0 ? state->sums[0] : state->sums[1]) + base_value(state, state->n_base > 1 ? 1 : 0);
-  gboolean logistic = state->transform == PIPELINE_TRANSFORM_LOGISTIC;
-  if (logistic) {
+  if (state->transform == PIPELINE_TRANSFORM_LOGISTIC && !state->positive) {
     scores[1] = (float)(1 / (1 + exp(-sum)));
     scores[0] = (float)(1 / (1 + exp(sum)));
     return sum > 0;

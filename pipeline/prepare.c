@@ -63,7 +63,7 @@ static gboolean fit(PipelinePreparation *preparation, const DriftSchema *schema,
                                     .targets = preparation->rows->targets,
                                     .seed = options->seed};
   g_autoptr(PipelinePlan) plan = find_plan(preparation, schema, options, error);
-  if (!plan || !pipeline_plan_complete(plan, schema, error)) return FALSE;
+  if (!plan || !pipeline_plan_complete(plan, schema, PIPELINE_PLAN_STANDARD, error)) return FALSE;
   preparation->prepared = pipeline_plan_fit(plan, &data, error);
   return preparation->prepared != NULL;
 }
@@ -73,19 +73,14 @@ static gboolean compute(PipelinePreparation *preparation, const DriftSchema *sch
 {
   const PipelinePrepared *prepared = preparation->prepared;
   g_autoptr(OnnxGraph) graph = onnx_graph_new("kedge");
-  g_autofree gchar *shape = g_strdup_printf("N,%u", prepared->names->len), *spec = pipeline_model_spec_format(schema),
-                   *plan = pipeline_prepared_format_plan(prepared);
-  for (guint i = 0; i < drift_schema_n_features(schema); i++) {
-    const DriftFeature *feature = drift_schema_get_feature(schema, i);
-    if (feature->input && (!pipeline_graph_check_feature_name(feature->name, error))) return FALSE;
-  }
+  g_autofree gchar *shape = g_strdup_printf("N,%u", prepared->names->len), *spec = pipeline_model_spec_format(schema);
+  g_auto(PipelineGraphPrefix) prefix = {.features = NULL};
   onnx_graph_set_opset(graph, "", 17);
   onnx_graph_set_opset(graph, "ai.onnx.ml", 3);
   onnx_graph_set_metadata(graph, PIPELINE_SCHEMA_KEY, spec);
-  onnx_graph_set_metadata(graph, PIPELINE_PLAN_KEY, plan);
-  pipeline_prepared_emit(prepared, graph);
+  if (!pipeline_prepared_add_prefix(prepared, graph, &prefix, error)) return FALSE;
   const gchar *output = drift_schema_find_feature(schema, OUTPUT) < 0 ? OUTPUT : "kedge.prepared";
-  onnx_graph_add_node(graph, "", "Identity", PIPELINE_PREPARED_FEATURES, output);
+  onnx_graph_add_node(graph, "", "Identity", prefix.features, output);
   onnx_graph_add_output(graph, output, ONNX_TYPE_FLOAT, shape);
   g_autoptr(GError) cause = NULL;
   preparation->onnx = onnx_graph_to_bytes(graph, &cause);
@@ -94,7 +89,7 @@ static gboolean compute(PipelinePreparation *preparation, const DriftSchema *sch
     return FALSE;
   }
   g_autoptr(PipelineFeatureReader) reader =
-      pipeline_feature_reader_new_at(graph, PIPELINE_PREPARED_FEATURES, prepared->names->len, FALSE, schema, error);
+      pipeline_feature_reader_new_at(graph, prefix.features, prepared->names->len, TRUE, schema, error);
   if (reader) pipeline_feature_reader_set_names(reader, prepared->names);
   if (reader) preparation->matrix = pipeline_feature_reader_read(reader, preparation->table, error);
   if (!preparation->matrix) return FALSE;

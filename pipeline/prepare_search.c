@@ -223,7 +223,8 @@ static void try_candidate(Search *search, const gchar *a, const gchar *b, const 
 {
   g_autoptr(GError) error = NULL;
   g_autoptr(PipelinePlan) plan = replace(search->plan, a, b, chains);
-  if (!pipeline_plan_complete(plan, search->schema, NULL)) return; /* it would drop the last column */
+  if (!pipeline_plan_complete(plan, search->schema, PIPELINE_PLAN_STANDARD, NULL))
+    return; /* it would drop the last column */
   search->trial++;
   Gain gain = {0};
   if (score(search, plan, search->tried, &error)) gain = compare(search);
@@ -326,7 +327,7 @@ static gboolean begin(Search *search, GError **error)
     return FALSE;
   search->variance = variance_of(search->rows);
   search->plan = pipeline_plan_new();
-  return pipeline_plan_complete(search->plan, search->schema, error) &&
+  return pipeline_plan_complete(search->plan, search->schema, PIPELINE_PLAN_STANDARD, error) &&
          score(search, search->plan, search->losses, error);
 }
 
@@ -336,6 +337,8 @@ static json_t *report_of(const Search *search, double before)
                              (int)search->options->folds, "trials", (int)search->trial, "stopped",
                              search->stopped ? search->stopped : "done", "loss_before", before, "loss",
                              mean_loss(search, search->losses, -1));
+  g_autofree gchar *split = pipeline_split_format(search->split);
+  json_object_set_new(report, "split", json_string(split));
   json_object_set(report, "chosen", search->chosen);
   json_object_set(report, "tried", search->candidates);
   return report;
@@ -352,20 +355,32 @@ static void search_clear(Search *search)
   g_free(search->fold);
 }
 
+/* Folds follow the order that the rows are said to have, as the model will meet its own test: rows in time by models of
+ * earlier rows, rows without an order by models of others of all kinds, groups by models of other groups. */
+static gboolean choose_folds(const PipelineSplit *declared, PipelineSplit *split, GError **error)
+{
+  static const struct {
+    const gchar *declared, *folds;
+  } table[] = {{"shuffle", "stratified"}};
+  g_autofree gchar *text = declared ? pipeline_split_format(declared) : g_strdup("time");
+  for (guint i = 0; i < G_N_ELEMENTS(table); i++)
+    if (g_str_equal(text, table[i].declared)) return pipeline_split_parse(table[i].folds, split, error);
+  return pipeline_split_parse(text, split, error);
+}
+
 PipelinePlan *pipeline_plan_search(const DriftTable *table, const DriftSchema *schema, const guint64 *rows,
                                    guint64 n_rows, const PipelinePlanSearchOptions *options,
                                    PipelinePlanSearchFunc progress, gpointer user_data, json_t **report, GError **error)
 {
-  PipelineSplit in_time = {0};
+  PipelineSplit split = {0};
   PipelinePlan *plan = NULL;
-  gboolean by_time = !options->split || pipeline_split_is_ordered(options->split);
-  if (by_time && !pipeline_split_parse("blocks", &in_time, error)) return NULL;
+  if (!choose_folds(options->split, &split, error)) return NULL;
   g_autoptr(DriftTable) chosen = choose_rows(table, rows, n_rows, options->max_rows);
   guint64 n = MAX(chosen->n_rows, 1);
   Search search = {.table = chosen,
                    .schema = schema,
                    .options = options,
-                   .split = by_time ? &in_time : options->split,
+                   .split = &split,
                    .fold = g_new(guint8, n),
                    .started = g_get_monotonic_time(),
                    .losses = g_new(double, n),
@@ -384,6 +399,6 @@ PipelinePlan *pipeline_plan_search(const DriftTable *table, const DriftSchema *s
     plan = g_steal_pointer(&search.plan);
   }
   search_clear(&search);
-  pipeline_split_clear(&in_time);
+  pipeline_split_clear(&split);
   return plan;
 }

@@ -10,12 +10,14 @@
 G_BEGIN_DECLS
 
 typedef struct {
-  const PipelineSplit *split; /* of the folds; NULL and by time: contiguous blocks, each validated by
-                               * models of all others, also later ones: it judges columns, not what a model is worth */
-  guint folds, trials;        /* a trial: one plan, two models a fold */
-  double seconds;             /* no trial begins later; 0: any. What it decided depends on the machine's speed */
-  guint64 max_rows;           /* evenly spaced ones of the training rows */
-  const gchar *architecture;  /* of the small model */
+  /* The order of the rows, which decides the folds. NULL and "time": forward chaining, half of the rows and then
+   * blocks, each validated by models of the rows before it. "shuffle" and "stratified": stratified ones. "grouped" and
+   * "blocks": of their kind. */
+  const PipelineSplit *split;
+  guint folds, trials;       /* a trial: one plan, two models a fold */
+  double seconds;            /* no trial begins later; 0: any. What it decided depends on the machine's speed */
+  guint64 max_rows;          /* evenly spaced ones of the training rows */
+  const gchar *architecture; /* of the small model */
   guint epochs;
   guint64 seed;
 } PipelinePlanSearchOptions;
@@ -30,9 +32,9 @@ typedef void (*PipelinePlanSearchFunc)(const PipelinePlanSearchProgress *progres
 
 /* rows [n_rows] of the table: the training rows; nothing else is looked at. A candidate replaces a column's chains (or
  * adds a pair's) when
- *   every fold saves loss, and the mean over folds is more than 2 of its standard errors beyond a thousandth of the
+ *   every fold saves loss, and the mean over folds is more than one of its standard errors beyond a thousandth of the
  * loss, and the loss saved a row is 2.5 of its own standard errors, over all rows of all folds. *report: {"rows",
- * "folds", "trials", "stopped": "done"|"trials"|"seconds", "loss_before", "loss", "chosen":
+ * "folds", "split" (of the folds), "trials", "stopped": "done"|"trials"|"seconds", "loss_before", "loss", "chosen":
  * [{"chain", "every_fold_saves", "saved", "standard_error", "deviations"}], "tried": […]}; losses are mean log losses,
  * or squared errors over the variance of the label. The plan is complete; both are new. The same rows, options and
  * trials give the same plan. */

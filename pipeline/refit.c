@@ -203,6 +203,8 @@ static gboolean fit_last_layer(Refit *refit, double penalty, float *parameters, 
   case PIPELINE_LOSS_SOFTMAX:
     return refit->graph->network->loss.n_outputs == 2 ? fit_binary(refit, penalty, parameters, error)
                                                       : fit_multiclass(refit, penalty, parameters, error);
+  case PIPELINE_LOSS_QUANTILE: /* no network has it */
+    break;
   }
   g_return_val_if_reached(FALSE);
 }

@@ -8,16 +8,18 @@
 
 void pipeline_robustness_options_init(PipelineRobustnessOptions *options)
 {
-  *options = (PipelineRobustnessOptions){.epsilon = 0.1, .range = PIPELINE_RANGE_DATA, .seed = 1};
+  *options = (PipelineRobustnessOptions){.epsilon = 0.1, .range = PIPELINE_RANGE_DATA, .category_budget = 1, .seed = 1};
   pipeline_attack_options_init(&options->attack);
 }
 
 void pipeline_robustness_clear(PipelineRobustness *robustness)
 {
-  gpointer arrays[] = {robustness->rows,   robustness->labels,  robustness->decisions, robustness->right,
-                       robustness->robust, robustness->queries, robustness->distances, robustness->points};
+  gpointer arrays[] = {robustness->rows,      robustness->labels, robustness->decisions,
+                       robustness->right,     robustness->robust, robustness->queries,
+                       robustness->distances, robustness->points, robustness->moved};
   for (guint i = 0; i < G_N_ELEMENTS(arrays); i++) g_free(arrays[i]);
   if (robustness->features != NULL) g_array_unref(robustness->features);
+  if (robustness->categories != NULL) g_array_unref(robustness->categories);
   memset(robustness, 0, sizeof *robustness);
 }
 
@@ -29,7 +31,8 @@ typedef struct {
   DriftTable *rows; /* those with a usable label */
   PipelineRobustnessBall ball;
   PipelineRobustness *result;
-  double *numbers; /* [n, features] */
+  GPtrArray *categories; /* that may move */
+  double *numbers;       /* [n, features] */
   PipelineRandom random;
 } Measurement;
 
@@ -38,6 +41,7 @@ static void measurement_clear(Measurement *measurement)
   pipeline_attack_model_free(measurement->attacked);
   drift_table_free(measurement->rows);
   pipeline_robustness_ball_clear(&measurement->ball);
+  if (measurement->categories != NULL) g_ptr_array_unref(measurement->categories);
   g_free(measurement->numbers);
 }
 
@@ -66,6 +70,8 @@ static gboolean allocate(Measurement *measurement, GError **error)
   result->robust = g_new0(gboolean, n + 1);
   result->queries = g_new0(guint64, n + 1);
   result->distances = g_new0(double, n + 1);
+  result->categories = pipeline_robustness_list_categories(measurement->categories);
+  result->moved = g_new0(const gchar *, n * result->categories->len + 1);
   result->points = g_try_new(float, total + 1);
   measurement->numbers = g_try_new(double, total + 1);
   if (result->points != NULL && measurement->numbers != NULL) return TRUE;
@@ -125,6 +131,24 @@ static double cpu_seconds(void)
   return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
+/* Texts first: the numbers are then moved around the row that is left. */
+static gboolean move_categories(Measurement *measurement, const guint64 *chosen, guint n, const float *points,
+                                GError **error)
+{
+  PipelineRobustness *result = measurement->result;
+  gsize width = result->categories->len;
+  g_autofree const gchar **moved = g_new0(const gchar *, n *width + 1);
+  g_autofree guint64 *queries = g_new0(guint64, n + 1);
+  if (!pipeline_robustness_move_categories(measurement->attacked, measurement->categories,
+                                           measurement->options->category_budget, points, n, queries, moved, error))
+    return FALSE;
+  for (guint i = 0; i < n; i++) {
+    result->queries[chosen[i]] = queries[i];
+    memcpy(result->moved + chosen[i] * width, moved + i * width, width * sizeof *moved);
+  }
+  return TRUE;
+}
+
 static gboolean attack_rows(Measurement *measurement, const guint64 *chosen, guint n, GError **error)
 {
   PipelineRobustness *result = measurement->result;
@@ -140,12 +164,13 @@ static gboolean attack_rows(Measurement *measurement, const guint64 *chosen, gui
   gint64 started = g_get_monotonic_time();
   double cpu_started = cpu_seconds();
   g_autoptr(PipelineAttackBounds) bounds = pipeline_attack_bounds_new(&measurement->ball.ball, numbers, n);
-  if (!pipeline_attack_run(&measurement->options->attack, &target, &measurement->ball.ball, bounds,
+  if (!move_categories(measurement, chosen, n, bounds->base, error) ||
+      !pipeline_attack_run(&measurement->options->attack, &target, &measurement->ball.ball, bounds,
                            &measurement->random, points, NULL, queries, error))
     return FALSE;
   result->seconds += (double)(g_get_monotonic_time() - started) / 1e6;
   result->cpu_seconds += cpu_seconds() - cpu_started;
-  for (guint i = 0; i < n; i++) result->queries[chosen[i]] = queries[i];
+  for (guint i = 0; i < n; i++) result->queries[chosen[i]] += queries[i];
   return judge(measurement, chosen, n, points, error);
 }
 
@@ -182,6 +207,8 @@ gboolean pipeline_robustness_measure(PipelineModel *model, const DriftTable *tab
       g_set_error_literal(error, PIPELINE_ERROR, PIPELINE_ERROR_UNSUPPORTED, reason);
     else
       done =
+          (measurement.categories = pipeline_robustness_categories_new(options, schema, measurement.rows, error)) !=
+              NULL &&
           allocate(&measurement, error) &&
           pipeline_robustness_ball_init(&measurement.ball, options, schema, result.features, measurement.rows, error) &&
           run(&measurement, error);
@@ -210,6 +237,7 @@ DriftTable *pipeline_robustness_tabulate(const PipelineRobustness *robustness, c
       if (!isnan(point) && (float)*number != point) *number = (double)point;
     }
   }
+  pipeline_robustness_tabulate_categories(robustness, schema, moved);
   return moved;
 }
 

@@ -19,7 +19,11 @@ typedef struct {
   const gchar *const *immutable; /* features that stay; NULL: none */
   const gchar *const *integer;   /* numbers that move by whole numbers; NULL: none */
   const gchar *const *one_hot;   /* groups "a+b+c" of numbers of which one is 1 and the others 0: they stay; NULL */
-  const DriftTable *reference;   /* for standard deviations and ranges; NULL: the attacked rows */
+  /* Texts that may become another known value (of the reference), at most category_budget of them a row: L0. They are
+   * searched for greedily, by the model's answers, before the attack moves the numbers. NULL: texts stay. */
+  const gchar *const *mutable_categories;
+  guint category_budget;       /* 1 */
+  const DriftTable *reference; /* for standard deviations and ranges; NULL: the attacked rows */
   guint64 seed;
 } PipelineRobustnessOptions;
 void pipeline_robustness_options_init(PipelineRobustnessOptions *options);
@@ -37,6 +41,8 @@ typedef struct {
   double *distances; /* of the point, in the norm and unit of epsilon */
   GArray *features;  /* of guint: schema indices of the columns of points */
   float *points;
+  GArray *categories;  /* of guint: schema indices of the texts that may move; NULL: none */
+  const gchar **moved; /* [n, categories]: the value that the text moved to; NULL: it stayed. Interned */
 } PipelineRobustness;
 void pipeline_robustness_clear(PipelineRobustness *robustness);
 
@@ -50,6 +56,25 @@ DriftTable *pipeline_robustness_tabulate(const PipelineRobustness *robustness, c
                                          const DriftTable *table);
 /* Rows that every one of n measurements (of the same rows) left right. */
 guint64 pipeline_robustness_count_worst(const PipelineRobustness *const *measured, guint n);
+
+/* --- texts (robustness_category.c) ----------------------------------------------------------------------------------
+ */
+
+/* The mutable texts with their known values, at most 100 of each, the most frequent; opaque, in order. INVALID: no
+ * feature, no text, or said to be immutable. */
+GPtrArray *pipeline_robustness_categories_new(const PipelineRobustnessOptions *options, const DriftSchema *schema,
+                                              const DriftTable *rows, GError **error);
+GArray *pipeline_robustness_list_categories(const GPtrArray *categories); /* of guint: schema indices; new */
+/* Moves texts of the n rows of the target's batch, whose numbers are points. queries [n] are added to; moved
+ * [n, categories] gets what moved. */
+gboolean pipeline_robustness_move_categories(PipelineAttackModel *attacked, const GPtrArray *categories, guint budget,
+                                             const float *points, guint n, guint64 *queries, const gchar **moved,
+                                             GError **error);
+/* What moved, into the table of the attacked rows. */
+void pipeline_robustness_tabulate_categories(const PipelineRobustness *robustness, const DriftSchema *schema,
+                                             DriftTable *moved);
+/* Texts of that row that moved. */
+guint pipeline_robustness_count_moved(const PipelineRobustness *robustness, guint64 row);
 
 /* --- the ball of a table (robustness_ball.c) ---------------------------------------------------------------------- */
 

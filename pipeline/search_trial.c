@@ -223,6 +223,24 @@ GBytes *pipeline_search_refit(const PipelineSearchRows *rows, const PipelineSear
   return onnx;
 }
 
+guint pipeline_search_best_epoch(const PipelineSearchTrial *trial)
+{
+  return (guint)json_integer_value(json_object_get(trial->outcome, "best_epoch"));
+}
+
+GBytes *pipeline_search_refit_best(const PipelineSearchRows *rows, const PipelineSearchState *state,
+                                   const gchar *folder, GError **error)
+{
+  const PipelineSearchTrial *best = pipeline_search_state_best(state);
+  PipelineSearchStage stage = {.number = best->number,
+                               .rung = state->rule.n_rungs - 1,
+                               .family = best->part->family,
+                               .rule = state->rule,
+                               .folder = folder};
+  memcpy(stage.values, best->values, sizeof stage.values);
+  return pipeline_search_refit(rows, &stage, pipeline_search_best_epoch(best), error);
+}
+
 json_t *pipeline_search_test(const PipelineSearchRows *rows, GBytes *onnx, GError **error)
 {
   PipelineEvaluation evaluation = {0};

@@ -43,6 +43,10 @@ json_t *pipeline_search_trial_run(const PipelineSearchRows *rows, const Pipeline
 /* The winner fitted again to training and validation rows together, as many epochs or rounds as its best had; new. */
 GBytes *pipeline_search_refit(const PipelineSearchRows *rows, const PipelineSearchStage *stage, guint best_epoch,
                               GError **error);
+/* The same of the best trial of the state. */
+GBytes *pipeline_search_refit_best(const PipelineSearchRows *rows, const PipelineSearchState *state,
+                                   const gchar *folder, GError **error);
+guint pipeline_search_best_epoch(const PipelineSearchTrial *trial); /* of the last rung that ended */
 /* {"rows", "accuracy", "auc", "log_loss"} or {"rows", "rmse", "mae"} on the test rows; new, NULL with error. */
 json_t *pipeline_search_test(const PipelineSearchRows *rows, GBytes *onnx, GError **error);
 

@@ -13,7 +13,9 @@
 #include "pipeline/prepare_search.h"
 #include "pipeline/trainer_checkpoint.h"
 #include "pipeline/trainer_fit.h"
+#include "pipeline/trainer_graph.h"
 #include "pipeline/trainer_rows.h"
+#include "pipeline/trainer_clean.h"
 #include "pipeline/trainer_weights.h"
 #include "pipeline/tree_trainer.h"
 
@@ -37,6 +39,7 @@ void pipeline_train_result_clear(PipelineTrainResult *result)
 {
   g_clear_pointer(&result->onnx, g_bytes_unref);
   g_free(result->plan);
+  g_free(result->cleaning);
   g_free(result->warning);
   pipeline_calibration_clear(&result->calibration);
   memset(result, 0, sizeof *result);
@@ -59,6 +62,8 @@ static gboolean check_options(const PipelineTrainOptions *options, GError **erro
        "the adversarial epsilon must be from 0 to 100 standard deviations"},
       {options->adversarial_epsilon == 0 || (options->adversarial_steps > 0 && options->adversarial_steps <= 1000),
        "the adversarial steps must be from 1 to 1000"},
+      {options->interval == 0 && options->quantile == 0,
+       "intervals and quantiles are for trees, or trained on a graph (pipeline/graph_trainer.h)"},
       {options->monotone == NULL && (options->test_fraction == 0 || options->split) && !options->balanced,
        "monotone constraints are for trees (--arch trees)"},
       {options->checkpoint_seconds >= 0, "the seconds between checkpoints must not be negative"},
@@ -72,7 +77,7 @@ static gboolean check_options(const PipelineTrainOptions *options, GError **erro
 }
 
 /* Small batches, 30 epochs as far as 3,500 steps go (pipeline/README.md, "Defaults"). */
-static void choose_schedule(const PipelineTrainOptions *options, guint64 n_train, PipelineFitOptions *fit)
+void pipeline_train_choose_schedule(const PipelineTrainOptions *options, guint64 n_train, PipelineFitOptions *fit)
 {
   fit->batch_size = options->batch_size;
   if (fit->batch_size == 0) fit->batch_size = n_train < 200 ? 16 : n_train < 10000 ? 32 : n_train < 50000 ? 128 : 256;
@@ -89,6 +94,7 @@ typedef struct {
   PipelineFitOptions fit_options;
   PipelineTrainerRows *rows;
   PipelineNetworkGraph *graph;
+  PipelineTrainerCleaning cleaning;
   PipelinePrepared *prepared; /* or NULL */
   PipelineSpill *matrix;      /* of features */
   float *x;                   /* the same */
@@ -110,6 +116,7 @@ static void training_clear(Training *training)
   pipeline_attack_space_free(training->space);
   pipeline_network_graph_free(training->graph);
   pipeline_prepared_free(training->prepared);
+  pipeline_trainer_cleaning_clear(&training->cleaning);
   pipeline_trainer_rows_free(training->rows);
   pipeline_spill_free(training->matrix);
   g_free(training->weights);
@@ -127,19 +134,17 @@ static GBytes *build_default(const Training *training, GError **error)
 }
 
 /* A new network behind the transformations of the plan. */
-static GBytes *build_prepared(Training *training, const PipelinePlan *given, GError **error)
+static GBytes *build_prepared(Training *training, const PipelinePlan *plan, GError **error)
 {
   const PipelineTrainOptions *options = training->options;
   const PipelineTrainerRows *rows = training->rows;
-  g_autoptr(PipelinePlan) plan = pipeline_plan_copy(given);
   const PipelinePrepareData data = {.table = training->table,
                                     .schema = training->schema,
                                     .rows = rows->rows,
                                     .n_rows = rows->n_train,
                                     .targets = rows->targets,
                                     .seed = options->seed};
-  if (!pipeline_plan_complete(plan, training->schema, error)) return NULL;
-  training->prepared = pipeline_plan_fit(plan, &data, error);
+  training->prepared = pipeline_plan_fit_copy(plan, &data, PIPELINE_PLAN_STANDARD, error);
   if (!training->prepared) return NULL;
   return pipeline_network_build_prepared(options->architecture, training->prepared, rows->rows, rows->n_train,
                                          rows->targets, options->seed, error);
@@ -235,6 +240,8 @@ static gboolean prepare(Training *training, GError **error)
                                 options->validation_fraction, options->test_fraction, PIPELINE_MIN_VALIDATION,
                                 options->seed, error))
     return FALSE;
+  if (!pipeline_trainer_clean(&training->table, training->schema, training->rows, options, &training->cleaning, error))
+    return FALSE;
   if (!pipeline_calibration_begin(options->from, training->schema, &options->calibration, training->rows->n_validation,
                                   &training->before, &training->from, error) ||
       !prepare_graph(training, error) || !prepare_data(training, error))
@@ -245,7 +252,7 @@ static gboolean prepare(Training *training, GError **error)
                                                .adversarial_epsilon = options->adversarial_epsilon,
                                                .adversarial_steps = options->adversarial_steps,
                                                .seed = options->seed};
-  choose_schedule(options, training->rows->n_train, &training->fit_options);
+  pipeline_train_choose_schedule(options, training->rows->n_train, &training->fit_options);
   const PipelineNetworkBackend *backend = pipeline_network_backend_find(options->backend, error);
   if (!backend) return FALSE;
   training->fit = pipeline_fit_new(training->graph->network, backend, &training->data, &training->fit_options,
@@ -424,6 +431,7 @@ static gboolean deliver(const Training *training, PipelineTrainResult *result, G
                             .test_loss = NAN,
                             .test_metric = NAN,
                             .robust_metric = NAN};
+  result->cleaning = g_strdup(training->cleaning.report);
   if (training->prepared) result->plan = pipeline_prepared_format_plan(training->prepared);
   if (measure_test(training, result, error)) return TRUE;
   pipeline_train_result_clear(result);
@@ -438,6 +446,8 @@ gboolean pipeline_train(const DriftTable *table, const DriftSchema *schema, cons
   if (pipeline_tree_is_asked(options))
     return pipeline_tree_train(table, schema, options, progress, user_data, result, error);
   if (!check_options(options, error) || !pipeline_memory_require(PIPELINE_TRAINING_BYTES, error)) return FALSE;
+  if (pipeline_train_needs_graph(options))
+    return pipeline_train_on_graph(table, schema, options, progress, user_data, result, error);
   Training training = {.table = table, .schema = schema, .options = options};
   gboolean done = prepare(&training, error) && resume(&training, error) &&
                   run_epochs(&training, progress, user_data, error) && deliver(&training, result, error);

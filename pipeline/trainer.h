@@ -4,6 +4,7 @@
 #include "drift/schema.h"
 #include "drift/table.h"
 #include "pipeline/calibration.h"
+#include "pipeline/clean.h"
 #include "pipeline/cuda_monitor.h"
 #include "pipeline/interval.h"
 #include "pipeline/reweigh.h"
@@ -18,18 +19,20 @@ typedef gboolean (*PipelineTrainStopFunc)(gpointer user_data);
 typedef struct {
   const gchar *architecture; /* "mlp:64,64", "trees", …; ignored when from is set, but for the options of trees */
   GBytes *from;              /* ONNX to fine-tune; NULL: from scratch */
-  const gchar *backend;      /* "onednn", "reference"; NULL: best */
-  guint epochs, batch_size;  /* 0: chosen from the number of rows (pipeline/README.md) */
-  guint patience;            /* epochs without a better validation loss before it stops; 0: no early stopping */
+  const gchar
+      *backend; /* "onednn", "reference"; "cuda": on the graph (pipeline/trainer_graph.h); NULL: best of the two */
+  guint epochs, batch_size; /* 0: chosen from the number of rows (pipeline/README.md) */
+  guint patience;           /* epochs without a better validation loss before it stops; 0: no early stopping */
   double learning_rate, weight_decay;
   /* The last rows (time order) unless shuffle_split; fewer than PIPELINE_MIN_VALIDATION of them: none. With validation
    * rows the weights of the best epoch on them are the result, else the last ones. */
   double validation_fraction;
   gboolean shuffle_split;
-  double test_fraction;       /* only measures: the very last rows (of trees), or as `split` divides (of both) */
-  const PipelineSplit *split; /* how all rows are divided, instead of shuffle_split; NULL: see above */
-  const PipelinePlan *plan;   /* transformations of a new model (pipeline/transform.h); NULL: the default ones */
-  gboolean search_plan;       /* instead of plan: it is searched for (pipeline/prepare_search.h) on the training rows */
+  double test_fraction;              /* only measures: the very last rows (of trees), or as `split` divides (of both) */
+  const PipelineSplit *split;        /* how all rows are divided, instead of shuffle_split; NULL: see above */
+  const PipelineCleanOptions *clean; /* of the training rows, after they were divided; NULL: none (pipeline/clean.h) */
+  const PipelinePlan *plan;          /* transformations of a new model (pipeline/transform.h); NULL: the default ones */
+  gboolean search_plan; /* instead of plan: it is searched for (pipeline/prepare_search.h) on the training rows */
   guint64 seed;
   const double *row_weights; /* [n_rows] or NULL */
   /* NULL, or NULL-terminated columns: row weights are multiplied by those that make label and group independent over
@@ -38,6 +41,8 @@ typedef struct {
   /* Of trees (pipeline/tree_trainer.h); others refuse them. */
   const gchar *const *monotone; /* "COLUMN=+1" or "COLUMN=-1", NULL-terminated; NULL: none */
   gboolean balanced;            /* classes count by the inverse of their frequency */
+  double interval;              /* level of a prediction interval of a new regression (pipeline/interval.h); 0: none */
+  double quantile;              /* the share of labels below the value of a new regression; 0: it is the mean */
   /* adversarial training: 0 = none. PGD, L-infinity on the numeric features in units of their standard deviations in
    * the table */
   double adversarial_epsilon;
@@ -62,7 +67,11 @@ typedef struct {
   /* Of training on a graph (pipeline/graph_trainer.h); else NaN. */
   double test_loss, test_metric, gradient_norm, dead_share;
   double robust_metric; /* of adversarial training on a graph: the metric under PGD, on validation rows if there are */
-  const PipelineCudaFigures *device; /* at this moment; NULL: not trained on a CUDA device */
+  const PipelineCudaFigures *device;         /* at this moment; NULL: not trained on a CUDA device */
+  const struct _PipelineGraphMemory *memory; /* of a device, estimated (pipeline/graph_fit.h); NULL: not known */
+  guint micro_batch;                         /* rows of a pass; 0: whole batches */
+  double loss_scale;                         /* of bfloat16; 0: float32 */
+  guint64 skipped_steps;                     /* whose gradients were not finite */
 } PipelineTrainProgress;
 /* Returns FALSE to stop (cancel): the trainer leaves a checkpoint and fails with CANCELLED. */
 typedef gboolean (*PipelineTrainProgressFunc)(const PipelineTrainProgress *progress, gpointer user_data);
@@ -76,6 +85,7 @@ typedef struct {
   PipelineReweighing reweighing;   /* n_groups 0: none */
   PipelineCalibration calibration; /* n 0: none */
   PipelineInterval interval;       /* n 0: none */
+  gchar *cleaning;                 /* report of pipeline_clean as JSON; or NULL */
   gchar *plan;                     /* of transformations as JSON (pipeline_plan_format), where there is one; or NULL */
   /* Of training on a graph, of trees or with a split; else 0, NaN, NULL. */
   guint64 n_test;

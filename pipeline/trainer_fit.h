@@ -57,4 +57,7 @@ double pipeline_fit_learning_rate(const PipelineFit *fit); /* of the next step *
 /* The best parameters on the validation rows, else the last. Borrowed. */
 const float *pipeline_fit_get_result(const PipelineFit *fit);
 
+/* Batches and epochs that options leave to the number of rows (pipeline/README.md, "Defaults"). */
+void pipeline_train_choose_schedule(const PipelineTrainOptions *options, guint64 n_train, PipelineFitOptions *fit);
+
 G_END_DECLS

@@ -5,14 +5,17 @@ static guint64 rotate(guint64 x, guint bits)
   return (x << bits) | (x >> (64 - bits));
 }
 
+guint64 pipeline_random_at(guint64 seed, guint64 index)
+{
+  guint64 z = seed + (index + 1) * G_GUINT64_CONSTANT(0x9e3779b97f4a7c15);
+  z = (z ^ (z >> 30)) * G_GUINT64_CONSTANT(0xbf58476d1ce4e5b9);
+  z = (z ^ (z >> 27)) * G_GUINT64_CONSTANT(0x94d049bb133111eb);
+  return z ^ (z >> 31);
+}
+
 void pipeline_random_seed(PipelineRandom *random, guint64 seed)
 {
-  for (guint i = 0; i < 4; i++) {
-    guint64 z = seed += G_GUINT64_CONSTANT(0x9e3779b97f4a7c15);
-    z = (z ^ (z >> 30)) * G_GUINT64_CONSTANT(0xbf58476d1ce4e5b9);
-    z = (z ^ (z >> 27)) * G_GUINT64_CONSTANT(0x94d049bb133111eb);
-    random->state[i] = z ^ (z >> 31);
-  }
+  for (guint i = 0; i < 4; i++) random->state[i] = pipeline_random_at(seed, i);
 }
 
 guint64 pipeline_random_next(PipelineRandom *random)

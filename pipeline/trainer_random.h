@@ -11,6 +11,8 @@ typedef struct {
   guint64 state[4];
 } PipelineRandom;
 
+/* Number `index` of the stream that SplitMix64 makes of a seed, without those in front of it. */
+guint64 pipeline_random_at(guint64 seed, guint64 index);
 void pipeline_random_seed(PipelineRandom *random, guint64 seed);
 guint64 pipeline_random_next(PipelineRandom *random);
 double pipeline_random_uniform(PipelineRandom *random);                         /* in [0, 1), 53 bits */

@@ -2,7 +2,7 @@
  * on is what the graph computes, so that training and serving cannot differ.
  *
  *     g_autoptr(PipelinePlan) plan = pipeline_plan_parse("age=robust,price=log+standard,city=target", &error);
- *     pipeline_plan_complete(plan, schema, &error);                   // defaults for the columns not named
+ *     pipeline_plan_complete(plan, schema, PIPELINE_PLAN_STANDARD, &error); // of the columns not named
  *     PipelinePrepared *prepared = pipeline_plan_fit(plan, &data, &error);
  *     pipeline_prepared_emit(prepared, graph, &error);                // inputs, nodes; value "kedge.features"
  *
@@ -15,6 +15,7 @@
 #include "drift/table.h"
 #include "onnx/graph.h"
 #include "pipeline/error.h"
+#include "pipeline/graph_prefix.h"
 #include "pipeline/transform_table.h"
 
 G_BEGIN_DECLS
@@ -49,9 +50,12 @@ gchar *pipeline_chain_format(const PipelineChain *chain); /* "age=mean+standard"
 /* Parses "STEP[:PARAMETER]+…" ("drop": none) for columns a and b (or NULL). */
 PipelineChain *pipeline_chain_new(const gchar *a, const gchar *b, const gchar *steps, GError **error);
 void pipeline_chain_free(PipelineChain *chain);
-/* Adds "mean+standard" or "one-hot" for every input feature that begins no chain, puts "mean" in front of numbers that
- * are not imputed otherwise, and checks columns and kinds (INVALID). Idempotent. */
-gboolean pipeline_plan_complete(PipelinePlan *plan, const DriftSchema *schema, GError **error);
+/* Adds a chain for every input feature that begins none: "one-hot" for texts and, for numbers, those steps: of networks
+ * PIPELINE_PLAN_STANDARD, of trees PIPELINE_PLAN_KEEP. Puts "mean" in front of numbers that are not imputed otherwise,
+ * and checks columns and kinds (INVALID). Idempotent. */
+#define PIPELINE_PLAN_STANDARD "mean+standard"
+#define PIPELINE_PLAN_KEEP "keep"
+gboolean pipeline_plan_complete(PipelinePlan *plan, const DriftSchema *schema, const gchar *numbers, GError **error);
 
 /* --- fitted ------------------------------------------------------------------------------------------------------- */
 
@@ -85,12 +89,21 @@ typedef struct {
 
 /* The plan must be complete. DATA names column and row. */
 PipelinePrepared *pipeline_plan_fit(const PipelinePlan *plan, const PipelinePrepareData *data, GError **error);
+/* Completes a copy of the plan and fits it. */
+PipelinePrepared *pipeline_plan_fit_copy(const PipelinePlan *plan, const PipelinePrepareData *data,
+                                         const gchar *numbers, GError **error);
 void pipeline_prepared_free(PipelinePrepared *prepared);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(PipelinePrepared, pipeline_prepared_free)
-/* Adds inputs (as pipeline/model.h has them; seconds for "calendar" are float64) and nodes that end in the value
+/* Adds inputs (as pipeline/model.h has them; seconds for "calendar" are int64,
+ * missing ones the least of them) and nodes that end in the value
  * "kedge.features" [N, names->len]; the graph's opsets must be at least 17 and, of ai.onnx.ml, 2. */
 #define PIPELINE_PREPARED_FEATURES "kedge.features"
 void pipeline_prepared_emit(const PipelinePrepared *prepared, OnnxGraph *graph);
+/* The same as the preprocessing of a new model: also checks names and number of columns (UNSUPPORTED), sets the
+ * metadata PIPELINE_PLAN_KEY and fills `prefix`, which the caller clears. */
+#define PIPELINE_PLAN_KEY "kedge.transform" /* metadata: the plan of transformations, where it is not the default */
+gboolean pipeline_prepared_add_prefix(const PipelinePrepared *prepared, OnnxGraph *graph, PipelineGraphPrefix *prefix,
+                                      GError **error);
 /* The plan as it was fitted, as pipeline_plan_format writes it; new. */
 gchar *pipeline_prepared_format_plan(const PipelinePrepared *prepared);
 /* Replaces the training rows' own values in matrix [*, names->len] (rows: those that were fitted on). */

@@ -1,3 +1,4 @@
+#include <math.h>
 #include <string.h>
 
 #include "pipeline/transform_table.h"
@@ -75,4 +76,13 @@ const gchar *pipeline_emit_concat(PipelineEmit *emit, const gchar *const *inputs
   const gchar *output = pipeline_emit_node(emit, "", "Concat", inputs, n, &node);
   onnx_node_set_int(node, "axis", 1);
   return output;
+}
+
+const gchar *pipeline_emit_seconds(PipelineEmit *emit, const gchar *input)
+{
+  const double missing = NAN;
+  const gchar *is_missing = pipeline_emit_two(emit, "Equal", input, pipeline_emit_integer(emit, G_MININT64));
+  const gchar *inputs[] = {is_missing, take(emit, ONNX_TYPE_DOUBLE, 0, NULL, &missing),
+                           pipeline_emit_cast(emit, input, ONNX_TYPE_DOUBLE)};
+  return pipeline_emit_node(emit, "", "Where", inputs, G_N_ELEMENTS(inputs), NULL);
 }

@@ -169,6 +169,10 @@ static void name_columns(PipelineFittedChain *fitted, guint width)
   g_autofree gchar *base =
       chain->columns[1] ? g_strdup_printf("%s*%s", chain->columns[0], chain->columns[1]) : g_strdup(chain->columns[0]);
   const PipelineStep *step = &g_array_index(chain->steps, PipelineStep, chain->steps->len - 1);
+  if (chain->steps->len == 1 && g_str_equal(step->transformation->name, PIPELINE_PLAN_KEEP)) {
+    g_ptr_array_add(fitted->names, g_steal_pointer(&base)); /* it is the column */
+    return;
+  }
   for (guint i = 0; i < width; i++)
     g_ptr_array_add(fitted->names, last->labels->len == width
                                        ? g_strdup_printf("%s=%s", base, (gchar *)last->labels->pdata[i])
@@ -264,6 +268,13 @@ PipelinePrepared *pipeline_plan_fit(const PipelinePlan *plan, const PipelinePrep
   prepared->constant = (gboolean *)(gpointer)g_array_free(g_steal_pointer(&constant), FALSE);
   prepared->own_values = (float *)(gpointer)g_array_free(g_steal_pointer(&own_values), FALSE);
   return g_steal_pointer(&prepared);
+}
+
+PipelinePrepared *pipeline_plan_fit_copy(const PipelinePlan *plan, const PipelinePrepareData *data,
+                                         const gchar *numbers, GError **error)
+{
+  g_autoptr(PipelinePlan) copy = pipeline_plan_copy(plan);
+  return pipeline_plan_complete(copy, data->schema, numbers, error) ? pipeline_plan_fit(copy, data, error) : NULL;
 }
 
 void pipeline_prepared_free(PipelinePrepared *prepared)

@@ -53,10 +53,11 @@ static void add_inputs(Prefix *prefix)
     const DriftFeature *feature = drift_schema_get_feature(schema, i);
     if (!feature->input) continue;
     OnnxType type = feature->kind == DRIFT_CATEGORICAL               ? ONNX_TYPE_STRING
-                    : wants_seconds(prefix->prepared, feature->name) ? ONNX_TYPE_DOUBLE
+                    : wants_seconds(prefix->prepared, feature->name) ? ONNX_TYPE_INT64
                                                                      : ONNX_TYPE_FLOAT;
     onnx_graph_add_input(prefix->emit.graph, feature->name, type, "N,1");
-    g_hash_table_insert(prefix->columns, feature->name, feature->name);
+    const gchar *column = type == ONNX_TYPE_INT64 ? pipeline_emit_seconds(&prefix->emit, feature->name) : feature->name;
+    g_hash_table_insert(prefix->columns, feature->name, (gpointer)column);
   }
 }
 
@@ -101,4 +102,28 @@ void pipeline_prepared_emit(const PipelinePrepared *prepared, OnnxGraph *graph)
   OnnxNode *node = onnx_graph_add_node_strv(graph, "", "Concat", (const gchar *const *)parts->pdata,
                                             (const gchar *const[]){PIPELINE_PREPARED_FEATURES, NULL});
   onnx_node_set_int(node, "axis", 1);
+}
+
+gboolean pipeline_prepared_add_prefix(const PipelinePrepared *prepared, OnnxGraph *graph, PipelineGraphPrefix *prefix,
+                                      GError **error)
+{
+  guint n = prepared->names->len;
+  for (guint i = 0; i < drift_schema_n_features(prepared->schema); i++) {
+    const DriftFeature *feature = drift_schema_get_feature(prepared->schema, i);
+    if (feature->input && !pipeline_graph_check_feature_name(feature->name, error)) return FALSE;
+  }
+  if (n > PIPELINE_MAX_COLUMNS) {
+    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_UNSUPPORTED,
+                "%u columns after the transformations; at most %u are supported", n, PIPELINE_MAX_COLUMNS);
+    return FALSE;
+  }
+  pipeline_prepared_emit(prepared, graph);
+  g_autofree gchar *plan = pipeline_prepared_format_plan(prepared);
+  onnx_graph_set_metadata(graph, PIPELINE_PLAN_KEY, plan);
+  prefix->features = g_strdup(PIPELINE_PREPARED_FEATURES);
+  prefix->columns = g_ptr_array_new_with_free_func(g_free);
+  for (guint i = 0; i < n; i++) g_ptr_array_add(prefix->columns, g_strdup(g_ptr_array_index(prepared->names, i)));
+  prefix->constant = g_array_new(FALSE, FALSE, sizeof(gboolean));
+  g_array_append_vals(prefix->constant, prepared->constant, n);
+  return TRUE;
 }

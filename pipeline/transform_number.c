@@ -142,6 +142,18 @@ const gchar *pipeline_emit_robust(PipelineEmit *emit, const PipelineTransformSta
 /* --- powers ------------------------------------------------------------------------------------------------------- */
 
 /* sign(x) ln(1 + |x|): log1p where x >= 0, and as much the other way below. Nothing is learnt. */
+gboolean pipeline_fit_keep(const PipelineTransformFit *fit, PipelineTransformState *state, GError **error)
+{
+  (void)fit, (void)state, (void)error;
+  return TRUE;
+}
+
+const gchar *pipeline_emit_keep(PipelineEmit *emit, const PipelineTransformState *state, const gchar *const *inputs)
+{
+  (void)state;
+  return pipeline_emit_one(emit, "Identity", inputs[0]);
+}
+
 gboolean pipeline_fit_log(const PipelineTransformFit *fit, PipelineTransformState *state, GError **error)
 {
   (void)fit, (void)state, (void)error;

@@ -254,7 +254,7 @@ static gboolean check_chain(PipelineChain *chain, const DriftSchema *schema, GEr
          invalid(error, "\"%s\" ends in texts; end it in one-hot, target or frequency", text);
 }
 
-gboolean pipeline_plan_complete(PipelinePlan *plan, const DriftSchema *schema, GError **error)
+gboolean pipeline_plan_complete(PipelinePlan *plan, const DriftSchema *schema, const gchar *numbers, GError **error)
 {
   g_autoptr(GHashTable) begun = g_hash_table_new(g_str_hash, g_str_equal);
   for (guint i = 0; i < plan->chains->len; i++) {
@@ -265,7 +265,7 @@ gboolean pipeline_plan_complete(PipelinePlan *plan, const DriftSchema *schema, G
   for (guint i = 0; i < drift_schema_n_features(schema); i++) {
     const DriftFeature *feature = drift_schema_get_feature(schema, i);
     if (!feature->input || g_hash_table_contains(begun, feature->name)) continue;
-    const gchar *steps = feature->kind == DRIFT_NUMERIC ? "mean+standard" : "one-hot";
+    const gchar *steps = feature->kind == DRIFT_NUMERIC ? numbers : "one-hot";
     g_ptr_array_add(plan->chains, pipeline_chain_new(feature->name, NULL, steps, NULL));
   }
   for (guint i = 0; i < plan->chains->len; i++)

@@ -25,6 +25,8 @@ static const gchar *const prior[] = {"prior", NULL};
 /* clang-format off */
 const PipelineTransformation pipeline_transformations[] = {
   /* what is missing */
+  {"keep", "the number as it is, missing ones too: for trees", NUMBER, NUMBER, 1, TRUE, FALSE, FALSE,
+   NULL, NAN, 0, 0, no_numbers, ROW(keep)},
   {"mean", "a missing number becomes the mean", NUMBER, NUMBER, 1, TRUE, TRUE, FALSE,
    NULL, NAN, 0, 0, one_value, ROW(mean)},
   {"median", "a missing number becomes the median", NUMBER, NUMBER, 1, TRUE, TRUE, FALSE,

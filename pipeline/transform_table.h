@@ -88,6 +88,8 @@ const gchar *pipeline_emit_float(PipelineEmit *emit, double value);             
 const gchar *pipeline_emit_floats(PipelineEmit *emit, const double *values, guint n);   /* [1, n] */
 const gchar *pipeline_emit_integer(PipelineEmit *emit, gint64 value);                   /* a scalar */
 const gchar *pipeline_emit_integers(PipelineEmit *emit, const gint64 *values, guint n); /* [n] */
+/* int64 seconds as float64, the least int64 as NaN: no integer is missing. */
+const gchar *pipeline_emit_seconds(PipelineEmit *emit, const gchar *input);
 const gchar *pipeline_emit_cast(PipelineEmit *emit, const gchar *input, OnnxType type);
 const gchar *pipeline_emit_concat(PipelineEmit *emit, const gchar *const *inputs, guint n); /* of columns */
 
@@ -117,6 +119,7 @@ gint pipeline_state_find(const PipelineTransformState *state, const gchar *text)
   gboolean pipeline_fit_##name(const PipelineTransformFit *fit, PipelineTransformState *state, GError **error);        \
   const gchar *pipeline_emit_##name(PipelineEmit *emit, const PipelineTransformState *state,                           \
                                     const gchar *const *inputs);
+PIPELINE_TRANSFORM(keep)
 PIPELINE_TRANSFORM(mean)
 PIPELINE_TRANSFORM(median)
 PIPELINE_TRANSFORM(constant)

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "pipeline/tree_quantile.h"
 #include "pipeline/tree_xgboost.h"
 
 #define LOSS_EVERY 25 /* rounds: the loss of all training rows costs about as much as a tenth of a round */
@@ -17,6 +18,7 @@ struct _PipelineTreeBoost {
   guint n_start;                /* its trees before the first round */
   PipelineTreeBooster *booster; /* of the open stretch, or NULL */
   GArray *parameters;           /* of PipelineTreeParameter, owned texts */
+  guint64 seed;
   PipelineTreeState state, at_stretch;
 };
 
@@ -37,20 +39,23 @@ static void make_parameters(PipelineTreeBoost *boost, const gchar *monotone, gui
 {
   static const gchar *const objectives[] = {[PIPELINE_LOSS_SOFTMAX] = "multi:softprob",
                                             [PIPELINE_LOSS_SIGMOID] = "binary:logistic",
-                                            [PIPELINE_LOSS_SQUARED] = "reg:squarederror"};
+                                            [PIPELINE_LOSS_SQUARED] = "reg:squarederror",
+                                            /* its gradients are ours: a name that makes none of its own */
+                                            [PIPELINE_LOSS_QUANTILE] = "reg:squarederror"};
   GArray *parameters = boost->parameters = g_array_new(TRUE, FALSE, sizeof(PipelineTreeParameter));
   g_array_set_clear_func(parameters, parameter_clear);
   gchar base[G_ASCII_DTOSTR_BUF_SIZE];
   float start = boost->ensemble->base[0];
   double mean = boost->loss.kind == PIPELINE_LOSS_SIGMOID ? 1 / (1 + exp(-(double)start)) : (double)start;
   g_ascii_formatd(base, sizeof base, "%.9g", mean);
+  boost->seed = seed;
   g_autofree gchar *seed_text = g_strdup_printf("%u", (guint)(seed & G_MAXINT32));
   g_autofree gchar *classes = g_strdup_printf("%u", boost->loss.n_outputs);
   add_parameter("objective", objectives[boost->loss.kind], parameters);
   add_parameter("base_score", base, parameters);
   add_parameter("seed", seed_text, parameters);
   add_parameter("seed_per_iteration", "1", parameters);
-  if (boost->loss.kind == PIPELINE_LOSS_SOFTMAX) add_parameter("num_class", classes, parameters);
+  if (boost->loss.n_outputs > 1) add_parameter("num_class", classes, parameters);
   if (monotone != NULL) add_parameter("monotone_constraints", monotone, parameters);
   pipeline_tree_options_foreach(&boost->options, add_parameter, parameters);
 }
@@ -194,21 +199,17 @@ static gboolean close_stretch(PipelineTreeBoost *boost, GError **error)
   return TRUE;
 }
 
-static gboolean measure(PipelineTreeBoost *boost, GError **error)
+/* Whether it ends; now and then the loss of the training rows. raw: their outputs, or NULL: those of the booster. */
+static gboolean finish_round(PipelineTreeBoost *boost, const float *raw, GError **error)
 {
   PipelineTreeState *state = &boost->state;
   const PipelineTreeOptions *options = &boost->options;
   gsize length;
-  if (boost->validation_rows != NULL) {
-    const float *raw = pipeline_tree_booster_predict(boost->booster, boost->validation_rows, TRUE, &length, error);
-    if (raw == NULL) return FALSE;
-    validate(boost, raw);
-  }
   state->finished = state->round >= options->rounds || (boost->validation_rows != NULL && options->patience > 0 &&
                                                         state->round - state->best_round >= options->patience);
   state->train_loss = NAN;
   if (state->round % LOSS_EVERY != 0 && !state->finished) return TRUE;
-  const float *raw = pipeline_tree_booster_predict(boost->booster, boost->train_rows, TRUE, &length, error);
+  if (raw == NULL) raw = pipeline_tree_booster_predict(boost->booster, boost->train_rows, TRUE, &length, error);
   if (raw == NULL) return FALSE;
   state->train_loss = pipeline_loss_evaluate(&boost->loss, raw, boost->train.targets, boost->train.weights,
                                              (guint)boost->train.n, NULL);
@@ -219,10 +220,65 @@ static gboolean measure(PipelineTreeBoost *boost, GError **error)
   return FALSE;
 }
 
+static gboolean measure(PipelineTreeBoost *boost, GError **error)
+{
+  gsize length;
+  if (boost->validation_rows != NULL) {
+    const float *raw = pipeline_tree_booster_predict(boost->booster, boost->validation_rows, TRUE, &length, error);
+    if (raw == NULL) return FALSE;
+    validate(boost, raw);
+  }
+  return finish_round(boost, NULL, error);
+}
+
+/* --- quantiles ---------------------------------------------------------------------------------------------------- */
+
+/* A booster of this round alone; such rounds do not number themselves, so that each has a seed of its own. */
+static PipelineTreeBooster *open_round(PipelineTreeBoost *boost, GError **error)
+{
+  PipelineTreeRows *rows[] = {boost->train_rows};
+  for (guint i = 0; i < boost->parameters->len; i++) {
+    PipelineTreeParameter *parameter = &g_array_index(boost->parameters, PipelineTreeParameter, i);
+    if (!g_str_equal(parameter->name, "seed")) continue;
+    g_free((gchar *)parameter->value);
+    parameter->value = g_strdup_printf("%u", (guint)((boost->seed + boost->state.round) & G_MAXINT32));
+  }
+  return pipeline_tree_booster_new(rows, 1, (const PipelineTreeParameter *)(gpointer)boost->parameters->data, error);
+}
+
+static gboolean add_quantile_trees(PipelineTreeBoost *boost, GError **error)
+{
+  gsize n = boost->train.n * boost->loss.n_outputs;
+  guint first = pipeline_tree_ensemble_n_trees(boost->ensemble);
+  g_autofree float *gradients = g_new(float, n), *hessians = g_new(float, n);
+  pipeline_tree_quantile_gradients(&boost->loss, &boost->train, boost->raw, gradients, hessians);
+  g_autoptr(PipelineTreeBooster) booster = open_round(boost, error);
+  if (booster == NULL || !pipeline_tree_booster_update_by(booster, boost->train_rows, gradients, hessians, n, error))
+    return FALSE;
+  g_autoptr(GBytes) json = pipeline_tree_booster_to_json(booster, error);
+  if (json == NULL || !pipeline_tree_ensemble_append_json(boost->ensemble, json, error)) return FALSE;
+  pipeline_tree_quantile_fill(boost->ensemble, first, &boost->loss, &boost->train, boost->raw, boost->options.eta);
+  pipeline_tree_ensemble_add(boost->ensemble, first, boost->train.x, boost->train.n, boost->raw);
+  pipeline_tree_ensemble_add(boost->ensemble, first, boost->validation.x, boost->validation.n, boost->validation_raw);
+  return TRUE;
+}
+
+/* Every round is a stretch. */
+static gboolean quantile_round(PipelineTreeBoost *boost, GError **error)
+{
+  if (!add_quantile_trees(boost, error)) return FALSE;
+  boost->state.round++;
+  if (boost->validation.n > 0) validate(boost, boost->validation_raw);
+  if (!finish_round(boost, boost->raw, error)) return FALSE;
+  boost->at_stretch = boost->state;
+  return TRUE;
+}
+
 gboolean pipeline_tree_boost_round(PipelineTreeBoost *boost, GError **error)
 {
   PipelineTreeState *state = &boost->state;
   g_return_val_if_fail(!state->finished, FALSE);
+  if (boost->loss.kind == PIPELINE_LOSS_QUANTILE) return quantile_round(boost, error);
   if (boost->booster == NULL && !open_stretch(boost, error)) return FALSE;
   if (!pipeline_tree_booster_update(boost->booster, boost->train_rows, state->round, error)) return FALSE;
   state->round++;

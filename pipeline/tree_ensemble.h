@@ -40,6 +40,12 @@ void pipeline_tree_ensemble_start(const PipelineTreeEnsemble *ensemble, gsize n,
 void pipeline_tree_ensemble_add(const PipelineTreeEnsemble *ensemble, guint first_tree, const float *x, gsize n,
                                 float *raw);
 
+/* Moves the thresholds of the trees from first_tree on to the middle between the values of x [n, n_columns] on either
+ * side (tree_centre.c). The rows of x reach the leaves that they reached; a value that another program computes with
+ * another rounding, as the logarithm in front of the trees, no longer falls on the other side of a threshold that is
+ * that value. */
+void pipeline_tree_ensemble_centre(PipelineTreeEnsemble *ensemble, guint first_tree, const float *x, gsize n);
+
 /* Importance by column, over the trees from first_tree on. Arrays [n_columns] are added to. */
 void pipeline_tree_ensemble_add_importance(const PipelineTreeEnsemble *ensemble, guint first_tree, double *gain,
                                            double *cover, double *splits);

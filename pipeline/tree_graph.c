@@ -30,32 +30,59 @@ static void add_classifier(PipelineTreeGraph *graph, const DriftSchema *schema)
   pipeline_network_add_label(graph->graph, schema);
 }
 
-static void add_regressor(PipelineTreeGraph *graph)
+static void add_regressor(PipelineTreeGraph *graph, gboolean quantiles)
 {
+  const gchar *output = quantiles ? "kedge.logits" : "value";
   graph->node =
       onnx_graph_add_node_strv(graph->graph, ML, "TreeEnsembleRegressor", (const gchar *const[]){graph->features, NULL},
-                               (const gchar *const[]){"value", NULL});
-  onnx_graph_add_output(graph->graph, "value", ONNX_TYPE_FLOAT, "N,1");
+                               (const gchar *const[]){output, NULL});
+  if (!quantiles) onnx_graph_add_output(graph->graph, output, ONNX_TYPE_FLOAT, "N,1");
 }
 
-gboolean pipeline_tree_graph_build(const DriftTable *table, const DriftSchema *schema, const guint64 *rows,
-                                   guint64 n_rows, PipelineTreeGraph *out, GError **error)
+/* table NULL: prepared is there instead. */
+typedef struct {
+  const DriftTable *table;
+  const DriftSchema *schema;
+  const guint64 *rows;
+  guint64 n_rows;
+  const PipelinePrepared *prepared;
+  gboolean quantiles;
+} Source;
+
+static gboolean build(const Source *source, PipelineTreeGraph *out, GError **error)
 {
   g_auto(PipelineTreeGraph) made = {.graph = onnx_graph_new("kedge")};
   g_auto(PipelineGraphPrefix) prefix = {.features = NULL};
   onnx_graph_set_opset(made.graph, "", 17);
   onnx_graph_set_opset(made.graph, ML, 3);
-  if (!pipeline_graph_prefix_add(made.graph, table, schema, rows, n_rows, FALSE, &prefix, error)) return FALSE;
+  if (source->prepared != NULL ? !pipeline_prepared_add_prefix(source->prepared, made.graph, &prefix, error)
+                               : !pipeline_graph_prefix_add(made.graph, source->table, source->schema, source->rows,
+                                                            source->n_rows, FALSE, &prefix, error))
+    return FALSE;
   made.features = g_steal_pointer(&prefix.features);
   made.columns = g_steal_pointer(&prefix.columns);
   made.n_columns = made.columns->len;
-  if (schema->task == DRIFT_TASK_REGRESSION)
-    add_regressor(&made);
+  if (source->schema->task == DRIFT_TASK_REGRESSION)
+    add_regressor(&made, source->quantiles);
   else
-    add_classifier(&made, schema);
+    add_classifier(&made, source->schema);
   *out = made;
   made = (PipelineTreeGraph){.graph = NULL};
   return TRUE;
+}
+
+gboolean pipeline_tree_graph_build(const DriftTable *table, const DriftSchema *schema, const guint64 *rows,
+                                   guint64 n_rows, gboolean quantiles, PipelineTreeGraph *out, GError **error)
+{
+  const Source source = {.table = table, .schema = schema, .rows = rows, .n_rows = n_rows, .quantiles = quantiles};
+  return build(&source, out, error);
+}
+
+gboolean pipeline_tree_graph_build_prepared(const PipelinePrepared *prepared, gboolean quantiles,
+                                            PipelineTreeGraph *out, GError **error)
+{
+  const Source source = {.schema = prepared->schema, .prepared = prepared, .quantiles = quantiles};
+  return build(&source, out, error);
 }
 
 /* --- given -------------------------------------------------------------------------------------------------------- */
@@ -118,6 +145,20 @@ static gboolean check_classes(const OnnxNode *node, const DriftSchema *schema, g
   return FALSE;
 }
 
+/* A regression's trees are its output: what follows them, such as quantiles in order, is not what boosting learns. */
+static gboolean check_output(const PipelineTreeGraph *graph, GError **error)
+{
+  if (!g_str_equal(graph->node->op_type, "TreeEnsembleRegressor")) return TRUE;
+  for (guint i = 0; i < graph->graph->outputs->len; i++)
+    if (g_strcmp0(((const OnnxValue *)g_ptr_array_index(graph->graph->outputs, i))->name,
+                  onnx_node_get_output(graph->node, 0)) == 0)
+      return TRUE;
+  g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_UNSUPPORTED,
+              "boosting cannot continue these trees: their sums are no output of the model, other operators follow "
+              "(quantiles and intervals are trained anew: --arch trees)");
+  return FALSE;
+}
+
 static gboolean find_width(PipelineTreeGraph *graph, GError **error)
 {
   g_autoptr(OnnxGraph) copy = onnx_graph_copy(graph->graph);
@@ -148,7 +189,7 @@ gboolean pipeline_tree_graph_read(GBytes *onnx, const DriftSchema *schema, Pipel
   }
   read.node = g_ptr_array_index(read.graph->nodes, at);
   read.features = g_strdup(onnx_node_get_input(read.node, 0));
-  if (read.features == NULL || !find_width(&read, error)) return FALSE;
+  if (read.features == NULL || !check_output(&read, error) || !find_width(&read, error)) return FALSE;
   read.columns = name_columns(read.graph, read.n_columns);
   g_autoptr(PipelineTreeEnsemble) trees = pipeline_tree_onnx_read(read.node, read.n_columns, error);
   if (trees == NULL || !check_classes(read.node, schema, trees->n_outputs, error)) {

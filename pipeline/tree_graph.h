@@ -1,6 +1,6 @@
 /* The ONNX graph around an ensemble of trees:
  *
- *   numbers (missing: NaN) ─┐
+ *   numbers (missing: NaN) ─┐   (or the transformations of a plan)
  *   texts ─▶ OneHotEncoder ─┴▶ Concat ─▶ TreeEnsembleClassifier ─▶ "probabilities" ─▶ ArgMax ─▶ "label"
  *                                      └▶ TreeEnsembleRegressor ─▶ "value"
  *
@@ -13,6 +13,7 @@
 
 #include "drift/schema.h"
 #include "drift/table.h"
+#include "pipeline/transform.h"
 #include "pipeline/tree_ensemble.h"
 
 G_BEGIN_DECLS
@@ -29,9 +30,13 @@ typedef struct {
 void pipeline_tree_graph_clear(PipelineTreeGraph *graph);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(PipelineTreeGraph, pipeline_tree_graph_clear)
 
-/* rows [n_rows] of the table: the training rows. The node has no trees yet. */
+/* rows [n_rows] of the table: the training rows. The node has no trees yet. Of a regression its output is "value"; of
+ * quantiles "kedge.logits", in standard deviations of the label, for a head to follow. */
 gboolean pipeline_tree_graph_build(const DriftTable *table, const DriftSchema *schema, const guint64 *rows,
-                                   guint64 n_rows, PipelineTreeGraph *out, GError **error);
+                                   guint64 n_rows, gboolean quantiles, PipelineTreeGraph *out, GError **error);
+/* The same behind fitted transformations. */
+gboolean pipeline_tree_graph_build_prepared(const PipelinePrepared *prepared, gboolean quantiles,
+                                            PipelineTreeGraph *out, GError **error);
 /* A given model and its trees (new). UNSUPPORTED, MODEL with the reason why boosting cannot continue them. */
 gboolean pipeline_tree_graph_read(GBytes *onnx, const DriftSchema *schema, PipelineTreeGraph *out,
                                   PipelineTreeEnsemble **ensemble, GError **error);

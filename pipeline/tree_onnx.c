@@ -1,4 +1,5 @@
 /* Trees ↔ the attributes of TreeEnsembleClassifier and TreeEnsembleRegressor (ai.onnx.ml 3). */
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -106,6 +107,24 @@ static void fill_lists(Lists *lists, const PipelineTreeEnsemble *ensemble)
   }
 }
 
+/* Of two classes: ONNX Runtime takes sums of weights that are all 0 or more for probabilities and leaves out the
+ * logistic function. So one weight has to be below 0: the first tree's smallest, w, becomes -w and its others lose 2 w,
+ * which the base value gains; a 0 becomes the smallest normal number. */
+static void make_one_negative(Lists *lists, float *base)
+{
+  float *weights = (float *)(gpointer)lists->weight->data;
+  const gint64 *trees = (const gint64 *)(gpointer)lists->leaf_tree->data;
+  guint smallest = 0, n_first = 0;
+  for (guint i = 0; i < lists->weight->len; i++)
+    if (weights[i] < 0) return;
+  for (; n_first < lists->weight->len && trees[n_first] == trees[0]; n_first++)
+    if (weights[n_first] < weights[smallest]) smallest = n_first;
+  float shift = 2 * weights[smallest];
+  for (guint i = 0; i < n_first; i++) weights[i] -= shift;
+  *base += shift;
+  if (weights[smallest] >= 0) weights[smallest] = -FLT_MIN;
+}
+
 static void set_ints(OnnxNode *node, const gchar *name, const GArray *list)
 {
   onnx_node_set_ints(node, name, (const gint64 *)(gpointer)list->data, list->len);
@@ -115,6 +134,8 @@ void pipeline_tree_onnx_write(const PipelineTreeEnsemble *ensemble, gboolean cla
 {
   Lists lists;
   fill_lists(&lists, ensemble);
+  g_autofree float *base = g_memdup2(ensemble->base, ensemble->n_outputs * sizeof *base);
+  if (classifier && ensemble->n_outputs == 1 && lists.weight->len > 0) make_one_negative(&lists, base);
   const struct {
     const gchar *name;
     const GArray *list;
@@ -133,7 +154,7 @@ void pipeline_tree_onnx_write(const PipelineTreeEnsemble *ensemble, gboolean cla
   onnx_node_set_floats(node, "nodes_values", (const float *)(gpointer)lists.value->data, lists.value->len);
   onnx_node_set_floats(node, classifier ? "class_weights" : "target_weights",
                        (const float *)(gpointer)lists.weight->data, lists.weight->len);
-  onnx_node_set_floats(node, "base_values", ensemble->base, ensemble->n_outputs);
+  onnx_node_set_floats(node, "base_values", base, ensemble->n_outputs);
   onnx_node_set_string(node, "post_transform",
                        !classifier                ? "NONE"
                        : ensemble->n_outputs == 1 ? "LOGISTIC"
@@ -276,12 +297,16 @@ static guint outputs_of(const OnnxNode *node, gboolean classifier, const Attribu
     n = names->texts->len;
   if (!classifier) n = (guint)CLAMP(onnx_node_get_int(node, "n_targets", 0), 0, 100000);
   gboolean one = TRUE;
-  for (guint i = 0; i < a->n_leaves; i++) one = one && a->leaf_output[i] == a->leaf_output[0];
+  gboolean negative = FALSE; /* or the sums are probabilities: pipeline/operator_tree.c */
+  for (guint i = 0; i < a->n_leaves; i++) {
+    one = one && a->leaf_output[i] == a->leaf_output[0];
+    negative = negative || a->weight[i] < 0;
+  }
   if (!g_str_equal(aggregate, "SUM"))
     unsupported(error, "they are not added up");
   else if (!classifier && n == 1 && g_str_equal(transform, "NONE"))
     return 1;
-  else if (classifier && n == 2 && one && g_str_equal(transform, "LOGISTIC"))
+  else if (classifier && n == 2 && one && negative && g_str_equal(transform, "LOGISTIC"))
     return 1;
   else if (classifier && n > 2 && g_str_equal(transform, "SOFTMAX"))
     return n;

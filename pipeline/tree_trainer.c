@@ -5,11 +5,14 @@
 
 #include "pipeline/checksum.h"
 #include "pipeline/network_features.h"
+#include "pipeline/trainer_clean.h"
 #include "pipeline/trainer_rows.h"
 #include "pipeline/trainer_weights.h"
 #include "pipeline/tree_boost.h"
 #include "pipeline/tree_checkpoint.h"
+#include "pipeline/network_build.h"
 #include "pipeline/tree_graph.h"
+#include "pipeline/tree_quantile.h"
 
 gboolean pipeline_tree_is_asked(const PipelineTrainOptions *options)
 {
@@ -32,9 +35,11 @@ typedef struct {
   const PipelineTrainOptions *options;
   PipelineTreeOptions tree_options;
   PipelineTrainerRows *rows;
-  guint64 n_test; /* usable rows behind the validation rows */
+  PipelineTrainerCleaning cleaning;
+  PipelinePrepared *prepared; /* of options->plan, or NULL */
   PipelineTreeGraph graph;
   PipelineLoss loss;
+  double target_shift; /* of quantiles: targets are (label − this) / loss.target_scale */
   PipelineReweighing reweighing;
   Rows train, validation, test;
   gchar *monotone; /* as XGBoost wants it, or NULL */
@@ -56,6 +61,8 @@ static void training_clear(Training *training)
 {
   pipeline_tree_boost_free(training->boost);
   pipeline_tree_graph_clear(&training->graph);
+  pipeline_prepared_free(training->prepared);
+  pipeline_trainer_cleaning_clear(&training->cleaning);
   pipeline_trainer_rows_free(training->rows);
   rows_clear(&training->train);
   rows_clear(&training->validation);
@@ -81,8 +88,17 @@ static gboolean read_options(Training *training, GError **error)
   if (options->backend != NULL) return invalid(error, "trees are trained by XGBoost: no backend can be chosen");
   if (options->adversarial_epsilon > 0)
     return invalid(error, "trees have no gradients: adversarial training is for networks (--arch mlp:64,64)");
-  if (options->plan != NULL || options->search_plan)
-    return invalid(error, "trees take columns as they are: transformations are for networks (--arch mlp:64,64)");
+  if (options->search_plan)
+    return invalid(error, "the search for transformations judges them by a network; give trees the plan that it found "
+                          "(kedge prepare --search --plan PLAN.json, then --transform PLAN.json)");
+  if (options->plan != NULL && options->from != NULL)
+    return invalid(error, "transformations are for new models: trees that are continued keep their preprocessing");
+  if ((options->interval != 0 || options->quantile != 0) && options->from != NULL)
+    return invalid(error, "an interval or quantile is for new models; leave out the model to start from");
+  if (options->interval != 0 && options->quantile != 0)
+    return invalid(error, "an interval has its own quantiles; leave out the quantile");
+  if (options->interval != 0 && !pipeline_interval_check(options->interval, training->schema, error)) return FALSE;
+  if (options->quantile != 0 && !pipeline_interval_check(options->quantile, training->schema, error)) return FALSE;
   if (tree->rounds > 100000) return invalid(error, "the rounds must be at most 100000");
   if (!(options->validation_fraction >= 0 && options->test_fraction >= 0 &&
         options->validation_fraction + options->test_fraction <= .9))
@@ -96,21 +112,22 @@ static gboolean split(Training *training, GError **error)
   const PipelineTrainOptions *options = training->options;
   PipelineTrainerRows *rows = training->rows = pipeline_trainer_rows_new(training->table, training->schema, error);
   if (rows == NULL) return FALSE;
-  if (options->split != NULL) {
-    gboolean done =
-        pipeline_split_rows(options->split, training->table, training->schema, rows, options->validation_fraction,
-                            options->test_fraction, PIPELINE_MIN_VALIDATION, options->seed, error);
-    training->n_test = rows->n_test;
-    return done;
-  }
+  if (options->split != NULL)
+    return pipeline_split_rows(options->split, training->table, training->schema, rows, options->validation_fraction,
+                               options->test_fraction, PIPELINE_MIN_VALIDATION, options->seed, error);
   guint64 usable = rows->n, n_test = (guint64)((double)usable * options->test_fraction + .5);
   rows->n = usable - n_test;
   if (rows->n == 0) return invalid(error, "the test rows leave none to train on");
   double fraction = options->validation_fraction * (double)usable / (double)rows->n;
   pipeline_trainer_rows_split(rows, fraction, PIPELINE_MIN_VALIDATION, options->shuffle_split, options->seed);
   rows->n = usable;
-  training->n_test = n_test;
+  rows->n_test = n_test;
   return TRUE;
+}
+
+static gboolean learns_quantiles(const Training *training)
+{
+  return training->options->interval != 0 || training->options->quantile != 0;
 }
 
 /* --- where boosting starts ---------------------------------------------------------------------------------------- */
@@ -129,11 +146,26 @@ static PipelineTreeEnsemble *make_start(const Training *training)
   guint n_outputs = training->loss.n_outputs;
   g_autofree float *base = g_new0(float, n_outputs);
   if (training->loss.kind == PIPELINE_LOSS_SQUARED) base[0] = (float)(sum / total);
+  for (guint k = 0; training->loss.kind == PIPELINE_LOSS_QUANTILE && k < n_outputs; k++)
+    base[k] = pipeline_tree_quantile(rows->targets, rows->weights, rows->n, training->loss.quantiles[k]);
   if (training->loss.kind == PIPELINE_LOSS_SIGMOID) base[0] = -logf(1 / (float)CLAMP(sum / total, 1e-6, 1 - 1e-6) - 1);
   return pipeline_tree_ensemble_new(training->graph.n_columns, n_outputs, base);
 }
 
 /* The loss of a regression is measured in standard deviations of the label. */
+static void choose_quantiles(Training *training)
+{
+  const PipelineTrainOptions *options = training->options;
+  const PipelineTrainerRows *rows = training->rows;
+  PipelineLoss *loss = &training->loss;
+  *loss = (PipelineLoss){.kind = PIPELINE_LOSS_QUANTILE, .n_outputs = options->interval != 0 ? 3 : 1};
+  if (options->interval != 0)
+    pipeline_interval_quantiles(options->interval, loss->quantiles);
+  else
+    loss->quantiles[0] = options->quantile;
+  pipeline_interval_moments(rows->targets, rows->rows, rows->n_train, &training->target_shift, &loss->target_scale);
+}
+
 static void choose_loss(Training *training)
 {
   const DriftSchema *schema = training->schema;
@@ -144,7 +176,8 @@ static void choose_loss(Training *training)
                                                                                 : PIPELINE_LOSS_SOFTMAX,
                                   .n_outputs = schema->task == DRIFT_TASK_REGRESSION || n_classes == 2 ? 1 : n_classes,
                                   .target_scale = 1};
-  if (schema->task != DRIFT_TASK_REGRESSION) return;
+  if (learns_quantiles(training)) choose_quantiles(training);
+  if (learns_quantiles(training) || schema->task != DRIFT_TASK_REGRESSION) return;
   double sum = 0, squares = 0, n = (double)rows->n_train;
   for (guint64 i = 0; i < rows->n_train; i++) sum += (double)rows->targets[rows->rows[i]];
   for (guint64 i = 0; i < rows->n_train; i++) {
@@ -165,13 +198,18 @@ static gboolean gather(const Training *training, const float *x, const float *we
   if (weights != NULL) out->weights = g_try_new(float, n + 1);
   if (out->x == NULL || out->targets == NULL || (weights != NULL && out->weights == NULL)) {
     g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_UNSUPPORTED,
-                "no memory for %" G_GUINT64_FORMAT " rows of %zu columns; use fewer rows", n, width);
+                "no memory for %" G_GUINT64_FORMAT
+                " rows of %zu columns; use fewer rows, or a network that is trained on "
+                "a graph, whose rows need not fit into memory",
+                n, width);
     return FALSE;
   }
   for (guint64 i = 0; i < n; i++) {
     guint64 row = rows->rows[first + i];
     memcpy(out->x + i * width, x + row * width, width * sizeof(float));
-    out->targets[i] = rows->targets[row];
+    out->targets[i] = learns_quantiles(training)
+                          ? (float)(((double)rows->targets[row] - training->target_shift) / training->loss.target_scale)
+                          : rows->targets[row];
     if (weights != NULL) out->weights[i] = weights[row];
   }
   return TRUE;
@@ -184,13 +222,15 @@ static gboolean read_rows(Training *training, GError **error)
   g_autofree float *weights = NULL;
   g_autoptr(PipelineFeatureReader) reader =
       pipeline_feature_reader_new_at(graph->graph, graph->features, graph->n_columns, TRUE, training->schema, error);
+  if (reader != NULL) pipeline_feature_reader_set_names(reader, graph->columns);
   g_autofree float *x = reader != NULL ? pipeline_feature_reader_read(reader, training->table, error) : NULL;
+  if (x != NULL && training->prepared != NULL) pipeline_prepared_overwrite(training->prepared, rows->rows, x);
   return x != NULL &&
          pipeline_trainer_weights(training->table, training->schema, training->options, rows, &training->reweighing,
                                   &weights, error) &&
          gather(training, x, weights, 0, rows->n_train, &training->train, error) &&
          gather(training, x, weights, rows->n_train, rows->n_validation, &training->validation, error) &&
-         gather(training, x, weights, rows->n_train + rows->n_validation, training->n_test, &training->test, error);
+         gather(training, x, weights, rows->n_train + rows->n_validation, rows->n_test, &training->test, error);
 }
 
 /* --- monotone constraints ----------------------------------------------------------------------------------------- */
@@ -244,17 +284,41 @@ static PipelineTreeSet set_of(const Rows *rows)
   return (PipelineTreeSet){.x = rows->x, .targets = rows->targets, .weights = rows->weights, .n = rows->n};
 }
 
+/* A new graph, behind the plan of transformations where there is one. */
+static gboolean build_graph(Training *training, GError **error)
+{
+  const PipelineTrainOptions *options = training->options;
+  const PipelineTrainerRows *rows = training->rows;
+  const PipelinePrepareData data = {.table = training->table,
+                                    .schema = training->schema,
+                                    .rows = rows->rows,
+                                    .n_rows = rows->n_train,
+                                    .targets = rows->targets,
+                                    .seed = options->seed};
+  if (options->plan == NULL)
+    return pipeline_tree_graph_build(training->table, training->schema, rows->rows, rows->n_train,
+                                     learns_quantiles(training), &training->graph, error);
+  training->prepared = pipeline_plan_fit_copy(options->plan, &data, PIPELINE_PLAN_KEEP, error);
+  return training->prepared != NULL &&
+         pipeline_tree_graph_build_prepared(training->prepared, learns_quantiles(training), &training->graph, error);
+}
+
 static gboolean prepare(Training *training, GError **error)
 {
   const PipelineTrainOptions *options = training->options;
-  if (!read_options(training, error) || !split(training, error)) return FALSE;
+  if (!read_options(training, error) || !split(training, error) ||
+      !pipeline_trainer_clean(&training->table, training->schema, training->rows, options, &training->cleaning, error))
+    return FALSE;
   g_autoptr(PipelineTreeEnsemble) start = NULL;
   if (options->from != NULL
           ? !pipeline_tree_graph_read(options->from, training->schema, &training->graph, &start, error)
-          : !pipeline_tree_graph_build(training->table, training->schema, training->rows->rows, training->rows->n_train,
-                                       &training->graph, error))
+          : !build_graph(training, error))
     return FALSE;
   choose_loss(training);
+  if (options->interval != 0 && training->rows->n_validation == 0)
+    return invalid(error,
+                   "the margin of an interval is taken from validation rows, and there are none: give more rows or "
+                   "a larger share of them");
   if (!read_rows(training, error) || !read_monotone(training, error)) return FALSE;
   if (start == NULL) start = make_start(training);
   training->n_start = pipeline_tree_ensemble_n_trees(start);
@@ -279,10 +343,10 @@ static gchar *make_fingerprint(Training *training)
   const PipelineTreeEnsemble *start = pipeline_tree_boost_get_ensemble(training->boost, &state);
   const Rows *sets[] = {&training->train, &training->validation};
   g_autoptr(GChecksum) checksum = g_checksum_new(G_CHECKSUM_SHA256);
-  g_autofree gchar *text =
-      g_strdup_printf("%u %u %" G_GUINT64_FORMAT " %d %u %u %s", training->tree_options.rounds,
-                      training->tree_options.patience, training->options->seed, (int)training->loss.kind,
-                      start->n_columns, start->n_outputs, training->monotone != NULL ? training->monotone : "");
+  g_autofree gchar *text = g_strdup_printf(
+      "%u %u %" G_GUINT64_FORMAT " %d %a %a %u %u %s", training->tree_options.rounds, training->tree_options.patience,
+      training->options->seed, (int)training->loss.kind, training->loss.quantiles[0], training->loss.target_scale,
+      start->n_columns, start->n_outputs, training->monotone != NULL ? training->monotone : "");
   pipeline_checksum_update(checksum, text, strlen(text));
   pipeline_tree_options_foreach(&training->tree_options, digest_option, checksum);
   pipeline_checksum_update(checksum, start->nodes->data, start->nodes->len * sizeof(PipelineTreeNode));
@@ -372,18 +436,50 @@ static gboolean run_rounds(Training *training, PipelineTrainProgressFunc progres
   return TRUE;
 }
 
-/* Loss and metric of the final trees on the test rows; NaN when there are none. */
-static void test(const Training *training, const PipelineTreeEnsemble *ensemble, PipelineTrainResult *result)
+/* Loss and metric of the final trees on some rows; NaN when there are none. */
+static void measure(const Training *training, const PipelineTreeEnsemble *ensemble, const Rows *rows, double *loss,
+                    double *metric)
 {
-  const Rows *rows = &training->test;
-  result->test_loss = result->test_metric = result->robust_metric = result->old_validation_metric = NAN;
-  result->n_test = rows->n;
+  *loss = *metric = NAN;
   if (rows->n == 0) return;
   g_autofree float *raw = g_new(float, rows->n * ensemble->n_outputs);
   pipeline_tree_ensemble_start(ensemble, rows->n, raw);
   pipeline_tree_ensemble_add(ensemble, 0, rows->x, rows->n, raw);
-  result->test_loss = pipeline_loss_evaluate(&training->loss, raw, rows->targets, rows->weights, (guint)rows->n, NULL);
-  result->test_metric = pipeline_loss_metric(&training->loss, raw, rows->targets, rows->weights, (guint)rows->n);
+  *loss = pipeline_loss_evaluate(&training->loss, raw, rows->targets, rows->weights, (guint)rows->n, NULL);
+  *metric = pipeline_loss_metric(&training->loss, raw, rows->targets, rows->weights, (guint)rows->n);
+}
+
+/* Behind transformations a threshold is no number of the data, which every program reads alike, but a result that each
+ * rounds in its own way. What was measured on validation rows is measured again. */
+static void centre(Training *training, PipelineTreeEnsemble *ensemble, PipelineTreeState *state)
+{
+  if (onnx_graph_get_metadata(training->graph.graph, PIPELINE_PLAN_KEY) == NULL) return;
+  pipeline_tree_ensemble_centre(ensemble, training->n_start, training->train.x, training->train.n);
+  measure(training, ensemble, &training->validation, &state->best_loss, &state->best_metric);
+}
+
+/* What follows the trees of quantiles, and the margin of an interval, from the validation rows. */
+static void add_head(Training *training)
+{
+  const PipelineTrainerRows *rows = training->rows;
+  OnnxGraph *graph = training->graph.graph;
+  if (training->options->interval != 0)
+    pipeline_interval_add_plain_head(graph, rows->targets, rows->rows, rows->n_train, training->options->interval);
+  else if (training->options->quantile != 0)
+    pipeline_network_add_regression_head(graph, rows->targets, rows->rows, rows->n_train);
+}
+
+static gboolean conformalise(const Training *training, GBytes **onnx, PipelineInterval *interval, GError **error)
+{
+  const PipelineTrainerRows *rows = training->rows;
+  if (training->options->interval == 0) return TRUE;
+  g_autoptr(DriftTable) validation =
+      drift_table_select(training->table, rows->rows + rows->n_train, rows->n_validation);
+  GBytes *wider = pipeline_interval_conformalise(*onnx, training->schema, validation, interval, error);
+  if (wider == NULL) return FALSE;
+  g_bytes_unref(*onnx);
+  *onnx = wider;
+  return TRUE;
 }
 
 /* Fits calibration and decision to the validation rows. */
@@ -402,18 +498,23 @@ static gboolean deliver(Training *training, const PipelineCalibrationBefore *bef
                         GError **error)
 {
   PipelineCalibration calibration = {.threshold = NAN};
+  PipelineInterval interval = {.level = NAN};
   gchar *warning = NULL;
-  const PipelineTreeState state = *pipeline_tree_boost_get_state(training->boost);
+  PipelineTreeState state = *pipeline_tree_boost_get_state(training->boost);
   g_autoptr(PipelineTreeEnsemble) ensemble = pipeline_tree_boost_steal_result(training->boost);
+  centre(training, ensemble, &state);
+  add_head(training);
   GBytes *onnx = pipeline_tree_graph_write(&training->graph, training->schema, ensemble, training->n_start, error);
   if (onnx == NULL) return FALSE;
-  if (!calibrate(training, before, &onnx, &calibration, &warning, error)) {
+  if (!calibrate(training, before, &onnx, &calibration, &warning, error) ||
+      !conformalise(training, &onnx, &interval, error)) {
     g_bytes_unref(onnx);
     return FALSE;
   }
   *result =
       (PipelineTrainResult){.onnx = onnx,
                             .calibration = calibration,
+                            .interval = interval,
                             .warning = warning,
                             .epochs = state.round,
                             .best_epoch = training->validation.n > 0 ? state.best_round : state.round,
@@ -425,8 +526,12 @@ static gboolean deliver(Training *training, const PipelineCalibrationBefore *bef
                             .validation_metric = calibration.n > 0 ? calibration.accuracy_after : state.best_metric,
                             .seconds = seconds_since(training->started),
                             .samples_per_second = samples_per_second(training),
-                            .reweighing = training->reweighing};
-  test(training, ensemble, result);
+                            .reweighing = training->reweighing,
+                            .cleaning = g_strdup(training->cleaning.report),
+                            .plan = training->prepared ? pipeline_prepared_format_plan(training->prepared) : NULL};
+  measure(training, ensemble, &training->test, &result->test_loss, &result->test_metric);
+  result->n_test = training->test.n;
+  result->robust_metric = result->old_validation_metric = NAN;
   return TRUE;
 }
 

@@ -91,6 +91,12 @@ gboolean pipeline_tree_booster_update(PipelineTreeBooster *booster, PipelineTree
   return XGBoosterUpdateOneIter(booster->handle, (int)round, rows->handle) == 0 || failed(error);
 }
 
+gboolean pipeline_tree_booster_update_by(PipelineTreeBooster *booster, PipelineTreeRows *rows, float *gradients,
+                                         float *hessians, gsize length, GError **error)
+{
+  return XGBoosterBoostOneIter(booster->handle, rows->handle, gradients, hessians, length) == 0 || failed(error);
+}
+
 const float *pipeline_tree_booster_predict(const PipelineTreeBooster *booster, PipelineTreeRows *rows, gboolean raw,
                                            gsize *length, GError **error)
 {

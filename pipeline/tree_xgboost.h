@@ -34,6 +34,9 @@ void pipeline_tree_booster_free(PipelineTreeBooster *booster);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(PipelineTreeBooster, pipeline_tree_booster_free)
 gboolean pipeline_tree_booster_update(PipelineTreeBooster *booster, PipelineTreeRows *rows, guint round,
                                       GError **error);
+/* The same by gradients and second derivatives [length: n * outputs] of an objective of one's own. */
+gboolean pipeline_tree_booster_update_by(PipelineTreeBooster *booster, PipelineTreeRows *rows, float *gradients,
+                                         float *hessians, gsize length, GError **error);
 /* Predictions of the rows, or their raw sums (margins); borrowed until the next call. NULL on failure. */
 const float *pipeline_tree_booster_predict(const PipelineTreeBooster *booster, PipelineTreeRows *rows, gboolean raw,
                                            gsize *length, GError **error);

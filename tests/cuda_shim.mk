@@ -40,9 +40,11 @@ check-cuda-shim: $(CUDA_SHIM_TESTS) ## the shim's own tests
 # check_gpu on the shim: with errors injected, as it is, then with threads and blocks in shuffled orders.
 SUITES += check-cuda
 CUDA_SHIM_SEEDS ?= 1 2
-check-cuda: check-cuda-shim $(CUDA_SHIM)/libkedge-cuda-shim.so $(BUILD)/tests/gpu/check_gpu ## the CUDA plugin's kernels on the processor, against the reference
-	@status=0; tests/cuda_shim/check_errors $(CUDA_SHIM)/libkedge-cuda-shim.so $(BUILD)/tests/gpu/check_gpu || status=1; for seed in 0 $(CUDA_SHIM_SEEDS); do echo "CUDA_SHIM_SEED=$$seed"; \
-	  CUDA_SHIM_SEED=$$seed KEDGE_CUDA_PLUGIN=$(CUDA_SHIM)/libkedge-cuda-shim.so timeout 300 $(BUILD)/tests/gpu/check_gpu || status=1; done; exit $$status
+check-cuda: check-cuda-shim $(CUDA_SHIM)/libkedge-cuda-shim.so $(BUILD)/tests/gpu/check_gpu $(BUILD)/kedge ## the CUDA plugin's kernels on the processor, against the reference
+	@status=0; tests/cuda_shim/check_errors $(CUDA_SHIM)/libkedge-cuda-shim.so $(BUILD)/tests/gpu/check_gpu || status=1; \
+	  tests/cuda_shim/check_train $(CUDA_SHIM)/libkedge-cuda-shim.so $(BUILD)/kedge || status=1; for seed in 0 $(CUDA_SHIM_SEEDS); do echo "CUDA_SHIM_SEED=$$seed"; \
+	  CUDA_SHIM_SEED=$$seed KEDGE_CUDA_PLUGIN=$(CUDA_SHIM)/libkedge-cuda-shim.so timeout 600 $(BUILD)/tests/gpu/check_gpu \
+	    $$([ $$seed = 0 ] || echo -limits) || status=1; done; exit $$status
 
 # With a thread of the system for each CUDA thread, small shapes, under ThreadSanitizer: what a missing barrier leaves to
 # chance is a data race. By gcc, whose runtime can be loaded before a program that was built without it.

@@ -5,12 +5,15 @@ GPU_LIBRARIES := $(BUILD)/libkedge-pipeline.a $(BUILD)/libkedge-onnx.a $(BUILD)/
 GPU_SHARED := $(GPU)/networks.c.o $(GPU)/without_onednn.c.o
 GPU_LIBS = $(shell pkg-config --libs glib-2.0) -lm -ldl
 
-$(GPU)/check_gpu: $(GPU)/check_gpu.c.o $(GPU)/trainings.c.o $(GPU_SHARED) $(GPU_LIBRARIES)
+$(GPU)/check_gpu: $(GPU)/check_gpu.c.o $(GPU)/trainings.c.o $(GPU)/limits.c.o $(GPU)/wide.c.o $(GPU_SHARED) $(GPU_LIBRARIES)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(GPU_LIBS)
 $(GPU)/bench_gpu: $(GPU)/bench_gpu.c.o $(GPU)/profile.c.o $(GPU_SHARED) $(GPU_LIBRARIES)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(GPU_LIBS)
+
+# Unit tests with the networks of the checks on a device.
+$(BUILD)/tests/unit/graph_micro_test $(BUILD)/tests/unit/graph_precision_test: $(GPU)/networks.c.o
 
 # The plugin by NVIDIA's compiler, which comes as Python wheels (1.6 GB): nothing is installed on the machine.
 CUDA_TOOLKIT ?= $(BUILD)/cuda-toolkit
@@ -35,7 +38,24 @@ $(BUILD)/libkedge-cuda.so: $(CUDA_OBJECTS)
 	$(Q)$(CUDA_TOOLKIT)/nvidia/cu13/bin/nvcc -shared -o $@ $^ -L$(CUDA_TOOLKIT)/nvidia/cu13/lib \
 	  -L$(CUDA_TOOLKIT)/nvidia/cudnn/lib -lcublas -lcudnn
 
-.PHONY: cuda check-gpu check-cuda-build gpu-bundle
+# Sums over processes by NCCL: its header comes as one more wheel, its library is loaded at run time.
+NCCL_WHEEL := nvidia-nccl-cu13==2.27.7
+NCCL_TOOLKIT ?= $(BUILD)/nccl-toolkit
+$(NCCL_TOOLKIT)/complete:
+	python3 -m pip install -q --no-deps --disable-pip-version-check --root-user-action=ignore --target $(@D) $(NCCL_WHEEL)
+	@touch $@
+$(BUILD)/libkedge-nccl.so: pipeline/cuda/nccl.c pipeline/cuda/nccl_table.h $(CUDA_TOOLKIT)/complete $(NCCL_TOOLKIT)/complete
+	$(call say,CC,$<)
+	$(Q)$(CC) -std=c17 $(CWARNINGS) -Werror $(OPTIMISE) -D_GNU_SOURCE -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fPIC -fvisibility=hidden -I. \
+	  -isystem $(CUDA_TOOLKIT)/nvidia/cu13/include -isystem $(NCCL_TOOLKIT)/nvidia/nccl/include -shared -Wl,-z,defs -o $@ $< \
+	  -L$(CUDA_TOOLKIT)/nvidia/cu13/lib -lcudart_static -ldl -lrt -lpthread
+
+SUITES += check-nccl
+check-nccl: $(BUILD)/kedge $(BUILD)/libkedge-mpi.so nccl ## the NCCL plugin: symbols, what two processes say where something is missing
+	tests/gpu/check_nccl $(BUILD)/kedge $(BUILD)/libkedge-nccl.so $(NCCL_TOOLKIT)/nvidia/nccl/lib $(BUILD)/check-nccl
+
+.PHONY: nccl check-nccl cuda check-gpu check-cuda-build gpu-bundle
+nccl: $(BUILD)/libkedge-nccl.so ## the NCCL plugin: gradients of several processes summed from device to device
 cuda: $(BUILD)/libkedge-cuda.so ## the CUDA plugin, compiled for devices from 7.5 on; the compiler comes into the build folder
 check-gpu: $(GPU)/check_gpu cuda ## every operator and training on the CUDA device of this machine against the reference
 	LD_LIBRARY_PATH=$(CUDA_TOOLKIT)/nvidia/cu13/lib:$(CUDA_TOOLKIT)/nvidia/cudnn/lib KEDGE_CUDA_PLUGIN=$(abspath $(BUILD)/libkedge-cuda.so) $(GPU)/check_gpu

@@ -1,6 +1,6 @@
 # make loop DATA=F.csv LABEL=COLUMN …: the whole loop on a file (tests/loop/README.md).
 LOOP_SETTINGS := DATA LABEL WARMUP DELAY STORE BROKER SENSITIVE EXCLUDE SHUFFLE PARTITIONS SEED OUT GATE_DISPARATE_IMPACT MODEL \
-                 KAFKA_PORT WEBHOOK HTTP_PORT PANE DUMP THEN KAFKA TOPIC FIRST RATE BIAS_AUDIT MODE
+                 KAFKA_PORT WEBHOOK HTTP_PORT PANE DUMP THEN KAFKA TOPIC FIRST RATE BIAS_AUDIT MODE POLICY GATE
 .PHONY: loop
 loop: all ## the whole loop on a file: DATA=F.csv LABEL=COLUMN [STORE=postgres] [BROKER=kafka] …
 	@BUILD=$(BUILD) tests/loop/run $(foreach s,$(LOOP_SETTINGS),$(if $($(s)),$(s)='$($(s))'))
@@ -22,6 +22,12 @@ SUITES += check-loop-mixture
 .PHONY: check-loop-mixture
 check-loop-mixture: all $(BUILD)/tests/crash/labelled_log ## the loop with retrain_mode mixture on SQLite and PostgreSQL
 	BUILD=$(BUILD) tests/loop/mixture_test
+
+# Chains of jobs: the same to the bit through kills of every stage, and what serves is in 8 bits.
+SUITES += check-chain
+.PHONY: check-chain
+check-chain: all $(ONNX_PYTHON) $(BUILD)/tests/crash/labelled_log ## chains of jobs in the loop: retrain, harden, compress, attack, the gate; a kill in each stage
+	BUILD=$(BUILD) PYTHON=$(ONNX_PYTHON) tests/loop/chain_test
 
 # A model that treats groups unlike each other is found by the bias audit, one that does not is left alone.
 SUITES += check-loop-bias

@@ -15,9 +15,16 @@ SUITES += check-models
 check-models: $(BUILD)/models-venv/complete $(BUILD)/tests/models/model_tool $(BUILD)/kedge ## models of scikit-learn, XGBoost and PyTorch beside ONNX Runtime
 	PYTHONDONTWRITEBYTECODE=1 $(BUILD)/models-venv/bin/python tests/models/matrix.py $(BUILD)
 
-# The PyTorch models are committed; this makes them anew, in the virtual environment of `make bench-learn` (5 GB).
+# The PyTorch models are committed. This makes them anew, in the virtual environment of `make bench-learn` (5 GB), and says
+# which differ; REPLACE=1 puts the new ones in their place.
+FIXTURE_PYTHON = PYTHONDONTWRITEBYTECODE=1 OMP_NUM_THREADS=1 $(abspath $(BUILD))/torch-venv/bin/python
+FIXTURES := tests/fixtures/onnx
 .PHONY: fixtures
-fixtures: $(BUILD)/torch-venv/complete ## the committed PyTorch models, made anew
-	cd tests/fixtures/onnx && PYTHONDONTWRITEBYTECODE=1 $(abspath $(BUILD))/torch-venv/bin/python make_fixtures.py
-	cd tests/fixtures/onnx && PYTHONDONTWRITEBYTECODE=1 $(abspath $(BUILD))/torch-venv/bin/python make_image_fixtures.py
-	PYTHONDONTWRITEBYTECODE=1 $(BUILD)/torch-venv/bin/python tests/models/fixtures/make_models.py
+fixtures: $(BUILD)/torch-venv/complete ## the committed PyTorch models, made anew and compared (REPLACE=1: replaced)
+	rm -rf $(BUILD)/fixtures
+	mkdir -p $(BUILD)/fixtures/onnx $(BUILD)/fixtures/models
+	cd $(BUILD)/fixtures/onnx && $(FIXTURE_PYTHON) $(abspath $(FIXTURES))/make_fixtures.py >>../log 2>&1
+	cd $(BUILD)/fixtures/onnx && $(FIXTURE_PYTHON) $(abspath $(FIXTURES))/make_image_fixtures.py >>../log 2>&1
+	cd $(BUILD)/fixtures/models && $(FIXTURE_PYTHON) $(abspath tests/models/fixtures)/make_models.py >>../log 2>&1
+	$(FIXTURE_PYTHON) $(FIXTURES)/compare.py $(FIXTURES) $(BUILD)/fixtures/onnx tests/models/fixtures $(BUILD)/fixtures/models
+	$(if $(REPLACE),cp $(BUILD)/fixtures/onnx/* $(FIXTURES) && cp $(BUILD)/fixtures/models/* tests/models/fixtures)

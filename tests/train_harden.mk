@@ -8,6 +8,12 @@ check-harden: $(ONNX_PYTHON) $(BUILD)/kedge ## attacks keep to constraints on CO
 	 PYTHONDONTWRITEBYTECODE=1 $(ONNX_PYTHON) tests/harden/compas_test.py $(BUILD)/kedge $(COMPAS) $(BUILD)/harden/compas; fi
 	@PYTHONDONTWRITEBYTECODE=1 $(ONNX_PYTHON) tests/harden/digits_learn.py $(BUILD)/kedge $(BUILD)/harden/digits 1
 
+# Images and sequences: rows of more than two dimensions, by both exporters of PyTorch.
+SUITES += check-harden-images
+.PHONY: check-harden-images
+check-harden-images: $(ONNX_PYTHON) $(BUILD)/kedge ## images and sequences attacked, hardened and smoothed; every point judged by ONNX Runtime
+	@PYTHONDONTWRITEBYTECODE=1 $(ONNX_PYTHON) tests/harden/images_test.py $(BUILD)/kedge tests/models/fixtures $(BUILD)/harden/images
+
 learn-harden: $(ONNX_PYTHON) $(BUILD)/kedge ## adversarial training: digits, five seeds, all methods; MNIST (20 minutes)
 	PYTHONDONTWRITEBYTECODE=1 $(ONNX_PYTHON) tests/harden/digits_learn.py $(BUILD)/kedge $(BUILD)/harden/digits 5
 	PYTHONDONTWRITEBYTECODE=1 $(ONNX_PYTHON) tests/harden/mnist_learn.py $(BUILD)/kedge $(MNIST) $(BUILD)/harden/mnist pgd 5 2000 0.97 0.90

@@ -63,7 +63,22 @@ function causeText(cause) {
 const sliceList = slices => slices.length
   ? element("ol", {class: "causes"}, ...slices.map(slice => element("li", {}, orUndefined(slice.text)))) : null;
 
+// Stages of chains: retrained, hardened, compressed, attacked, before the gate.
+const stageTable = stages => table("Stages of chains", [
+  ["Chain", stage => orUndefined(stage.first_job), ""],
+  ["Stage", stage => orUndefined(stage.stage), ""],
+  ["Outcome", stage => element("span", {class: `badge ${stage.outcome === "taken" || stage.outcome === "measured" ? "" : "bad"}`},
+    orUndefined(stage.outcome)), ""],
+  ["Version", stage => orUndefined(stage.version), "number"],
+  ["Accuracy", stage => ratio(stage.accuracy, 3), "number"],
+  ["Under attack", stage => ratio(stage.robust_accuracy, 3), "number"],
+  ["Bytes", stage => count(stage.bytes), "number"],
+  ["Row (µs, median)", stage => ratio(stage.latency_p50_us, 1), "number"],
+  ["Held-out rows", stage => count(stage.n), "number"],
+], stages);
+
 function incident(item) {
+  const stages = (item.body && Array.isArray(item.body.stages) ? item.body.stages : []).slice(-12);
   const notes = (item.body && Array.isArray(item.body.notes) ? item.body.notes : []).slice(-6);
   const causes = (item.body && Array.isArray(item.body.causes) ? item.body.causes : []).slice(0, 5);
   const slices = (item.body && Array.isArray(item.body.slices) ? item.body.slices : []).slice(0, 5);
@@ -76,6 +91,7 @@ function incident(item) {
       : element("p", {class: "quiet"}, "no causes are recorded"),
     slices.length ? element("p", {class: "quiet"}, "Worst slices:") : null,
     sliceList(slices),
+    stages.length ? stageTable(stages) : null,
     notes.length ? element("p", {class: "quiet"}, "What was done:") : null,
     notes.length ? element("ul", {class: "causes"}, ...notes.map(note => element("li", {}, String(note)))) : null);
 }

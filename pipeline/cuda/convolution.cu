@@ -1,29 +1,7 @@
-/* Products by cuBLAS, convolutions by cuDNN. */
+/* Convolutions by cuDNN. */
 #include <cstdlib>
 
 #include "pipeline/cuda/device_internal.h"
-
-/* --- products -------------------------------------------------------------------------------------------------------
- */
-
-/* Row-major c = op(a) op(b) is column-major cᵀ = op(b)ᵀ op(a)ᵀ. */
-int pipeline_cuda_gemm(PipelineCudaDevice *device, const PipelineCudaGemm *g, const float *a, const float *b, float *c)
-{
-  cublasOperation_t of_a = g->transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N;
-  cublasOperation_t of_b = g->transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N;
-  if (g->m == 0 || g->n == 0 || g->count == 0) return 0;
-  if (g->count == 1)
-    return pipeline_cuda_check_blas(device,
-                                    cublasSgemm(device->cublas, of_b, of_a, (int)g->n, (int)g->m, (int)g->k, &g->alpha,
-                                                b, (int)g->ldb, a, (int)g->lda, &g->beta, c, (int)g->ldc),
-                                    "multiply matrices");
-  return pipeline_cuda_check_blas(device,
-                                  cublasSgemmStridedBatched(device->cublas, of_b, of_a, (int)g->n, (int)g->m, (int)g->k,
-                                                            &g->alpha, b, (int)g->ldb, (long long)g->stride_b, a,
-                                                            (int)g->lda, (long long)g->stride_a, &g->beta, c,
-                                                            (int)g->ldc, (long long)g->stride_c, (int)g->count),
-                                  "multiply matrices");
-}
 
 /* --- convolutions
  * ----------------------------------------------------------------------------------------------------- */
@@ -203,6 +181,15 @@ static int find_workspaces(PipelineCudaDevice *device, PipelineCudaConvolutionPl
                                                                                 p->convolution, p->w,
                                                                                 p->backward_filter, &p->filter_bytes),
                                  what);
+}
+
+size_t pipeline_cuda_convolution_bytes(const PipelineCudaConvolutionPlan *plan)
+{
+  size_t product = pipeline_cuda_convolution_product_bytes(&plan->shape), most = plan->forward_bytes;
+  size_t data = plan->data_by_product ? product : plan->data_bytes;
+  size_t filter = plan->filter_by_product ? product : plan->filter_bytes;
+  if (data > most) most = data;
+  return filter > most ? filter : most;
 }
 
 void pipeline_cuda_convolution_free(PipelineCudaDevice *device, PipelineCudaConvolutionPlan *plan)

@@ -1,4 +1,4 @@
-/* A device: stream, handles, memory, copies, errors, recordings; and the table. */
+/* A device: stream, handles, copies, errors, recordings; and the table. */
 #include <cstdlib>
 
 #include "pipeline/cuda/device_internal.h"
@@ -13,6 +13,7 @@
 
 int pipeline_cuda_fail(PipelineCudaDevice *device, const char *what, const char *name)
 {
+  device->lacks_memory = false;
   snprintf(device->message, sizeof device->message, "CUDA cannot %s: %s", what, name);
   return 1;
 }
@@ -21,6 +22,7 @@ int pipeline_cuda_check(PipelineCudaDevice *device, cudaError_t error, const cha
 {
   if (error == cudaSuccess) return 0;
   cudaGetLastError(); /* else the next kernel would be blamed for it */
+  device->lacks_memory = error == cudaErrorMemoryAllocation;
   snprintf(device->message, sizeof device->message, "CUDA cannot %s: %s (%s)", what, cudaGetErrorName(error),
            cudaGetErrorString(error));
   return 1;
@@ -33,126 +35,15 @@ int pipeline_cuda_check_launch(PipelineCudaDevice *device, const char *what)
 
 int pipeline_cuda_check_blas(PipelineCudaDevice *device, cublasStatus_t status, const char *what)
 {
-  return status == CUBLAS_STATUS_SUCCESS ? 0 : pipeline_cuda_fail(device, what, cublasGetStatusName(status));
+  if (status == CUBLAS_STATUS_SUCCESS) return 0;
+  pipeline_cuda_fail(device, what, cublasGetStatusName(status));
+  device->lacks_memory = status == CUBLAS_STATUS_ALLOC_FAILED;
+  return 1;
 }
 
 int pipeline_cuda_check_dnn(PipelineCudaDevice *device, cudnnStatus_t status, const char *what)
 {
   return status == CUDNN_STATUS_SUCCESS ? 0 : pipeline_cuda_fail(device, what, cudnnGetErrorString(status));
-}
-
-/* --- memory: released blocks are kept and given out again, so that a step asks the driver for nothing ----------------
- */
-
-struct Block {
-  void *data;
-  size_t bytes;
-  bool taken;
-};
-
-/* Sizes in eighths of a power of two: at most an eighth is lost, and batches of nearly the same size share blocks. */
-static size_t size_class(size_t bytes)
-{
-  size_t unit = 512;
-  while (unit * 8 < bytes) unit *= 2;
-  return (bytes + unit - 1) / unit * unit + (bytes == 0 ? unit : 0);
-}
-
-static void *pool_find(PipelineCudaDevice *device, size_t bytes)
-{
-  for (size_t i = 0; i < device->n_blocks; i++) {
-    Block *block = &device->blocks[i];
-    if (block->taken || block->bytes != bytes) continue;
-    block->taken = true;
-    device->used_bytes += bytes;
-    return block->data;
-  }
-  return nullptr;
-}
-
-static int pool_add(PipelineCudaDevice *device, void *data, size_t bytes)
-{
-  if (device->n_blocks == device->block_capacity) {
-    size_t capacity = device->block_capacity * 2 + 64;
-    Block *blocks = static_cast<Block *>(realloc(device->blocks, capacity * sizeof(Block)));
-    if (blocks == nullptr) return pipeline_cuda_fail(device, "note a piece of memory", "the host has no memory");
-    device->blocks = blocks;
-    device->block_capacity = capacity;
-  }
-  device->blocks[device->n_blocks++] = Block{data, bytes, true};
-  device->used_bytes += bytes;
-  return 0;
-}
-
-/* What nobody uses goes back to the driver. */
-static void pool_trim(PipelineCudaDevice *device)
-{
-  size_t kept = 0;
-  cudaStreamSynchronize(device->stream);
-  for (size_t i = 0; i < device->n_blocks; i++) {
-    if (device->blocks[i].taken)
-      device->blocks[kept++] = device->blocks[i];
-    else
-      cudaFree(device->blocks[i].data);
-  }
-  device->n_blocks = kept;
-}
-
-static void *allocate(PipelineCudaDevice *device, size_t bytes)
-{
-  size_t size = size_class(bytes);
-  device->changes++;
-  if (device->recording) {
-    pipeline_cuda_fail(device, "allocate", "a step is being recorded");
-    return nullptr;
-  }
-  void *data = pool_find(device, size);
-  if (data != nullptr) return data;
-  cudaError_t error = cudaMalloc(&data, size);
-  if (error != cudaSuccess) {
-    cudaGetLastError();
-    pool_trim(device);
-    error = cudaMalloc(&data, size);
-  }
-  if (error != cudaSuccess) {
-    cudaGetLastError();
-    snprintf(device->message, sizeof device->message,
-             "CUDA cannot allocate %zu bytes beside the %zu in use: %s; a smaller batch needs less", bytes,
-             device->used_bytes, cudaGetErrorName(error));
-    return nullptr;
-  }
-  if (pool_add(device, data, size) == 0) return data;
-  cudaFree(data);
-  return nullptr;
-}
-
-static void release(PipelineCudaDevice *device, void *buffer)
-{
-  device->changes++;
-  for (size_t i = 0; i < device->n_blocks; i++)
-    if (device->blocks[i].data == buffer && device->blocks[i].taken) {
-      device->blocks[i].taken = false;
-      device->used_bytes -= device->blocks[i].bytes;
-      return;
-    }
-}
-
-int pipeline_cuda_provide_workspace(PipelineCudaDevice *device, size_t bytes)
-{
-  if (bytes <= device->workspace_bytes) return 0;
-  if (device->workspace != nullptr) release(device, device->workspace);
-  device->workspace_bytes = 0;
-  device->workspace = allocate(device, bytes);
-  if (device->workspace == nullptr) return 1;
-  device->workspace_bytes = bytes;
-  return 0;
-}
-
-static void memory_info(PipelineCudaDevice *device, size_t *free_bytes, size_t *total_bytes, size_t *used_bytes)
-{
-  *free_bytes = *total_bytes = 0;
-  if (cudaMemGetInfo(free_bytes, total_bytes) != cudaSuccess) cudaGetLastError();
-  *used_bytes = device->used_bytes;
 }
 
 /* --- copies ---------------------------------------------------------------------------------------------------------
@@ -215,6 +106,12 @@ static int clear(PipelineCudaDevice *device, void *buffer, size_t bytes)
 static int step_begin(PipelineCudaDevice *device, const PipelineCudaStep *step)
 {
   return copy_in(device, device->step, step, sizeof *step);
+}
+
+static int scale_set(PipelineCudaDevice *device, double scale, uint64_t steps)
+{
+  const double scaling[] = {scale, (double)steps};
+  return copy_in(device, device->scaling, scaling, sizeof scaling);
 }
 
 static int results_send(PipelineCudaDevice *device, unsigned group)
@@ -284,8 +181,7 @@ static void recording_free(PipelineCudaDevice *device, void *recording)
 static void close_device(PipelineCudaDevice *device)
 {
   if (device->stream != nullptr) cudaStreamSynchronize(device->stream);
-  for (size_t i = 0; i < device->n_blocks; i++) cudaFree(device->blocks[i].data);
-  free(device->blocks);
+  pipeline_cuda_memory_close(device);
   if (device->cudnn != nullptr) cudnnDestroy(device->cudnn);
   if (device->cublas != nullptr) cublasDestroy(device->cublas);
   for (unsigned i = 0; i < PIPELINE_CUDA_GROUPS; i++)
@@ -309,18 +205,22 @@ static int open_memory(PipelineCudaDevice *device)
       failed || pipeline_cuda_check(device, cudaMallocHost(&results, PIPELINE_CUDA_SLOTS * 2 * sizeof(double)), what);
   device->host_results = static_cast<double *>(results);
   if (failed) return 1;
-  device->scratch = allocate(device, PIPELINE_CUDA_SCRATCH);
-  device->blas_workspace = allocate(device, BLAS_WORKSPACE_BYTES);
-  device->results = static_cast<double *>(allocate(device, PIPELINE_CUDA_SLOTS * 2 * sizeof(double)));
-  device->step = static_cast<PipelineCudaStep *>(allocate(device, sizeof(PipelineCudaStep)));
+  device->scratch = pipeline_cuda_allocate(device, PIPELINE_CUDA_SCRATCH);
+  device->blas_workspace = pipeline_cuda_allocate(device, BLAS_WORKSPACE_BYTES);
+  device->results = static_cast<double *>(pipeline_cuda_allocate(device, PIPELINE_CUDA_SLOTS * 2 * sizeof(double)));
+  device->step = static_cast<PipelineCudaStep *>(pipeline_cuda_allocate(device, sizeof(PipelineCudaStep)));
+  device->scaling = static_cast<double *>(pipeline_cuda_allocate(device, 2 * sizeof(double)));
   return device->scratch == nullptr || device->blas_workspace == nullptr || device->results == nullptr ||
-         device->step == nullptr || clear(device, device->step, sizeof(PipelineCudaStep)) ||
+         device->step == nullptr || device->scaling == nullptr || clear(device, device->scaling, 2 * sizeof(double)) ||
+         clear(device, device->step, sizeof(PipelineCudaStep)) ||
          clear(device, device->results, PIPELINE_CUDA_SLOTS * 2 * sizeof(double));
 }
 
 /* One stream and one workspace: the same bits each time. The default mode has the accuracy of float32: no TF32. */
 static int open_libraries(PipelineCudaDevice *device)
 {
+  const cublasMath_t math =
+      static_cast<cublasMath_t>(CUBLAS_DEFAULT_MATH | CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION);
   if (pipeline_cuda_check(device, cudaStreamCreateWithFlags(&device->stream, cudaStreamNonBlocking), "make a stream"))
     return 1;
   for (unsigned i = 0; i < PIPELINE_CUDA_GROUPS; i++)
@@ -333,9 +233,24 @@ static int open_libraries(PipelineCudaDevice *device)
          pipeline_cuda_check_blas(device,
                                   cublasSetWorkspace(device->cublas, device->blas_workspace, BLAS_WORKSPACE_BYTES),
                                   "start cuBLAS") ||
-         pipeline_cuda_check_blas(device, cublasSetMathMode(device->cublas, CUBLAS_DEFAULT_MATH), "start cuBLAS") ||
+         pipeline_cuda_check_blas(device, cublasSetMathMode(device->cublas, math), "start cuBLAS") ||
          pipeline_cuda_check_dnn(device, cudnnCreate(&device->cudnn), "start cuDNN") ||
          pipeline_cuda_check_dnn(device, cudnnSetStream(device->cudnn, device->stream), "start cuDNN");
+}
+
+static int count_devices(void)
+{
+  int count = 0;
+  if (cudaGetDeviceCount(&count) == cudaSuccess) return count;
+  cudaGetLastError();
+  return 0;
+}
+
+static int get_bus_id(int number, char *text, size_t bytes)
+{
+  if (cudaDeviceGetPCIBusId(text, (int)bytes, number) == cudaSuccess) return 0;
+  cudaGetLastError();
+  return 1;
 }
 
 static bool find_device(int number, char *message, size_t bytes)
@@ -385,6 +300,8 @@ static PipelineCudaDevice *open_device(int number, char *message, size_t bytes)
     return nullptr;
   }
   device->multiprocessors = properties.multiProcessorCount;
+  device->major = properties.major;
+  device->own_bytes = device->used_bytes;
   snprintf(device->description, sizeof device->description, "%s, sm_%d%d, CUDA %d.%d, cuDNN %zu", properties.name,
            properties.major, properties.minor, runtime / 1000, runtime % 1000 / 10, cudnnGetVersion());
   return device;
@@ -405,18 +322,25 @@ static const char *get_description(const PipelineCudaDevice *device)
 
 static const PipelineCudaTable table = {PIPELINE_CUDA_ABI,
                                         sizeof(PipelineCudaTable),
+                                        count_devices,
+                                        get_bus_id,
                                         open_device,
                                         close_device,
                                         get_message,
                                         get_description,
-                                        allocate,
-                                        release,
+                                        pipeline_cuda_allocate,
+                                        pipeline_cuda_release,
                                         copy_in,
                                         copy_out,
                                         copy,
                                         clear,
                                         finish,
-                                        memory_info,
+                                        pipeline_cuda_memory_info,
+                                        pipeline_cuda_memory_mark,
+                                        pipeline_cuda_memory_limit,
+                                        pipeline_cuda_memory_trim,
+                                        pipeline_cuda_memory_round,
+                                        pipeline_cuda_lacks_memory,
                                         pipeline_cuda_unary,
                                         pipeline_cuda_unary_backward,
                                         pipeline_cuda_binary,
@@ -432,6 +356,7 @@ static const PipelineCudaTable table = {PIPELINE_CUDA_ABI,
                                         pipeline_cuda_softmax_backward,
                                         pipeline_cuda_gemm,
                                         pipeline_cuda_convolution_plan,
+                                        pipeline_cuda_convolution_bytes,
                                         pipeline_cuda_convolution_free,
                                         pipeline_cuda_convolution_forward,
                                         pipeline_cuda_convolution_backward,
@@ -454,6 +379,7 @@ static const PipelineCudaTable table = {PIPELINE_CUDA_ABI,
                                         pipeline_cuda_gru_backward_gates,
                                         step_begin,
                                         pipeline_cuda_loss,
+                                        scale_set,
                                         pipeline_cuda_update,
                                         results_send,
                                         results_get,

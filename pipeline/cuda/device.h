@@ -17,7 +17,7 @@
 extern "C" {
 #endif
 
-#define PIPELINE_CUDA_ABI 1u /* raised with every change of this file */
+#define PIPELINE_CUDA_ABI 2u /* raised with every change of this file */
 #define PIPELINE_CUDA_SYMBOL "pipeline_cuda_get_table"
 
 typedef struct _PipelineCudaDevice PipelineCudaDevice;
@@ -52,6 +52,11 @@ typedef struct {
 #define PIPELINE_CUDA_GROUP 8u /* slots of results that are sent together */
 #define PIPELINE_CUDA_GROUPS 4u
 
+/* Dynamic scaling of losses: doubled after growth_steps steps with a finite norm, halved by each other one, which
+ * changes no weight; between these bounds. */
+#define PIPELINE_CUDA_SCALE_LEAST 1.0
+#define PIPELINE_CUDA_SCALE_MOST 16777216.0
+
 #define PIPELINE_CUDA_NAME(name) PIPELINE_CUDA_##name,
 typedef enum { PIPELINE_CUDA_UNARIES(PIPELINE_CUDA_NAME) PIPELINE_CUDA_N_UNARIES } PipelineCudaUnary;
 #undef PIPELINE_CUDA_NAME
@@ -68,6 +73,7 @@ typedef struct {
   size_t m, n, k, lda, ldb, ldc;
   float alpha, beta;
   size_t count, stride_a, stride_b, stride_c;
+  int narrow; /* a and b are rounded to bfloat16 first; sums in float32 */
 } PipelineCudaGemm;
 
 /* to[i] = factor · Σ of from over `reduced`: kept and reduced dimensions with their strides in `from`. */
@@ -114,6 +120,7 @@ typedef struct {
   double weight;                            /* of this head: the loss and its gradient are times this */
   size_t n, width, n_targets, first_target; /* targets [n, n_targets], this head's from first_target on */
   int add;                                  /* the loss is added to the one of the heads before */
+  int scaled;                               /* the gradient, not the loss, is times the scale of the device */
 } PipelineCudaLoss;
 
 typedef enum {
@@ -134,6 +141,7 @@ typedef struct {
   const uint8_t *decays; /* [n]: regularised */
   float momentum, beta_1, beta_2, epsilon, l1, l2;
   float clip_norm, clip_value; /* 0: none */
+  uint32_t growth_steps;       /* > 0: g is times the scale, which this step may change; 0: there is none */
 } PipelineCudaUpdate;
 
 /* What changes from step to step, so that a recorded step can be replayed. */
@@ -142,6 +150,13 @@ typedef struct {
   float size, root; /* of adam: rate / (1 − β₁ᵗ), 1 / √(1 − β₂ᵗ) */
   uint32_t slot;    /* of its results: double loss, double norm */
 } PipelineCudaStep;
+
+/* Bytes. own: what the device keeps for itself from the start. used: of the pool's pieces that are taken; held: of all
+ * pieces that the pool has from the driver; peak: the most that it has held since the device was opened or memory_mark.
+ * free, total: of the device, 0 where the driver does not say. */
+typedef struct {
+  size_t free, total, own, used, held, peak;
+} PipelineCudaMemory;
 
 typedef struct {
   size_t batch, hidden;
@@ -154,6 +169,8 @@ typedef struct {
 typedef struct {
   uint32_t abi, size; /* PIPELINE_CUDA_ABI, sizeof(PipelineCudaTable) */
 
+  int (*count)(void);                                  /* devices that CUDA shows; 0: none, or no driver */
+  int (*bus_id)(int number, char *text, size_t bytes); /* "00000000:17:00.0"; not 0: not known */
   /* NULL: `message` [bytes] says in one line why there is none. number: of the device, from 0. */
   PipelineCudaDevice *(*open)(int number, char *message, size_t bytes);
   void (*close)(PipelineCudaDevice *device);
@@ -168,7 +185,12 @@ typedef struct {
   int (*copy)(PipelineCudaDevice *device, void *to, const void *from, size_t bytes);
   int (*clear)(PipelineCudaDevice *device, void *buffer, size_t bytes);
   int (*finish)(PipelineCudaDevice *device); /* waits for all that is queued */
-  void (*memory_info)(PipelineCudaDevice *device, size_t *free_bytes, size_t *total_bytes, size_t *used_bytes);
+  void (*memory_info)(PipelineCudaDevice *device, PipelineCudaMemory *memory);
+  void (*memory_mark)(PipelineCudaDevice *device);                /* the peak is counted anew */
+  void (*memory_limit)(PipelineCudaDevice *device, size_t bytes); /* that the pool holds at most; 0: any */
+  void (*memory_trim)(PipelineCudaDevice *device);                /* what nobody uses goes back to the driver */
+  size_t (*memory_round)(size_t bytes);                           /* of a piece of the pool for so many */
+  int (*lacks_memory)(const PipelineCudaDevice *device);          /* that was why the last call failed */
 
   /* element by element */
   int (*unary)(PipelineCudaDevice *device, PipelineCudaUnary function, const float *x, float *y, size_t n, float a,
@@ -203,6 +225,8 @@ typedef struct {
   /* products and windows */
   int (*gemm)(PipelineCudaDevice *device, const PipelineCudaGemm *gemm, const float *a, const float *b, float *c);
   PipelineCudaConvolutionPlan *(*convolution_plan)(PipelineCudaDevice *device, const PipelineCudaConvolution *shape);
+  /* Of workspace, for all passes. */
+  size_t (*convolution_bytes)(const PipelineCudaConvolutionPlan *plan);
   void (*convolution_free)(PipelineCudaDevice *device, PipelineCudaConvolutionPlan *plan);
   int (*convolution_forward)(PipelineCudaDevice *device, PipelineCudaConvolutionPlan *plan, const float *x,
                              const float *w, const float *bias, float *y);
@@ -262,6 +286,9 @@ typedef struct {
   int (*step_begin)(PipelineCudaDevice *device, const PipelineCudaStep *step);
   int (*loss)(PipelineCudaDevice *device, const PipelineCudaLoss *loss, const float *outputs, const float *targets,
               float *gradient);
+  /* The scale of gradients and the steps since it changed: PIPELINE_CUDA_SCALE_… say how it goes on. Waits for nothing.
+   */
+  int (*scale_set)(PipelineCudaDevice *device, double scale, uint64_t steps);
   /* The norm of g into the slot; unless loss and norm are finite, w, m and v stay as they are. */
   int (*update)(PipelineCudaDevice *device, const PipelineCudaUpdate *update);
   int (*results_send)(PipelineCudaDevice *device, unsigned group); /* queues the copy of a group's slots to the host */

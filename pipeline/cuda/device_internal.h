@@ -23,8 +23,9 @@ struct _PipelineCudaDevice {
   cublasHandle_t cublas;
   cudnnHandle_t cudnn;
   char message[512], description[512];
+  bool lacks_memory; /* the message says so */
   struct Block *blocks;
-  size_t n_blocks, block_capacity, used_bytes;
+  size_t n_blocks, block_capacity, own_bytes, used_bytes, held_bytes, peak_bytes, limit_bytes; /* limit: 0: none */
   unsigned char *staging; /* pinned: a ring of what is copied in */
   size_t staged;
   unsigned char *landing;                     /* pinned: for copies out */
@@ -32,6 +33,8 @@ struct _PipelineCudaDevice {
   size_t workspace_bytes;
   double *results, *host_results; /* [slots][2] on the device, and pinned */
   PipelineCudaStep *step;         /* on the device */
+  double *scaling;                /* there: scale, steps since it changed */
+  int major;                      /* of the compute capability */
   cudaEvent_t sent[PIPELINE_CUDA_GROUPS];
   bool recording;
   uint64_t changes;
@@ -99,6 +102,16 @@ static __device__ __forceinline__ double pipeline_cuda_block_sum(double value, d
 /* --- the functions of the table, by file -----------------------------------------------------------------------------
  */
 
+/* memory.cu */
+void *pipeline_cuda_allocate(PipelineCudaDevice *, size_t);
+void pipeline_cuda_release(PipelineCudaDevice *, void *);
+void pipeline_cuda_memory_info(PipelineCudaDevice *, PipelineCudaMemory *);
+void pipeline_cuda_memory_mark(PipelineCudaDevice *);
+void pipeline_cuda_memory_limit(PipelineCudaDevice *, size_t);
+void pipeline_cuda_memory_trim(PipelineCudaDevice *);
+void pipeline_cuda_memory_close(PipelineCudaDevice *);
+size_t pipeline_cuda_memory_round(size_t);
+int pipeline_cuda_lacks_memory(const PipelineCudaDevice *);
 /* elementwise.cu */
 int pipeline_cuda_unary(PipelineCudaDevice *, PipelineCudaUnary, const float *, float *, size_t, float, float);
 int pipeline_cuda_unary_backward(PipelineCudaDevice *, PipelineCudaUnary, const float *, const float *, const float *,
@@ -121,9 +134,10 @@ int pipeline_cuda_sum(PipelineCudaDevice *, const PipelineCudaSum *, float, cons
 int pipeline_cuda_softmax(PipelineCudaDevice *, size_t, size_t, size_t, int, const float *, float *);
 int pipeline_cuda_softmax_backward(PipelineCudaDevice *, size_t, size_t, size_t, int, const float *, const float *,
                                    float *);
-/* convolution.cu, pool.cu */
+/* product.cu, convolution.cu, pool.cu */
 int pipeline_cuda_gemm(PipelineCudaDevice *, const PipelineCudaGemm *, const float *, const float *, float *);
 PipelineCudaConvolutionPlan *pipeline_cuda_convolution_plan(PipelineCudaDevice *, const PipelineCudaConvolution *);
+size_t pipeline_cuda_convolution_bytes(const PipelineCudaConvolutionPlan *);
 void pipeline_cuda_convolution_free(PipelineCudaDevice *, PipelineCudaConvolutionPlan *);
 int pipeline_cuda_convolution_forward(PipelineCudaDevice *, PipelineCudaConvolutionPlan *, const float *, const float *,
                                       const float *, float *);

@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include <cuda_bf16.h>
 #include <cuda_runtime.h>
 
 #ifdef __CUDACC__

@@ -110,7 +110,7 @@ static __device__ __forceinline__ double weight_of_row(const PipelineCudaLoss &o
  * (0: each row has the same). */
 template <class Loss>
 __global__ void loss_kernel(PipelineCudaLoss o, const float *outputs, const float *targets, float *gradient,
-                            double *losses)
+                            double *losses, const double *scaling)
 {
   unsigned row = blockIdx.x * LOSS_WARPS + threadIdx.x / 32, lane = threadIdx.x % 32;
   if (row >= o.n) return; /* the whole warp */
@@ -118,7 +118,7 @@ __global__ void loss_kernel(PipelineCudaLoss o, const float *outputs, const floa
   double sum = weighted ? losses[o.n] : (double)o.n;
   double share = o.weight * (sum > 0 ? weight_of_row(o, targets, row) / sum : 0);
   double loss = Loss::row(o, outputs + (size_t)row * o.width, targets + (size_t)row * o.n_targets + o.first_target,
-                          lane, share, gradient + (size_t)row * o.width);
+                          lane, o.scaled ? share * scaling[0] : share, gradient + (size_t)row * o.width);
   if (lane == 0) losses[row] = share * loss;
 }
 
@@ -142,7 +142,7 @@ __global__ void loss_total_kernel(unsigned n, int add, const double *losses, con
   if (threadIdx.x == 0) *result = add ? *result + sum : sum;
 }
 
-typedef void (*LossKernel)(PipelineCudaLoss, const float *, const float *, float *, double *);
+typedef void (*LossKernel)(PipelineCudaLoss, const float *, const float *, float *, double *, const double *);
 static const LossKernel loss_kernels[PIPELINE_CUDA_N_LOSSES] = {
     loss_kernel<cross_entropy_loss>, loss_kernel<focal_loss>, loss_kernel<binary_loss>,
     loss_kernel<squared_loss>,       loss_kernel<huber_loss>, loss_kernel<quantile_loss>};
@@ -158,7 +158,7 @@ int pipeline_cuda_loss(PipelineCudaDevice *device, const PipelineCudaLoss *loss,
     LAUNCH(loss_weights_kernel, 1, 256, 0, device->stream, *loss, targets, losses);
   LossKernel kernel = loss_kernels[loss->kind];
   LAUNCH(kernel, pipeline_cuda_blocks(loss->n, LOSS_WARPS), 32 * LOSS_WARPS, 0, device->stream, *loss, outputs, targets,
-         gradient, losses);
+         gradient, losses, device->scaling);
   LAUNCH(loss_total_kernel, 1, 256, 0, device->stream, (unsigned)loss->n, loss->add, losses, device->step,
          device->results);
   return pipeline_cuda_check_launch(device, "compute a loss");
@@ -230,24 +230,41 @@ static __device__ __forceinline__ bool is_finite(double x)
 /* Every block adds up the same partial sums of the norm. What is not finite changes nothing: the host stops then. */
 template <class Step>
 __global__ void update_kernel(PipelineCudaUpdate u, const PipelineCudaStep *step, const double *parts, unsigned n_parts,
-                              double *results)
+                              const double *scaling, double *results)
 {
   __shared__ double shared[32];
   double sum = 0;
   for (unsigned i = threadIdx.x; i < n_parts; i += blockDim.x) sum += parts[i];
-  double norm = sqrt(pipeline_cuda_block_sum(sum, shared)), *result = results + 2 * step->slot;
+  double scale = u.growth_steps > 0 ? scaling[0] : 1;
+  double norm = sqrt(pipeline_cuda_block_sum(sum, shared)) / scale, *result = results + 2 * step->slot;
   const PipelineCudaStep s = *step;
   unsigned i = pipeline_cuda_index();
   if (i == 0) result[1] = norm;
   if (i >= u.n || !is_finite(norm) || !is_finite(result[0])) return;
-  float g = u.g[i], w = u.w[i];
+  float g = u.g[i] * (float)(1 / scale), w = u.w[i];
   if (u.clip_norm > 0 && norm > (double)u.clip_norm) g *= (float)((double)u.clip_norm / norm);
   if (u.clip_value > 0) g = fminf(fmaxf(g, -u.clip_value), u.clip_value);
   if (u.decays[i] && (u.l1 != 0 || u.l2 != 0)) g += u.l1 * (w > 0 ? 1.0f : (w < 0 ? -1.0f : 0.0f)) + u.l2 * w;
   Step::apply(u, s, i, g);
 }
 
-typedef void (*UpdateKernel)(PipelineCudaUpdate, const PipelineCudaStep *, const double *, unsigned, double *);
+/* What becomes of the scale (device.h): after all blocks of the step have read it. */
+__global__ void scale_kernel(uint32_t growth_steps, const PipelineCudaStep *step, const double *results,
+                             double *scaling)
+{
+  double steps = scaling[1] + 1;
+  if (!is_finite(results[2 * step->slot + 1])) {
+    scaling[0] = fmax(scaling[0] / 2, PIPELINE_CUDA_SCALE_LEAST);
+    steps = 0;
+  } else if (steps >= (double)growth_steps) {
+    scaling[0] = fmin(scaling[0] * 2, PIPELINE_CUDA_SCALE_MOST);
+    steps = 0;
+  }
+  scaling[1] = steps;
+}
+
+typedef void (*UpdateKernel)(PipelineCudaUpdate, const PipelineCudaStep *, const double *, unsigned, const double *,
+                             double *);
 static const UpdateKernel update_kernels[PIPELINE_CUDA_N_OPTIMISERS] = {
     update_kernel<sgd_step>,     update_kernel<momentum_step>, update_kernel<nesterov_step>,
     update_kernel<rmsprop_step>, update_kernel<adam_step>,     update_kernel<adamw_step>};
@@ -261,6 +278,8 @@ int pipeline_cuda_update(PipelineCudaDevice *device, const PipelineCudaUpdate *u
   UpdateKernel kernel = update_kernels[update->kind];
   LAUNCH(norm_kernel, n_parts, PIPELINE_CUDA_THREADS, 0, device->stream, update->g, (unsigned)update->n, parts);
   LAUNCH(kernel, pipeline_cuda_blocks(update->n, PIPELINE_CUDA_THREADS), PIPELINE_CUDA_THREADS, 0, device->stream,
-         *update, device->step, parts, n_parts, device->results);
+         *update, device->step, parts, n_parts, device->scaling, device->results);
+  if (update->growth_steps > 0)
+    LAUNCH(scale_kernel, 1, 1, 0, device->stream, update->growth_steps, device->step, device->results, device->scaling);
   return pipeline_cuda_check_launch(device, "take a step of the optimiser");
 }

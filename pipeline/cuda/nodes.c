@@ -57,6 +57,12 @@ static gboolean supports_dropout(const PipelineGradientCall *call)
 }
 
 /* What is filled in is an input, not an attribute. */
+/* Alone: the statistics of a batch that several processes compute are the reference's to find. */
+static gboolean supports_batch_normalization(const PipelineGradientCall *call)
+{
+  return (call->slice == NULL || !call->training || call->frozen) && supports_floats(call);
+}
+
 static gboolean supports_pad(const PipelineGradientCall *call)
 {
   return is_float(call, 0) && call->call.opset >= 11;
@@ -106,7 +112,7 @@ static const PipelineGradientKernel kernels[] = {
     ROW("MaxPool", supports_float, max_pool_node, CLOSE),
     ROW("AveragePool", supports_float, average_pool_node, CLOSE),
     ROW("GlobalAveragePool", supports_float, global_average_pool_node, CLOSE),
-    ROW("BatchNormalization", supports_floats, batch_normalization_node, LOOSE),
+    ROW("BatchNormalization", supports_batch_normalization, batch_normalization_node, LOOSE),
     ROW("LayerNormalization", supports_floats, layer_normalization_node, LOOSE),
     ROW("Dropout", supports_dropout, dropout_node, CLOSE),
     ROW("ai.onnx.ml:Scaler", supports_float, scaler_node, CLOSE),
@@ -131,9 +137,10 @@ static const PipelineGradientKernel kernels[] = {
 /* --- errors and memory
  * ------------------------------------------------------------------------------------------------ */
 
-static gboolean fail(const PipelineCuda *cuda, GError **error)
+gboolean pipeline_cuda_fail(const PipelineCuda *cuda, GError **error)
 {
-  g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_UNSUPPORTED, "%s", cuda->table->message(cuda->device));
+  gint code = cuda->table->lacks_memory(cuda->device) ? PIPELINE_ERROR_MEMORY : PIPELINE_ERROR_UNSUPPORTED;
+  g_set_error_literal(error, PIPELINE_ERROR, code, cuda->table->message(cuda->device));
   return FALSE;
 }
 
@@ -142,7 +149,7 @@ gboolean pipeline_cuda_done(const PipelineGradientCall *call, int status, GError
   if (status == 0) return TRUE;
   const PipelineTensor *first = pipeline_input(&call->call, 0);
   g_autofree gchar *shape = first != NULL ? pipeline_tensor_describe(first) : g_strdup("nothing");
-  fail(call->device, error);
+  pipeline_cuda_fail(call->device, error);
   g_prefix_error(error, "of %s: ", shape);
   return FALSE;
 }
@@ -151,7 +158,7 @@ static gpointer allocate(gpointer device, gsize bytes, GError **error)
 {
   const PipelineCuda *cuda = device;
   gpointer buffer = cuda->table->allocate(cuda->device, bytes);
-  if (buffer == NULL) fail(cuda, error);
+  if (buffer == NULL) pipeline_cuda_fail(cuda, error);
   return buffer;
 }
 
@@ -164,34 +171,83 @@ static void release(gpointer device, gpointer buffer)
 static gboolean copy_in(gpointer device, gpointer to, gconstpointer from, gsize bytes, GError **error)
 {
   const PipelineCuda *cuda = device;
-  return cuda->table->copy_in(cuda->device, to, from, bytes) == 0 || fail(cuda, error);
+  return cuda->table->copy_in(cuda->device, to, from, bytes) == 0 || pipeline_cuda_fail(cuda, error);
 }
 
 static gboolean copy_out(gpointer device, gpointer to, gconstpointer from, gsize bytes, GError **error)
 {
   const PipelineCuda *cuda = device;
-  return cuda->table->copy_out(cuda->device, to, from, bytes) == 0 || fail(cuda, error);
+  return cuda->table->copy_out(cuda->device, to, from, bytes) == 0 || pipeline_cuda_fail(cuda, error);
 }
 
 static gboolean copy(gpointer device, gpointer to, gconstpointer from, gsize bytes, GError **error)
 {
   const PipelineCuda *cuda = device;
-  return cuda->table->copy(cuda->device, to, from, bytes) == 0 || fail(cuda, error);
+  return cuda->table->copy(cuda->device, to, from, bytes) == 0 || pipeline_cuda_fail(cuda, error);
 }
 
 static gboolean clear(gpointer device, gpointer buffer, gsize bytes, GError **error)
 {
   const PipelineCuda *cuda = device;
-  return cuda->table->clear(cuda->device, buffer, bytes) == 0 || fail(cuda, error);
+  return cuda->table->clear(cuda->device, buffer, bytes) == 0 || pipeline_cuda_fail(cuda, error);
 }
 
 static gboolean add(gpointer device, gpointer to, gconstpointer from, gsize n, GError **error)
 {
   const PipelineCuda *cuda = device;
-  return cuda->table->add(cuda->device, to, from, n) == 0 || fail(cuda, error);
+  return cuda->table->add(cuda->device, to, from, n) == 0 || pipeline_cuda_fail(cuda, error);
 }
 
-static const PipelineGradientMemory memory = {allocate, release, copy_in, copy_out, copy, clear, add};
+static void read_memory(gpointer device, PipelineGradientRoom *room)
+{
+  const PipelineCuda *cuda = device;
+  PipelineCudaMemory there;
+  cuda->table->memory_info(cuda->device, &there);
+  *room = (PipelineGradientRoom){.own = there.own,
+                                 .free = there.free,
+                                 .held = there.held,
+                                 .used = there.used,
+                                 .peak = there.peak,
+                                 .limit = cuda->limit};
+}
+
+static void mark_memory(gpointer device)
+{
+  const PipelineCuda *cuda = device;
+  cuda->table->memory_mark(cuda->device);
+}
+
+static void limit_memory(gpointer device, gsize bytes)
+{
+  PipelineCuda *cuda = device;
+  cuda->limit = bytes;
+  cuda->table->memory_limit(cuda->device, bytes);
+}
+
+static void trim_memory(gpointer device)
+{
+  const PipelineCuda *cuda = device;
+  cuda->table->memory_trim(cuda->device);
+}
+
+static gsize round_memory(gpointer device, gsize bytes)
+{
+  const PipelineCuda *cuda = device;
+  return cuda->table->memory_round(bytes);
+}
+
+static const PipelineGradientMemory memory = {.allocate = allocate,
+                                              .release = release,
+                                              .copy_in = copy_in,
+                                              .copy_out = copy_out,
+                                              .copy = copy,
+                                              .clear = clear,
+                                              .add = add,
+                                              .read = read_memory,
+                                              .mark = mark_memory,
+                                              .limit = limit_memory,
+                                              .trim = trim_memory,
+                                              .round = round_memory};
 
 /* --- what a node keeps
  * ------------------------------------------------------------------------------------------------ */
@@ -288,7 +344,7 @@ PipelineCudaConvolutionPlan *pipeline_cuda_find_plan(PipelineGradientCall *call,
   }
   Plan plan = {.shape = *shape, .plan = kept->cuda->table->convolution_plan(kept->cuda->device, shape)};
   if (plan.plan == NULL)
-    fail(kept->cuda, error);
+    pipeline_cuda_fail(kept->cuda, error);
   else
     g_array_append_val(kept->plans, plan);
   return plan.plan;
@@ -353,7 +409,7 @@ gboolean pipeline_cuda_sum_to(PipelineGradientCall *call, const PipelineTensor *
   if (from->n == 0)
     return ((const PipelineCuda *)call->device)
                    ->table->clear(((const PipelineCuda *)call->device)->device, to->data, to->n * sizeof(float)) == 0 ||
-           fail(call->device, error);
+           pipeline_cuda_fail(call->device, error);
   pipeline_cuda_walk(&walk, &to, 1, from);
   pipeline_cuda_walk_dense(&walk, 1);
   for (guint d = 0; d < walk.n_dims; d++) {
@@ -369,9 +425,10 @@ gboolean pipeline_cuda_sum_to(PipelineGradientCall *call, const PipelineTensor *
   return PIPELINE_CUDA_RUN(call, sum, &sum, factor, from->data, to->data);
 }
 
-PipelineCudaGemm pipeline_cuda_dense_gemm(const PipelineProduct *p)
+PipelineCudaGemm pipeline_cuda_dense_gemm(const PipelineGradientCall *call, const PipelineProduct *p)
 {
-  return (PipelineCudaGemm){.transpose_a = p->transpose_a,
+  return (PipelineCudaGemm){.narrow = call->precision == PIPELINE_PRECISION_BFLOAT16,
+                            .transpose_a = p->transpose_a,
                             .transpose_b = p->transpose_b,
                             .m = p->m,
                             .n = p->n,
@@ -389,83 +446,26 @@ gboolean pipeline_cuda_multiply(const PipelineGradientCall *call, const Pipeline
 {
   if (p->m == 0 || p->n == 0) return TRUE;
   if (p->k == 0) return p->beta != 0 || clear(call->device, c, p->m * p->n * sizeof(float), error);
-  const PipelineCudaGemm gemm = pipeline_cuda_dense_gemm(p);
+  const PipelineCudaGemm gemm = pipeline_cuda_dense_gemm(call, p);
   return PIPELINE_CUDA_RUN(call, gemm, &gemm, a, b, c);
 }
 
 /* --- the backend
  * ------------------------------------------------------------------------------------------------------ */
 
-static void close_device(gpointer device)
-{
-  PipelineCuda *cuda = device;
-  cuda->table->close(cuda->device);
-  g_free(cuda);
-}
-
-static gboolean read_number(gint *number, GError **error)
-{
-  const gchar *text = g_getenv("KEDGE_CUDA_DEVICE");
-  gint64 value = 0;
-  *number = 0;
-  if (text == NULL || *text == '\0') return TRUE;
-  if (!g_ascii_string_to_signed(text, 10, 0, G_MAXINT, &value, NULL)) {
-    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID,
-                "KEDGE_CUDA_DEVICE is '%s': give the number of a device, 0 for the first", text);
-    return FALSE;
-  }
-  *number = (gint)value;
-  return TRUE;
-}
-
-static gpointer open_device(GError **error)
-{
-  gchar message[512] = "no CUDA device";
-  gint number;
-  if (!read_number(&number, error)) return NULL;
-  const PipelineCudaTable *table = pipeline_cuda_plugin_load(error);
-  if (table == NULL) return NULL;
-  PipelineCudaDevice *device = table->open(number, message, sizeof message);
-  if (device == NULL) {
-    g_set_error_literal(error, PIPELINE_ERROR, PIPELINE_ERROR_UNSUPPORTED, message);
-    return NULL;
-  }
-  PipelineCuda *cuda = g_new(PipelineCuda, 1);
-  *cuda = (PipelineCuda){.table = table, .device = device};
-  return cuda;
-}
-
-static PipelineCudaMonitor *open_monitor(void)
-{
-  gint number;
-  return read_number(&number, NULL)
-             ? pipeline_cuda_monitor_new(pipeline_nvml_load(), (guint)number, g_getenv("CUDA_VISIBLE_DEVICES"),
-                                         g_getenv("CUDA_DEVICE_ORDER"))
-             : NULL;
-}
-
-static gchar *describe(void)
-{
-  g_autoptr(GError) error = NULL;
-  PipelineCuda *cuda = open_device(&error);
-  if (cuda == NULL) return g_strdup("cuda");
-  gchar *text = g_strdup_printf("cuda, %s", cuda->table->describe(cuda->device));
-  close_device(cuda);
-  return text;
-}
-
 const PipelineGradientBackend pipeline_gradient_backend_cuda = {
     .name = "cuda",
     .summary = "an NVIDIA device, through libkedge-cuda.so",
     .rank = 3,
     .products = &pipeline_backend_reference,
+    .narrow_products = &pipeline_backend_bfloat16,
     .mirrors = TRUE,
     .kernels = kernels,
     .is_installed = pipeline_cuda_plugin_is_installed,
-    .open = open_device,
-    .close = close_device,
+    .open = pipeline_cuda_open,
+    .close = pipeline_cuda_close,
     .memory = &memory,
     .graph = &pipeline_cuda_graph,
-    .describe = describe,
-    .monitor = open_monitor,
+    .describe = pipeline_cuda_describe,
+    .monitor = pipeline_cuda_open_monitor,
 };

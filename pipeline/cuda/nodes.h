@@ -4,15 +4,29 @@
 
 #include "pipeline/cuda_plugin.h"
 #include "pipeline/gradient_internal.h"
+#include "pipeline/graph_device.h"
 
 G_BEGIN_DECLS
 
-/* What the backend's open makes. */
+/* What the backend's open makes: one for all passes of a thread. */
 typedef struct {
   const PipelineCudaTable *table;
   PipelineCudaDevice *device;
-  guint64 changes; /* of what nodes have copied there once and for all */
+  gint number;
+  guint references; /* opened and not closed yet */
+  guint64 changes;  /* of what nodes have copied there once and for all */
+  gsize limit;      /* bytes that the pool holds at most; 0: any */
 } PipelineCuda;
+
+/* FALSE with the device's message: MEMORY when it lacks that, else UNSUPPORTED. */
+gboolean pipeline_cuda_fail(const PipelineCuda *cuda, GError **error);
+
+/* nodes_device.c: the backend's functions of these names. A device stays open, without the memory that nobody uses,
+ * until its thread ends: CUDA's start takes longer than many trainings. */
+gpointer pipeline_cuda_open(GError **error);
+void pipeline_cuda_close(gpointer device);
+gchar *pipeline_cuda_describe(void);
+PipelineCudaMonitor *pipeline_cuda_open_monitor(void);
 
 /* status: of a function of the table. FALSE with the device's message and the shape of the node's first input. */
 gboolean pipeline_cuda_done(const PipelineGradientCall *call, int status, GError **error);
@@ -54,8 +68,8 @@ gboolean pipeline_cuda_sum_to(PipelineGradientCall *call, const PipelineTensor *
                               const PipelineTensor *to, GError **error);
 /* Copies n float32 elements. */
 gboolean pipeline_cuda_copy(PipelineGradientCall *call, float *to, const float *from, gsize n, GError **error);
-/* A dense product as the table takes it; one of them. */
-PipelineCudaGemm pipeline_cuda_dense_gemm(const PipelineProduct *product);
+/* A dense product as the table takes it, in the node's precision; one of them. */
+PipelineCudaGemm pipeline_cuda_dense_gemm(const PipelineGradientCall *call, const PipelineProduct *product);
 /* c = alpha · op(a) op(b) + beta · c, dense. */
 gboolean pipeline_cuda_multiply(const PipelineGradientCall *call, const PipelineProduct *product, const float *a,
                                 const float *b, float *c, GError **error);
@@ -105,5 +119,12 @@ PAIR(recurrent_node);
 
 #undef KERNEL
 #undef PAIR
+
+/* nodes_memory.c and the files of the nodes: what PipelineGraphDevice.need says of a node. */
+void pipeline_cuda_need(PipelineGradientCall *call, double growth, PipelineGraphNeed *need);
+#define NEED(name) void pipeline_cuda_##name##_need(PipelineGradientCall *call, double growth, PipelineGraphNeed *need)
+NEED(convolution_node); /* nodes_window.c */
+NEED(recurrent_node);   /* nodes_recurrent.c */
+#undef NEED
 
 G_END_DECLS

@@ -45,7 +45,7 @@ static gboolean multiply_batch(PipelineGradientCall *call, const Batch *batch, g
         return FALSE;
     return TRUE;
   }
-  PipelineCudaGemm gemm = pipeline_cuda_dense_gemm(p);
+  PipelineCudaGemm gemm = pipeline_cuda_dense_gemm(call, p);
   gemm.count = count;
   gemm.stride_a = batch->steps[0];
   gemm.stride_b = batch->steps[1];

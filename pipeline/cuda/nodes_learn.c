@@ -3,6 +3,10 @@
 
 #include "pipeline/cuda/learn.h"
 #include "pipeline/cuda/nodes.h"
+#include "pipeline/graph_fit_scale.h"
+
+G_STATIC_ASSERT(PIPELINE_SCALE_LEAST == (int)PIPELINE_CUDA_SCALE_LEAST &&
+                PIPELINE_SCALE_MOST == (int)PIPELINE_CUDA_SCALE_MOST);
 
 static const struct {
   const gchar *name;
@@ -42,9 +46,7 @@ static gboolean supports(const PipelineGraphLoss *loss, const PipelineOptimiser 
 
 static gboolean done(const PipelineCuda *cuda, int status, GError **error)
 {
-  if (status == 0) return TRUE;
-  g_set_error_literal(error, PIPELINE_ERROR, PIPELINE_ERROR_UNSUPPORTED, cuda->table->message(cuda->device));
-  return FALSE;
+  return status == 0 || pipeline_cuda_fail(cuda, error);
 }
 
 static gboolean compute_loss(gpointer device, const PipelineGraphDeviceLoss *loss, GError **error)
@@ -63,7 +65,8 @@ static gboolean compute_loss(gpointer device, const PipelineGraphDeviceLoss *los
                                   .width = loss->width,
                                   .n_targets = loss->n_targets,
                                   .first_target = loss->first_target,
-                                  .add = loss->add};
+                                  .add = loss->add,
+                                  .scaled = loss->scaled};
   return done(cuda, cuda->table->loss(cuda->device, &there, loss->outputs, loss->targets, loss->gradient), error);
 }
 
@@ -98,8 +101,15 @@ static gboolean update(gpointer device, const PipelineGraphDeviceUpdate *step, G
                                     .l1 = (float)o->l1,
                                     .l2 = (float)o->l2,
                                     .clip_norm = (float)step->clip_norm,
-                                    .clip_value = (float)step->clip_value};
+                                    .clip_value = (float)step->clip_value,
+                                    .growth_steps = step->growth_steps};
   return done(cuda, cuda->table->update(cuda->device, &there), error);
+}
+
+static gboolean set_scale(gpointer device, double scale, guint64 steps, GError **error)
+{
+  const PipelineCuda *cuda = device;
+  return done(cuda, cuda->table->scale_set(cuda->device, scale, steps), error);
 }
 
 static gboolean average(gpointer device, float *to, const float *from, float share, gsize n, GError **error)
@@ -173,6 +183,7 @@ const PipelineGraphDevice pipeline_cuda_graph = {.group = PIPELINE_CUDA_GROUP,
                                                  .begin = begin,
                                                  .loss = compute_loss,
                                                  .update = update,
+                                                 .set_scale = set_scale,
                                                  .average = average,
                                                  .send = send,
                                                  .receive = receive,
@@ -180,5 +191,6 @@ const PipelineGraphDevice pipeline_cuda_graph = {.group = PIPELINE_CUDA_GROUP,
                                                  .record_begin = record_begin,
                                                  .record_end = record_end,
                                                  .replay = replay,
+                                                 .need = pipeline_cuda_need,
                                                  .forget = forget,
                                                  .refresh = refresh};

@@ -33,11 +33,23 @@ static gsize time_of(const Recurrent *r, gsize direction, gsize step)
   return from_end(r, direction) ? r->time - 1 - step : step;
 }
 
+/* Elements of the buffers, by name. */
+static gsize count_states(const Recurrent *r)
+{
+  return r->directions * r->time * r->batch * r->hidden * (r->gates + 2);
+}
+
+static gsize count_flow(const Recurrent *r)
+{
+  gsize n = r->batch * r->hidden, steps = r->time * n, width = steps * r->gates;
+  return 3 * n + (r->lstm ? 1 : 2) * width + (r->lstm ? 0 : 2 * steps);
+}
+
 static gboolean find_states(PipelineGradientCall *call, const Recurrent *r, gsize direction, States *states,
                             GError **error)
 {
   gsize n = r->time * r->batch * r->hidden, all = r->directions * n;
-  float *memory = pipeline_cuda_buffer(call, STATES, MAX(all * (r->gates + 2), 1) * sizeof(float), error);
+  float *memory = pipeline_cuda_buffer(call, STATES, MAX(count_states(r), 1) * sizeof(float), error);
   if (memory == NULL) return FALSE;
   *states = (States){.gates = memory + direction * n * r->gates,
                      .h = memory + all * r->gates + direction * n,
@@ -259,8 +271,7 @@ static gboolean give_weights(PipelineGradientCall *call, const Recurrent *r, gsi
 static gboolean find_flow(PipelineGradientCall *call, const Recurrent *r, Flow *flow, GError **error)
 {
   gsize n = r->batch * r->hidden, steps = r->time * n, width = steps * r->gates;
-  gsize all = 3 * n + (r->lstm ? 1 : 2) * width + (r->lstm ? 0 : 2 * steps);
-  float *memory = pipeline_cuda_buffer(call, FLOW, MAX(all, 1) * sizeof(float), error);
+  float *memory = pipeline_cuda_buffer(call, FLOW, MAX(count_flow(r), 1) * sizeof(float), error);
   if (memory == NULL) return FALSE;
   *flow = (Flow){.dh = memory, .dc = memory + n, .spare = memory + 2 * n, .of_w = memory + 3 * n};
   flow->of_r = flow->of_w + (r->lstm ? 0 : width);
@@ -306,4 +317,15 @@ gboolean pipeline_cuda_recurrent_node_backward(PipelineGradientCall *call, GErro
       return FALSE;
   }
   return TRUE;
+}
+
+void pipeline_cuda_recurrent_node_need(PipelineGradientCall *call, double growth, PipelineGraphNeed *need)
+{
+  Recurrent r;
+  if (!pipeline_gradient_read_recurrent(&call->call, &r, NULL)) return;
+  gsize zeros = r.batch * r.hidden, spare = r.lstm ? 0 : 3 * zeros;
+  if (call->precision == PIPELINE_PRECISION_BFLOAT16) /* gradients of the gates beside x or W */
+    need->workspace = (gsize)(sizeof(guint16) * ((double)(r.time * r.batch * (r.hidden * r.gates + r.in)) * growth +
+                                                 (double)(r.hidden * r.gates * (r.in + r.hidden))));
+  need->kept = (gsize)((double)((count_states(&r) + count_flow(&r) + zeros + spare) * sizeof(float)) * growth);
 }

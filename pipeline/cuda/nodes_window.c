@@ -190,3 +190,16 @@ gboolean pipeline_cuda_global_average_pool_node_backward(PipelineGradientCall *c
   const PipelineTensor *dx = call->input_gradients[0], *dy = call->output_gradients[0];
   return dx == NULL || pipeline_cuda_spread(call, dy, dx->n > 0 ? (float)dy->n / (float)dx->n : 1, dx, error);
 }
+
+void pipeline_cuda_convolution_node_need(PipelineGradientCall *call, double growth, PipelineGraphNeed *need)
+{
+  const PipelineCuda *cuda = call->device;
+  Convolution c;
+  if (!read_convolution(call, &c, NULL) || call->call.outputs[0]->n == 0) return;
+  c.shape.batch = (gsize)((double)c.shape.batch * growth);
+  PipelineCudaConvolutionPlan *plan = cuda->table->convolution_plan(cuda->device, &c.shape);
+  if (plan == NULL) return;
+  need->workspace = cuda->table->convolution_bytes(plan);
+  cuda->table->convolution_free(cuda->device, plan);
+  if (c.padded) need->kept = (gsize)(2 * (double)(c.n_padded * sizeof(float)) * growth);
+}

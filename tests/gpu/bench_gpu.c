@@ -61,7 +61,7 @@ static gboolean run_steps(PipelineGraphFit *fit, guint n, GError **error)
 static gboolean measure_training(const gchar *name, guint batch, guint rows, double seconds)
 {
   g_autoptr(GError) error = NULL;
-  g_autoptr(World) world = world_new(network_find(name), rows, 0, &error);
+  g_autoptr(World) world = network_world_new(network_find(name), rows, 0, &error);
   PipelineGraphFitOptions options;
   double rates[WINDOWS];
   if (world == NULL) return fail(name, error);
@@ -83,11 +83,11 @@ static gboolean measure_training(const gchar *name, guint batch, guint rows, dou
     rates[i] = (double)steps * batch / (now() - start);
   }
   g_autofree gchar *mirrored = pipeline_graph_pass_list_mirrored(fit->pass);
-  gsize free_bytes, total_bytes, used_bytes;
+  PipelineCudaMemory memory;
   const PipelineCuda *cuda = pipeline_graph_pass_get_device(fit->pass);
-  cuda->table->memory_info(cuda->device, &free_bytes, &total_bytes, &used_bytes);
-  printf("RESULT %s %u %.0f samples/s (%.1f us a step, %.0f MB in use, on the host: %s, %s)\n", name, batch,
-         median(rates), 1e6 * batch / rates[WINDOWS / 2], (double)used_bytes / 1e6,
+  cuda->table->memory_info(cuda->device, &memory);
+  printf("RESULT %s %u %.0f samples/s (%.1f us a step, %.0f MB at the peak, on the host: %s, %s)\n", name, batch,
+         median(rates), 1e6 * batch / rates[WINDOWS / 2], (double)memory.peak / 1e6,
          *mirrored != '\0' ? mirrored : "nothing",
          pipeline_graph_fit_get_replayed(fit) > 0 ? "replayed" : "not replayed");
   fflush(stdout);
@@ -102,7 +102,7 @@ static gboolean profile(const gchar *name, guint batch)
 {
   enum { STEPS = 3 };
   g_autoptr(GError) error = NULL;
-  g_autoptr(World) world = world_new(network_find(name), batch, 0, &error);
+  g_autoptr(World) world = network_world_new(network_find(name), batch, 0, &error);
   PipelineGraphFitOptions options;
   if (world == NULL) return fail(name, error);
   pipeline_graph_fit_options_init(&options);
@@ -188,7 +188,7 @@ static gboolean attack(PipelineGraphPass *pass, const World *world, guint batch,
 static gboolean measure_attack(const gchar *name, guint batch, double seconds)
 {
   g_autoptr(GError) error = NULL;
-  g_autoptr(World) world = world_new(network_find(name), batch, 0, &error);
+  g_autoptr(World) world = network_world_new(network_find(name), batch, 0, &error);
   const gchar *const wanted[] = {"x", NULL}, *const heads[] = {"y", NULL};
   const PipelineGraphPassOptions options = {
       .wanted = wanted, .heads = heads, .backend = &pipeline_gradient_backend_cuda};

@@ -1,7 +1,8 @@
 /* The CUDA backend against the reference on a machine with a device (or through tests/cuda_shim without one): every
  * example of the gradient table forward and backward, optimisers, whole trainings. Ends with "N passed, N failed".
  *
- *     check_gpu [NAME…]     only those operators; "trainings"
+ *     check_gpu [NAME…]     only those operators, or with a "-" in front all but them; "trainings", "limits" (of
+ * precision and memory), "wide" (convolutions)
  */
 #include <stdio.h>
 #include <string.h>
@@ -24,9 +25,13 @@ void check_that(gboolean held, const gchar *format, ...)
 
 static gboolean is_wanted(gint n, gchar **names, const gchar *name)
 {
-  for (gint i = 1; i < n; i++)
-    if (strcmp(names[i], name) == 0) return TRUE;
-  return n <= 1;
+  gboolean others = n <= 1;
+  for (gint i = 1; i < n; i++) {
+    gboolean left_out = names[i][0] == '-';
+    if (strcmp(names[i] + left_out, name) == 0) return !left_out;
+    others = others || left_out;
+  }
+  return others;
 }
 
 static void check_operators(const PipelineGradientBackend *backend, gint n, gchar **names)
@@ -54,6 +59,8 @@ int main(int argc, char **argv)
   printf("%s\n", what);
   check_operators(backend, argc, argv);
   if (is_wanted(argc, argv, "trainings")) check_trainings(backend);
+  if (is_wanted(argc, argv, "limits")) check_limits(backend);
+  if (is_wanted(argc, argv, "wide")) check_wide(backend);
   printf("%u passed, %u failed\n", check_passed, check_failed);
   return check_failed > 0;
 }

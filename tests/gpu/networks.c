@@ -361,7 +361,7 @@ const Network *network_find(const gchar *name)
 /* --- rows -----------------------------------------------------------------------------------------------------------
  */
 
-World *world_new(const Network *network, guint n_rows, guint n_validation, GError **error)
+World *network_world_new(const Network *network, guint n_rows, guint n_validation, GError **error)
 {
   PipelineRandom random;
   g_autoptr(World) world = g_new0(World, 1);
@@ -401,7 +401,7 @@ World *world_new(const Network *network, guint n_rows, guint n_validation, GErro
   return g_steal_pointer(&world);
 }
 
-void world_free(World *world)
+void network_world_free(World *world)
 {
   if (world == NULL) return;
   onnx_graph_free(world->graph);

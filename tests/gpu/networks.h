@@ -27,8 +27,8 @@ typedef struct {
   PipelineGraphHead head;
   PipelineGraphData data;
 } World;
-World *world_new(const Network *network, guint n_rows, guint n_validation, GError **error);
-void world_free(World *world);
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(World, world_free)
+World *network_world_new(const Network *network, guint n_rows, guint n_validation, GError **error);
+void network_world_free(World *world);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(World, network_world_free)
 
 G_END_DECLS

@@ -2,29 +2,14 @@
 #include <math.h>
 #include <string.h>
 
+#include "pipeline/graph_fit_internal.h"
 #include "tests/gpu/check.h"
-#include "tests/gpu/networks.h"
+#include "tests/gpu/trainings.h"
 
 #define CURVE 2e-3   /* of losses after the same steps, relative */
 #define WEIGHTS 2e-3 /* of weights, relative to the largest */
 
-typedef struct {
-  const gchar *network, *optimiser, *loss;
-  guint batch, epochs, rows;
-  double rate, clip_norm, clip_value, l2, label_smoothing;
-  PipelineAverage average;
-  gboolean weighted; /* rows and classes */
-} Training;
-
-typedef struct {
-  float *parameters, *statistics;
-  gsize n, n_statistics;
-  guint64 replayed;
-  GArray *losses; /* of double, one an epoch: training, validation */
-  GError *error;
-} Outcome;
-
-static void outcome_clear(Outcome *outcome)
+void outcome_clear(Outcome *outcome)
 {
   g_free(outcome->parameters);
   g_free(outcome->statistics);
@@ -64,16 +49,23 @@ static void set_options(const Training *training, PipelineGraphFitOptions *optio
   options->clip_value = training->clip_value;
   options->optimiser_options.l2 = training->l2;
   options->average = training->average;
+  options->micro_batch = training->micro;
+  options->precision = training->precision;
+  if (training->loss_scale > 0) options->loss_scale = training->loss_scale;
+  if (training->growth_steps > 0) options->growth_steps = training->growth_steps;
   options->average_start = 0.3;
 }
 
 /* Step `stop` (0: none) is where the state moves to another fit. */
-static gboolean run_steps(World *world, const PipelineGraphFitOptions *options, const PipelineGradientBackend *backend,
-                          guint stop, Outcome *outcome)
+static gboolean run_steps(World *world, const Training *training, const PipelineGraphFitOptions *options,
+                          const PipelineGradientBackend *backend, guint stop, Outcome *outcome)
 {
   PipelineGraphFit *fit = pipeline_graph_fit_new(world->graph, world->plan, &world->head, 1, &world->data, options,
                                                  backend, &outcome->error);
   gboolean done = fit != NULL;
+  const PipelineGradientMemory *memory = backend->memory;
+  if (done && memory->mark != NULL) memory->mark(pipeline_graph_pass_get_device(fit->pass));
+  if (done && training->squeeze > 0) memory->limit(pipeline_graph_pass_get_device(fit->pass), training->squeeze);
   for (guint step = 1; done && !pipeline_graph_fit_is_finished(fit); step++) {
     gboolean epoch_done = FALSE;
     const PipelineGraphFitState *state = pipeline_graph_fit_get_state(fit);
@@ -108,6 +100,11 @@ static gboolean run_steps(World *world, const PipelineGraphFitOptions *options, 
     const PipelineGraphFitState *state = pipeline_graph_fit_get_state(fit);
     outcome->n = state->n_parameters;
     outcome->replayed = pipeline_graph_fit_get_replayed(fit);
+    outcome->micro_batch = state->micro_batch;
+    outcome->loss_scale = state->loss_scale;
+    outcome->skipped = state->skipped_steps;
+    if (pipeline_graph_fit_get_memory(fit) != NULL) outcome->memory = *pipeline_graph_fit_get_memory(fit);
+    if (memory->read != NULL) memory->read(pipeline_graph_pass_get_device(fit->pass), &outcome->room);
     outcome->n_statistics = state->n_statistics;
     outcome->parameters = g_memdup2(state->parameters, state->n_parameters * sizeof(float));
     outcome->statistics = g_memdup2(state->statistics, state->n_statistics * sizeof(float));
@@ -116,11 +113,11 @@ static gboolean run_steps(World *world, const PipelineGraphFitOptions *options, 
   return done;
 }
 
-static gboolean train(const Training *training, const PipelineGradientBackend *backend, guint stop, Outcome *outcome)
+gboolean training_run(const Training *training, const PipelineGradientBackend *backend, guint stop, Outcome *outcome)
 {
   *outcome = (Outcome){.losses = g_array_new(FALSE, FALSE, sizeof(double))};
   g_autoptr(World) world =
-      world_new(network_find(training->network), training->rows, training->rows / 4, &outcome->error);
+      network_world_new(network_find(training->network), training->rows, training->rows / 4, &outcome->error);
   PipelineGraphFitOptions options;
   if (world == NULL) return FALSE;
   g_autofree float *weights = g_new(float, training->rows), *classes = g_new(float, 16);
@@ -135,10 +132,10 @@ static gboolean train(const Training *training, const PipelineGradientBackend *b
     world->head.options.class_weights = classes;
   }
   set_options(training, &options);
-  return run_steps(world, &options, backend, stop, outcome);
+  return run_steps(world, training, &options, backend, stop, outcome);
 }
 
-static double compare(const float *a, const float *b, gsize n)
+double outcome_compare(const float *a, const float *b, gsize n)
 {
   double worst = 0, largest = 1e-6;
   for (gsize i = 0; i < n; i++) {
@@ -149,30 +146,40 @@ static double compare(const float *a, const float *b, gsize n)
   return worst / largest;
 }
 
-static gchar *describe(const Training *t)
+gchar *training_describe(const Training *t)
 {
-  return g_strdup_printf("training %s %s %s%s", t->network, t->optimiser != NULL ? t->optimiser : "",
-                         t->loss != NULL ? t->loss : "", t->weighted ? " weighted" : "");
+  return g_strdup_printf("training %s %s %s%s%s%s", t->network, t->optimiser != NULL ? t->optimiser : "",
+                         t->loss != NULL ? t->loss : "", t->weighted ? " weighted" : "",
+                         t->micro > 0 ? " in passes" : "", t->precision == PIPELINE_PRECISION_BFLOAT16 ? " bf16" : "");
 }
 
+double outcome_compare_losses(const Outcome *there, const Outcome *here)
+{
+  double curve = here->losses->len == there->losses->len ? 0 : INFINITY;
+  for (guint i = 0; i < here->losses->len && !isinf(curve); i++) {
+    double a = g_array_index(there->losses, double, i), b = g_array_index(here->losses, double, i);
+    curve = MAX(curve, isnan(a - b) ? INFINITY : fabs(a - b) / MAX(fabs(b), 1e-3));
+  }
+  return curve;
+}
+
+/* The reference takes whole batches. */
 static void check_against_reference(const Training *training, const PipelineGradientBackend *backend)
 {
   Outcome there, here;
-  g_autofree gchar *what = describe(training);
-  gboolean done =
-      train(training, backend, 0, &there) && train(training, &pipeline_gradient_backend_reference, 0, &here);
+  g_autofree gchar *what = training_describe(training);
+  Training whole = *training;
+  whole.micro = 0;
+  gboolean done = training_run(training, backend, 0, &there) &&
+                  training_run(&whole, &pipeline_gradient_backend_reference, 0, &here);
   if (!done) {
     check_that(FALSE, "%s: %s", what, there.error != NULL ? there.error->message : "the reference failed");
     outcome_clear(&there);
     return;
   }
-  double curve = 0;
-  for (guint i = 0; i < here.losses->len; i++) {
-    double a = g_array_index(there.losses, double, i), b = g_array_index(here.losses, double, i);
-    curve = MAX(curve, isnan(a - b) ? INFINITY : fabs(a - b) / MAX(fabs(b), 1e-3));
-  }
-  double weights = compare(there.parameters, here.parameters, here.n);
-  double statistics = compare(there.statistics, here.statistics, here.n_statistics);
+  double curve = outcome_compare_losses(&there, &here);
+  double weights = outcome_compare(there.parameters, here.parameters, here.n);
+  double statistics = outcome_compare(there.statistics, here.statistics, here.n_statistics);
   check_that(here.losses->len == there.losses->len && curve <= CURVE && weights <= WEIGHTS && statistics <= WEIGHTS,
              "%s: losses of %u epochs within %.2g, weights within %.2g, statistics within %.2g of the reference's",
              what, here.losses->len / 2, curve, weights, statistics);
@@ -180,7 +187,7 @@ static void check_against_reference(const Training *training, const PipelineGrad
   outcome_clear(&here);
 }
 
-static gboolean same_bits(const Outcome *a, const Outcome *b)
+gboolean outcome_is_same(const Outcome *a, const Outcome *b)
 {
   return a->n == b->n && memcmp(a->parameters, b->parameters, a->n * sizeof(float)) == 0 &&
          memcmp(a->statistics, b->statistics, a->n_statistics * sizeof(float)) == 0 &&
@@ -193,9 +200,9 @@ static void check_replays(const gchar *name, const PipelineGradientBackend *back
 {
   const Training training = {name, "momentum", NULL, .batch = 8, .epochs = 2, .rows = 80, .rate = 0.01};
   Outcome there, here;
-  gboolean done =
-      train(&training, backend, 0, &there) && train(&training, &pipeline_gradient_backend_reference, 0, &here);
-  double weights = done ? compare(there.parameters, here.parameters, here.n) : INFINITY;
+  gboolean done = training_run(&training, backend, 0, &there) &&
+                  training_run(&training, &pipeline_gradient_backend_reference, 0, &here);
+  double weights = done ? outcome_compare(there.parameters, here.parameters, here.n) : INFINITY;
   check_that(done && there.replayed >= 5 && weights <= WEIGHTS, "%s: %u of 16 steps are replayed, weights within %.2g",
              name, (guint)there.replayed, weights);
   outcome_clear(&there);
@@ -205,13 +212,13 @@ static void check_replays(const gchar *name, const PipelineGradientBackend *back
 static void check_repeats(const Training *training, const PipelineGradientBackend *backend)
 {
   Outcome first, second, third;
-  g_autofree gchar *what = describe(training);
-  gboolean done = train(training, backend, 0, &first);
-  done = train(training, backend, 0, &second) && done;
-  done = train(training, backend, 5, &third) && done;
-  check_that(done && same_bits(&first, &second), "%s: twice the same bits (%u steps replayed)", what,
+  g_autofree gchar *what = training_describe(training);
+  gboolean done = training_run(training, backend, 0, &first);
+  done = training_run(training, backend, 0, &second) && done;
+  done = training_run(training, backend, 5, &third) && done;
+  check_that(done && outcome_is_same(&first, &second), "%s: twice the same bits (%u steps replayed)", what,
              (guint)first.replayed);
-  check_that(done && same_bits(&first, &third), "%s: the same bits when continued after step 5", what);
+  check_that(done && outcome_is_same(&first, &third), "%s: the same bits when continued after step 5", what);
   outcome_clear(&first);
   outcome_clear(&second);
   outcome_clear(&third);
@@ -222,7 +229,7 @@ static void check_divergence(const PipelineGradientBackend *backend)
 {
   const Training training = {"mlp", "sgd", NULL, .batch = 16, .epochs = 6, .rows = 64, .rate = 1e30};
   Outcome outcome;
-  gboolean done = train(&training, backend, 0, &outcome);
+  gboolean done = training_run(&training, backend, 0, &outcome);
   check_that(!done && g_error_matches(outcome.error, PIPELINE_ERROR, PIPELINE_ERROR_DIVERGED),
              "a training that diverges says so: %s", outcome.error != NULL ? outcome.error->message : "it did not");
   outcome_clear(&outcome);
@@ -247,6 +254,8 @@ static const Training trainings[] = {
     /* not adam: the bias of keys has no gradient but rounding, which adam makes as large as the others */
     {"small-transformer", "momentum", NULL, .batch = 8, .epochs = 2, .rows = 32, .rate = 0.05},
     {"small-transformer", "momentum", NULL, .batch = 40, .epochs = 2, .rows = 50, .rate = 0.05}, /* sums in parts */
+    {"mlp", "adam", NULL, .batch = 16, .epochs = 2, .rows = 60, .micro = 5},
+    {"small-lstm", "momentum", "cross-entropy", .batch = 8, .epochs = 2, .rows = 40, .micro = 3, .weighted = TRUE},
 };
 
 void check_trainings(const PipelineGradientBackend *backend)

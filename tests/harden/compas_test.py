@@ -55,6 +55,30 @@ for attack in ("fgsm", "pgd", "square", "hopskipjump"):
         kedge.check(not wrong and len(after) == ROWS, f"{attack}, norm {norm}: every one of {ROWS} points keeps to the constraints {wrong[:3]}")
         kedge.check(fooled == one["rows_fooled"] > 0 and moved > 0, f"… and {fooled} of {one['rows_attacked']} rows are fooled")
 
+# Texts that may change: only those named, within the budget, to values of the data; race and sex stay. Trees, too.
+kedge.run("train", "--data", data, "--label", LABEL, "--sensitive", "race,sex", "--arch", "trees:depth=4,rounds=50", "-o", "trees.onnx")
+degrees = {r["c_charge_degree"] for r in whole}
+races = {r["race"] for r in before}
+for model, attack in (("compas.onnx", "pgd"), ("trees.onnx", "square")):
+    few = ["--data", data, "--label", LABEL, "--attack", attack, "--queries", 30, "--eps", 0.05, "--rows", ROWS]
+    plain, _ = kedge.run("attack", model, *few)
+    fooled = []
+    for names, budget in (("c_charge_degree", 1), ("c_charge_degree,race", 1), ("c_charge_degree,race", 2)):
+        report, _ = kedge.run("attack", model, *few, "--mutable-categories", names, "--category-budget", budget, "-o", "points.csv")
+        after = list(csv.DictReader(open(os.path.join(kedge.out, "points.csv"))))
+        changed = [[n for n in ("race", "sex", "c_charge_degree") if old[n] != new[n]] for old, new in zip(before, after)]
+        good = all(len(c) <= budget and set(c) <= set(names.split(",")) for c in changed)
+        good = good and all(r["c_charge_degree"] in degrees and r["race"] in races for r in after)
+        kedge.check(good and any(changed), f"{model}, {attack}: {sum(map(bool, changed))} rows with other texts, all of {names}, "
+                                           f"at most {budget} a row")
+        fooled.append(report["attacks"][0]["rows_fooled"])
+    kedge.check(plain["attacks"][0]["rows_fooled"] < fooled[0] <= fooled[2],
+                f"{model}, {attack}: {plain['attacks'][0]['rows_fooled']} rows fooled by numbers, with texts {fooled}")
+for names, text in (("age", "is a number"), ("nothing", "no feature"), ("race", "immutable, too")):
+    error = kedge.refuse("attack", "compas.onnx", "--data", data, "--label", LABEL, "--eps", 0.1, "--rows", 5, "--mutable-categories", names,
+                         "--immutable", "race")
+    kedge.check(text in error, f"--mutable-categories {names} is refused: {error}")
+
 report, _ = kedge.run("attack", "compas.onnx", "--data", data, "--label", LABEL, "--eps", "0.1,0.3", "--attack", "pgd,fgsm", "--rows", ROWS)
 pgd = [a["robust_accuracy"] for a in report["attacks"] if a["attack"] == "pgd"]
 kedge.check(report["accuracy"] >= pgd[0] >= pgd[1], f"accuracy falls with the radius: {report['accuracy']:.3f}, {pgd[0]:.3f}, {pgd[1]:.3f}")

@@ -15,7 +15,7 @@ from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import (GradientBoostingClassifier, GradientBoostingRegressor, HistGradientBoostingClassifier,
                               HistGradientBoostingRegressor, RandomForestClassifier, RandomForestRegressor)
 from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
@@ -55,7 +55,7 @@ def make_table(task, seed=1):
 
 
 ESTIMATORS = [  # name, classifier, regressor, trained by kedge
-    ("linear model", lambda: LogisticRegression(C=0.1), LinearRegression, False),
+    ("linear model", lambda: LogisticRegression(C=0.1, max_iter=3), lambda: Ridge(3000), True),
     ("MLP", lambda: MLPClassifier((12,), max_iter=4, random_state=0), lambda: MLPRegressor(hidden_layer_sizes=(12,), max_iter=4, random_state=0), True),
     ("gradient boosting", lambda: GradientBoostingClassifier(n_estimators=30, random_state=0),
      lambda: GradientBoostingRegressor(n_estimators=30, random_state=0), False),
@@ -120,15 +120,22 @@ def xgboost_thresholds(booster):
     return found
 
 
-def xgboost_case(task, trees, objective=None):
+def xgboost_case(task, trees, objective=None, **more):
     numbers, _, y = make_table(task, seed=2)
-    options = dict(n_estimators=trees, max_depth=4, random_state=0, **({"objective": objective} if objective else {}))
+    options = dict(n_estimators=trees, max_depth=4, random_state=0, **({"objective": objective} if objective else {}), **more)
     model = (xgboost.XGBRegressor if task == "value" else xgboost.XGBClassifier)(**options).fit(numbers[:-TEST], y[:-TEST])
     onnx_model = convert_xgboost(model, initial_types=[("x", XgboostFloat([None, 3]))], target_opset=15)
     x = on_thresholds(numbers, xgboost_thresholds(model.get_booster()))
     wanted = model.predict(x).reshape(-1, 1) if task == "value" else model.predict_proba(x)
     rows = [[*map(float, a), y_.item()] for a, y_ in zip(np.vstack([numbers[:-TEST], x]), y)]
     return Case(f"XGBoost alone, {task}, {trees} trees", onnx_model.SerializeToString(), NUMBERS + ["y"], rows, {"x": x}, task, False, wanted)
+
+
+def unsplit_case():
+    """All weights 0: ONNX Runtime, and the exporter with it, takes the base value for a probability."""
+    case = xgboost_case("binary", 10, min_child_weight=1000)
+    case.name = "XGBoost alone, binary, no split at all"
+    return case
 
 
 def histogram_case(task):
@@ -162,6 +169,7 @@ def tree_cases():
         yield xgboost_case(task, 20)
         yield histogram_case(task)
         yield forest_case(task)
+    yield unsplit_case()
     yield xgboost_case("binary", 500)
     yield xgboost_case("three", 170)
     yield xgboost_case("value", 500)

@@ -4,6 +4,7 @@ from the raw rows, with missing, infinite, unseen and missing texts; parameters 
 
 usage: prepare.py KEDGE OUT_FOLDER
 """
+import datetime
 import json
 import math
 import os
@@ -67,8 +68,9 @@ def feed(session):
         if value.type == "tensor(string)":
             inputs[value.name] = np.array([[r[at]] for r in rows], object)
         else:
-            dtype = np.float64 if value.type == "tensor(double)" else np.float32
-            inputs[value.name] = np.array([[number(r[at])] for r in rows], dtype)
+            seconds = value.type == "tensor(int64)"  # of which the least is missing
+            cells = [[int(r[at] or -2**63)] if seconds else [number(r[at])] for r in rows]
+            inputs[value.name] = np.array(cells, np.int64 if seconds else np.float32)
     return inputs
 
 
@@ -90,7 +92,7 @@ def prepare(name, plan, exclude=""):
 
 # name, plan, whether training rows have values of their own
 CASES = [
-    ("mean", "z=mean"), ("median", "z=median"), ("constant", "z=constant:-1.5"), ("missing", "x=missing,z=missing"),
+    ("keep", "z=keep,t=keep"), ("mean", "z=mean"), ("median", "z=median"), ("constant", "z=constant:-1.5"), ("missing", "x=missing,z=missing"),
     ("winsorise", "x=winsorise:0.05,z=winsorise"), ("standard", "z=standard"), ("robust", "z=robust"),
     ("log", "x=winsorise:0+log,z=log"), ("yeo-johnson", "x=yeo-johnson,z=yeo-johnson+standard"),
     ("quantile", "x=quantile,z=quantile:5"), ("bins", "x=bins:6,z=bins"), ("calendar", "t=calendar,t=standard"),
@@ -105,8 +107,10 @@ for name, plan in CASES:
     check(f"{name}: all rows, in order", len(row) == ROWS and (row == np.arange(ROWS)).all())
     own = "target" in plan
     compared = slice(TRAIN, None) if own else slice(None)
-    worst = np.abs(ours[compared] - theirs[compared]) / np.maximum(1, np.abs(theirs[compared]))
-    check(f"{name}: ONNX Runtime agrees", np.isfinite(theirs).all() and worst.max() < 1e-5, f"{worst.max()}")
+    missing = np.isnan(theirs[compared])
+    worst = np.nanmax(np.abs(ours[compared] - theirs[compared]) / np.maximum(1, np.abs(theirs[compared])))
+    check(f"{name}: ONNX Runtime agrees", (np.isfinite(theirs[compared]) | missing).all() and worst < 1e-5, f"{worst}")
+    check(f"{name}: missing is missing", (missing == np.isnan(ours[compared])).all() and missing.any() == (name == "keep"))
     if own:
         check(f"{name}: training rows have out-of-fold values", (np.abs(ours[:TRAIN] - theirs[:TRAIN]) > 1e-7).any())
         check(f"{name}: near the map", np.abs(ours[:TRAIN] - theirs[:TRAIN]).max() < .2)
@@ -158,5 +162,58 @@ run("predict", "m.onnx", "d.csv", "-o", "m.csv")
 with open(f"{out}/m.csv", encoding="utf-8") as f:
     ours = np.array([[float(v) for v in line.split(",")[-2:]] for line in f.readlines()[1:]])
 check("a trained model: ONNX Runtime agrees", ours.shape == probabilities.shape and np.abs(ours - probabilities).max() < 1e-5)
+
+# dates instead of seconds: the same rows, the same model
+stamps = [r[:2] + ((datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=int(r[2]))).strftime("%Y-%m-%dT%H:%M:%SZ") if r[2] else "",) + r[3:]
+          for r in rows]
+with open(f"{out}/dates.csv", "w") as f:
+    f.write(",".join(columns) + ",y\n" + "".join(",".join(f'"{v}"' if "," in v else v for v in r) + "\n" for r in stamps))
+run("train", "--data", "dates.csv", "--label", "y", "--split", "time", "--test", "0.25", "--transform", plan, "--epochs", "3", "-o", "dates.onnx")
+check("dates are seconds: the same model", open(f"{out}/dates.onnx", "rb").read() == open(f"{out}/m.onnx", "rb").read())
+check("dates are seconds: the same predictions", run("predict", "m.onnx", "dates.csv")[0] == open(f"{out}/m.csv", encoding="utf-8").read())
+profiles = [json.loads(run("profile", name, "--json")[0]) for name in ("d.csv", "dates.csv")]
+kinds = [json.dumps([c for c in json.loads(json.dumps(p).replace("dates.csv", "d.csv")).items() if c[0] != "file"]) for p in profiles]
+check("dates are seconds: the same profile", kinds[0] == kinds[1])
+with open(f"{out}/broken.csv", "w") as f:
+    f.write(open(f"{out}/dates.csv").read().replace(stamps[7][2], "soon", 1))
+_, problem = run("predict", "m.onnx", "broken.csv", status=1)
+check("a cell that is no date is named", 'broken.csv:9: column "t": "soon" is not a date' in problem, problem)
+check("the graph takes int64 seconds", [i.type for i in session.get_inputs() if i.name == "t"] == ["tensor(int64)"])
+
+# trees behind transformations: one graph, whose columns without a chain stay as they are, missing numbers too
+plan = "x=winsorise+log,c=target,t=calendar,c*d=one-hot"
+run("train", "--data", "d.csv", "--label", "y", "--split", "time", "--test", "0.25", "--arch", "trees:rounds=60,depth=3",
+    "--transform", plan, "--monotone", "z=+1", "-o", "trees.onnx")
+model = onnx.load(f"{out}/trees.onnx")
+onnx.checker.check_model(model, full_check=True)
+kinds = [node.op_type for node in model.graph.node]
+check("trees: one graph", kinds.count("TreeEnsembleClassifier") == 1 and "LabelEncoder" in kinds and "Imputer" not in kinds[-3:], kinds)
+plans = {p.key: p.value for p in model.metadata_props}["kedge.transform"]
+check("trees: numbers without a chain are kept", {"columns": ["z"], "steps": ["keep"]} in json.loads(plans)["transform"], plans)
+session = onnxruntime.InferenceSession(f"{out}/trees.onnx", providers=["CPUExecutionProvider"])
+label, probabilities = session.run(["label", "probabilities"], feed(session))
+run("predict", "trees.onnx", "d.csv", "-o", "trees.csv")
+with open(f"{out}/trees.csv", encoding="utf-8") as f:
+    ours = np.array([[float(v) for v in line.split(",")[-2:]] for line in f.readlines()[1:]])
+check("trees behind transformations: ONNX Runtime agrees", ours.shape == probabilities.shape and np.abs(ours - probabilities).max() < 1e-5)
+check("trees: they have learnt", len(np.unique(ours[:, 0].round(4))) > 20)
+run("train", "--data", "d.csv", "--label", "y", "--from", "trees.onnx", "--split", "time", "--test", "0.25", "--arch", "trees:rounds=10",
+    "-o", "more.onnx")
+check("trees: continued, the transformations stay", "kedge.transform" in {p.key for p in onnx.load(f"{out}/more.onnx").metadata_props})
+
+# quantiles and intervals of trees: one graph
+for name, words in (("interval", ("--interval", "0.8")), ("quantile", ("--loss", "quantile", "--quantile", "0.2"))):
+    run("train", "--data", "d.csv", "--label", "z", "--exclude", "x,y", "--arch", "trees:rounds=40,depth=3", "--validation", "0.2", *words,
+        "-o", f"{name}.onnx")
+    onnx.checker.check_model(f"{out}/{name}.onnx", full_check=True)
+    session = onnxruntime.InferenceSession(f"{out}/{name}.onnx", providers=["CPUExecutionProvider"])
+    outputs = dict(zip((o.name for o in session.get_outputs()), session.run(None, feed(session))))
+    lines = run("predict", f"{name}.onnx", "d.csv")[0].splitlines()
+    ours = dict(zip(lines[0].split(","), np.array([line.split(",") for line in lines[1:]], float).T))
+    pairs = {"prediction": "value", "lower": "lower", "upper": "upper"} if name == "interval" else {"prediction": "value"}
+    check(f"{name}: ONNX Runtime agrees", set(outputs) == set(pairs.values()) and
+          all(np.abs(ours[a] - outputs[b][:, 0]).max() < 1e-5 for a, b in pairs.items()), (list(ours), list(outputs)))
+known_z = ~np.isnan(z_all := np.array([number(r[1]) for r in rows]))
+check("quantile: a fifth of the labels lies below", abs((z_all[known_z] < ours["prediction"][known_z]).mean() - .2) < .05)
 print(f"{passed} passed, {failed} failed")
 sys.exit(failed > 0)

@@ -163,6 +163,26 @@ def made_up(folder):
         check(worst < bound, f"{name}: ONNX Runtime's outputs are XGBoost's within {worst:.1e}")
 
 
+def one_sided(folder):
+    """No leaf below 0: ONNX Runtime takes such sums for probabilities, so a model must not be written that way."""
+    random = np.random.default_rng(5)
+    x = random.normal(size=(2000, 3)).astype(np.float32)
+    few, more = (random.random(2000) < 0.93).astype(int), (random.random(2000) < np.where(x[:, 0] > 0, 0.97, 0.85)).astype(int)
+    data, model, tuned = (os.path.join(folder, f) for f in ("one.csv", "one.onnx", "one_more.onnx"))
+    for name, y, arch in [("no split at all", few, "trees:min_child_weight=100000,rounds=3"),
+                          ("leaves above 0 only", more, "trees:scale_pos_weight=40,depth=1,rounds=2,patience=0")]:
+        write_numbers(data, x, y)
+        run("train", "--arch", arch, "--data", data, "--label", "y", "-o", model)
+        _, p = run_onnx(model, x)
+        ours = os.path.join(folder, "one.predictions.csv")
+        run("predict", model, data, "--label", "y", "-o", ours)
+        told = np.loadtxt(ours, delimiter=",", skiprows=1)[:, 1:]
+        check(p.min() > 0 and p.max() < 1 and abs(p - told).max() < 1e-5, f"{name}: ONNX Runtime says {p[0, 1]:.4f}, kedge {told[0, 1]:.4f}")
+        run("train", "--from", model, "--data", data, "--label", "y", "--epochs", "2", "-o", tuned)
+        _, p = run_onnx(tuned, x)
+        check(p.min() > 0 and p.max() < 1, f"{name}: boosting goes on from there")
+
+
 def preorder(tree):
     """Numbers of XGBoost's nodes in the order in which kedge writes them."""
     todo, order = [0], []
@@ -228,6 +248,7 @@ def leaves(folder):
 
 with tempfile.TemporaryDirectory() as folder:
     made_up(folder)
+    one_sided(folder)
     leaves(folder)
     for name, label in (("elec", "class"), ("compas", "two_year_recid")):
         if os.path.exists(os.path.join(DATA, name + ".csv")):

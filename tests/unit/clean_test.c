@@ -6,6 +6,7 @@
 
 #include "pipeline/clean.h"
 #include "pipeline/prepare_search.h"
+#include "pipeline/trainer.h"
 #include "pipeline/trainer_random.h"
 
 enum { ROWS = 1200, TRAINING = 1000, FLIPPED = 60 };
@@ -220,6 +221,44 @@ START_TEST(leaks_are_named)
 }
 END_TEST
 
+/* What training cleans is what is trained on: the same bytes as from a table that was cleaned before. */
+START_TEST(trainings_clean_their_rows)
+{
+  static const gchar *const architectures[] = {"trees:rounds=10", "mlp:4"};
+  g_autoptr(GError) error = NULL;
+  World world = make_world();
+  PipelineCleanOptions clean;
+  PipelineTrainOptions options;
+  PipelineTrainResult result = {0}, wanted = {0};
+  pipeline_clean_options_init(&clean);
+  ck_assert(pipeline_clean_options_parse("hampel:s,drop-labels", &clean, NULL));
+  pipeline_train_options_init(&options);
+  options.architecture = architectures[_i];
+  options.epochs = 5;
+  options.validation_fraction = 0;
+  options.clean = &clean;
+  double spike = g_array_index(drift_table_get_column(world.table, "s")->numbers, double, 50);
+  ck_assert_msg(pipeline_train(world.table, world.schema, &options, NULL, NULL, &result, &error), "%s",
+                error ? error->message : "");
+  ck_assert_double_eq(g_array_index(drift_table_get_column(world.table, "s")->numbers, double, 50), spike);
+  ck_assert_uint_lt(result.n_train, ROWS - FLIPPED / 2);
+  ck_assert_ptr_nonnull(strstr(result.cleaning, "\"hampel\""));
+
+  world.rows = pipeline_trainer_rows_new(world.table, world.schema, NULL);
+  json_decref(pipeline_clean(world.table, world.schema, world.rows, &clean, NULL));
+  g_autoptr(DriftTable) cleaned = drift_table_select(world.table, world.rows->rows, world.rows->n);
+  options.clean = NULL;
+  ck_assert(pipeline_train(cleaned, world.schema, &options, NULL, NULL, &wanted, NULL));
+  ck_assert_ptr_null(wanted.cleaning);
+  ck_assert_uint_eq(wanted.n_train, result.n_train);
+  ck_assert(g_bytes_equal(wanted.onnx, result.onnx));
+  pipeline_train_result_clear(&result);
+  pipeline_train_result_clear(&wanted);
+  pipeline_clean_options_clear(&clean);
+  world_clear(&world);
+}
+END_TEST
+
 START_TEST(what_cannot_be_is_refused)
 {
   static const gchar *const bad[] = {"", "dust", "hampel", "hampel:", "duplicates:x", "labels,,leaks"};
@@ -246,7 +285,8 @@ END_TEST
 /* --- the search --------------------------------------------------------------------------------------------------- */
 
 /* x decides by its logarithm's wave, or (noise) nothing decides anything. */
-static PipelinePlan *search(gboolean noise, guint trials, json_t **report)
+/* declared: the order of the rows, or NULL. */
+static PipelinePlan *search(gboolean noise, guint trials, const gchar *declared, json_t **report)
 {
   g_autoptr(DriftTable) table = drift_table_new();
   g_autoptr(DriftSchema) schema = drift_schema_new(DRIFT_TASK_BINARY, "y");
@@ -274,17 +314,21 @@ static PipelinePlan *search(gboolean noise, guint trials, json_t **report)
   PipelinePlanSearchOptions options;
   pipeline_plan_search_options_init(&options);
   options.trials = trials;
+  PipelineSplit split = {0};
+  if (declared) ck_assert(pipeline_split_parse(declared, &split, NULL));
+  options.split = declared ? &split : NULL;
   options.epochs = 5;
   GError *error = NULL;
   PipelinePlan *plan = pipeline_plan_search(table, schema, rows, 1500, &options, NULL, NULL, report, &error);
   ck_assert_msg(plan != NULL, "%s", error ? error->message : "");
+  pipeline_split_clear(&split);
   return plan;
 }
 
 START_TEST(noise_is_not_chosen)
 {
   json_t *report = NULL;
-  pipeline_plan_free(search(TRUE, 100, &report));
+  pipeline_plan_free(search(TRUE, 100, NULL, &report));
   ck_assert_uint_eq(json_array_size(json_object_get(report, "chosen")), 0);
   ck_assert_str_eq(json_string_value(json_object_get(report, "stopped")), "done");
   ck_assert_uint_ge(json_array_size(json_object_get(report, "tried")), 10);
@@ -292,10 +336,21 @@ START_TEST(noise_is_not_chosen)
 }
 END_TEST
 
+START_TEST(folds_follow_the_order_of_the_rows)
+{
+  static const gchar *const declared[] = {NULL, "time", "blocks", "shuffle", "stratified", "grouped:z"};
+  static const gchar *const folds[] = {"time", "time", "blocks", "stratified", "stratified", "grouped:z"};
+  json_t *report = NULL;
+  pipeline_plan_free(search(FALSE, 1, declared[_i], &report));
+  ck_assert_str_eq(json_string_value(json_object_get(report, "split")), folds[_i]);
+  json_decref(report);
+}
+END_TEST
+
 START_TEST(what_helps_is_chosen_and_again)
 {
   json_t *report = NULL, *again_report = NULL;
-  g_autoptr(PipelinePlan) plan = search(FALSE, 4, &report), again = search(FALSE, 4, &again_report);
+  g_autoptr(PipelinePlan) plan = search(FALSE, 4, NULL, &report), again = search(FALSE, 4, NULL, &again_report);
   g_autofree gchar *text = pipeline_plan_format(plan), *again_text = pipeline_plan_format(again);
   ck_assert_uint_ge(json_array_size(json_object_get(report, "chosen")), 1);
   const gchar *chain =
@@ -321,8 +376,10 @@ int main(void)
   tcase_add_test(tests, the_median_of_a_window_is_the_median);
   tcase_add_loop_test(tests, labels_that_lie_are_found, 0, 2);
   tcase_add_test(tests, leaks_are_named);
+  tcase_add_loop_test(tests, trainings_clean_their_rows, 0, 2);
   tcase_add_test(tests, what_cannot_be_is_refused);
   tcase_add_test(tests, noise_is_not_chosen);
+  tcase_add_loop_test(tests, folds_follow_the_order_of_the_rows, 0, 6);
   tcase_add_test(tests, what_helps_is_chosen_and_again);
   SRunner *runner = srunner_create(suite);
   srunner_run_all(runner, CK_NORMAL);

@@ -119,6 +119,69 @@ START_TEST(long_records_and_wide_headers_are_refused)
 }
 END_TEST
 
+/* Seconds as `date -u -d … +%s` has them. A column is one of dates by its first cell that is not empty. */
+START_TEST(dates_are_seconds)
+{
+  g_autoptr(GError) error = NULL;
+  g_autoptr(DriftTable) table = read_text("day,time,local,text,number\n"
+                                          ",2026-11-26T10:00:00Z,2026-11-26 10:00:00,soon,1\n"
+                                          "2026-11-26,2026-11-26T10:00:00.75+02:00,,2026-11-26,2\n"
+                                          "1969-12-31,1969-12-31T23:59:59.5Z,2024-02-29T23:59:59,,nan\n",
+                                          -1, &error);
+  ck_assert_msg(table != NULL, "%s", error ? error->message : "");
+  const struct {
+    const gchar *name;
+    double cells[3];
+  } wanted[] = {{"day", {NAN, 1795651200, -86400}},
+                {"time", {1795687200, 1795680000, -1}},
+                {"local", {1795687200, NAN, 1709251199}}};
+  for (guint i = 0; i < G_N_ELEMENTS(wanted); i++)
+    for (guint row = 0; row < 3; row++) {
+      double is = g_array_index(column(table, wanted[i].name)->numbers, double, row), want = wanted[i].cells[row];
+      ck_assert_msg(isnan(want) ? isnan(is) : is == want, "%s, row %u: %.17g", wanted[i].name, row, is);
+    }
+  ck_assert_int_eq(column(table, "text")->kind, DRIFT_CATEGORICAL);
+  ck_assert_int_eq(column(table, "number")->kind, DRIFT_NUMERIC);
+}
+END_TEST
+
+static const struct {
+  const gchar *text, *says;
+} bad_dates[] = {
+    {"x,when\n1,2026-11-26\n2,\n3,tomorrow\n", ":4: column \"when\": \"tomorrow\" is not a date"},
+    {"when\n2026-11-26\n2026-02-29\n", ":3: column \"when\": \"2026-02-29\" is not a date"},
+    {"when\n2026-11-26\n7\n", ":3: column \"when\": \"7\" is not a date"},
+    {"when\n2026-11-26T10:00:00Z\n2026-11-26T10:00:00\n",
+     ":3: column \"when\": \"2026-11-26T10:00:00\" does not say its zone"},
+    {"when\n2026-11-26\n2026-11-26T10:00:00\n2026-11-26T10:00:00Z\n",
+     ":4: column \"when\": \"2026-11-26T10:00:00Z\" says its zone"},
+};
+
+START_TEST(cells_that_are_no_dates_are_named)
+{
+  g_autofree gchar *path = write_file(bad_dates[_i].text, -1);
+  g_autoptr(GError) error = NULL, same = NULL;
+  ck_assert_ptr_null(pipeline_csv_read(path, &error));
+  ck_assert_ptr_null(pipeline_csv_open_rows(path, &same));
+  g_unlink(path);
+  ck_assert(g_error_matches(error, PIPELINE_ERROR, PIPELINE_ERROR_DATA));
+  ck_assert_ptr_nonnull(strstr(error->message, path));
+  ck_assert_msg(strstr(error->message, bad_dates[_i].says) != NULL, "%s", error->message);
+  ck_assert_str_eq(error->message, same->message);
+}
+END_TEST
+
+START_TEST(long_cells_are_shown_in_whole_letters)
+{
+  g_autoptr(GString) text = g_string_new("when\n2026-11-26\n.");
+  g_autoptr(GError) error = NULL;
+  for (guint i = 0; i < 300; i++) g_string_append(text, "Ω");
+  ck_assert_ptr_null(read_text(text->str, -1, &error));
+  ck_assert(g_utf8_validate(error->message, -1, NULL));
+  ck_assert_uint_lt(strlen(error->message), 600);
+}
+END_TEST
+
 START_TEST(missing_files_are_named)
 {
   g_autoptr(GError) error = NULL;
@@ -229,6 +292,9 @@ int main(void)
   tcase_add_test(csv, kinds_by_every_cell);
   tcase_add_loop_test(csv, errors_name_the_place, 0, G_N_ELEMENTS(broken));
   tcase_add_test(csv, long_records_and_wide_headers_are_refused);
+  tcase_add_test(csv, dates_are_seconds);
+  tcase_add_loop_test(csv, cells_that_are_no_dates_are_named, 0, G_N_ELEMENTS(bad_dates));
+  tcase_add_test(csv, long_cells_are_shown_in_whole_letters);
   tcase_add_test(csv, missing_files_are_named);
   tcase_add_test(csv, written_tables_read_back);
   tcase_add_test(csv, one_column_keeps_its_missing_cells);

@@ -13,7 +13,7 @@ static const char good[] =
     "                  \"high\": 0.08, \"confidence\": 0.95},"
     " \"challenger\": {\"n\": 1204, \"accuracy\": 0.75, \"disparate_impact_worst\": 0.61,"
     "                  \"disparate_impact_group\": \"race=African-American vs Caucasian\","
-    "                  \"robust_accuracy\": 0.55, \"robust_epsilon\": 0.1, \"latency_p99_us\": 40}}";
+    "                  \"robust_accuracy\": 0.55, \"robust_epsilon\": 0.1, \"latency_p99_us\": 40, \"bytes\": 4000}}";
 
 static const DeployGateFinding *find(const DeployGateResult *result, const char *rule)
 {
@@ -35,6 +35,7 @@ static DeployGatePolicy strict_policy(void)
   policy.disparate_impact_bound = .6;
   policy.robust_accuracy_bound = .5;
   policy.latency_p99_bound_us = 100;
+  policy.size_bound_bytes = 4000;
   policy.minimum_holdout = 1000;
   return policy;
 }
@@ -56,7 +57,7 @@ START_TEST(all_rules_pass)
   DeployGatePolicy policy = strict_policy();
   g_autoptr(DeployGateResult) result = deploy_gate_judge(&policy, good, NULL);
   ck_assert(result != NULL && result->passed);
-  ck_assert_uint_eq(result->findings->len, 6);
+  ck_assert_uint_eq(result->findings->len, 7);
   expect(&policy, good, "disparate_impact", TRUE, "disparate impact .610 (race=African-American vs Caucasian) keeps");
 }
 END_TEST
@@ -80,6 +81,8 @@ START_TEST(each_rule_refuses_with_figures)
   expect(&policy, good, "robust_accuracy", FALSE, "robust accuracy .550 (epsilon .100) is below the bound .560");
   policy.latency_p99_bound_us = 39;
   expect(&policy, good, "latency_p99", FALSE, "latency p99 40 us is above the bound 39 us");
+  policy.size_bound_bytes = 3999;
+  expect(&policy, good, "size", FALSE, "size 4,000 bytes is above the bound 3,999 bytes");
 }
 END_TEST
 

@@ -38,7 +38,8 @@ START_TEST(every_type_passes_its_selftest)
 {
   for (guint i = 0; drift_detector_types[i] != NULL; i++) {
     g_autoptr(GError) error = NULL;
-    ck_assert_msg(drift_detector_types[i]->selftest(&error), "%s", error != NULL ? error->message : "");
+    ck_assert_msg(drift_detector_types[i]->selftest(drift_detector_types[i], &error), "%s",
+                  error != NULL ? error->message : "");
     ck_assert_ptr_eq(drift_detector_find(drift_detector_types[i]->name), drift_detector_types[i]);
   }
 }

@@ -124,8 +124,13 @@ static const PipelineGradientKernel kernels[] = {{"Gemm", NULL, forward_there, b
                                                  {"Relu", NULL, forward_there, backward_there, 0, FALSE},
                                                  {"Add", NULL, forward_there, backward_there, 0, FALSE},
                                                  {.name = NULL}};
-static const PipelineGradientMemory memory = {device_allocate, device_release, device_copy_in, device_copy_out,
-                                              device_copy,     device_clear,   device_add};
+static const PipelineGradientMemory memory = {.allocate = device_allocate,
+                                              .release = device_release,
+                                              .copy_in = device_copy_in,
+                                              .copy_out = device_copy_out,
+                                              .copy = device_copy,
+                                              .clear = device_clear,
+                                              .add = device_add};
 static const PipelineGradientBackend other = {.name = "other",
                                               .summary = "memory of its own",
                                               .products = &pipeline_backend_reference,

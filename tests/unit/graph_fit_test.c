@@ -7,6 +7,7 @@
 
 #include "pipeline/graph_checkpoint.h"
 #include "pipeline/graph_fit.h"
+#include "tests/support/graph_world.h"
 
 /* --- losses ---------------------------------------------------------------------------------------------------------
  */
@@ -172,141 +173,20 @@ START_TEST(first_weights_have_their_spread)
 }
 END_TEST
 
-/* --- a graph: features -> Gemm -> BatchNormalization -> Relu -> Dropout -> Gemm -> Softmax
- * ----------------------------- */
-
-#define WIDTH 6
-#define HIDDEN 16
-#define CLASSES 3
-#define ROWS 300
-
-static void take_random(OnnxGraph *graph, const gchar *name, gint64 rows, gint64 columns, PipelineRandom *random)
-{
-  g_autofree float *values = g_new(float, (gsize)(rows * columns));
-  pipeline_initialiser_fill(pipeline_initialiser_find("he-uniform", NULL), (gsize)columns, (gsize)rows, random, values,
-                            (gsize)(rows * columns));
-  onnx_graph_take_initialiser(graph, onnx_tensor_new(name, ONNX_TYPE_FLOAT, 2, (gint64[]){rows, columns}, values));
-}
-
-static void take_constant(OnnxGraph *graph, const gchar *name, gint64 n, float value)
-{
-  g_autofree float *values = g_new(float, (gsize)n);
-  for (gint64 i = 0; i < n; i++) values[i] = value;
-  onnx_graph_take_initialiser(graph, onnx_tensor_new(name, ONNX_TYPE_FLOAT, n == 1 ? 0 : 1, &n, values));
-}
-
-static OnnxGraph *new_graph(void)
-{
-  PipelineRandom random;
-  OnnxGraph *graph = onnx_graph_new("test");
-  pipeline_random_seed(&random, 2);
-  onnx_graph_set_opset(graph, "", 17);
-  onnx_graph_add_input(graph, "features", ONNX_TYPE_FLOAT, "N,6");
-  take_random(graph, "first.weight", HIDDEN, WIDTH, &random);
-  take_constant(graph, "first.bias", HIDDEN, 0);
-  take_constant(graph, "norm.scale", HIDDEN, 1);
-  take_constant(graph, "norm.bias", HIDDEN, 0);
-  take_constant(graph, "norm.mean", HIDDEN, 0);
-  take_constant(graph, "norm.variance", HIDDEN, 1);
-  take_constant(graph, "ratio", 1, 0.1f);
-  take_random(graph, "last.weight", CLASSES, HIDDEN, &random);
-  take_constant(graph, "last.bias", CLASSES, 0);
-  onnx_node_set_int(onnx_graph_add_node(graph, "", "Gemm", "features,first.weight,first.bias", "h"), "transB", 1);
-  onnx_graph_add_node(graph, "", "BatchNormalization", "h,norm.scale,norm.bias,norm.mean,norm.variance", "n");
-  onnx_graph_add_node(graph, "", "Relu", "n", "r");
-  onnx_graph_add_node(graph, "", "Dropout", "r,ratio", "d");
-  onnx_node_set_int(onnx_graph_add_node(graph, "", "Gemm", "d,last.weight,last.bias", "logits"), "transB", 1);
-  onnx_graph_add_node(graph, "", "Softmax", "logits", "probabilities");
-  onnx_graph_add_output(graph, "probabilities", ONNX_TYPE_FLOAT, "N,3");
-  return graph;
-}
-
-/* Everything one training needs. */
-typedef struct {
-  OnnxGraph *graph;
-  PipelineGraphPlan *plan;
-  PipelineGraphHead head;
-  PipelineGraphData data;
-  PipelineGraphFitOptions options;
-  float *x, *targets;
-  guint64 *rows;
-} World;
-
-/* The class is the largest of the first three features; the others are noise. */
-static void world_init(World *world)
-{
-  PipelineRandom random;
-  pipeline_random_seed(&random, 4);
-  memset(world, 0, sizeof *world);
-  world->graph = new_graph();
-  world->plan = pipeline_graph_plan_new(world->graph, NULL, NULL);
-  world->head =
-      (PipelineGraphHead){.value = "logits", .loss = pipeline_graph_loss_find("cross-entropy", NULL), .weight = 1};
-  pipeline_graph_loss_options_init(&world->head.options);
-  world->x = g_new(float, ROWS *WIDTH);
-  world->targets = g_new(float, ROWS);
-  world->rows = g_new(guint64, ROWS);
-  for (guint i = 0; i < ROWS; i++) {
-    for (guint k = 0; k < WIDTH; k++) world->x[i * WIDTH + k] = (float)(2 * pipeline_random_uniform(&random) - 1);
-    const float *row = world->x + i * WIDTH;
-    world->targets[i] = row[0] > MAX(row[1], row[2]) ? 0 : row[1] > row[2] ? 1 : 2;
-    world->rows[i] = i;
-  }
-  world->data = (PipelineGraphData){.x = world->x,
-                                    .n_dims = 1,
-                                    .dims = {WIDTH},
-                                    .targets = world->targets,
-                                    .n_targets = 1,
-                                    .train = world->rows,
-                                    .validation = world->rows + 240,
-                                    .n_rows = ROWS,
-                                    .n_train = 240,
-                                    .n_validation = 60};
-  pipeline_graph_fit_options_init(&world->options);
-  world->options.epochs = 60;
-  world->options.batch_size = 32;
-  world->options.learning_rate = 0.01;
-}
-
-static void world_clear(World *world)
-{
-  pipeline_graph_plan_free(world->plan);
-  onnx_graph_free(world->graph);
-  g_free(world->x);
-  g_free(world->targets);
-  g_free(world->rows);
-}
-
-static PipelineGraphFit *world_fit(World *world)
-{
-  g_autoptr(GError) error = NULL;
-  const PipelineGradientBackend *backend = pipeline_gradient_backend_find("reference", world->graph, &error);
-  PipelineGraphFit *fit = pipeline_graph_fit_new(world->graph, world->plan, &world->head, 1, &world->data,
-                                                 &world->options, backend, &error);
-  ck_assert_msg(fit != NULL, "%s", error != NULL ? error->message : "");
-  return fit;
-}
-
-/* Up to `steps` batches. */
-static void run_steps(PipelineGraphFit *fit, guint64 steps)
-{
-  for (guint64 i = 0; i < steps && !pipeline_graph_fit_is_finished(fit); i++) {
-    g_autoptr(GError) error = NULL;
-    gboolean epoch_done;
-    ck_assert_msg(pipeline_graph_fit_step(fit, &epoch_done, &error), "%s", error != NULL ? error->message : "");
-  }
-}
+/* --- a graph (tests/support/graph_world.h) --------------------------------------------------------------------------
+ */
 
 START_TEST(trainables_are_found_by_role_and_frozen_by_name)
 {
-  g_autoptr(OnnxGraph) graph = new_graph();
+  g_autoptr(OnnxGraph) graph = graph_world_new_graph();
   g_autoptr(PipelineGraphPlan) all = pipeline_graph_plan_new(graph, NULL, NULL);
   ck_assert_uint_eq(all->parameters->len, 6);
-  ck_assert_uint_eq(all->n_parameters, HIDDEN * WIDTH + 3 * HIDDEN + CLASSES * HIDDEN + CLASSES);
-  ck_assert_uint_eq(all->n_statistics, 2 * HIDDEN);
+  ck_assert_uint_eq(all->n_parameters, GRAPH_WORLD_HIDDEN * GRAPH_WORLD_WIDTH + 3 * GRAPH_WORLD_HIDDEN +
+                                           GRAPH_WORLD_CLASSES * GRAPH_WORLD_HIDDEN + GRAPH_WORLD_CLASSES);
+  ck_assert_uint_eq(all->n_statistics, 2 * GRAPH_WORLD_HIDDEN);
   const PipelineGraphParameter *first = &g_array_index(all->parameters, PipelineGraphParameter, 0);
   ck_assert_str_eq(first->name, "first.weight");
-  ck_assert(first->decays && first->fan_in == WIDTH && first->fan_out == HIDDEN);
+  ck_assert(first->decays && first->fan_in == GRAPH_WORLD_WIDTH && first->fan_out == GRAPH_WORLD_HIDDEN);
   g_autoptr(PipelineGraphPlan) some =
       pipeline_graph_plan_new(graph, (const gchar *const[]){"first.*", "norm.*", NULL}, NULL);
   ck_assert_uint_eq(some->parameters->len, 2);
@@ -330,7 +210,7 @@ END_TEST
 
 START_TEST(heads_are_found_and_replaced)
 {
-  g_autoptr(OnnxGraph) graph = new_graph();
+  g_autoptr(OnnxGraph) graph = graph_world_new_graph();
   const gchar *loss;
   g_autoptr(GError) error = NULL;
   PipelineRandom random;
@@ -340,7 +220,7 @@ START_TEST(heads_are_found_and_replaced)
   ck_assert(pipeline_graph_replace_head(graph, "probabilities", 7, &random, &error));
   const OnnxTensor *weight = onnx_graph_find_initialiser(graph, "last.weight");
   ck_assert_int_eq(weight->dims[0], 7);
-  ck_assert_int_eq(weight->dims[1], HIDDEN);
+  ck_assert_int_eq(weight->dims[1], GRAPH_WORLD_HIDDEN);
   ck_assert_int_eq(((OnnxValue *)g_ptr_array_index(graph->outputs, 0))->dims[1].size, 7);
   ck_assert(onnx_graph_check(graph, &error));
 }
@@ -348,61 +228,61 @@ END_TEST
 
 START_TEST(a_graph_learns)
 {
-  World world;
-  world_init(&world);
+  GraphWorld world;
+  graph_world_init(&world);
   world.options.optimiser = &pipeline_optimisers[_i];
   world.options.learning_rate = _i == 0 ? 0.2 : _i < 3 ? 0.05 : 0.01;
-  g_autoptr(PipelineGraphFit) fit = world_fit(&world);
-  run_steps(fit, G_MAXUINT64);
+  g_autoptr(PipelineGraphFit) fit = graph_world_fit(&world);
+  graph_world_run(fit, G_MAXUINT64);
   const PipelineGraphFitState *state = pipeline_graph_fit_get_state(fit);
   ck_assert_uint_eq(state->epoch, 60);
   ck_assert_double_lt(state->train_loss, 0.6 * state->first_loss);
   ck_assert_double_gt(state->best_metric, 0.75);
-  world_clear(&world);
+  graph_world_clear(&world);
 }
 END_TEST
 
 START_TEST(frozen_weights_stay_and_statistics_follow)
 {
-  World world;
-  world_init(&world);
+  GraphWorld world;
+  graph_world_init(&world);
   pipeline_graph_plan_free(world.plan);
   world.plan = pipeline_graph_plan_new(world.graph, (const gchar *const[]){"first.*", NULL}, NULL);
   world.options.epochs = 2;
-  g_autoptr(PipelineGraphFit) fit = world_fit(&world);
-  run_steps(fit, G_MAXUINT64);
+  g_autoptr(PipelineGraphFit) fit = graph_world_fit(&world);
+  graph_world_run(fit, G_MAXUINT64);
   const float *statistics, *values = pipeline_graph_fit_get_result(fit, &statistics);
   g_autoptr(OnnxGraph) trained = onnx_graph_copy(world.graph);
   pipeline_graph_plan_store(world.plan, trained, values, statistics);
   g_autofree float *before = onnx_tensor_to_floats(onnx_graph_find_initialiser(world.graph, "first.weight"), NULL);
   g_autofree float *after = onnx_tensor_to_floats(onnx_graph_find_initialiser(trained, "first.weight"), NULL);
   g_autofree float *mean = onnx_tensor_to_floats(onnx_graph_find_initialiser(trained, "norm.mean"), NULL);
-  ck_assert_mem_eq(before, after, HIDDEN * WIDTH * sizeof(float));
+  ck_assert_mem_eq(before, after, GRAPH_WORLD_HIDDEN * GRAPH_WORLD_WIDTH * sizeof(float));
   double moved = 0;
-  for (guint i = 0; i < HIDDEN; i++) moved += fabs((double)mean[i]);
+  for (guint i = 0; i < GRAPH_WORLD_HIDDEN; i++) moved += fabs((double)mean[i]);
   ck_assert_double_gt(moved, 0.01);
-  world_clear(&world);
+  graph_world_clear(&world);
 }
 END_TEST
 
 /* One head says which feature is largest, the other which features are positive: several labels a row. */
 START_TEST(two_heads_learn_together)
 {
-  World world;
-  world_init(&world);
+  GraphWorld world;
+  graph_world_init(&world);
   PipelineRandom random;
   pipeline_random_seed(&random, 7);
-  take_random(world.graph, "side.weight", 2, HIDDEN, &random);
-  take_constant(world.graph, "side.bias", 2, 0);
+  graph_world_take_random(world.graph, "side.weight", 2, GRAPH_WORLD_HIDDEN, &random);
+  graph_world_take_constant(world.graph, "side.bias", 2, 0);
   onnx_node_set_int(onnx_graph_add_node(world.graph, "", "Gemm", "d,side.weight,side.bias", "side"), "transB", 1);
   onnx_graph_add_output(world.graph, "side", ONNX_TYPE_FLOAT, "N,2");
   pipeline_graph_plan_free(world.plan);
   world.plan = pipeline_graph_plan_new(world.graph, NULL, NULL);
   ck_assert_uint_eq(world.plan->parameters->len, 8);
-  g_autofree float *targets = g_new(float, ROWS * 3);
-  for (guint i = 0; i < ROWS; i++) {
+  g_autofree float *targets = g_new(float, GRAPH_WORLD_ROWS * 3);
+  for (guint i = 0; i < GRAPH_WORLD_ROWS; i++) {
     targets[3 * i] = world.targets[i];
-    for (guint k = 0; k < 2; k++) targets[3 * i + 1 + k] = world.x[i * WIDTH + 3 + k] > 0;
+    for (guint k = 0; k < 2; k++) targets[3 * i + 1 + k] = world.x[i * GRAPH_WORLD_WIDTH + 3 + k] > 0;
   }
   world.data.targets = targets;
   world.data.n_targets = 3;
@@ -413,36 +293,36 @@ START_TEST(two_heads_learn_together)
   g_autoptr(PipelineGraphFit) fit = pipeline_graph_fit_new(
       world.graph, world.plan, heads, 2, &world.data, &world.options, &pipeline_gradient_backend_reference, &error);
   ck_assert_msg(fit != NULL, "%s", error != NULL ? error->message : "");
-  run_steps(fit, G_MAXUINT64);
+  graph_world_run(fit, G_MAXUINT64);
   const PipelineGraphFitState *state = pipeline_graph_fit_get_state(fit);
   ck_assert_double_gt(state->first_loss, 2); /* about log 3 + 2 log 2 */
   ck_assert_double_lt(state->train_loss, 0.6 * state->first_loss);
   ck_assert_double_gt(state->best_metric, 0.75);
-  world_clear(&world);
+  graph_world_clear(&world);
 }
 END_TEST
 
 START_TEST(early_stopping_ends_what_does_not_improve)
 {
-  World world;
-  world_init(&world);
+  GraphWorld world;
+  graph_world_init(&world);
   world.options.learning_rate = 1e-30;
   world.options.patience = 3;
   /* The statistics of a normalisation would go on moving: they are frozen with its weights. */
   pipeline_graph_plan_free(world.plan);
   world.plan = pipeline_graph_plan_new(world.graph, (const gchar *const[]){"norm.*", NULL}, NULL);
-  g_autoptr(PipelineGraphFit) fit = world_fit(&world);
-  run_steps(fit, G_MAXUINT64);
+  g_autoptr(PipelineGraphFit) fit = graph_world_fit(&world);
+  graph_world_run(fit, G_MAXUINT64);
   const PipelineGraphFitState *state = pipeline_graph_fit_get_state(fit);
   ck_assert(state->finished);
   ck_assert_uint_eq(state->epoch, 4);
   ck_assert_uint_eq(state->best_epoch, 1);
-  world_clear(&world);
+  graph_world_clear(&world);
 }
 END_TEST
 
 /* Every option that draws random numbers or keeps state is on. */
-static void use_everything(World *world, PipelineAverage average)
+static void use_everything(GraphWorld *world, PipelineAverage average)
 {
   world->options.epochs = 6;
   world->options.average = average;
@@ -469,17 +349,18 @@ static void remove_path(const gchar *path)
 /* Stopped after any number of batches and continued by another process's eyes: the same bits. */
 START_TEST(a_resumed_training_has_the_same_bits)
 {
-  World world;
-  world_init(&world);
+  GraphWorld world;
+  graph_world_init(&world);
   use_everything(&world, _i % 2 == 0 ? PIPELINE_AVERAGE_EMA : PIPELINE_AVERAGE_SWA);
   g_autofree gchar *path = temporary_path(),
-                   *environment = pipeline_checkpoint_environment(&pipeline_gradient_backend_reference);
+                   *environment = pipeline_checkpoint_environment(&pipeline_gradient_backend_reference, 1);
   g_autoptr(GError) error = NULL;
   gboolean found;
   g_autofree gchar *written_in = NULL;
-  g_autoptr(PipelineGraphFit) whole = world_fit(&world), stopped = world_fit(&world), resumed = world_fit(&world);
-  run_steps(whole, G_MAXUINT64);
-  run_steps(stopped, (guint64)_i);
+  g_autoptr(PipelineGraphFit) whole = graph_world_fit(&world), stopped = graph_world_fit(&world),
+                              resumed = graph_world_fit(&world);
+  graph_world_run(whole, G_MAXUINT64);
+  graph_world_run(stopped, (guint64)_i);
   ck_assert_msg(pipeline_graph_checkpoint_write(path, pipeline_graph_fit_get_state(stopped), world.plan, world.graph,
                                                 "f", environment, &error),
                 "%s", error != NULL ? error->message : "");
@@ -488,7 +369,7 @@ START_TEST(a_resumed_training_has_the_same_bits)
                 "%s", error != NULL ? error->message : "");
   ck_assert(found && written_in == NULL);
   ck_assert(pipeline_graph_fit_restore(resumed, &error));
-  run_steps(resumed, G_MAXUINT64);
+  graph_world_run(resumed, G_MAXUINT64);
   const float *s1, *s2, *w1 = pipeline_graph_fit_get_result(whole, &s1),
                         *w2 = pipeline_graph_fit_get_result(resumed, &s2);
   ck_assert_mem_eq(w1, w2, world.plan->n_parameters * sizeof(float));
@@ -496,21 +377,21 @@ START_TEST(a_resumed_training_has_the_same_bits)
   ck_assert_mem_eq(pipeline_graph_fit_get_state(whole)->parameters, pipeline_graph_fit_get_state(resumed)->parameters,
                    world.plan->n_parameters * sizeof(float));
   remove_path(path);
-  world_clear(&world);
+  graph_world_clear(&world);
 }
 END_TEST
 
 START_TEST(foreign_and_damaged_checkpoints_are_refused)
 {
-  World world;
-  world_init(&world);
+  GraphWorld world;
+  graph_world_init(&world);
   g_autofree gchar *path = temporary_path(), *contents = NULL, *written_in = NULL;
   g_autoptr(GError) error = NULL;
   gboolean found;
   gsize length;
-  g_autoptr(PipelineGraphFit) fit = world_fit(&world);
+  g_autoptr(PipelineGraphFit) fit = graph_world_fit(&world);
   PipelineGraphFitState *state = pipeline_graph_fit_get_state(fit);
-  run_steps(fit, 3);
+  graph_world_run(fit, 3);
   ck_assert(pipeline_graph_checkpoint_read(path, state, world.plan, "f", "here", &found, &written_in, &error) &&
             !found);
   ck_assert(pipeline_graph_checkpoint_write(path, state, world.plan, world.graph, "f", "here", &error));
@@ -528,16 +409,16 @@ START_TEST(foreign_and_damaged_checkpoints_are_refused)
     g_clear_error(&error);
   }
   remove_path(path);
-  world_clear(&world);
+  graph_world_clear(&world);
 }
 END_TEST
 
 /* --- monitors
  * --------------------------------------------------------------------------------------------------------- */
 
-static void expect_divergence(World *world, const gchar *reason)
+static void expect_divergence(GraphWorld *world, const gchar *reason)
 {
-  g_autoptr(PipelineGraphFit) fit = world_fit(world);
+  g_autoptr(PipelineGraphFit) fit = graph_world_fit(world);
   g_autoptr(GError) error = NULL;
   gboolean epoch_done, done = TRUE;
   while (done && !pipeline_graph_fit_is_finished(fit)) done = pipeline_graph_fit_step(fit, &epoch_done, &error);
@@ -550,15 +431,15 @@ static void expect_divergence(World *world, const gchar *reason)
 
 START_TEST(monitors_stop_with_a_reason)
 {
-  World world;
-  world_init(&world);
+  GraphWorld world;
+  graph_world_init(&world);
   if (_i == 0) { /* a value that is not finite */
-    world.x[7 * WIDTH] = NAN;
+    world.x[7 * GRAPH_WORLD_WIDTH] = NAN;
     expect_divergence(&world, "norm of the gradients");
   } else if (_i == 1) { /* every hidden unit is pushed below 0 and nothing brings it back */
     OnnxTensor *bias = onnx_graph_find_initialiser(world.graph, "norm.bias");
-    float values[HIDDEN];
-    for (guint i = 0; i < HIDDEN; i++) values[i] = -50;
+    float values[GRAPH_WORLD_HIDDEN];
+    for (guint i = 0; i < GRAPH_WORLD_HIDDEN; i++) values[i] = -50;
     onnx_tensor_set_floats(bias, values);
     expect_divergence(&world, "dead");
   } else { /* a wild rate */
@@ -567,20 +448,20 @@ START_TEST(monitors_stop_with_a_reason)
     world.options.learning_rate = 1e6;
     expect_divergence(&world, "diverged");
   }
-  world_clear(&world);
+  graph_world_clear(&world);
 }
 END_TEST
 
 START_TEST(a_class_that_the_head_lacks_is_named)
 {
-  World world;
-  world_init(&world);
+  GraphWorld world;
+  graph_world_init(&world);
   world.targets[17] = 3;
   g_autoptr(GError) error = NULL;
   ck_assert_ptr_null(pipeline_graph_fit_new(world.graph, world.plan, &world.head, 1, &world.data, &world.options,
                                             &pipeline_gradient_backend_reference, &error));
   ck_assert_ptr_nonnull(strstr(error->message, "row 17 has class 3"));
-  world_clear(&world);
+  graph_world_clear(&world);
 }
 END_TEST
 

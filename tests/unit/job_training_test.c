@@ -15,62 +15,9 @@
 #include "pipeline/trainer.h"
 #include "pipeline/tree_ensemble.h"
 #include "registry/model.h"
-#include "tests/support/job_fixture.h"
+#include "tests/support/job_worlds.h"
 
 /* --- helpers ------------------------------------------------------------------------------------------------------ */
-
-static DriftTable *read_table(JobFixture *fixture, gint64 first, gint64 next)
-{
-  json_t *spec = json_pack("{s:[{s:i, s:i, s:I, s:I}]}", "data", "partition", 0, "label_partition", 0, "first_row",
-                           (json_int_t)first, "next_row", (json_int_t)next);
-  g_autoptr(GArray) ranges = pipeline_data_ranges_parse(spec, "data", NULL);
-  json_decref(spec);
-  g_autoptr(PipelineDataSet) set = pipeline_data_set_new(fixture->schema);
-  g_autoptr(GError) error = NULL;
-  gboolean read =
-      pipeline_data_ranges_read(fixture->store, fixture->artifacts, "loan", fixture->schema, ranges, set, &error);
-  ck_assert_msg(read, "%s", error != NULL ? error->message : "");
-  return g_steal_pointer(&set->table);
-}
-
-/* Version 1: trained on 200 rows of the world as it was, with the grid of those rows. */
-static void register_first(JobFixture *fixture, const gchar *architecture)
-{
-  g_autoptr(GError) error = NULL;
-  g_autoptr(DriftTable) table = read_table(fixture, 0, 200);
-  PipelineTrainOptions options;
-  pipeline_train_options_init(&options);
-  options.architecture = architecture;
-  options.epochs = 30;
-  options.learning_rate = .02;
-  PipelineTrainResult trained = {0};
-  gboolean done = pipeline_train(table, fixture->schema, &options, NULL, NULL, &trained, &error);
-  ck_assert_msg(done, "%s", error != NULL ? error->message : "");
-  g_autoptr(DriftGrid) grid = drift_grid_new(fixture->schema, table, 0, &error);
-  ck_assert_msg(grid != NULL, "%s", error != NULL ? error->message : "");
-  g_autoptr(GBytes) grid_bytes = drift_grid_to_bytes(grid);
-  g_autofree gchar *onnx_digest = registry_artifacts_put(fixture->artifacts, trained.onnx, &error);
-  g_autofree gchar *grid_digest = registry_artifacts_put(fixture->artifacts, grid_bytes, &error);
-  RegistryVersion version = {
-      .model = (gchar *)"loan", .onnx_digest = onnx_digest, .grid_digest = grid_digest, .kind = (gchar *)"imported"};
-  ck_assert_int_eq(registry_version_create(fixture->store, &version, "test", &error), 1);
-  pipeline_train_result_clear(&trained);
-}
-
-/* The log holds 200 rows of the first world, then n of the second one. */
-static JobFixture *open_worlds_of(int index, gint64 n, const gchar *architecture)
-{
-  JobFixture *fixture = job_fixture_open(index);
-  const JobRows rows = {.n_rows = 200 + n, .flipped_from = 200};
-  job_fixture_append(fixture, &rows);
-  register_first(fixture, architecture);
-  return fixture;
-}
-
-static JobFixture *open_worlds(int index, gint64 n)
-{
-  return open_worlds_of(index, n, "mlp:8");
-}
 
 static gchar *retrain_spec(gint64 first, gint64 next, const gchar *more)
 {
@@ -90,25 +37,6 @@ static gchar *mixture_spec(gint64 from, gint64 first, gint64 next)
       (int)first, (int)next, (int)first, (int)from, (int)from);
 }
 
-/* Claims and executes; the job as it is then. */
-static RegistryJob *execute(JobFixture *fixture, const gchar *id, const gchar *kind, const gchar *spec)
-{
-  g_autoptr(RegistryJob) job = job_fixture_job(fixture, id, kind, spec, TRUE);
-  PipelineJobContext context = {.store = fixture->store, .artifacts = fixture->artifacts, .job = job};
-  g_autoptr(GError) error = NULL;
-  gboolean done = pipeline_job_execute(&context, &error);
-  ck_assert_msg(done, "%s", error != NULL ? error->message : "");
-  return registry_job_get(fixture->store, id, NULL);
-}
-
-static json_t *result_of(const RegistryJob *job)
-{
-  ck_assert_msg(strcmp(job->state, "done") == 0, "%s: %s", job->state, job->error != NULL ? job->error : "");
-  json_t *result = json_loads(job->result, JSON_REJECT_DUPLICATES, NULL);
-  ck_assert_ptr_nonnull(result);
-  return result;
-}
-
 static double real_of(const json_t *object, const char *part, const char *name)
 {
   const json_t *value = json_object_get(json_object_get(object, part), name);
@@ -120,10 +48,10 @@ static double real_of(const json_t *object, const char *part, const char *name)
 
 START_TEST(a_retraining_registers_a_better_version)
 {
-  JobFixture *fixture = open_worlds(_i, 400);
+  JobFixture *fixture = job_worlds_open(_i, 400);
   g_autofree gchar *spec = retrain_spec(200, 600, ", \"incident\": \"i1\", \"holdout_fraction\": 0.25");
-  g_autoptr(RegistryJob) job = execute(fixture, "j", "retrain", spec);
-  json_t *result = result_of(job);
+  g_autoptr(RegistryJob) job = job_worlds_execute(fixture, "j", "retrain", spec);
+  json_t *result = job_worlds_result(job);
   ck_assert_int_eq(json_integer_value(json_object_get(result, "version")), 2);
   ck_assert_int_eq(json_integer_value(json_object_get(result, "rows")), 300);
   ck_assert_int_eq(json_integer_value(json_object_get(result, "holdout")), 100);
@@ -163,13 +91,13 @@ START_TEST(a_retraining_keeps_the_family)
                {"trees:depth=3", "auto", "refit", 1, TRUE},
                {"mlp:8", "auto", "refit", 1, FALSE}};
   for (guint i = 0; i < G_N_ELEMENTS(cases); i++) {
-    JobFixture *fixture = open_worlds_of(0, 400, cases[i].first);
+    JobFixture *fixture = job_worlds_open_of(0, 400, cases[i].first);
     g_autofree gchar *spec = g_strdup_printf(
         "{\"model\": \"loan\", \"data\": [{\"partition\": 0, \"label_partition\": 0, \"first_row\": 200, "
         "\"next_row\": 600}], \"architecture\": \"%s\", \"from\": %d, \"champion\": 1, \"seed\": 3}",
         cases[i].architecture, cases[i].from);
-    g_autoptr(RegistryJob) job = execute(fixture, "j", cases[i].kind, spec);
-    json_t *result = result_of(job);
+    g_autoptr(RegistryJob) job = job_worlds_execute(fixture, "j", cases[i].kind, spec);
+    json_t *result = job_worlds_result(job);
     g_autoptr(RegistryVersion) version = registry_version_get(fixture->store, "loan", 2, NULL);
     g_autoptr(GBytes) onnx = registry_artifacts_get(fixture->artifacts, version->onnx_digest, NULL);
     ck_assert_msg(pipeline_tree_onnx_is_ensemble(onnx) == cases[i].trees, "case %u", i);
@@ -182,9 +110,9 @@ END_TEST
 
 START_TEST(the_profile_is_of_the_training_rows_on_the_models_grid)
 {
-  JobFixture *fixture = open_worlds(0, 400);
+  JobFixture *fixture = job_worlds_open(0, 400);
   g_autofree gchar *spec = retrain_spec(200, 600, "");
-  g_autoptr(RegistryJob) job = execute(fixture, "j", "retrain", spec);
+  g_autoptr(RegistryJob) job = job_worlds_execute(fixture, "j", "retrain", spec);
   ck_assert_str_eq(job->state, "done");
   g_autoptr(RegistryVersion) first = registry_version_get(fixture->store, "loan", 1, NULL);
   g_autoptr(RegistryVersion) second = registry_version_get(fixture->store, "loan", 2, NULL);
@@ -215,9 +143,9 @@ START_TEST(held_out_rows_are_never_trained_on)
     JobFixture *fixture = job_fixture_open(0);
     const JobRows rows = {.n_rows = 600, .flipped_from = i == 0 ? 520 : 600};
     job_fixture_append(fixture, &rows);
-    register_first(fixture, "mlp:8");
+    job_worlds_register_first(fixture, "mlp:8");
     g_autofree gchar *spec = retrain_spec(200, 600, "");
-    g_autoptr(RegistryJob) job = execute(fixture, "j", "retrain", spec);
+    g_autoptr(RegistryJob) job = job_worlds_execute(fixture, "j", "retrain", spec);
     ck_assert_str_eq(job->state, "done");
     g_autoptr(RegistryVersion) version = registry_version_get(fixture->store, "loan", 2, NULL);
     *digests[i] = g_strdup(version->onnx_digest);
@@ -229,11 +157,11 @@ END_TEST
 
 START_TEST(rehearsal_rows_train_and_are_not_held_out)
 {
-  JobFixture *fixture = open_worlds(0, 100);
+  JobFixture *fixture = job_worlds_open(0, 100);
   g_autofree gchar *spec = retrain_spec(
       200, 300, ", \"rehearsal\": [{\"partition\": 0, \"label_partition\": 0, \"first_row\": 0, \"next_row\": 50}]");
-  g_autoptr(RegistryJob) job = execute(fixture, "j", "retrain", spec);
-  json_t *result = result_of(job);
+  g_autoptr(RegistryJob) job = job_worlds_execute(fixture, "j", "retrain", spec);
+  json_t *result = job_worlds_result(job);
   ck_assert_int_eq(json_integer_value(json_object_get(result, "rows")), 50 + 80);
   ck_assert_int_eq(json_integer_value(json_object_get(result, "holdout")), 20);
   ck_assert_uint_eq(json_array_size(json_object_get(result, "rehearsal")), 1);
@@ -244,12 +172,12 @@ END_TEST
 
 START_TEST(a_retraining_may_be_reweighed)
 {
-  JobFixture *fixture = open_worlds(_i, 400);
+  JobFixture *fixture = job_worlds_open(_i, 400);
   g_autofree gchar *plain = retrain_spec(200, 600, ""), *spec = retrain_spec(200, 600, ", \"reweigh\": true");
-  g_autoptr(RegistryJob) one = execute(fixture, "plain", "retrain", plain);
-  g_autoptr(RegistryJob) other = execute(fixture, "reweighed", "retrain", spec);
-  json_decref(result_of(one));
-  json_decref(result_of(other));
+  g_autoptr(RegistryJob) one = job_worlds_execute(fixture, "plain", "retrain", plain);
+  g_autoptr(RegistryJob) other = job_worlds_execute(fixture, "reweighed", "retrain", spec);
+  json_decref(job_worlds_result(one));
+  json_decref(job_worlds_result(other));
   g_autoptr(RegistryVersion) a = registry_version_get(fixture->store, "loan", 2, NULL);
   g_autoptr(RegistryVersion) b = registry_version_get(fixture->store, "loan", 3, NULL);
   ck_assert_str_ne(a->onnx_digest, b->onnx_digest); /* other weights of the rows, another model */
@@ -260,13 +188,13 @@ END_TEST
 /* The rows have texts, which the graph does not take: the model is trained against PGD instead. */
 START_TEST(a_retraining_may_be_hardened)
 {
-  JobFixture *fixture = open_worlds(_i, 400);
+  JobFixture *fixture = job_worlds_open(_i, 400);
   g_autofree gchar *plain = retrain_spec(200, 600, ""),
                    *hard = retrain_spec(200, 600, ", \"adversarial_epsilon\": 0.3, \"harden\": \"fast\"");
-  g_autoptr(RegistryJob) one = execute(fixture, "plain", "retrain", plain);
-  g_autoptr(RegistryJob) other = execute(fixture, "hard", "retrain", hard);
-  json_decref(result_of(one));
-  json_decref(result_of(other));
+  g_autoptr(RegistryJob) one = job_worlds_execute(fixture, "plain", "retrain", plain);
+  g_autoptr(RegistryJob) other = job_worlds_execute(fixture, "hard", "retrain", hard);
+  json_decref(job_worlds_result(one));
+  json_decref(job_worlds_result(other));
   g_autoptr(RegistryVersion) a = registry_version_get(fixture->store, "loan", 2, NULL);
   g_autoptr(RegistryVersion) b = registry_version_get(fixture->store, "loan", 3, NULL);
   ck_assert_str_ne(a->onnx_digest, b->onnx_digest);
@@ -276,7 +204,7 @@ END_TEST
 
 START_TEST(a_job_registers_once)
 {
-  JobFixture *fixture = open_worlds(_i, 100);
+  JobFixture *fixture = job_worlds_open(_i, 100);
   g_autofree gchar *spec = retrain_spec(200, 300, "");
   g_autoptr(RegistryJob) job = job_fixture_job(fixture, "j", "retrain", spec, TRUE);
   PipelineJobContext context = {.store = fixture->store, .artifacts = fixture->artifacts, .job = job};
@@ -301,9 +229,9 @@ START_TEST(the_same_job_gives_the_same_bytes)
   g_autofree gchar *first = NULL, *second = NULL;
   gchar **const digests[] = {&first, &second};
   for (int i = 0; i < 2; i++) {
-    JobFixture *fixture = open_worlds(0, 100);
+    JobFixture *fixture = job_worlds_open(0, 100);
     g_autofree gchar *spec = retrain_spec(200, 300, "");
-    g_autoptr(RegistryJob) job = execute(fixture, "j", "retrain", spec);
+    g_autoptr(RegistryJob) job = job_worlds_execute(fixture, "j", "retrain", spec);
     ck_assert_str_eq(job->state, "done");
     g_autoptr(RegistryVersion) version = registry_version_get(fixture->store, "loan", 2, NULL);
     *digests[i] = g_strconcat(version->onnx_digest, version->profile_digest, NULL);
@@ -316,14 +244,14 @@ END_TEST
 static void expect_failure(JobFixture *fixture, const gchar *id, const gchar *kind, const gchar *spec,
                            const gchar *text)
 {
-  g_autoptr(RegistryJob) job = execute(fixture, id, kind, spec);
+  g_autoptr(RegistryJob) job = job_worlds_execute(fixture, id, kind, spec);
   ck_assert_str_eq(job->state, "failed");
   ck_assert_msg(strstr(job->error, text) != NULL, "%s", job->error);
 }
 
 START_TEST(what_cannot_be_learnt_from_fails_in_words)
 {
-  JobFixture *fixture = open_worlds(0, 100);
+  JobFixture *fixture = job_worlds_open(0, 100);
   g_autofree gchar *few = retrain_spec(200, 219, ""), *none = retrain_spec(200, 200, "");
   g_autofree gchar *absent = retrain_spec(200, 301, "");
   g_autofree gchar *champion = retrain_spec(200, 300, ", \"from\": 9");
@@ -350,7 +278,7 @@ START_TEST(one_class_only_fails_in_words)
   JobFixture *fixture = job_fixture_open(0);
   const JobRows rows = {.n_rows = 300, .one_class_from = 200};
   job_fixture_append(fixture, &rows);
-  register_first(fixture, "mlp:8");
+  job_worlds_register_first(fixture, "mlp:8");
   g_autofree gchar *spec = retrain_spec(200, 300, "");
   expect_failure(fixture, "a", "retrain", spec, "all 80 training rows have the label \"yes\"");
   job_fixture_close(fixture);
@@ -359,7 +287,7 @@ END_TEST
 
 START_TEST(a_cancelled_job_ends_as_cancelled)
 {
-  JobFixture *fixture = open_worlds(_i, 100);
+  JobFixture *fixture = job_worlds_open(_i, 100);
   g_autofree gchar *spec = retrain_spec(200, 300, "");
   g_autoptr(RegistryJob) job = job_fixture_job(fixture, "j", "retrain", spec, TRUE);
   g_autoptr(GCancellable) cancel = g_cancellable_new();
@@ -378,10 +306,10 @@ END_TEST
 
 START_TEST(a_refit_is_a_version_too)
 {
-  JobFixture *fixture = open_worlds(_i, 400);
+  JobFixture *fixture = job_worlds_open(_i, 400);
   g_autofree gchar *spec = retrain_spec(200, 600, ", \"from\": 1, \"penalty\": 1");
-  g_autoptr(RegistryJob) job = execute(fixture, "j", "refit", spec);
-  json_t *result = result_of(job);
+  g_autoptr(RegistryJob) job = job_worlds_execute(fixture, "j", "refit", spec);
+  json_t *result = job_worlds_result(job);
   ck_assert_double_gt(real_of(result, "comparison", "gain"), .5);
   json_decref(result);
   g_autoptr(RegistryVersion) version = registry_version_get(fixture->store, "loan", 2, NULL);
@@ -397,10 +325,10 @@ END_TEST
 /* Version 1 knows the old world; the new one begins at row 200. */
 START_TEST(a_version_learns_online_and_goes_on)
 {
-  JobFixture *fixture = open_worlds(_i, 1000);
+  JobFixture *fixture = job_worlds_open(_i, 1000);
   g_autofree gchar *first = mixture_spec(1, 0, 700);
-  g_autoptr(RegistryJob) job = execute(fixture, "j", "mixture", first);
-  json_t *result = result_of(job);
+  g_autoptr(RegistryJob) job = job_worlds_execute(fixture, "j", "mixture", first);
+  json_t *result = job_worlds_result(job);
   ck_assert_int_eq(json_integer_value(json_object_get(result, "version")), 2);
   ck_assert_double_eq(real_of(result, "mixture", "rows"), 700);
   ck_assert_double_eq(real_of(result, "mixture", "alarms"), 1);
@@ -419,14 +347,14 @@ START_TEST(a_version_learns_online_and_goes_on)
   ck_assert(pipeline_mixture_is_revision(onnx));
   /* From there only the rows behind are new, and the same job gives the same bytes. */
   g_autofree gchar *second = mixture_spec(2, 0, 1200);
-  g_autoptr(RegistryJob) next = execute(fixture, "k", "mixture", second);
-  json_t *went_on = result_of(next);
+  g_autoptr(RegistryJob) next = job_worlds_execute(fixture, "k", "mixture", second);
+  json_t *went_on = job_worlds_result(next);
   ck_assert_double_eq(real_of(went_on, "mixture", "first_row"), 700);
   ck_assert_double_eq(real_of(went_on, "mixture", "rows"), 500);
   ck_assert_double_eq(real_of(went_on, "mixture", "alarms"), 0);
   json_decref(went_on);
-  g_autoptr(RegistryJob) again = execute(fixture, "l", "mixture", first);
-  json_t *repeated = result_of(again);
+  g_autoptr(RegistryJob) again = job_worlds_execute(fixture, "l", "mixture", first);
+  json_t *repeated = job_worlds_result(again);
   g_autoptr(RegistryVersion) twin =
       registry_version_get(fixture->store, "loan", json_integer_value(json_object_get(repeated, "version")), NULL);
   ck_assert_str_eq(twin->onnx_digest, version->onnx_digest);
@@ -440,17 +368,17 @@ START_TEST(learning_that_brought_nothing_makes_no_version)
   JobFixture *fixture = job_fixture_open(_i);
   const JobRows rows = {.n_rows = 700};
   job_fixture_append(fixture, &rows);
-  register_first(fixture, "mlp:8");
+  job_worlds_register_first(fixture, "mlp:8");
   g_autofree gchar *spec = mixture_spec(1, 0, 40); /* rows that it was trained on */
-  g_autoptr(RegistryJob) job = execute(fixture, "j", "mixture", spec);
-  json_t *result = result_of(job);
+  g_autoptr(RegistryJob) job = job_worlds_execute(fixture, "j", "mixture", spec);
+  json_t *result = job_worlds_result(job);
   ck_assert(json_is_null(json_object_get(result, "version")));
   ck_assert_double_le(real_of(result, "comparison", "gain"), 0);
   ck_assert(json_is_null(json_object_get(result, "challenger"))); /* no more was measured than that */
   json_decref(result);
   g_autofree gchar *less_than_a_block = mixture_spec(1, 0, 9);
-  g_autoptr(RegistryJob) none = execute(fixture, "k", "mixture", less_than_a_block);
-  json_t *nothing = result_of(none);
+  g_autoptr(RegistryJob) none = job_worlds_execute(fixture, "k", "mixture", less_than_a_block);
+  json_t *nothing = job_worlds_result(none);
   ck_assert(json_is_null(json_object_get(nothing, "version")));
   ck_assert_double_eq(real_of(nothing, "mixture", "rows"), 0);
   json_decref(nothing);
@@ -462,10 +390,10 @@ END_TEST
 /* The first ten rows of the new world: judged before they were learned, nobody got them right; now they are known. */
 START_TEST(as_good_a_revision_is_made_when_it_answers_otherwise)
 {
-  JobFixture *fixture = open_worlds(_i, 1000);
+  JobFixture *fixture = job_worlds_open(_i, 1000);
   g_autofree gchar *spec = mixture_spec(1, 200, 210);
-  g_autoptr(RegistryJob) job = execute(fixture, "j", "mixture", spec);
-  json_t *result = result_of(job);
+  g_autoptr(RegistryJob) job = job_worlds_execute(fixture, "j", "mixture", spec);
+  json_t *result = job_worlds_result(job);
   ck_assert_double_eq(real_of(result, "comparison", "gain"), 0);
   ck_assert_int_eq(json_integer_value(json_object_get(result, "version")), 2);
   json_decref(result);
@@ -476,7 +404,7 @@ END_TEST
 /* A gate that wants more rows than a job learned would refuse every revision: none is made until there are enough. */
 START_TEST(a_revision_waits_for_the_rows_its_gate_wants)
 {
-  JobFixture *fixture = open_worlds(_i, 1000);
+  JobFixture *fixture = job_worlds_open(_i, 1000);
   const struct {
     gint64 next, version; /* 0: none */
   } cases[] = {{600, 0}, {700, 2}};
@@ -485,8 +413,8 @@ START_TEST(a_revision_waits_for_the_rows_its_gate_wants)
     g_autoptr(GString) spec = g_string_new(plain);
     g_string_truncate(spec, spec->len - 1);
     g_string_append(spec, ", \"gate\": {\"minimum_holdout\": 700}}");
-    g_autoptr(RegistryJob) job = execute(fixture, id, "mixture", spec->str);
-    json_t *result = result_of(job);
+    g_autoptr(RegistryJob) job = job_worlds_execute(fixture, id, "mixture", spec->str);
+    json_t *result = job_worlds_result(job);
     ck_assert_int_eq(json_integer_value(json_object_get(result, "version")), cases[i].version);
     ck_assert_double_gt(real_of(result, "comparison", "gain"), .3); /* it was better with fewer, too */
     json_decref(result);
@@ -497,11 +425,11 @@ END_TEST
 
 START_TEST(the_gate_judges_what_the_job_measured)
 {
-  JobFixture *fixture = open_worlds(0, 600);
+  JobFixture *fixture = job_worlds_open(0, 600);
   g_autofree gchar *plain = retrain_spec(200, 800, "");
   g_autoptr(GString) spec = g_string_new(plain);
   g_string_replace(spec, "\"confidence\": 0.9", "\"robust_epsilon\": 0.05, \"robust_steps\": 3", 1);
-  g_autoptr(RegistryJob) job = execute(fixture, "j", "retrain", spec->str);
+  g_autoptr(RegistryJob) job = job_worlds_execute(fixture, "j", "retrain", spec->str);
   ck_assert_msg(strcmp(job->state, "done") == 0, "%s", job->error);
   DeployGatePolicy policy;
   deploy_gate_policy_init(&policy);
@@ -531,11 +459,11 @@ static guint wrong_bits(const json_t *entry, gsize n)
 
 START_TEST(scores_are_those_of_the_models)
 {
-  JobFixture *fixture = open_worlds(_i, 203);
+  JobFixture *fixture = job_worlds_open(_i, 203);
   const gchar *spec = "{\"model\": \"loan\", \"data\": [{\"partition\": 0, \"label_partition\": 0, \"first_row\": 200,"
                       " \"next_row\": 403}], \"versions\": [1, 7, 1]}";
-  g_autoptr(RegistryJob) job = execute(fixture, "j", "score", spec);
-  json_t *result = result_of(job), *versions = json_object_get(result, "versions");
+  g_autoptr(RegistryJob) job = job_worlds_execute(fixture, "j", "score", spec);
+  json_t *result = job_worlds_result(job), *versions = json_object_get(result, "versions");
   ck_assert_int_eq(json_integer_value(json_object_get(result, "rows")), 203);
   json_t *first = json_array_get(versions, 0), *missing = json_array_get(versions, 1);
   double accuracy = json_number_value(json_object_get(first, "accuracy"));
@@ -548,7 +476,7 @@ START_TEST(scores_are_those_of_the_models)
   /* bit by bit against the model itself */
   g_autoptr(PipelineModelCache) cache = pipeline_model_cache_new(1);
   PipelineModel *model = pipeline_model_cache_get(cache, fixture->store, fixture->artifacts, "loan", 1, NULL);
-  g_autoptr(DriftTable) table = read_table(fixture, 200, 403);
+  g_autoptr(DriftTable) table = job_worlds_read(fixture, 200, 403);
   float outputs[203 * 2];
   ck_assert(pipeline_model_predict_table(model, table, outputs, NULL));
   gsize length = 0;
@@ -569,11 +497,11 @@ START_TEST(a_row_without_a_known_class_counts_as_wrong)
   JobFixture *fixture = job_fixture_open(0);
   const JobRows rows = {.n_rows = 400, .unknown_each = 4};
   job_fixture_append(fixture, &rows);
-  register_first(fixture, "mlp:8");
+  job_worlds_register_first(fixture, "mlp:8");
   const gchar *spec = "{\"model\": \"loan\", \"data\": [{\"partition\": 0, \"label_partition\": 0, \"first_row\": 200,"
                       " \"next_row\": 400}], \"versions\": [1]}";
-  g_autoptr(RegistryJob) job = execute(fixture, "j", "score", spec);
-  json_t *result = result_of(job), *first = json_array_get(json_object_get(result, "versions"), 0);
+  g_autoptr(RegistryJob) job = job_worlds_execute(fixture, "j", "score", spec);
+  json_t *result = job_worlds_result(job), *first = json_array_get(json_object_get(result, "versions"), 0);
   gsize length = 0;
   g_autofree guchar *bits = g_base64_decode(json_string_value(json_object_get(first, "errors")), &length);
   for (guint row = 0; row < 200; row += 4) ck_assert(bits[row / 8] >> (row % 8) & 1);

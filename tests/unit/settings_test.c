@@ -171,6 +171,35 @@ static const struct {
     {MODEL "  policy:\n    seed: -1\n", "k.yaml:6: models[0].policy.seed: ", "not a whole number"},
     {MODEL "  policy:\n    act_on:\n    - drift\n    - luck\n",
      "k.yaml:8: models[0].policy.act_on[1]: ", "'luck' is not one of: performance, drift, bias, quality"},
+    {MODEL "  policy:\n    chain: [retrain, polish]\n",
+     "k.yaml:6: models[0].policy.chain[1]: ", "'polish' is not one of: retrain, search, harden, compress, attack"},
+    {MODEL "  policy:\n    chain:\n    - harden\n",
+     "k.yaml:7: models[0].policy.chain[0]: ", "begins with retrain or search"},
+    {MODEL "  policy:\n    chain:\n    - retrain\n    - search\n",
+     "k.yaml:8: models[0].policy.chain[1]: ", "only be the first"},
+    {MODEL "  policy:\n    compress: {int8: true}\n    harden: pgd\n    chain:\n    - retrain\n    - compress\n    - "
+           "harden\n",
+     "k.yaml:11: models[0].policy.chain[2]: ", "harden cannot stand behind compress"},
+    {MODEL "  policy:\n    chain:\n    - retrain\n    - harden\n",
+     "k.yaml:8: models[0].policy.chain[1]: ", "write policy.harden"},
+    {MODEL "  policy:\n    harden: pgd\n    chain:\n    - retrain\n    - harden\n",
+     "k.yaml:9: models[0].policy.chain[1]: ", "adversarial_epsilon: 0.1"},
+    {MODEL "  policy:\n    chain: [retrain,\n      compress]\n",
+     "k.yaml:7: models[0].policy.chain[1]: ", "needs to know how"},
+    {MODEL "  policy:\n    chain: [search]\n", "k.yaml:6: models[0].policy.chain[0]: ", "needs a budget"},
+    {MODEL "  policy:\n    chain: [search]\n    search:\n      trials: 3\n      space: clouds\n",
+     "k.yaml:7: models[0].policy.search: ", "clouds"},
+    {MODEL "  policy:\n    chain: [retrain, attack]\n", "k.yaml:6: models[0].policy.chain[1]: ", "radius above 0"},
+    {MODEL "  policy:\n    compress:\n      int8: true\n",
+     "k.yaml:6: models[0].policy.compress: ", "means nothing without the stage"},
+    {MODEL "  policy:\n    retrain_mode: mixture\n    compress: {int8: true}\n    chain: [retrain, compress]\n",
+     "k.yaml:8: models[0].policy.chain: ", "retrain_mode: mixture"},
+    {MODEL "  policy:\n    chain: [retrain, compress, attack]\n    compress: {int8: true}\n    attack: {attacks: "
+           "[pgd], epsilon: 1}\n",
+     "k.yaml:8: models[0].policy.attack.attacks: ", "8-bit models have no gradients"},
+    {MODEL
+     "  policy:\n    chain: [retrain, compress]\n    compress: {int8: true}\n  gate: {robust_accuracy_bound: 0.5}\n",
+     "k.yaml:6: models[0].policy.chain: ", "add the stage attack"},
     {MODEL "  rollout:\n    promote: never\n", "k.yaml:6: models[0].rollout.promote: ", "not one of: manual, auto"},
     {"broker:\n  source: pulsar\n", "k.yaml:2: broker.source: ", "not one of: kafka, file"},
     {"models:\n- name: m\n", "k.yaml:2: models[0].traffic.topic: ", "is missing"},
@@ -262,7 +291,8 @@ END_TEST
 
 START_TEST(examples_load)
 {
-  static const gchar *const paths[] = {"deploy/examples/embedded.yaml", "deploy/examples/production.yaml"};
+  static const gchar *const paths[] = {"deploy/examples/embedded.yaml", "deploy/examples/production.yaml",
+                                       "deploy/examples/chain.yaml"};
   for (guint i = 0; i < G_N_ELEMENTS(paths); i++) {
     g_autoptr(GError) error = NULL;
     g_autoptr(Settings) settings = settings_load(paths[i], &error);

@@ -1,0 +1,29 @@
+#include "pipeline/trainer_clean.h"
+
+void pipeline_trainer_cleaning_clear(PipelineTrainerCleaning *cleaning)
+{
+  g_clear_pointer(&cleaning->table, drift_table_free);
+  g_clear_pointer(&cleaning->report, g_free);
+}
+
+gboolean pipeline_trainer_clean(const DriftTable **table, const DriftSchema *schema, PipelineTrainerRows *rows,
+                                const PipelineTrainOptions *options, PipelineTrainerCleaning *cleaning, GError **error)
+{
+  if (options->clean == NULL) return TRUE;
+  g_autofree guint64 *all = g_try_new(guint64, (*table)->n_rows + 1);
+  if (all == NULL) {
+    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_UNSUPPORTED, "no memory for %" G_GUINT64_FORMAT " rows",
+                (*table)->n_rows);
+    return FALSE;
+  }
+  for (guint64 row = 0; row < (*table)->n_rows; row++) all[row] = row;
+  cleaning->table = drift_table_select(*table, all, (*table)->n_rows);
+  json_t *report = pipeline_clean(cleaning->table, schema, rows, options->clean, error);
+  if (report == NULL) return FALSE;
+  char *text = json_dumps(report, JSON_COMPACT);
+  cleaning->report = g_strdup(text);
+  free(text);
+  json_decref(report);
+  *table = cleaning->table;
+  return TRUE;
+}

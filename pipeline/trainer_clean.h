@@ -1,0 +1,18 @@
+/* Cleaning of the training rows inside a training. */
+#pragma once
+
+#include "pipeline/trainer.h"
+
+G_BEGIN_DECLS
+
+typedef struct {
+  DriftTable *table; /* a copy with the cleaned values, owned; NULL: nothing was asked for */
+  gchar *report;     /* as JSON, or NULL */
+} PipelineTrainerCleaning;
+void pipeline_trainer_cleaning_clear(PipelineTrainerCleaning *cleaning);
+/* Does what options->clean asks for: *table is then the copy, whose rows have the same numbers, and dropped rows have
+ * left `rows`, which have been divided. */
+gboolean pipeline_trainer_clean(const DriftTable **table, const DriftSchema *schema, PipelineTrainerRows *rows,
+                                const PipelineTrainOptions *options, PipelineTrainerCleaning *cleaning, GError **error);
+
+G_END_DECLS
