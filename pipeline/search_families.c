@@ -29,17 +29,18 @@ static double choice_number(const PipelineSearchDimension *dimension, double ind
 
 enum { DEPTH, WIDTH, TAPER, ACTIVATION, NORM, RESIDUAL, DROPOUT, TRANSFORM, RATE, DECAY, BATCH };
 static const PipelineSearchDimension dense[] = {
-    [DEPTH] = {"depth", PIPELINE_SEARCH_INTEGER, 0, 4, NULL, 2}, /* hidden layers; 0: a linear model */
-    [WIDTH] = {"width", PIPELINE_SEARCH_LOG_INTEGER, 8, 256, NULL, 64},
-    [TAPER] = {"taper", PIPELINE_SEARCH_CHOICE, 0, 0, "1,0.5", 0}, /* width of a layer over that of the one before */
-    [ACTIVATION] = {"activation", PIPELINE_SEARCH_CHOICE, 0, 0, ACTIVATIONS, 0},
-    [NORM] = {"norm", PIPELINE_SEARCH_CHOICE, 0, 0, "none,batch,layer", 0},
-    [RESIDUAL] = {"residual", PIPELINE_SEARCH_CHOICE, 0, 0, "no,yes", 0},
-    [DROPOUT] = {"dropout", PIPELINE_SEARCH_CHOICE, 0, 0, "0,0.1,0.25,0.5", 0},
-    [TRANSFORM] = {"transform", PIPELINE_SEARCH_CHOICE, 0, 0, "standard,robust,quantile,yeo-johnson", 0},
-    [RATE] = {"learning_rate", PIPELINE_SEARCH_LOG, 2e-4, 2e-2, NULL, 5e-3},
-    [DECAY] = {"weight_decay", PIPELINE_SEARCH_LOG, 5e-2, 5, NULL, .5},
-    [BATCH] = {"batch", PIPELINE_SEARCH_CHOICE, 0, 0, "32,64,128,256,512", 2}};
+    [DEPTH] = {"depth", PIPELINE_SEARCH_INTEGER, 0, 4, NULL, 2, FALSE}, /* hidden layers; 0: a linear model */
+    [WIDTH] = {"width", PIPELINE_SEARCH_LOG_INTEGER, 8, 256, NULL, 64, FALSE},
+    [TAPER] = {"taper", PIPELINE_SEARCH_CHOICE, 0, 0, "1,0.5", 0,
+               FALSE}, /* width of a layer over that of the one before */
+    [ACTIVATION] = {"activation", PIPELINE_SEARCH_CHOICE, 0, 0, ACTIVATIONS, 0, FALSE},
+    [NORM] = {"norm", PIPELINE_SEARCH_CHOICE, 0, 0, "none,batch,layer", 0, FALSE},
+    [RESIDUAL] = {"residual", PIPELINE_SEARCH_CHOICE, 0, 0, "no,yes", 0, FALSE},
+    [DROPOUT] = {"dropout", PIPELINE_SEARCH_CHOICE, 0, 0, "0,0.1,0.25,0.5", 0, FALSE},
+    [TRANSFORM] = {"transform", PIPELINE_SEARCH_CHOICE, 0, 0, "standard,robust,quantile,yeo-johnson", 0, TRUE},
+    [RATE] = {"learning_rate", PIPELINE_SEARCH_LOG, 2e-4, 2e-2, NULL, 5e-3, FALSE},
+    [DECAY] = {"weight_decay", PIPELINE_SEARCH_LOG, 5e-2, 5, NULL, .5, FALSE},
+    [BATCH] = {"batch", PIPELINE_SEARCH_CHOICE, 0, 0, "32,64,128,256,512", 2, FALSE}};
 
 /* Every number by that transformation; NULL: it is the usual one, or there is no number. */
 static PipelinePlan *make_plan(const DriftSchema *schema, const gchar *transformation)
@@ -100,21 +101,21 @@ enum {
   IMAGE_BATCH
 };
 static const PipelineSearchDimension cnn[] = {
-    [STAGES] = {"depth", PIPELINE_SEARCH_INTEGER, 1, 4, NULL,
-                2}, /* stages; each ends in a pool that halves the image */
-    [CHANNELS] = {"channels", PIPELINE_SEARCH_LOG_INTEGER, 4, 64, NULL, 32}, /* of the first stage */
-    [GROWTH] = {"growth", PIPELINE_SEARCH_CHOICE, 0, 0, "1,2", 1},           /* of the channels from stage to stage */
-    [BLOCKS] = {"blocks", PIPELINE_SEARCH_INTEGER, 1, 2, NULL, 1},           /* convolutions of a stage */
-    [KERNEL] = {"kernel", PIPELINE_SEARCH_CHOICE, 0, 0, "3,5", 0},
-    [POOL] = {"pool", PIPELINE_SEARCH_CHOICE, 0, 0, "max,average", 0},
-    [IMAGE_ACTIVATION] = {"activation", PIPELINE_SEARCH_CHOICE, 0, 0, ACTIVATIONS, 0},
-    [IMAGE_NORM] = {"norm", PIPELINE_SEARCH_CHOICE, 0, 0, "none,batch,layer", 1},
-    [IMAGE_RESIDUAL] = {"residual", PIPELINE_SEARCH_CHOICE, 0, 0, "no,yes", 0},
-    [UNITS] = {"dense", PIPELINE_SEARCH_CHOICE, 0, 0, "0,32,64,128,256", 3}, /* behind the stages */
-    [IMAGE_DROPOUT] = {"dropout", PIPELINE_SEARCH_CHOICE, 0, 0, "0,0.1,0.25,0.5", 3},
-    [IMAGE_RATE] = {"learning_rate", PIPELINE_SEARCH_LOG, 2e-4, 2e-2, NULL, 2e-3},
-    [IMAGE_DECAY] = {"weight_decay", PIPELINE_SEARCH_LOG, 1e-3, 1, NULL, 1e-2},
-    [IMAGE_BATCH] = {"batch", PIPELINE_SEARCH_CHOICE, 0, 0, "32,64,128,256", 1}};
+    [STAGES] = {"depth", PIPELINE_SEARCH_INTEGER, 1, 4, NULL, 2,
+                FALSE}, /* stages; each ends in a pool that halves the image */
+    [CHANNELS] = {"channels", PIPELINE_SEARCH_LOG_INTEGER, 4, 64, NULL, 32, FALSE}, /* of the first stage */
+    [GROWTH] = {"growth", PIPELINE_SEARCH_CHOICE, 0, 0, "1,2", 1, FALSE}, /* of the channels from stage to stage */
+    [BLOCKS] = {"blocks", PIPELINE_SEARCH_INTEGER, 1, 2, NULL, 1, FALSE}, /* convolutions of a stage */
+    [KERNEL] = {"kernel", PIPELINE_SEARCH_CHOICE, 0, 0, "3,5", 0, FALSE},
+    [POOL] = {"pool", PIPELINE_SEARCH_CHOICE, 0, 0, "max,average", 0, FALSE},
+    [IMAGE_ACTIVATION] = {"activation", PIPELINE_SEARCH_CHOICE, 0, 0, ACTIVATIONS, 0, FALSE},
+    [IMAGE_NORM] = {"norm", PIPELINE_SEARCH_CHOICE, 0, 0, "none,batch,layer", 1, FALSE},
+    [IMAGE_RESIDUAL] = {"residual", PIPELINE_SEARCH_CHOICE, 0, 0, "no,yes", 0, FALSE},
+    [UNITS] = {"dense", PIPELINE_SEARCH_CHOICE, 0, 0, "0,32,64,128,256", 3, FALSE}, /* behind the stages */
+    [IMAGE_DROPOUT] = {"dropout", PIPELINE_SEARCH_CHOICE, 0, 0, "0,0.1,0.25,0.5", 3, FALSE},
+    [IMAGE_RATE] = {"learning_rate", PIPELINE_SEARCH_LOG, 2e-4, 2e-2, NULL, 2e-3, FALSE},
+    [IMAGE_DECAY] = {"weight_decay", PIPELINE_SEARCH_LOG, 1e-3, 1, NULL, 1e-2, FALSE},
+    [IMAGE_BATCH] = {"batch", PIPELINE_SEARCH_CHOICE, 0, 0, "32,64,128,256", 1, FALSE}};
 
 static void fill_cnn(const double *values, const DriftSchema *schema, PipelineSearchRecipe *recipe,
                      PipelineTrainOptions *options)
@@ -141,10 +142,12 @@ static void fill_cnn(const double *values, const DriftSchema *schema, PipelineSe
 
 /* --- boosted trees ------------------------------------------------------------------------------------------------ */
 
-static const PipelineSearchDimension trees[] = {
-    {"depth", PIPELINE_SEARCH_INTEGER, 2, 12, NULL, 6},          {"eta", PIPELINE_SEARCH_LOG, 1e-2, .5, NULL, .1},
-    {"subsample", PIPELINE_SEARCH_REAL, .4, 1, NULL, 1},         {"colsample", PIPELINE_SEARCH_REAL, .4, 1, NULL, 1},
-    {"min_child_weight", PIPELINE_SEARCH_LOG, .1, 100, NULL, 1}, {"lambda", PIPELINE_SEARCH_LOG, 1e-2, 100, NULL, 1}};
+static const PipelineSearchDimension trees[] = {{"depth", PIPELINE_SEARCH_INTEGER, 2, 12, NULL, 6, FALSE},
+                                                {"eta", PIPELINE_SEARCH_LOG, 1e-2, .5, NULL, .1, FALSE},
+                                                {"subsample", PIPELINE_SEARCH_REAL, .4, 1, NULL, 1, FALSE},
+                                                {"colsample", PIPELINE_SEARCH_REAL, .4, 1, NULL, 1, FALSE},
+                                                {"min_child_weight", PIPELINE_SEARCH_LOG, .1, 100, NULL, 1, FALSE},
+                                                {"lambda", PIPELINE_SEARCH_LOG, 1e-2, 100, NULL, 1, FALSE}};
 
 /* The rounds are the resource; 50 rounds without a better validation loss end a trial. */
 static void fill_trees(const double *values, const DriftSchema *schema, PipelineSearchRecipe *recipe,

@@ -119,7 +119,12 @@ static PipelineSearchPart *part_new(const PipelineSearchFamily *family)
 {
   PipelineSearchPart *part = g_new0(PipelineSearchPart, 1);
   part->family = family;
-  for (guint d = 0; d < family->n_dimensions; d++) part->dimensions[d] = family->table[d];
+  for (guint d = 0; d < family->n_dimensions; d++) {
+    part->dimensions[d] = family->table[d];
+    if (!family->table[d].only_asked) continue;
+    g_auto(GStrv) choices = g_strsplit(family->table[d].choices, ",", -1);
+    part->choices[d] = g_strdup(choices[(guint)family->table[d].usual]);
+  }
   return part;
 }
 

@@ -29,6 +29,7 @@ typedef struct {
   double low, high;     /* inclusive; of a choice: unused */
   const gchar *choices; /* "32,64,128"; NULL for numbers */
   double usual;         /* the value (or index) of the first trial: what `kedge train` takes by itself */
+  gboolean only_asked;  /* of choices: the usual one alone, unless the space names others */
 } PipelineSearchDimension;
 
 /* What a configuration is, besides the numbers that it sets in PipelineTrainOptions. Owned. */

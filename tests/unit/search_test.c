@@ -225,6 +225,15 @@ START_TEST(spaces_fit_the_data)
 }
 END_TEST
 
+START_TEST(transformations_are_tried_when_asked)
+{
+  g_autoptr(PipelineSearchSpace) plain = make_space("dense"), asked = make_space("dense:transform=standard|quantile");
+  g_autofree gchar *first = pipeline_search_space_format(plain), *second = pipeline_search_space_format(asked);
+  ck_assert_msg(strstr(first, "transform: {choices: [standard]}") != NULL, "%s", first);
+  ck_assert_msg(strstr(second, "transform: {choices: [standard, quantile]}") != NULL, "%s", second);
+}
+END_TEST
+
 START_TEST(a_scale_can_be_changed)
 {
   g_autoptr(GError) error = NULL;
@@ -561,6 +570,7 @@ int main(void)
   tcase_add_loop_test(tests, bad_spaces_are_named, 0, G_N_ELEMENTS(bad_spaces));
   tcase_add_test(tests, every_configuration_is_an_architecture);
   tcase_add_test(tests, spaces_fit_the_data);
+  tcase_add_test(tests, transformations_are_tried_when_asked);
   tcase_add_test(tests, a_scale_can_be_changed);
   tcase_add_test(tests, folds_decide_between_the_finalists);
   tcase_add_test(tests, without_all_folds_the_loss_decides);
