@@ -24,8 +24,8 @@ static const gchar *check_arguments(const CompressArguments *a, int argc)
   if (!a->int8 && isnan(a->prune) && !a->distill) return "say how: --int8, --prune SHARE or --distill ARCH";
   if (isnan(a->prune) && (a->structured || a->scope || a->by || a->fine_tune_epochs >= 0))
     return "--structured, --scope, --by and --fine-tune-epochs go with --prune";
-  if (!a->int8 && (a->activations || a->ranges || a->keep_float || a->per_tensor))
-    return "--activations, --ranges, --keep-float and --per-tensor go with --int8";
+  if (!a->int8 && (a->activations || a->ranges || a->keep_float || a->per_tensor || a->full_range))
+    return "--activations, --ranges, --keep-float, --per-tensor and --full-range go with --int8";
   if (!a->distill && (a->image || a->epochs >= 0 || !isnan(a->temperature) || !isnan(a->label_share)))
     return "--image, --epochs, --temperature and --label-share go with --distill";
   if (a->batch_size < 0 || a->epochs == 0) return "--batch-size and --epochs must be positive";
@@ -204,8 +204,10 @@ static int run_compress(int argc, char **argv)
       {"test", 0, 0, G_OPTION_ARG_DOUBLE, &a.test,
        "share of the rows, the last ones, that only measures (default 0.2); 0: all rows do both", "F"},
       {"int8", 0, 0, G_OPTION_ARG_NONE, &a.int8, "weights and activations in 8-bit integers", NULL},
-      {"activations", 0, 0, G_OPTION_ARG_STRING, &a.activations,
-       "with --int8: int8 (default), or uint8 with weights in 7 bits, for processors without VNNI", "T"},
+      {"activations", 0, 0, G_OPTION_ARG_STRING, &a.activations, "with --int8: int8 (default) or uint8", "T"},
+      {"full-range", 0, 0, G_OPTION_ARG_NONE, &a.full_range,
+       "with --int8: weights in all 8 bits, for processors with VNNI; else in 7, which others add without saturation",
+       NULL},
       {"ranges", 0, 0, G_OPTION_ARG_STRING, &a.ranges,
        "with --int8: of activations, by min-max, percentile, entropy or mse (default mse)", "METHOD"},
       {"percentile", 0, 0, G_OPTION_ARG_DOUBLE, &a.percentile, "of --ranges percentile (default 99.99)", "P"},

@@ -8,7 +8,7 @@ G_BEGIN_DECLS
 
 typedef struct {
   gchar *data, *label, *output, *ranges, *activations, *keep_float, *distill, *image, *scope, *by, *backend;
-  gboolean int8, per_tensor, structured;
+  gboolean int8, full_range, per_tensor, structured;
   gint calibration_rows, epochs, fine_tune_epochs, batch_size; /* epochs: -1: not given */
   gint64 seed;
   double test, percentile, prune, temperature, label_share, learning_rate; /* NaN: not given */

@@ -19,6 +19,7 @@ static gboolean fill_quantize(const CompressArguments *a, gchar **keep, Pipeline
     return invalid(error, "--activations is int8 or uint8");
   if (g_strcmp0(a->activations, "uint8") == 0) options->rewrite.activations = ONNX_TYPE_UINT8;
   options->rewrite.per_tensor = a->per_tensor;
+  options->rewrite.full_range = a->full_range;
   options->rewrite.keep = (const gchar *const *)keep;
   if (a->ranges) options->method = a->ranges;
   options->percentile = a->percentile;

@@ -221,7 +221,7 @@ static const SettingsOption compress_options[] = {
     {"int8", SETTINGS_BOOLEAN, AT(SettingsModel, policy.compress.int8), .fallback = "false",
      .help = "Weights and activations as 8-bit integers; the last step."},
     {"activations", SETTINGS_CHOICE, AT(SettingsModel, policy.compress.activations), .fallback = "int8",
-     .choices = activation_names, .help = "With int8; uint8 for processors without VNNI."},
+     .choices = activation_names, .help = "With int8: of activations."},
     {"ranges", SETTINGS_CHOICE, AT(SettingsModel, policy.compress.ranges), .fallback = "mse", .choices = range_names,
      .help = "With int8: how the range of an activation is chosen from what is seen."},
     {"keep_float", SETTINGS_TEXT, AT(SettingsModel, policy.compress.keep_float), .fallback = "\"\"",

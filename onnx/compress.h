@@ -15,9 +15,10 @@ guint onnx_graph_fold_normalisation(OnnxGraph *graph);
 /* --- 8-bit integers ----------------------------------------------------------------------------------------------- */
 
 typedef struct {
-  /* INT8; or UINT8, with weights in 7 bits: pairs of products then fit 16 bits, which processors without VNNI add
-   * with saturation. */
-  OnnxType activations;
+  OnnxType activations; /* INT8 or UINT8 */
+  /* Weights use all 8 bits. Else 7: pairs of products then fit 16 bits, which processors without VNNI add with
+   * saturation (ONNX Runtime does so with activations of both types). */
+  gboolean full_range;
   gboolean per_tensor; /* one scale for the weights of a node; else one for each output channel */
   /* Products that stay in floating point: "first", "last", or patterns ("*", "?") of names of nodes or weights;
    * NULL: none. */

@@ -351,7 +351,7 @@ static void quantize_product(OnnxGraph *graph, OnnxNode *node, const OnnxQuantiz
   OnnxProduct product;
   onnx_product_read(graph, node, &product);
   gsize n = onnx_tensor_get_n_elements(product.weight), channels = (gsize)product.n_outputs;
-  gint largest = options->activations == ONNX_TYPE_UINT8 ? 63 : 127;
+  gint largest = options->full_range ? 127 : 63;
   gboolean gemm = onnx_node_is(node, "Gemm");
   float alpha = gemm ? onnx_node_get_float(node, "alpha", 1) : 1,
         beta = gemm ? onnx_node_get_float(node, "beta", 1) : 1;

@@ -7,7 +7,7 @@
 
 typedef struct {
   const gchar *activations, *ranges, *keep_float, *scope, *by, *distill, *backend;
-  gboolean int8, per_tensor, structured;
+  gboolean int8, full_range, per_tensor, structured;
   double percentile, prune, temperature, label_share, learning_rate;
   guint calibration_rows, fine_tune_epochs, epochs, batch_size;
 } Options;
@@ -24,6 +24,7 @@ static const PipelineJobField fields[] = {
     {"ranges", PIPELINE_FIELD_CHOICE, AT(ranges), 0, 0, ranges, "of activations"},
     {"percentile", PIPELINE_FIELD_REAL, AT(percentile), 50, 100, NULL, "of the range percentile"},
     {"calibration_rows", PIPELINE_FIELD_COUNT, AT(calibration_rows), 1, 1e9, NULL, "that activations are observed on"},
+    {"full_range", PIPELINE_FIELD_SWITCH, AT(full_range), 0, 0, NULL, "weights in 8 bits instead of 7"},
     {"per_tensor", PIPELINE_FIELD_SWITCH, AT(per_tensor), 0, 0, NULL, "one scale a layer"},
     {"keep_float", PIPELINE_FIELD_TEXT, AT(keep_float), 0, 0, NULL, "first, last, or patterns: A,B"},
     {"prune", PIPELINE_FIELD_REAL, AT(prune), 0, 0.999, NULL, "share of weights or units; 0: none"},
@@ -70,6 +71,7 @@ static void fill_plan(const Options *options, gint64 seed, gchar **keep, Pipelin
   plan->quantizes = options->int8;
   if (g_str_equal(options->activations, "uint8")) plan->quantize.rewrite.activations = ONNX_TYPE_UINT8;
   plan->quantize.rewrite.per_tensor = options->per_tensor;
+  plan->quantize.rewrite.full_range = options->full_range;
   plan->quantize.rewrite.keep = (const gchar *const *)keep;
   plan->quantize.method = options->ranges;
   plan->quantize.percentile = options->percentile;

@@ -152,7 +152,10 @@ START_TEST(eight_bits_are_close_and_small)
     OnnxQuantizeOptions options;
     double bound;
   } cases[] = {
-      {{ONNX_TYPE_INT8, FALSE, NULL}, .35}, {{ONNX_TYPE_INT8, TRUE, NULL}, .35}, {{ONNX_TYPE_UINT8, FALSE, NULL}, .6}};
+      {{.activations = ONNX_TYPE_INT8, .full_range = TRUE}, .35},
+      {{.activations = ONNX_TYPE_INT8, .full_range = TRUE, .per_tensor = TRUE}, .35},
+      {{.activations = ONNX_TYPE_INT8}, .6},
+      {{.activations = ONNX_TYPE_UINT8}, .6}};
   for (guint i = 0; i < G_N_ELEMENTS(cases); i++) {
     g_autoptr(OnnxGraph) graph = make_graph();
     float before[ROWS * OUTPUTS], after[ROWS * OUTPUTS];
