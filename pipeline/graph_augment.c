@@ -29,6 +29,11 @@ gboolean pipeline_augment_check(const PipelineAugmentOptions *options, gsize row
   return TRUE;
 }
 
+gboolean pipeline_augment_draws(const PipelineAugmentOptions *options)
+{
+  return options->noise > 0 || options->mixup > 0 || options->shift > 0 || options->flip > 0 || options->cutout > 0;
+}
+
 static void shift_plane(float *plane, gint64 height, gint64 width, gint64 down, gint64 right)
 {
   for (gint64 k = 0; k < height; k++) { /* from the side that is moved to */

@@ -17,6 +17,7 @@ typedef struct {
 
 /* INVALID: values out of range, or image changes on rows of row_width elements that are no such images. */
 gboolean pipeline_augment_check(const PipelineAugmentOptions *options, gsize row_width, GError **error);
+gboolean pipeline_augment_draws(const PipelineAugmentOptions *options); /* rows are changed by random numbers */
 /* Changes x [n, row_width] in place. */
 void pipeline_augment_rows(const PipelineAugmentOptions *options, PipelineRandom *random, float *x, guint n,
                            gsize row_width);

@@ -304,15 +304,22 @@ double pipeline_graph_fit_learning_rate(const PipelineGraphFit *fit)
                                   fit->state.plateau_falls);
 }
 
-void pipeline_graph_fit_gather(PipelineGraphFit *fit, const guint64 *rows, guint n)
+/* Targets and weights of n rows, and the numbers of those from `first` to first + here. */
+static void gather(PipelineGraphFit *fit, const guint64 *rows, guint n, guint first, guint here)
 {
   const PipelineGraphData *data = fit->data;
   for (guint i = 0; i < n; i++) {
-    memcpy(fit->x + i * fit->row_width, data->x + rows[i] * fit->row_width, fit->row_width * sizeof(float));
+    if (i >= first && i < first + here)
+      memcpy(fit->x + i * fit->row_width, data->x + rows[i] * fit->row_width, fit->row_width * sizeof(float));
     memcpy(fit->targets + (gsize)i * data->n_targets, data->targets + rows[i] * data->n_targets,
            data->n_targets * sizeof(float));
     if (data->weights != NULL) fit->weights[i] = data->weights[rows[i]];
   }
+}
+
+void pipeline_graph_fit_gather(PipelineGraphFit *fit, const guint64 *rows, guint n)
+{
+  gather(fit, rows, n, 0, n);
 }
 
 gboolean pipeline_graph_fit_set_input(PipelineGraphFit *fit, PipelineGraphPass *pass, const float *x, guint n,
@@ -470,7 +477,10 @@ static double train_batch(PipelineGraphFit *fit, const guint64 *rows, guint n, d
 {
   const PipelineAugmentOptions *augment = &fit->options.augment;
   double share = 1;
-  pipeline_graph_fit_gather(fit, rows, n);
+  guint first = 0, here = n;
+  /* What is drawn is drawn for the whole batch. */
+  if (!pipeline_augment_draws(augment)) pipeline_fit_parallel_cut(fit->parallel, n, &first, &here);
+  gather(fit, rows, n, first, here);
   pipeline_augment_rows(augment, &fit->state.random, fit->x, n, fit->row_width);
   if (fit->harden != NULL) return fit->options.harden.method->learn(fit->harden, n, norm, error);
   if (augment->mixup > 0) {

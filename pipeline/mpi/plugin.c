@@ -60,10 +60,14 @@ static double seconds_now(void)
  * that has no core: sleeping leaves it one, and on a busy machine keeps this one's claim to be next. */
 static int wait_for(MPI_Request *request)
 {
-  static const struct timespec pause = {.tv_nsec = 20000};
+  struct timespec pause = {.tv_nsec = 20000};
   int done = 0, code = MPI_Test(request, &done, MPI_STATUS_IGNORE);
   for (double begin = seconds_now(); code == MPI_SUCCESS && !done;) {
-    if (seconds_now() - begin > SPIN_SECONDS) nanosleep(&pause, NULL);
+    if (seconds_now() - begin > SPIN_SECONDS) {
+      nanosleep(&pause, NULL);
+      pause.tv_nsec += pause.tv_nsec / 4; /* later by a fifth of the wait at the most */
+      if (pause.tv_nsec > 500000) pause.tv_nsec = 500000;
+    }
     code = MPI_Test(request, &done, MPI_STATUS_IGNORE);
   }
   return code;

@@ -390,10 +390,10 @@ END_TEST
 /* The first ten rows of the new world: judged before they were learned, nobody got them right; now they are known. */
 START_TEST(as_good_a_revision_is_made_when_it_answers_otherwise)
 {
-  JobFixture *fixture = open_worlds(_i, 1000);
+  JobFixture *fixture = job_worlds_open(_i, 1000);
   g_autofree gchar *spec = mixture_spec(1, 200, 210);
-  g_autoptr(RegistryJob) job = execute(fixture, "j", "mixture", spec);
-  json_t *result = result_of(job);
+  g_autoptr(RegistryJob) job = job_worlds_execute(fixture, "j", "mixture", spec);
+  json_t *result = job_worlds_result(job);
   ck_assert_double_eq(real_of(result, "comparison", "gain"), 0);
   ck_assert_int_eq(json_integer_value(json_object_get(result, "version")), 2);
   json_decref(result);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "daemon/chain.h"
+#include "registry/model.h"
 #include "tests/support/leader_world.h"
 
 enum { CHANGE = 3030 };
@@ -15,16 +16,20 @@ enum { CHANGE = 3030 };
 
 static LeaderWorld *world;
 
+/* Version 2 is as good as version 1. */
+static gboolean rates_of_version_1_too;
+
 /* Version 1 errs on one row in twenty before the change and on nine in ten after it, the others the other way round. */
 static guint8 by_world(gint64 version, gint32 partition, gint64 row)
 {
   guint64 z = ((guint64)row * 8 + (guint64)partition) * G_GUINT64_CONSTANT(0x9e3779b97f4a7c15);
   z = (z ^ (z >> 30)) * G_GUINT64_CONSTANT(0xbf58476d1ce4e5b9);
-  return (z >> 20) % 1000 < ((version == 1) == (row < CHANGE) ? 50 : 900);
+  return (z >> 20) % 1000 < ((version == 1 || (version == 2 && rates_of_version_1_too)) == (row < CHANGE) ? 50 : 900);
 }
 
 static void begin(int store, const gchar *settings)
 {
+  rates_of_version_1_too = FALSE;
   world = leader_world_new(store, settings);
   world->errors = by_world;
 }
@@ -272,6 +277,48 @@ START_TEST(a_size_above_the_bound_is_refused)
 }
 END_TEST
 
+/* --- what is trained on, what is counted ----------------------------------------------------------------------------
+ */
+
+START_TEST(fine_tuning_begins_with_what_a_compressed_champion_was_made_from)
+{
+  begin(_i, "    policy: {retrain_mode: fine-tune}\n    window: {events: 100, pane_events: 10, label_rows: 100}\n");
+  g_autoptr(RegistryVersion) first = registry_version_get(world->store, "m", 1, NULL);
+  RegistryVersion small = *first;
+  small.parent = 1;
+  small.kind = (gchar *)"compress";
+  ck_assert_int_eq(registry_version_create(world->store, &small, "test", NULL), 2);
+  leader_world_promote(world, 2);
+  rates_of_version_1_too = TRUE;
+  g_autoptr(RegistryJob) retrain = feed_to_job("retrain");
+  json_t *spec = spec_of(retrain);
+  ck_assert_int_eq(json_integer_value(json_object_get(spec, "from")), 1);
+  ck_assert_int_eq(json_integer_value(json_object_get(spec, "champion")), 2);
+  json_decref(spec);
+  leader_world_free(world);
+}
+END_TEST
+
+START_TEST(jobs_and_their_seconds_are_counted_by_kind)
+{
+  begin(_i, CHAIN("retrain, compress"));
+  Metrics *metrics = metrics_new();
+  world->context.metrics = metrics;
+  g_autoptr(RegistryJob) retrain = feed_to_job("retrain");
+  make(retrain, 0, .95);
+  g_autoptr(RegistryJob) compress = find("compress");
+  leader_world_finish_job(world, compress->id, "failed", NULL);
+  leader_world_settle(world);
+  g_autofree gchar *text = metrics_format(metrics);
+  ck_assert_ptr_nonnull(strstr(text, "kedge_jobs_total{model=\"m\",kind=\"retrain\",state=\"done\"} 1"));
+  ck_assert_ptr_nonnull(strstr(text, "kedge_jobs_total{model=\"m\",kind=\"compress\",state=\"failed\"} 1"));
+  ck_assert_ptr_nonnull(strstr(text, "kedge_job_seconds_total{model=\"m\",kind=\"retrain\"}"));
+  world->context.metrics = NULL;
+  metrics_free(metrics);
+  leader_world_free(world);
+}
+END_TEST
+
 /* --- exactly once ---------------------------------------------------------------------------------------------------
  */
 
@@ -315,6 +362,8 @@ int main(void)
   tcase_add_loop_test(tests, a_cancelled_stage_ends_the_chain, 0, stores);
   tcase_add_loop_test(tests, the_gate_judges_the_accuracy_that_the_attack_measured, 0, stores);
   tcase_add_loop_test(tests, a_size_above_the_bound_is_refused, 0, stores);
+  tcase_add_loop_test(tests, fine_tuning_begins_with_what_a_compressed_champion_was_made_from, 0, stores);
+  tcase_add_loop_test(tests, jobs_and_their_seconds_are_counted_by_kind, 0, stores);
   tcase_add_loop_test(tests, a_leader_that_dies_between_stages_goes_on_where_it_was, 0, stores);
   suite_add_tcase(suite, tests);
   SRunner *runner = srunner_create(suite);
