@@ -246,9 +246,10 @@ static int run_search(int argc, char **argv)
        "families and ranges, or a file of them (default: all of the data; see below)", "dense:depth=1..2;trees|S.yaml"},
       {"print-space", 0, 0, G_OPTION_ARG_NONE, &a.print_space, "print the space as a file for --space, and end", NULL},
       {"folds", 0, 0, G_OPTION_ARG_INT, &a.folds,
-       "the finalists are compared again on so many folds (default 5 below 12,000 rows of a table, else 0: none)", "K"},
+       "the finalists are compared again on so many folds (default 5 up to 100,000 rows of a table, else 0: none)",
+       "K"},
       {"finalists", 0, 0, G_OPTION_ARG_INT, &a.finalists,
-       "trials of lowest loss that are trained to the end (default 2; with folds 6)", "N"},
+       "trials of lowest loss that are trained to the end (default 2; with folds 6 below 12,000 rows, else 3)", "N"},
       {"resume", 0, 0, G_OPTION_ARG_FILENAME, &a.resume, "go on with the search whose folder this is", "DIR"},
       {"split", 0, 0, G_OPTION_ARG_STRING, &a.task.split,
        "time (default), shuffle, stratified or grouped:COLUMN (no group on two sides)", "HOW"},
@@ -301,7 +302,9 @@ const Command command_search = {
         "rows\n"
         "but the test rows (by time: each trained on the rows in front of it), each fold's model trained anew for as "
         "many\n"
-        "epochs or rounds as the trial's best had. When the budget leaves no more time than that needs, nothing new "
+        "epochs or rounds as the trial's best had. The usual values of a family stay unless the difference exceeds "
+        "its\n"
+        "standard error over the folds. When the budget leaves no more time than that needs, nothing new "
         "begins.\n"
         "\n"
         "--data x.npz has rows as arrays beside the labels; those of two or three dimensions are images, which the "
@@ -345,8 +348,8 @@ const Command command_search = {
         "The winner is fitted again to training and validation rows together, for as many epochs or rounds as its "
         "best\n"
         "had; --keep writes the model that was compared. Its loss is optimistic: it was chosen by it. --test\n"
-        "measures what is written on rows that no trial saw.\n"
-        "\n"
+        "measures what is written on rows that no trial saw.",
+    .output =
         "--json prints {\"output\", \"folder\", \"rows_train\", \"rows_validation\", \"trials\", \"failed\", "
         "\"seconds\", "
         "\"refit\",\n"

@@ -48,10 +48,47 @@ static GPtrArray *list_measured(const PipelineSearchState *state)
   return list;
 }
 
+/* The usual values of a family are its first trial. */
+static gboolean is_usual(const PipelineSearchState *state, const PipelineSearchTrial *trial)
+{
+  for (guint i = 0; i < trial->number; i++)
+    if (((const PipelineSearchTrial *)g_ptr_array_index(state->trials, i))->part == trial->part) return FALSE;
+  return TRUE;
+}
+
+/* Lower on the same folds by more than the standard error of the mean difference. Both have all folds. */
+static gboolean is_better(const PipelineSearchState *state, const PipelineSearchTrial *one,
+                          const PipelineSearchTrial *other)
+{
+  guint k = state->rule.folds;
+  double mean = 0, squares = 0;
+  for (guint f = 0; f < k; f++) mean += (other->folds[f].loss - one->folds[f].loss) / k;
+  for (guint f = 0; f < k; f++) {
+    double difference = other->folds[f].loss - one->folds[f].loss - mean;
+    squares += difference * difference;
+  }
+  return k > 1 && mean > sqrt(squares / (k - 1) / k);
+}
+
+/* The usual values stay unless the first of the list is better than them beyond what folds differ by. */
+static void prefer_usual(const PipelineSearchState *state, GPtrArray *list)
+{
+  for (guint i = 0; i < list->len; i++) {
+    PipelineSearchTrial *trial = g_ptr_array_index(list, i);
+    if (!pipeline_search_folded(state, trial, NULL, NULL)) return;
+    if (!is_usual(state, trial)) continue;
+    if (i == 0 || is_better(state, g_ptr_array_index(list, 0), trial)) return;
+    g_ptr_array_steal_index(list, i);
+    g_ptr_array_insert(list, 0, trial);
+    return;
+  }
+}
+
 GPtrArray *pipeline_search_ranking(const PipelineSearchState *state)
 {
   GPtrArray *list = list_measured(state);
   g_ptr_array_sort_with_data(list, compare_folded, (gpointer)state);
+  prefer_usual(state, list);
   return list;
 }
 
@@ -65,7 +102,12 @@ GPtrArray *pipeline_search_finalists(const PipelineSearchState *state, guint n)
 {
   GPtrArray *list = list_measured(state);
   g_ptr_array_sort(list, compare_losses);
-  if (list->len > n) g_ptr_array_set_size(list, (gint)n);
+  if (list->len <= n) return list;
+  guint usual = 0;
+  while (usual < list->len && !is_usual(state, g_ptr_array_index(list, usual))) usual++;
+  if (n > 1 && state->rule.folds > 0 && usual >= n && usual < list->len)
+    list->pdata[n - 1] = g_ptr_array_index(list, usual); /* an array of borrowed trials */
+  g_ptr_array_set_size(list, (gint)n);
   return list;
 }
 

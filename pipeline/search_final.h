@@ -3,7 +3,12 @@
  * The loss on one set of validation rows, by which hundreds of trials were compared, flatters the luckiest of them. So
  * the best ones by it, the finalists, are trained to the highest rung, and then, with folds, compared again by the mean
  * loss over the folds of all rows but the test rows: each fold's model is trained as the winner will be, anew on the
- * fold's training rows for as many epochs or rounds as the trial's best had, without validation rows of its own. */
+ * fold's training rows for as many epochs or rounds as the trial's best had, without validation rows of its own.
+ *
+ * One of the finalists of folds is the best trial of usual values (the first of a family). It wins unless another's
+ * loss is lower, fold by fold, by more than the standard error of that difference: a choice that only chance or one
+ * stretch of time speaks for is not made (the rule of one standard error, Breiman et al. 1984, in favour of the
+ * default). */
 #pragma once
 
 #include "pipeline/search_state.h"
@@ -15,11 +20,11 @@ G_BEGIN_DECLS
 gboolean pipeline_search_folded(const PipelineSearchState *state, const PipelineSearchTrial *trial, double *mean,
                                 double *error);
 /* New, borrowed: trials that have a loss and did not fail, those with all folds first (lowest mean loss of the folds
- * first), then by their loss, then by number. */
+ * first, but the usual values in front where the rule above says so), then by their loss, then by number. */
 GPtrArray *pipeline_search_ranking(const PipelineSearchState *state);
 /* The first of them; NULL: none. */
 PipelineSearchTrial *pipeline_search_state_best(const PipelineSearchState *state);
-/* New, borrowed: the n trials of lowest loss, folds or not. */
+/* New, borrowed: the n trials of lowest loss; with folds the last of them gives way to the best one of usual values. */
 GPtrArray *pipeline_search_finalists(const PipelineSearchState *state, guint n);
 
 /* The start event that brings the end nearer, new: one of the first n finalists a rung up; when all of them are

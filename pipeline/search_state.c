@@ -15,8 +15,8 @@ void pipeline_search_rule_init(PipelineSearchRule *rule)
 void pipeline_search_rule_choose_folds(PipelineSearchRule *rule, guint64 n_rows, gboolean images)
 {
   gboolean few = n_rows < PIPELINE_SEARCH_FEW_ROWS && !images;
-  rule->folds = few ? 5 : 0;
-  rule->finalists = few ? 6 : 2;
+  rule->folds = images || n_rows > PIPELINE_SEARCH_MANY_ROWS ? 0 : 5;
+  rule->finalists = few ? 6 : rule->folds > 0 ? 3 : 2;
 }
 
 double pipeline_search_usual_validation(guint64 n_rows)

@@ -58,9 +58,10 @@ typedef struct {
   guint finalists, folds; /* folds: 0 or 2 to PIPELINE_SEARCH_MAX_FOLDS */
 } PipelineSearchRule;
 void pipeline_search_rule_init(PipelineSearchRule *rule); /* seed 1, reduction 3, 3 rungs, 2 finalists, no folds */
-/* Few rows of a table: what one set of validation rows says is mostly chance, and folds are cheap: 5 of them, for 6
- * finalists. More rows, or images: none. */
+/* What one set of validation rows says is chance of few rows, and of one stretch of time of more: 5 folds of a table,
+ * for 6 finalists of few rows, else 3. Many rows, for which folds cost much, or images: none. */
 #define PIPELINE_SEARCH_FEW_ROWS 12000u
+#define PIPELINE_SEARCH_MANY_ROWS 100000u
 void pipeline_search_rule_choose_folds(PipelineSearchRule *rule, guint64 n_rows, gboolean images);
 /* The usual share of validation rows: a tenth of few rows tells trials apart badly. */
 double pipeline_search_usual_validation(guint64 n_rows);

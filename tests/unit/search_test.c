@@ -430,8 +430,8 @@ END_TEST
 
 /* --- finalists ---------------------------------------------------------------------------------------------------- */
 
-/* Four finished trials of losses 1, 2, 3, 4, by number. */
-static PipelineSearchState *finished_state(const PipelineSearchSpace *space, guint folds)
+/* Four finished trials of these losses, by number. */
+static PipelineSearchState *finished_state_of(const PipelineSearchSpace *space, guint folds, const double *losses)
 {
   PipelineSearchRule rule;
   pipeline_search_rule_init(&rule);
@@ -439,10 +439,15 @@ static PipelineSearchState *finished_state(const PipelineSearchSpace *space, gui
   PipelineSearchState *state = pipeline_search_state_new(space, &rule);
   for (guint i = 0; i < 4; i++) {
     apply(state, pipeline_search_state_next(state, TRUE));
-    apply(state, json_pack("{s:s, s:i, s:i, s:f, s:i, s:f, s:b}", "event", "end", "trial", i, "rung", 0, "loss", i + 1.,
-                           "epochs", 9, "seconds", 2., "finished", 1));
+    apply(state, json_pack("{s:s, s:i, s:i, s:f, s:i, s:f, s:b}", "event", "end", "trial", i, "rung", 0, "loss",
+                           losses[i], "epochs", 9, "seconds", 2., "finished", 1));
   }
   return state;
+}
+
+static PipelineSearchState *finished_state(const PipelineSearchSpace *space, guint folds)
+{
+  return finished_state_of(space, folds, (const double[]){1, 2, 3, 4});
 }
 
 static void end_fold(PipelineSearchState *state, json_t *start, double loss)
@@ -480,6 +485,25 @@ START_TEST(folds_decide_between_the_finalists)
   guint expected[] = {2, 0, 1, 3};
   for (guint i = 0; i < 4; i++)
     ck_assert_uint_eq(((PipelineSearchTrial *)g_ptr_array_index(ranking, i))->number, expected[i]);
+}
+END_TEST
+
+/* The first trial has the usual values, and the highest loss of four. */
+START_TEST(usual_values_stay_unless_the_difference_is_clear)
+{
+  static const struct {
+    double losses[2]; /* of trial 2 on the two folds, on which trial 0 has .9 and .9 */
+    guint winner;
+  } cases[] = {{{.2, 1.2}, 0}, {{.5, .7}, 2}, {{.89, 1.5}, 0}};
+  g_autoptr(PipelineSearchSpace) space = make_space("dense");
+  g_autoptr(PipelineSearchState) state = finished_state_of(space, 2, (const double[]){4, 3, 1, 2});
+  for (json_t *event; (event = pipeline_search_state_finish(state, 2)) != NULL;) {
+    gint64 fold = json_integer_value(json_object_get(event, "fold"));
+    guint trial = trial_of(event);
+    ck_assert(trial == 0 || trial == 2); /* not 3, whose loss is the second */
+    end_fold(state, event, trial == 0 ? .9 : cases[_i].losses[fold]);
+  }
+  ck_assert_uint_eq(pipeline_search_state_best(state)->number, cases[_i].winner);
 }
 END_TEST
 
@@ -573,6 +597,7 @@ int main(void)
   tcase_add_test(tests, transformations_are_tried_when_asked);
   tcase_add_test(tests, a_scale_can_be_changed);
   tcase_add_test(tests, folds_decide_between_the_finalists);
+  tcase_add_loop_test(tests, usual_values_stay_unless_the_difference_is_clear, 0, 3);
   tcase_add_test(tests, without_all_folds_the_loss_decides);
   tcase_add_test(tests, impossible_folds_are_refused);
   tcase_add_test(tests, the_best_third_is_promoted);
