@@ -96,7 +96,7 @@ for options in ([], ["--activations", "uint8"], ["--per-tensor"], ["--ranges", "
     agrees(name, "cnn8.onnx", "digits.npz", images, "probabilities", {"QLinearConv", "QGemm"})
     # Pairs of products of 8 by 7 bits fit 16 bits, in which processors without VNNI add them.
     check(f"{name}: weights", largest_integer("cnn8.onnx") == 63, f" up to {largest_integer('cnn8.onnx')}")
-kedge("compress", "cnn.onnx", "--data", "digits.npz", "--int8", "--full-range", "-o", "cnn8.onnx")
+report = kedge("compress", "cnn.onnx", "--data", "digits.npz", "--int8", "--full-range", "-o", "cnn8.onnx")
 check("digits --full-range: weights", largest_integer("cnn8.onnx") == 127, f" up to {largest_integer('cnn8.onnx')}")
 promise = json.loads({p.key: p.value for p in onnx.load("cnn8.onnx").metadata_props}["kedge.validation"])
 check("the file says what was measured", promise == {"accuracy": report["after"]["accuracy"], "n": report["rows"]}, f": {promise}")
