@@ -1,5 +1,5 @@
-/* The table of options and how it is walked. Only the settings_*.c files, `kedge config`, command_search_space.c (places) and their
- * tests include this.
+/* The table of options and how it is walked. Only the settings_*.c files, `kedge config`, command_search_space.c
+ * (places) and their tests include this.
  *
  * An option's value lives at `offset` in the structure of its *record*: the root (Settings) or the item of the nearest
  * list around it (SettingsModel, SettingsTarget, SettingsWebhook). Sections group options without a record of their
