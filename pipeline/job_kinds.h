@@ -58,10 +58,10 @@
  *            before it was: by the champion and by the mixture as it learned. Adds "promised_error" (the larger of the
  *            errors on those and on the latest 1,000 rows) and "mixture": {"rows": learned, "first_row", "alarms",
  *            "takeovers", "trainings", "change_row", "experts": {NAME: weight}}. "version" is null when the mixture did
- *            not train, learned fewer than 2,000 rows and got fewer of them right than the champion, or as many with
- * the same answers to all but 4, or gained less than "minimum_gain" (0); and always below "minimum_holdout" (0) usable
- * rows: the next job learns them again, and more. Then "champion" and "challenger" are null, too: nothing else was
- * measured.
+ *            not train, learned fewer than 2,000 rows and got fewer of them right than the champion, or as many
+ *            with the same answers to all but 4, or gained less than "minimum_gain" (0); and always below
+ *            "minimum_holdout" (0) usable rows: the next job learns them again, and more. Then "champion" and
+ *            "challenger" are null, too: nothing else was measured.
  *
  * "score":   spec {"model", "data": […], "versions": [V, …]}
  *            result {"rows": n, "data": […], "versions": [{"version": V, "errors": "BASE64 of one bit a row",
