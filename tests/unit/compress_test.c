@@ -151,11 +151,10 @@ START_TEST(eight_bits_are_close_and_small)
   const struct {
     OnnxQuantizeOptions options;
     double bound;
-  } cases[] = {
-      {{.activations = ONNX_TYPE_INT8, .full_range = TRUE}, .35},
-      {{.activations = ONNX_TYPE_INT8, .full_range = TRUE, .per_tensor = TRUE}, .35},
-      {{.activations = ONNX_TYPE_INT8}, .6},
-      {{.activations = ONNX_TYPE_UINT8}, .6}};
+  } cases[] = {{{.activations = ONNX_TYPE_INT8, .full_range = TRUE}, .35},
+               {{.activations = ONNX_TYPE_INT8, .full_range = TRUE, .per_tensor = TRUE}, .35},
+               {{.activations = ONNX_TYPE_INT8}, .6},
+               {{.activations = ONNX_TYPE_UINT8}, .6}};
   for (guint i = 0; i < G_N_ELEMENTS(cases); i++) {
     g_autoptr(OnnxGraph) graph = make_graph();
     float before[ROWS * OUTPUTS], after[ROWS * OUTPUTS];
