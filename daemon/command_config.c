@@ -4,6 +4,7 @@
 
 #include "daemon/command.h"
 #include "daemon/settings_internal.h"
+#include "daemon/stage_check.h"
 
 extern const Command command_config_check, command_config_show, command_config_document;
 
@@ -40,7 +41,7 @@ static int run_on_file(const Command *command, int argc, char **argv,
   CommandCommon common;
   if (!command_parse(command, &argc, &argv, NULL, &common)) return COMMAND_USAGE;
   g_autoptr(GError) error = NULL;
-  g_autoptr(Settings) settings = settings_load(find_path(argc, argv, &common), &error);
+  g_autoptr(Settings) settings = settings_load_with(find_path(argc, argv, &common), stage_check, &error);
   int status = COMMAND_DONE;
   if (settings != NULL)
     print(&common, settings);

@@ -6,6 +6,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "daemon/stage_check.h"
+
 #define DEFAULT_CONFIG "/etc/kedge/kedge.yaml"
 
 static const gchar *config_path(const CommandCommon *common)
@@ -17,7 +19,7 @@ static const gchar *config_path(const CommandCommon *common)
 
 Settings *command_load_settings(const CommandCommon *common, GError **error)
 {
-  return settings_load(config_path(common), error);
+  return settings_load_with(config_path(common), stage_check, error);
 }
 
 static const gchar *option_or_environment(const gchar *option, const gchar *variable)

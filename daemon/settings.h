@@ -198,6 +198,12 @@ typedef struct {
 Settings *settings_load(const gchar *path, GError **error);
 /* The same from memory; `name` stands for the file in messages. */
 Settings *settings_parse(const gchar *name, const gchar *text, gsize length, GError **error);
+/* What a job kind says of a stage's options (pipeline/job_kinds.h; json_t* of jansson). kedged has no learning library
+ * and loads without (NULL): what only the kind knows is then said by the job, and by `kedge config check` before. */
+typedef gboolean (*SettingsStageCheck)(const gchar *kind, gconstpointer options, GError **error);
+Settings *settings_load_with(const gchar *path, SettingsStageCheck check, GError **error);
+Settings *settings_parse_with(const gchar *name, const gchar *text, gsize length, SettingsStageCheck check,
+                              GError **error);
 Settings *settings_ref(Settings *settings);
 void settings_unref(Settings *settings);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Settings, settings_unref)

@@ -4,7 +4,6 @@
 
 #include "daemon/chain.h"
 #include "daemon/settings_internal.h"
-#include "pipeline/job_kinds.h"
 #include "pipeline/tree_options.h"
 
 typedef struct {
@@ -133,9 +132,8 @@ static const struct {
 static gboolean check_kind(const Context *context, const gchar *kind, const gchar *section, GError **error)
 {
   g_autoptr(GError) fault = NULL;
-  const PipelineJobKind *known = pipeline_job_kind_find(kind);
   json_t *options = chain_stage_options(&context->model->policy, kind);
-  gboolean good = known == NULL || known->check == NULL || known->check(options, &fault);
+  gboolean good = context->origin->check_stage == NULL || context->origin->check_stage(kind, options, &fault);
   json_decref(options);
   return good || refuse(context, error, section != NULL ? section : "chain", "%s", fault->message);
 }

@@ -75,6 +75,7 @@ Settings *settings_new(void);
 typedef struct {
   const gchar *name;
   const SettingsPlaces *places;
+  SettingsStageCheck check_stage; /* NULL: none */
 } SettingsOrigin;
 G_GNUC_PRINTF(4, 5)
 void settings_set_error(GError **error, const SettingsOrigin *origin, const gchar *path, const gchar *format, ...);

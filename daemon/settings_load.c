@@ -274,7 +274,8 @@ static Settings *load(Loader *loader, const gchar *text, gsize length, GError **
   return settings;
 }
 
-Settings *settings_parse(const gchar *name, const gchar *text, gsize length, GError **error)
+Settings *settings_parse_with(const gchar *name, const gchar *text, gsize length, SettingsStageCheck check,
+                              GError **error)
 {
   if (length > MAXIMUM_FILE_BYTES) {
     g_set_error(error, DAEMON_ERROR, DAEMON_ERROR_SETTINGS, "%s: larger than 1 MiB, which settings never are", name);
@@ -282,7 +283,7 @@ Settings *settings_parse(const gchar *name, const gchar *text, gsize length, GEr
   }
   g_autoptr(SettingsPlaces) places = settings_places_find(name, text, length, error);
   if (places == NULL) return NULL;
-  const SettingsOrigin origin = {.name = name, .places = places};
+  const SettingsOrigin origin = {.name = name, .places = places, .check_stage = check};
   Loader loader = {.origin = &origin,
                    .schemas = g_ptr_array_new_with_free_func(g_free),
                    .complaints = g_ptr_array_new_with_free_func(g_free)};
@@ -292,14 +293,24 @@ Settings *settings_parse(const gchar *name, const gchar *text, gsize length, GEr
   return settings;
 }
 
-Settings *settings_load(const gchar *path, GError **error)
+Settings *settings_parse(const gchar *name, const gchar *text, gsize length, GError **error)
+{
+  return settings_parse_with(name, text, length, NULL, error);
+}
+
+Settings *settings_load_with(const gchar *path, SettingsStageCheck check, GError **error)
 {
   g_autofree gchar *text = NULL;
   g_autoptr(GError) cause = NULL;
   gsize length = 0;
   if (!g_file_test(path, G_FILE_TEST_IS_DIR) && g_file_get_contents(path, &text, &length, &cause))
-    return settings_parse(path, text, length, error);
+    return settings_parse_with(path, text, length, check, error);
   g_set_error(error, DAEMON_ERROR, DAEMON_ERROR_SETTINGS, "%s: cannot be read: %s", path,
               cause != NULL ? cause->message : "it is a directory");
   return NULL;
+}
+
+Settings *settings_load(const gchar *path, GError **error)
+{
+  return settings_load_with(path, NULL, error);
 }

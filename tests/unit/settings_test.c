@@ -4,13 +4,14 @@
 #include <check.h>
 #include <string.h>
 
+#include "daemon/stage_check.h"
 #include "drift/bias.h"
 
 #define MODEL "models:\n- name: m\n  traffic:\n    topic: t\n"
 
 static Settings *parse(const gchar *text, GError **error)
 {
-  return settings_parse("k.yaml", text, strlen(text), error);
+  return settings_parse_with("k.yaml", text, strlen(text), stage_check, error);
 }
 
 START_TEST(defaults_are_those_of_the_header)
