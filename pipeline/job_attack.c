@@ -11,18 +11,15 @@ typedef struct {
   guint steps, restarts, queries, rows, category_budget;
 } Options;
 
-static const gchar *const norms[] = {"inf", "2", NULL};
-static const gchar *const units[] = {"sd", "absolute", NULL};
-static const gchar *const ranges[] = {"data", "none", NULL};
 static const gchar *const losses[] = {"cross-entropy", "margin", NULL};
 
 #define AT(member) offsetof(Options, member)
 static const PipelineJobField fields[] = {
     {"attacks", PIPELINE_FIELD_TEXT, AT(attacks), 0, 0, NULL, "fgsm, pgd, square, hopskipjump: A,B"},
     {"epsilon", PIPELINE_FIELD_REAL, AT(epsilon), 1e-12, 1e6, NULL, "radius of the ball"},
-    {"norm", PIPELINE_FIELD_CHOICE, AT(norm), 0, 0, norms, "of the ball"},
-    {"unit", PIPELINE_FIELD_CHOICE, AT(unit), 0, 0, units, "of the radius"},
-    {"range", PIPELINE_FIELD_CHOICE, AT(range), 0, 0, ranges, "of moved numbers"},
+    {"norm", PIPELINE_FIELD_CHOICE, AT(norm), 0, 0, pipeline_job_field_norms, "of the ball"},
+    {"unit", PIPELINE_FIELD_CHOICE, AT(unit), 0, 0, pipeline_job_field_units, "of the radius"},
+    {"range", PIPELINE_FIELD_CHOICE, AT(range), 0, 0, pipeline_job_field_ranges, "of moved numbers"},
     {"loss", PIPELINE_FIELD_CHOICE, AT(loss), 0, 0, losses, "that the attack raises"},
     {"steps", PIPELINE_FIELD_COUNT, AT(steps), 1, 100000, NULL, "of pgd"},
     {"restarts", PIPELINE_FIELD_COUNT, AT(restarts), 1, 1000, NULL, "of pgd"},

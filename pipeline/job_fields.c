@@ -4,6 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+const gchar *const pipeline_job_field_norms[] = {"inf", "2", NULL};
+const gchar *const pipeline_job_field_units[] = {"sd", "absolute", NULL};
+const gchar *const pipeline_job_field_ranges[] = {"data", "none", NULL};
+
 /* What every kind's spec may hold; job_training_load.c and job_run.c read them. */
 static const gchar *const common[] = {"model", "data", "rehearsal", "from",   "champion", "holdout_fraction",
                                       "seed",  "gate", "incident",  "limits", NULL};

@@ -26,6 +26,12 @@ struct _PipelineJobField {
   const gchar *help;
 };
 
+/* Choices that kinds share: of a ball around a row ("inf", "2"), of its radius ("sd", "absolute"), of how far numbers
+ * may move
+ * ("data", "none"). */
+extern const gchar *const pipeline_job_field_norms[], *const pipeline_job_field_units[],
+                                                          *const pipeline_job_field_ranges[];
+
 /* Fills the options (defaults are the caller's) by the spec's members; fields ends with name NULL. Members that every
  * kind knows (model, data, from, …: pipeline/job_kinds.h) are left alone. INVALID names the member, what it is and what
  * it may be; a member that is in no table is refused, with the names that are. */

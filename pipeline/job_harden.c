@@ -12,17 +12,14 @@ typedef struct {
 } Options;
 
 static const gchar *const methods[] = {"pgd", "free", "fast", "trades", NULL}; /* of pipeline_harden_methods */
-static const gchar *const norms[] = {"inf", "2", NULL};
-static const gchar *const units[] = {"sd", "absolute", NULL};
-static const gchar *const ranges[] = {"data", "none", NULL};
 
 #define AT(member) offsetof(Options, member)
 static const PipelineJobField fields[] = {
     {"method", PIPELINE_FIELD_CHOICE, AT(method), 0, 0, methods, "pgd, free, fast or trades"},
     {"epsilon", PIPELINE_FIELD_REAL, AT(epsilon), 1e-12, 1e6, NULL, "radius that the version shall stand"},
-    {"norm", PIPELINE_FIELD_CHOICE, AT(norm), 0, 0, norms, "of the radius"},
-    {"unit", PIPELINE_FIELD_CHOICE, AT(unit), 0, 0, units, "of the radius"},
-    {"range", PIPELINE_FIELD_CHOICE, AT(range), 0, 0, ranges, "of moved numbers"},
+    {"norm", PIPELINE_FIELD_CHOICE, AT(norm), 0, 0, pipeline_job_field_norms, "of the radius"},
+    {"unit", PIPELINE_FIELD_CHOICE, AT(unit), 0, 0, pipeline_job_field_units, "of the radius"},
+    {"range", PIPELINE_FIELD_CHOICE, AT(range), 0, 0, pipeline_job_field_ranges, "of moved numbers"},
     {"steps", PIPELINE_FIELD_COUNT, AT(steps), 1, 1000, NULL, "of pgd and trades"},
     {"step_size", PIPELINE_FIELD_REAL, AT(step_size), 0, 1e6, NULL, "0: the method's"},
     {"replays", PIPELINE_FIELD_COUNT, AT(replays), 0, 1000, NULL, "of free; 0: 4"},

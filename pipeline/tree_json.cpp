@@ -91,7 +91,8 @@ struct Step {
   bool is_no;
 };
 
-// Nodes reached from the root, in preorder: what pruning deleted is not among them.
+// Nodes reached from the root, in preorder: what pruning deleted is not among them. On a stack of its own, because a
+// broken model may be as deep as it has nodes.
 bool append_tree(PipelineTreeEnsemble *ensemble, const Tree &tree, GError **error)
 {
   gsize n = tree[0].size();
