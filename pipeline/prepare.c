@@ -56,12 +56,8 @@ static PipelinePlan *find_plan(PipelinePreparation *preparation, const DriftSche
 static gboolean fit(PipelinePreparation *preparation, const DriftSchema *schema, const PipelinePrepareOptions *options,
                     GError **error)
 {
-  const PipelinePrepareData data = {.table = preparation->table,
-                                    .schema = schema,
-                                    .rows = preparation->rows->rows,
-                                    .n_rows = preparation->rows->n_train,
-                                    .targets = preparation->rows->targets,
-                                    .seed = options->seed};
+  const PipelinePrepareData data =
+      pipeline_trainer_rows_prepare(preparation->rows, preparation->table, schema, options->seed);
   g_autoptr(PipelinePlan) plan = find_plan(preparation, schema, options, error);
   if (!plan || !pipeline_plan_complete(plan, schema, PIPELINE_PLAN_STANDARD, error)) return FALSE;
   preparation->prepared = pipeline_plan_fit(plan, &data, error);

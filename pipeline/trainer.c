@@ -140,12 +140,8 @@ static GBytes *build_prepared(Training *training, const PipelinePlan *plan, GErr
 {
   const PipelineTrainOptions *options = training->options;
   const PipelineTrainerRows *rows = training->rows;
-  const PipelinePrepareData data = {.table = training->table,
-                                    .schema = training->schema,
-                                    .rows = rows->rows,
-                                    .n_rows = rows->n_train,
-                                    .targets = rows->targets,
-                                    .seed = options->seed};
+  const PipelinePrepareData data =
+      pipeline_trainer_rows_prepare(rows, training->table, training->schema, options->seed);
   training->prepared = pipeline_plan_fit_copy(plan, &data, PIPELINE_PLAN_STANDARD, error);
   if (!training->prepared) return NULL;
   return pipeline_network_build_prepared(options->architecture, training->prepared, rows->rows, rows->n_train,

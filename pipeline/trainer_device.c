@@ -18,6 +18,7 @@ static gboolean check(const PipelineTrainOptions *o, GError **error)
   } rules[] = {{o->split != NULL, "a split"},
                {o->plan != NULL || o->search_plan, "transformations"},
                {o->reweigh != NULL, "reweighing"},
+               {o->clean != NULL, "cleaning"},
                {o->adversarial_epsilon > 0, "adversarial training of a dense network (a graph has its own)"}};
   for (guint i = 0; i < G_N_ELEMENTS(rules); i++) {
     if (!rules[i].asked) continue;

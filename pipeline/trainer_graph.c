@@ -69,12 +69,8 @@ static gboolean divide(Training *training, GError **error)
 static gboolean add_plan(Training *training, const PipelinePlan *plan, GError **error)
 {
   const PipelineTrainerRows *rows = training->rows;
-  const PipelinePrepareData data = {.table = training->table,
-                                    .schema = training->schema,
-                                    .rows = rows->rows,
-                                    .n_rows = rows->n_train,
-                                    .targets = rows->targets,
-                                    .seed = training->options->seed};
+  const PipelinePrepareData data =
+      pipeline_trainer_rows_prepare(rows, training->table, training->schema, training->options->seed);
   training->prepared = pipeline_plan_fit_copy(plan, &data, PIPELINE_PLAN_STANDARD, error);
   return training->prepared != NULL &&
          pipeline_prepared_add_prefix(training->prepared, training->front, &training->prefix, error);

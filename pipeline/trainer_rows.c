@@ -55,6 +55,17 @@ void pipeline_trainer_rows_split(PipelineTrainerRows *rows, double fraction, gui
   rows->n_train = rows->n - rows->n_validation;
 }
 
+PipelinePrepareData pipeline_trainer_rows_prepare(const PipelineTrainerRows *rows, const DriftTable *table,
+                                                  const DriftSchema *schema, guint64 seed)
+{
+  return (PipelinePrepareData){.table = table,
+                               .schema = schema,
+                               .rows = rows->rows,
+                               .n_rows = rows->n_train,
+                               .targets = rows->targets,
+                               .seed = seed};
+}
+
 void pipeline_trainer_rows_free(PipelineTrainerRows *rows)
 {
   if (!rows) return;

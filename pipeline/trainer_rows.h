@@ -4,6 +4,7 @@
 #include "drift/schema.h"
 #include "drift/table.h"
 #include "pipeline/error.h"
+#include "pipeline/transform.h"
 
 G_BEGIN_DECLS
 
@@ -19,6 +20,9 @@ PipelineTrainerRows *pipeline_trainer_rows_new(const DriftTable *table, const Dr
 /* Moves `fraction` of the rows to validation: the last ones, or random ones when shuffled by `seed`. */
 void pipeline_trainer_rows_split(PipelineTrainerRows *rows, double fraction, guint64 least, gboolean shuffle,
                                  guint64 seed);
+/* What a plan of transformations is fitted to: the training rows. Borrows all. */
+PipelinePrepareData pipeline_trainer_rows_prepare(const PipelineTrainerRows *rows, const DriftTable *table,
+                                                  const DriftSchema *schema, guint64 seed);
 void pipeline_trainer_rows_free(PipelineTrainerRows *rows);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(PipelineTrainerRows, pipeline_trainer_rows_free)
 

@@ -289,12 +289,8 @@ static gboolean build_graph(Training *training, GError **error)
 {
   const PipelineTrainOptions *options = training->options;
   const PipelineTrainerRows *rows = training->rows;
-  const PipelinePrepareData data = {.table = training->table,
-                                    .schema = training->schema,
-                                    .rows = rows->rows,
-                                    .n_rows = rows->n_train,
-                                    .targets = rows->targets,
-                                    .seed = options->seed};
+  const PipelinePrepareData data =
+      pipeline_trainer_rows_prepare(rows, training->table, training->schema, options->seed);
   if (options->plan == NULL)
     return pipeline_tree_graph_build(training->table, training->schema, rows->rows, rows->n_train,
                                      learns_quantiles(training), &training->graph, error);
