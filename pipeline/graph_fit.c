@@ -377,10 +377,11 @@ static double evaluate_rows(PipelineGraphFit *fit, PipelineGraphPass *pass, guin
     g_autofree float *targets =
         pick_targets(fit, head, turn == 0 ? fit->targets : fit->mixed_targets, columns, rows->all);
     float *into = turn == 0 ? (float *)(gpointer)gradient->data : second;
-    double part = head->weight * (turn == 0 ? rows->share : 1 - rows->share) *
-                  (fit->parallel != NULL
-                       ? pipeline_fit_parallel_share(fit->parallel, head, columns, targets, weights, rows->all)
-                       : pipeline_fit_micro_share(head, columns, targets, weights, rows->first, rows->n, rows->all));
+    double part =
+        head->weight * (turn == 0 ? rows->share : 1 - rows->share) *
+        (fit->parallel != NULL ? pipeline_fit_parallel_share(fit->parallel, head, columns, targets, weights, rows->all)
+                               : pipeline_graph_loss_share(head->loss, &head->options, columns, targets, weights,
+                                                           rows->first, rows->n, rows->all));
     loss += part * pipeline_graph_loss_evaluate(head->loss, &head->options, output->data, width,
                                                 targets + (gsize)rows->first * columns,
                                                 weights != NULL ? weights + rows->first : NULL, rows->n, into);

@@ -237,23 +237,24 @@ static gboolean queue_losses(PipelineGraphFit *fit, const Rows *rows, GError **e
   for (guint h = 0; h < fit->n_heads; h++) {
     const PipelineGraphHead *head = &fit->heads[h];
     const PipelineTensor *output = pipeline_graph_pass_get_device_head(fit->pass, h);
-    const PipelineGraphDeviceLoss loss = {
-        .loss = head->loss,
-        .options = &head->options,
-        .class_weights = d->class_weights[h],
-        .quantiles = d->quantiles[h],
-        .outputs = output->data,
-        .targets = d->targets + (gsize)rows->first * columns,
-        .row_weights = fit->data->weights != NULL ? d->weights + rows->first : NULL,
-        .gradient = pipeline_graph_pass_get_head_gradient(fit->pass, h, error),
-        .weight = head->weight * pipeline_fit_micro_share(head, columns, fit->targets + head->first_target, weights,
-                                                          rows->first, n, rows->all),
-        .n = n,
-        .width = output->n / n,
-        .n_targets = fit->data->n_targets,
-        .first_target = head->first_target,
-        .add = h > 0 || rows->first > 0,
-        .scaled = pipeline_fit_scale_is_used(&fit->options)};
+    const PipelineGraphDeviceLoss loss = {.loss = head->loss,
+                                          .options = &head->options,
+                                          .class_weights = d->class_weights[h],
+                                          .quantiles = d->quantiles[h],
+                                          .outputs = output->data,
+                                          .targets = d->targets + (gsize)rows->first * columns,
+                                          .row_weights = fit->data->weights != NULL ? d->weights + rows->first : NULL,
+                                          .gradient = pipeline_graph_pass_get_head_gradient(fit->pass, h, error),
+                                          .weight = head->weight *
+                                                    pipeline_graph_loss_share(head->loss, &head->options, columns,
+                                                                              fit->targets + head->first_target,
+                                                                              weights, rows->first, n, rows->all),
+                                          .n = n,
+                                          .width = output->n / n,
+                                          .n_targets = fit->data->n_targets,
+                                          .first_target = head->first_target,
+                                          .add = h > 0 || rows->first > 0,
+                                          .scaled = pipeline_fit_scale_is_used(&fit->options)};
     if (loss.gradient == NULL || !d->graph->loss(d->device, &loss, error)) return FALSE;
   }
   return TRUE;

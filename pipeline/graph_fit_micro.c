@@ -102,16 +102,6 @@ guint pipeline_fit_micro_evaluation_rows(const PipelineGraphFit *fit)
   return fit->state.evaluation_rows > 0 ? fit->state.evaluation_rows : PIPELINE_FIT_EVALUATION_ROWS;
 }
 
-double pipeline_fit_micro_share(const PipelineGraphHead *head, guint columns, const float *targets,
-                                const float *weights, guint first, guint n, guint all)
-{
-  if (n == all) return 1;
-  double whole = pipeline_graph_loss_sum_weights(head->loss, &head->options, columns, targets, weights, all);
-  double part = pipeline_graph_loss_sum_weights(head->loss, &head->options, columns, targets + (gsize)first * columns,
-                                                weights != NULL ? weights + first : NULL, n);
-  return whole > 0 ? part / whole : 0;
-}
-
 void pipeline_fit_micro_add(PipelineGraphFit *fit, gboolean first, gboolean last)
 {
   gsize n = fit->state.n_parameters;

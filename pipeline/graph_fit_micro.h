@@ -11,9 +11,6 @@ G_BEGIN_DECLS
 gboolean pipeline_fit_micro_begin(PipelineGraphFit *fit, GError **error);
 guint pipeline_fit_micro_rows(const PipelineGraphFit *fit, guint n); /* of a pass, of a batch of n */
 guint pipeline_fit_micro_evaluation_rows(const PipelineGraphFit *fit);
-/* Of the whole batch's weights that rows first to first + n of `all` have. targets: of the head, `columns` apart. */
-double pipeline_fit_micro_share(const PipelineGraphHead *head, guint columns, const float *targets,
-                                const float *weights, guint first, guint n, guint all);
 /* The gradients of one more pass; after the last one fit->gradients are those of the batch. */
 void pipeline_fit_micro_add(PipelineGraphFit *fit, gboolean first, gboolean last);
 /* After a step of n rows that failed: TRUE with *failure freed when it can be tried again in smaller passes, for which

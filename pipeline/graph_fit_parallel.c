@@ -68,11 +68,8 @@ double pipeline_fit_parallel_share(const PipelineFitParallel *parallel, const Pi
                                    const float *targets, const float *weights, guint n)
 {
   if (parallel == NULL) return 1;
-  gsize first = (gsize)parallel->slice.first;
-  double all = pipeline_graph_loss_sum_weights(head->loss, &head->options, columns, targets, weights, n),
-         here = pipeline_graph_loss_sum_weights(head->loss, &head->options, columns, targets + first * columns,
-                                                weights != NULL ? weights + first : NULL, (guint)parallel->slice.n);
-  return all > 0 ? here / all : 0;
+  return pipeline_graph_loss_share(head->loss, &head->options, columns, targets, weights, (guint)parallel->slice.first,
+                                   (guint)parallel->slice.n, n);
 }
 
 gboolean pipeline_fit_parallel_begin(PipelineFitParallel *parallel, double loss, gboolean wants_stop, GError **error)

@@ -169,12 +169,23 @@ static double weight_of_row(const PipelineGraphLoss *loss, const PipelineGraphLo
                                                           : weight;
 }
 
-double pipeline_graph_loss_sum_weights(const PipelineGraphLoss *loss, const PipelineGraphLossOptions *options,
-                                       guint n_targets, const float *targets, const float *row_weights, guint n)
+static double sum_weights(const PipelineGraphLoss *loss, const PipelineGraphLossOptions *options, guint n_targets,
+                          const float *targets, const float *row_weights, guint n)
 {
   double sum = 0;
   for (guint i = 0; i < n; i++) sum += weight_of_row(loss, options, row_weights, i, targets + (gsize)i * n_targets);
   return sum;
+}
+
+double pipeline_graph_loss_share(const PipelineGraphLoss *loss, const PipelineGraphLossOptions *options,
+                                 guint n_targets, const float *targets, const float *row_weights, guint first, guint n,
+                                 guint all)
+{
+  if (n == all) return 1;
+  double whole = sum_weights(loss, options, n_targets, targets, row_weights, all);
+  double part = sum_weights(loss, options, n_targets, targets + (gsize)first * n_targets,
+                            row_weights != NULL ? row_weights + first : NULL, n);
+  return whole > 0 ? part / whole : 0;
 }
 
 double pipeline_graph_loss_evaluate(const PipelineGraphLoss *loss, const PipelineGraphLossOptions *options,
@@ -182,7 +193,7 @@ double pipeline_graph_loss_evaluate(const PipelineGraphLoss *loss, const Pipelin
                                     guint n, float *gradient)
 {
   guint n_targets = pipeline_graph_loss_n_targets(loss, width);
-  double total = 0, sum = pipeline_graph_loss_sum_weights(loss, options, n_targets, targets, row_weights, n);
+  double total = 0, sum = sum_weights(loss, options, n_targets, targets, row_weights, n);
   for (guint i = 0; i < n; i++) {
     double weight = sum > 0 ? weight_of_row(loss, options, row_weights, i, targets + i * n_targets) / sum : 0;
     float *row = gradient != NULL ? gradient + (gsize)i * width : NULL;

@@ -43,9 +43,12 @@ guint pipeline_graph_loss_n_targets(const PipelineGraphLoss *loss, guint width);
 double pipeline_graph_loss_evaluate(const PipelineGraphLoss *loss, const PipelineGraphLossOptions *options,
                                     const float *outputs, guint width, const float *targets, const float *row_weights,
                                     guint n, float *gradient);
-/* What that mean divides by. targets [n, n_targets], of each row the first of this head first. */
-double pipeline_graph_loss_sum_weights(const PipelineGraphLoss *loss, const PipelineGraphLossOptions *options,
-                                       guint n_targets, const float *targets, const float *row_weights, guint n);
+/* The share that rows first to first + n have of the weights of `all` rows, which is what their mean counts in the mean
+ * of all; 1 for all of them. targets [all, n_targets], of each row the first of this head first; row_weights [all] or
+ * NULL. */
+double pipeline_graph_loss_share(const PipelineGraphLoss *loss, const PipelineGraphLossOptions *options,
+                                 guint n_targets, const float *targets, const float *row_weights, guint first, guint n,
+                                 guint all);
 /* Sum of weighted merits; *weight gets the sum of weights. */
 double pipeline_graph_loss_merit(const PipelineGraphLoss *loss, const float *outputs, guint width, const float *targets,
                                  const float *row_weights, guint n, double *weight);
