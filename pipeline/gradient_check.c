@@ -15,6 +15,7 @@ typedef struct {
   OnnxGraph *graph;
   GPtrArray *inputs;         /* of OnnxTensor*: the random ones, in the order of graph->inputs */
   GPtrArray *wanted, *heads; /* of gchar*, NULL-terminated */
+  PipelinePrecision precision;
 } Example;
 
 static void example_clear(Example *example)
@@ -140,7 +141,8 @@ static gboolean run_new(const Example *example, const PipelineGradientBackend *b
 {
   const PipelineGraphPassOptions options = {.wanted = (const gchar *const *)example->wanted->pdata,
                                             .heads = (const gchar *const *)example->heads->pdata,
-                                            .backend = backend};
+                                            .backend = backend,
+                                            .precision = example->precision};
   PipelineRandom random;
   pipeline_random_seed(&random, 5);
   *run = (Run){.example = example, .pass = pipeline_graph_pass_new(example->graph, &options, error)};
@@ -244,6 +246,7 @@ static double compare_example(const Example *example, const PipelineGradientBack
 }
 
 static double for_each_example(const PipelineGradient *gradient, const PipelineGradientBackend *backend,
+                               PipelinePrecision precision,
                                double (*check)(const Example *, const PipelineGradientBackend *, gboolean, GError **),
                                GError **error)
 {
@@ -254,7 +257,9 @@ static double for_each_example(const PipelineGradient *gradient, const PipelineG
     PipelineRandom random;
     pipeline_random_seed(&random, i + 1);
     double found[2] = {-1, -1};
-    if (parse(gradient, texts[i], &random, &example, error))
+    gboolean parsed = parse(gradient, texts[i], &random, &example, error);
+    example.precision = precision;
+    if (parsed)
       for (guint training = 0; training < 2 && (training == 0 || found[0] >= 0); training++)
         found[training] = check(&example, backend, training == 1, error);
     worst = found[0] < 0 || found[1] < 0 ? -1 : MAX(worst, MAX(found[0], found[1]));
@@ -267,11 +272,17 @@ static double for_each_example(const PipelineGradient *gradient, const PipelineG
 double pipeline_gradient_check_differences(const PipelineGradient *gradient, const PipelineGradientBackend *backend,
                                            GError **error)
 {
-  return for_each_example(gradient, backend, check_example, error);
+  return for_each_example(gradient, backend, PIPELINE_PRECISION_FLOAT32, check_example, error);
 }
 
 double pipeline_gradient_check_backend(const PipelineGradient *gradient, const PipelineGradientBackend *backend,
                                        GError **error)
 {
-  return for_each_example(gradient, backend, compare_example, error);
+  return pipeline_gradient_check_precision(gradient, backend, PIPELINE_PRECISION_FLOAT32, error);
+}
+
+double pipeline_gradient_check_precision(const PipelineGradient *gradient, const PipelineGradientBackend *backend,
+                                         PipelinePrecision precision, GError **error)
+{
+  return for_each_example(gradient, backend, precision, compare_example, error);
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs in the folder that `make gpu-bundle` made, on a machine with a CUDA device and PyTorch: the checks, then the speed.
-#   run.sh [check|bench|all|algorithms]      output also under $OUT (default: out)
+#   run.sh [check|bench|all|bf16|algorithms]      output also under $OUT (default: out)
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 out=${OUT:-$here/out}
@@ -27,8 +27,12 @@ PYTHON
   if [ "${1:-all}" != bench ]; then
     time timeout "${CHECK_LIMIT:-120}" "$here/check_gpu" || { status=$?; echo "check_gpu: exit status $status"; }
   fi
+  names=()
+  # bf16: the checks, products in bfloat16 and the one in float32 that they are held against; in about 200 s.
+  [ "${1:-all}" = bf16 ] && names=(resnet18 mlp-bf16 resnet18-bf16 transformer-bf16 lstm-bf16 lenet-bf16 gemm-bf16) &&
+    export EAGER_LIMIT="${EAGER_LIMIT:-40}" COMPILE_LIMIT="${COMPILE_LIMIT:-90}"
   if [ "${1:-all}" != check ]; then
-    timeout "${BENCH_LIMIT:-90}" "$here/bench_gpu" 0.3 | tee "$out/bench.txt"
+    timeout "${BENCH_LIMIT:-90}" "$here/bench_gpu" 0.3 "${names[@]}" | tee "$out/bench.txt"
     timeout "${TORCH_LIMIT:-270}" python3 "$here/bench_torch.py" "$out/bench.txt"
   fi
   echo "exit status of the checks: $status"
