@@ -17,6 +17,7 @@
 #define VECTOR 8u         /* elements of bfloat16 in 16 bytes: rows are whole ones */
 #define TILE 128u         /* of cuBLAS's products, roughly */
 #define ENOUGH_TILES 264u /* twice the multiprocessors of an H100 or H200; fixed, so that the bits are */
+#define LEAST_SUM 128u    /* positions, of a part of dw */
 #define MAX_GRID 65535u   /* of y and z */
 #define MAX_STEP ((size_t)1 << 20)
 #define MAX_ELEMENTS ((size_t)1 << 31)
@@ -84,7 +85,7 @@ static Direction make_direction(const PipelineCudaConvolution *s, bool back)
 
 static size_t count_parts(size_t positions, size_t wanted)
 {
-  size_t parts = positions < wanted ? positions : wanted;
+  size_t parts = positions / LEAST_SUM < wanted ? positions / LEAST_SUM : wanted;
   while (parts > 1 && positions % parts != 0) parts--;
   return parts > 0 ? parts : 1;
 }
