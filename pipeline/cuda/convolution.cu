@@ -17,7 +17,7 @@ struct _PipelineCudaConvolutionPlan {
   cudnnConvolutionBwdFilterAlgo_t backward_filter;
   size_t forward_bytes, data_bytes, filter_bytes;
   bool data_by_product, filter_by_product;
-  bool by_columns;                    /* all passes, in bfloat16 */
+  bool by_columns;                   /* all passes, in bfloat16 */
   size_t w_place, dy_place, rounded; /* bytes: of rounded copies in front of cuDNN's workspace; else 0 */
 };
 
@@ -281,8 +281,7 @@ static int round_operands(PipelineCudaDevice *device, const PipelineCudaConvolut
 
 static void *workspace_of(PipelineCudaDevice *device, const PipelineCudaConvolutionPlan *plan)
 {
-  return plan->rounded == 0 ? device->workspace
-                                : static_cast<unsigned char *>(device->workspace) + plan->rounded;
+  return plan->rounded == 0 ? device->workspace : static_cast<unsigned char *>(device->workspace) + plan->rounded;
 }
 
 __global__ void add_bias_kernel(float *y, const float *bias, unsigned n, unsigned filters, unsigned inner)

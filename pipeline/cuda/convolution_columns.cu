@@ -9,7 +9,7 @@
 #ifndef PIPELINE_CUDA_COLUMNS_BYTES /* less on tests/cuda_shim, so that small examples come in several pieces */
 #define PIPELINE_CUDA_COLUMNS_BYTES ((size_t)64 << 20) /* of some images together */
 #endif
-#define IMAGE_BYTES ((size_t)256 << 20)  /* of one; larger ones do not go this way */
+#define IMAGE_BYTES ((size_t)256 << 20) /* of one; larger ones do not go this way */
 /* Results of at most so many positions an image are computed for many images in one product, channels last, and turned
  * afterwards; larger ones one product an image, which writes them in place. 0: never together. */
 #define TOGETHER 64u
@@ -42,7 +42,7 @@ typedef struct {
 
 typedef struct {
   Direction forward, back;
-  size_t images, parts;                       /* at a time; of sums for dw */
+  size_t images, parts;                      /* at a time; of sums for dw */
   size_t x, y, columns, sums, turned, bytes; /* places in the workspace, weights at 0; its size */
 } Plan;
 
@@ -203,8 +203,7 @@ __global__ void unfold_vectors_kernel(Direction d, const uint4 *from, uint4 *to)
   int w = find_source(d.axes[1], place % d.axes[1].to, tap % d.axes[1].kernel);
   size_t image = (size_t)blockIdx.z * d.axes[0].from;
   uint4 value = make_uint4(0, 0, 0, 0);
-  if (h >= 0 && w >= 0)
-    value = from[((image + (unsigned)h) * d.axes[1].from + (unsigned)w) * vectors + vector];
+  if (h >= 0 && w >= 0) value = from[((image + (unsigned)h) * d.axes[1].from + (unsigned)w) * vectors + vector];
   to[((size_t)blockIdx.z * n + place) * (d.row / VECTOR) + tap * vectors + vector] = value;
 }
 
@@ -223,9 +222,8 @@ __global__ void unfold_elements_kernel(Direction d, const __nv_bfloat16 *from, u
       h = find_source(d.axes[0], row, tap / d.axes[1].kernel);
       w = find_source(d.axes[1], column, tap % d.axes[1].kernel);
     }
-    values[j] = h >= 0 && w >= 0
-                    ? from[((image + (unsigned)h) * d.axes[1].from + (unsigned)w) * d.wide + channel]
-                    : __float2bfloat16_rn(0.0f);
+    values[j] = h >= 0 && w >= 0 ? from[((image + (unsigned)h) * d.axes[1].from + (unsigned)w) * d.wide + channel]
+                                 : __float2bfloat16_rn(0.0f);
     if (++channel == d.channels) {
       channel = 0;
       tap++;
@@ -243,8 +241,8 @@ __global__ void order_weights_kernel(const float *w, __nv_bfloat16 *to, unsigned
   unsigned i = pipeline_cuda_index();
   if (i >= n) return;
   unsigned result = i / row, k = i - result * row, tap = k / channels, channel = k - tap * channels;
-  to[i] = __float2bfloat16_rn(tap < taps ? w[(size_t)result * result_step + (size_t)channel * channel_step + tap]
-                                         : 0.0f);
+  to[i] =
+      __float2bfloat16_rn(tap < taps ? w[(size_t)result * result_step + (size_t)channel * channel_step + tap] : 0.0f);
 }
 
 /* The parts of dw added up, always in the same order, and turned to [filters, channels, taps]. */

@@ -135,15 +135,8 @@ static gboolean profile(const Measured *m)
 /* narrow: with the rounding of both operands. */
 static gboolean measure_gemm(const PipelineCuda *cuda, guint size, gboolean narrow)
 {
-  const PipelineCudaGemm gemm = {.m = size,
-                                 .n = size,
-                                 .k = size,
-                                 .lda = size,
-                                 .ldb = size,
-                                 .ldc = size,
-                                 .alpha = 1,
-                                 .count = 1,
-                                 .narrow = narrow};
+  const PipelineCudaGemm gemm = {
+      .m = size, .n = size, .k = size, .lda = size, .ldb = size, .ldc = size, .alpha = 1, .count = 1, .narrow = narrow};
   gsize n = (gsize)size * size;
   g_autofree float *values = g_new(float, n);
   PipelineRandom random;
@@ -277,8 +270,7 @@ int main(int argc, char **argv)
   }
   printf("%s\n", cuda->table->describe(cuda->device));
   for (guint i = 0; i < G_N_ELEMENTS(trainings); i++)
-    if (is_wanted(argc, argv, trainings[i].name))
-      done = measure_training(&trainings[i], seconds) && done;
+    if (is_wanted(argc, argv, trainings[i].name)) done = measure_training(&trainings[i], seconds) && done;
   for (guint i = 0; i < G_N_ELEMENTS(trainings); i++)
     if (is_wanted(argc, argv, trainings[i].name)) done = profile(&trainings[i]) && done;
   if (is_wanted(argc, argv, "gemm")) done = measure_gemm(cuda, 1024, FALSE) && measure_gemm(cuda, 8192, FALSE) && done;

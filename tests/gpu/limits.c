@@ -46,12 +46,13 @@ static void check_narrow(const Training *training, const PipelineGradientBackend
 /* Recorded steps too; nothing that is timed at run time chooses how a convolution is computed. */
 static void check_narrow_repeats(const PipelineGradientBackend *backend)
 {
-  const Training training = {"grouped",    "momentum",   NULL,         .batch = 2,
-                             .epochs = 1,  .rows = 16,   .rate = 0.01, .precision = PIPELINE_PRECISION_BFLOAT16};
+  const Training training = {"grouped",   "momentum", NULL,         .batch = 2,
+                             .epochs = 1, .rows = 16, .rate = 0.01, .precision = PIPELINE_PRECISION_BFLOAT16};
   Outcome first, second;
   gboolean done = training_run(&training, backend, 0, &first);
   done = training_run(&training, backend, 4, &second) && done;
-  check_that(done && outcome_is_same(&first, &second), "bf16 convolutions: the same bits when continued after step 4 %s",
+  check_that(done && outcome_is_same(&first, &second),
+             "bf16 convolutions: the same bits when continued after step 4 %s",
              first.error != NULL ? first.error->message : "");
   outcome_clear(&first);
   outcome_clear(&second);
@@ -138,8 +139,8 @@ static void check_estimate(const Training *training, const PipelineGradientBacke
   check_that(
       done && factor <= ESTIMATE && factor >= 1 / ESTIMATE,
       "%s%s, batches of %u: %.0f bytes of the device estimated, %.0f at the peak: a factor of %.2f (bound %.1f) %s",
-      training->network, training->precision == PIPELINE_PRECISION_BFLOAT16 ? " bf16" : "", training->batch, estimate, peak, factor, ESTIMATE,
-      outcome.error != NULL ? outcome.error->message : "");
+      training->network, training->precision == PIPELINE_PRECISION_BFLOAT16 ? " bf16" : "", training->batch, estimate,
+      peak, factor, ESTIMATE, outcome.error != NULL ? outcome.error->message : "");
   outcome_clear(&outcome);
 }
 

@@ -20,15 +20,16 @@ static const gchar *const examples[] = {
 #define ROUNDED 2e-4
 
 static const gchar *const narrow_examples[] = {
-    "f[2,64,8,8] ?; f[64,64,3,3] ?; f[64] ? { pads=[1,1,1,1] }",                 /* turned afterwards */
-    "f[2,64,12,11] ?; f[72,64,3,3] ?; f[72] ? { pads=[1,1,1,1] }",               /* one product an image */
+    "f[2,64,8,8] ?; f[64,64,3,3] ?; f[64] ? { pads=[1,1,1,1] }",   /* turned afterwards */
+    "f[2,64,12,11] ?; f[72,64,3,3] ?; f[72] ? { pads=[1,1,1,1] }", /* one product an image */
     "f[3,64,9,10] ?; f[128,64,3,3] ? { pads=[1,1,1,1] strides=[2,2] }",
     "f[2,64,12,12] ?; f[128,64,1,1] ? { strides=[2,2] }",
-    "f[2,64,9,9] ?; f[40,64,1,1] ?; f[40] ?",                                    /* nothing to unfold */
-    "f[2,3,16,16] ?; f[64,3,3,3] ?; f[64] ? { pads=[1,1,1,1] }",                 /* channels in no whole vectors */
+    "f[2,64,9,9] ?; f[40,64,1,1] ?; f[40] ?",                    /* nothing to unfold */
+    "f[2,3,16,16] ?; f[64,3,3,3] ?; f[64] ? { pads=[1,1,1,1] }", /* channels in no whole vectors */
     "f[3,1,14,14] ?; f[6,1,5,5] ?; f[6] ? { pads=[2,2,2,2] }",
     "f[2,24,11,9] ?; f[20,24,3,2] ?; f[20] ? { dilations=[2,3] pads=[0,1,3,2] }", /* other paddings at both ends */
-    "f[2,32,8,8] ?; f[64,16,3,3] ?; f[64] ? { group=2 pads=[1,1,1,1] }",         /* by cuDNN, from rounded copies */
+    "f[60,16,64,64] ?; f[16,16,3,3] ? { pads=[1,1,1,1] }",               /* more columns than lie there at once */
+    "f[2,32,8,8] ?; f[64,16,3,3] ?; f[64] ? { group=2 pads=[1,1,1,1] }", /* by cuDNN, from rounded copies */
     "f[2,16,9,9] ?; f[16,1,3,3] ? { group=16 strides=[2,2] pads=[1,1,1,1] }",
 };
 
