@@ -188,6 +188,7 @@ static double check_input(Run *run, OnnxTensor *tensor, guint wanted, gboolean t
   for (gsize k = 0; k < found->n; k++) {
     double difference = difference_of(run, tensor, k, training, error);
     if (isnan(difference)) return -1;
+    if (isnan(gradient[k])) return INFINITY;
     worst = MAX(worst, fabs(difference - (double)gradient[k]));
     largest = MAX(largest, fabs((double)gradient[k]));
   }
@@ -213,14 +214,16 @@ static double check_example(const Example *example, const PipelineGradientBacken
 
 /* --- against the reference ---------------------------------------------------------------------------------------- */
 
+/* What is no number on one side only is as wrong as can be; MAX would lose it. */
 static double compare_tensors(const PipelineTensor *a, const PipelineTensor *b)
 {
   double worst = 0, largest = 1e-6;
   if (a->n != b->n) return INFINITY;
   for (gsize i = 0; i < a->n; i++) {
     double x = (double)((const float *)a->data)[i], y = (double)((const float *)b->data)[i];
-    worst = MAX(worst, fabs(x - y));
-    largest = MAX(largest, fabs(y));
+    if (isfinite(y)) largest = MAX(largest, fabs(y));
+    if (x == y || (isnan(x) && isnan(y))) continue;
+    worst = isnan(x - y) ? INFINITY : MAX(worst, fabs(x - y));
   }
   return worst / largest;
 }
