@@ -57,6 +57,7 @@ static int describe(PipelineCudaDevice *device, PipelineCudaConvolutionPlan *pla
 
 #define WIDE 64         /* channels and filters */
 #define NARROW 8        /* channels */
+#define USE_COLUMNS 1   /* in bfloat16; 0: all of cuDNN's in float32 on rounded operands */
 #define BY_PRODUCT 1000 /* no algorithm of cuDNN's: convolution_product.cu */
 
 enum { ALGORITHM_FORWARD, ALGORITHM_BACKWARD_DATA, ALGORITHM_BACKWARD_FILTER };
@@ -220,7 +221,7 @@ static size_t room_for(size_t n)
 static void plan_narrow(PipelineCudaConvolutionPlan *plan)
 {
   const PipelineCudaConvolution *s = &plan->shape;
-  plan->by_columns = pipeline_cuda_convolution_columns_bytes(s) > 0;
+  plan->by_columns = USE_COLUMNS && pipeline_cuda_convolution_columns_bytes(s) > 0;
   if (plan->by_columns) return;
   plan->w_place = room_for(s->batch * s->channels * s->in[0] * s->in[1]);
   plan->dy_place = plan->w_place + room_for(count_weights(s));

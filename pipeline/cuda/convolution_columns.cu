@@ -1,11 +1,11 @@
 /* Convolutions on operands rounded to bfloat16, by products on tensor units whose sums and results are float32. The
  * source (x, or dy for the gradient by x) is turned to channels last and unfolded into columns [positions of the
  * result, taps channels] of bfloat16 (Chellapilla, Puri, Simard 2006, "High performance convolutional neural networks
- * for document processing"); some images at a time, so that the columns stay small. One group. */
+ * for document processing"); some images at a time, so that the columns stay small. With a stride, columns of dy would
+ * be zeros for the most part: there the product comes first, into columns of float32 that are folded into dx. One
+ * group. */
 #include "pipeline/cuda/device_internal.h"
 
-/* 0: no convolution goes this way: convolution.cu rounds the operands and leaves them to cuDNN in float32. */
-#define USE_COLUMNS 1
 #ifndef PIPELINE_CUDA_COLUMNS_BYTES /* less on tests/cuda_shim, so that small examples come in several pieces */
 #define PIPELINE_CUDA_COLUMNS_BYTES ((size_t)64 << 20) /* of some images together */
 #endif
@@ -42,6 +42,7 @@ typedef struct {
 
 typedef struct {
   Direction forward, back;
+  bool folds;                                /* dx is folded from columns of float32 */
   size_t images, parts;                      /* at a time; of sums for dw */
   size_t x, y, columns, sums, turned, bytes; /* places in the workspace, weights at 0; its size */
 } Plan;
@@ -100,26 +101,34 @@ static bool is_together(const Direction *d)
   return places(d) <= TOGETHER;
 }
 
+static bool is_strided(const PipelineCudaConvolution *s)
+{
+  return s->stride[0] > 1 || s->stride[1] > 1;
+}
+
 /* Where the parts of the workspace lie: the same for all passes. */
 static Plan make_plan(const PipelineCudaConvolution *s)
 {
   Plan p = {};
+  p.folds = is_strided(s);
   p.forward = make_direction(s, false);
   p.back = make_direction(s, true);
   const Direction *f = &p.forward, *b = &p.back;
-  size_t narrow = sizeof(__nv_bfloat16), columns = larger(places(f) * f->row, places(b) * b->row);
-  size_t most = larger(1, PIPELINE_CUDA_COLUMNS_BYTES / (columns * narrow));
+  size_t narrow = sizeof(__nv_bfloat16);
+  size_t columns =
+      p.folds ? places(f) * f->row * sizeof(float) : larger(places(f) * f->row, places(b) * b->row) * narrow;
+  size_t most = larger(1, PIPELINE_CUDA_COLUMNS_BYTES / columns);
   if (most > MAX_GRID) most = MAX_GRID;
   size_t passes = (s->batch + most - 1) / most;
   p.images = (s->batch + passes - 1) / passes;
   size_t tiles = (size_t)((f->results + TILE - 1) / TILE) * ((f->row + TILE - 1) / TILE);
   p.parts = count_parts(p.images * places(f), larger(1, ENOUGH_TILES / tiles));
   size_t together = larger(is_together(f) ? p.images * places(f) * f->results : 0,
-                           is_together(b) ? p.images * places(b) * b->results : 0);
+                           !p.folds && is_together(b) ? p.images * places(b) * b->results : 0);
   p.x = round_up(larger((size_t)f->results * f->row, (size_t)b->results * b->row) * narrow, ALIGNMENT);
   p.y = p.x + round_up(p.images * sources(f) * f->wide * narrow, ALIGNMENT);
   p.columns = p.y + round_up(p.images * sources(b) * b->wide * narrow, ALIGNMENT);
-  p.sums = p.columns + round_up(p.images * columns * narrow, ALIGNMENT);
+  p.sums = p.columns + round_up(p.images * columns, ALIGNMENT);
   p.turned = p.sums + round_up(p.parts * f->results * f->row * sizeof(float), ALIGNMENT);
   p.bytes = p.turned + together * sizeof(float);
   return p;
@@ -128,15 +137,15 @@ static Plan make_plan(const PipelineCudaConvolution *s)
 size_t pipeline_cuda_convolution_columns_bytes(const PipelineCudaConvolution *s)
 {
   size_t taps = s->kernel[0] * s->kernel[1], in = s->in[0] * s->in[1], out = s->out[0] * s->out[1];
-  if (!USE_COLUMNS || s->group != 1 || s->batch == 0 || in == 0 || out == 0 || s->channels == 0 || s->filters == 0 ||
-      taps > MAX_GRID || s->channels > MAX_STEP || s->filters > MAX_STEP || in >= MAX_ELEMENTS || out >= MAX_ELEMENTS ||
+  if (s->group != 1 || s->batch == 0 || in == 0 || out == 0 || s->channels == 0 || s->filters == 0 || taps > MAX_GRID ||
+      s->channels > MAX_STEP || s->filters > MAX_STEP || in >= MAX_ELEMENTS || out >= MAX_ELEMENTS ||
       s->batch >= MAX_ELEMENTS)
     return 0;
   for (int i = 0; i < 2; i++)
     if (s->stride[i] > MAX_STEP || s->dilation[i] > MAX_STEP || s->pad[i] > MAX_STEP) return 0;
   size_t row_x = round_up(taps * s->channels, VECTOR), row_y = round_up(taps * s->filters, VECTOR);
-  const size_t most = IMAGE_BYTES / sizeof(__nv_bfloat16);
-  if (row_x > most / out || row_y > most / in || s->filters * row_x >= MAX_ELEMENTS ||
+  size_t most = IMAGE_BYTES / (is_strided(s) ? sizeof(float) : sizeof(__nv_bfloat16));
+  if (row_x > most / out || (!is_strided(s) && row_y > most / in) || s->filters * row_x >= MAX_ELEMENTS ||
       s->channels * row_y >= MAX_ELEMENTS)
     return 0;
   return make_plan(s).bytes;
@@ -191,6 +200,31 @@ __global__ void turn_back_kernel(const float *from, const float *bias, float *to
     if (channel + c < channels && first + lane < inner)
       to[image + (size_t)(channel + c) * inner + first + lane] =
           tile[lane][c] + (bias != nullptr ? bias[channel + c] : 0.0f);
+}
+
+/* dx [channels, inner] of each image from columns [positions of dy, row], taps outside channels. d: from dy to dx. */
+__global__ void fold_back_kernel(Direction d, unsigned row, const float *columns, float *dx)
+{
+  __shared__ float tile[WARP][WARP + 1];
+  unsigned lane = threadIdx.x % WARP, line = threadIdx.x / WARP, lines = blockDim.x / WARP;
+  unsigned first = blockIdx.x * WARP, channel = blockIdx.y * WARP, inner = d.axes[0].to * d.axes[1].to;
+  for (unsigned i = line; i < WARP; i += lines) {
+    float sum = 0;
+    unsigned place = first + i;
+    for (unsigned a = 0; a < d.axes[0].kernel && place < inner && channel + lane < d.results; a++) {
+      int h = find_source(d.axes[0], place / d.axes[1].to, a);
+      for (unsigned b = 0; h >= 0 && b < d.axes[1].kernel; b++) {
+        int w = find_source(d.axes[1], place % d.axes[1].to, b);
+        size_t position = ((size_t)blockIdx.z * d.axes[0].from + (unsigned)h) * d.axes[1].from + (unsigned)w;
+        if (w >= 0) sum += columns[position * row + (size_t)(a * d.axes[1].kernel + b) * d.results + channel + lane];
+      }
+    }
+    tile[i][lane] = sum;
+  }
+  __syncthreads();
+  for (unsigned c = line; c < WARP; c += lines)
+    if (channel + c < d.results && first + lane < inner)
+      dx[((size_t)blockIdx.z * d.results + channel + c) * inner + first + lane] = tile[lane][c];
 }
 
 /* Channels in whole vectors: each thread copies one. blockIdx.y: the tap, z: the image. */
@@ -286,14 +320,20 @@ static const void *unfold(PipelineCudaDevice *device, const Direction *d, size_t
   return pipeline_cuda_check_launch(device, "unfold the operand of a convolution") ? nullptr : to;
 }
 
+/* Filters in whole vectors: for dx [filters, channels taps] is only turned. */
 static int order_weights(PipelineCudaDevice *device, const PipelineCudaConvolution *s, const Direction *d, bool back,
                          const float *w, void *to)
 {
   unsigned n = d->results * d->row, taps = (unsigned)(s->kernel[0] * s->kernel[1]);
   unsigned filter_step = (unsigned)s->channels * taps;
-  LAUNCH(order_weights_kernel, pipeline_cuda_blocks(n, PIPELINE_CUDA_THREADS), PIPELINE_CUDA_THREADS, 0, device->stream,
-         w, static_cast<__nv_bfloat16 *>(to), n, d->row, d->channels, taps, back ? taps : filter_step,
-         back ? filter_step : taps);
+  dim3 grid(pipeline_cuda_blocks(filter_step, WARP), pipeline_cuda_blocks(d->channels, CHANNELS));
+  if (back && d->channels % VECTOR == 0)
+    LAUNCH(turn_narrow_kernel, grid, PIPELINE_CUDA_THREADS, 0, device->stream, w, static_cast<__nv_bfloat162 *>(to),
+           d->channels, d->channels, filter_step);
+  else
+    LAUNCH(order_weights_kernel, pipeline_cuda_blocks(n, PIPELINE_CUDA_THREADS), PIPELINE_CUDA_THREADS, 0,
+           device->stream, w, static_cast<__nv_bfloat16 *>(to), n, d->row, d->channels, taps, back ? taps : filter_step,
+           back ? filter_step : taps);
   return pipeline_cuda_check_launch(device, "round the weights of a convolution to bfloat16");
 }
 
@@ -371,6 +411,24 @@ static int add_weights(PipelineCudaDevice *device, const Plan *p, size_t images,
   return pipeline_cuda_gemm_bfloat16(device, &gemm, y, columns, partial);
 }
 
+/* columns [positions of dy, row] = dy · weights of the forward pass, folded. */
+static int fold(PipelineCudaDevice *device, const Plan *p, size_t images, const void *weights, const void *dy,
+                float *columns, float *dx)
+{
+  const Direction *d = &p->back;
+  PipelineCudaGemm gemm = {};
+  gemm.m = images * sources(d);
+  gemm.n = gemm.ldb = gemm.ldc = p->forward.row;
+  gemm.k = d->channels;
+  gemm.lda = d->wide;
+  gemm.alpha = 1;
+  gemm.count = 1;
+  if (pipeline_cuda_gemm_bfloat16(device, &gemm, dy, weights, columns)) return 1;
+  dim3 grid(pipeline_cuda_blocks(places(d), WARP), pipeline_cuda_blocks(d->results, WARP), (unsigned)images);
+  LAUNCH(fold_back_kernel, grid, PIPELINE_CUDA_THREADS, 0, device->stream, *d, p->forward.row, columns, dx);
+  return pipeline_cuda_check_launch(device, "differentiate a convolution by its input");
+}
+
 static int differentiate_images(PipelineCudaDevice *device, const Plan *p, size_t images, bool is_first, const float *x,
                                 const float *dy, float *dx, float *dw)
 {
@@ -383,9 +441,25 @@ static int differentiate_images(PipelineCudaDevice *device, const Plan *p, size_
     if (columns == nullptr || add_weights(device, p, images, room + p->y, columns, is_first ? 0 : 1, sums)) return 1;
   }
   if (dx == nullptr) return 0;
+  if (p->folds) return fold(device, p, images, room, room + p->y, reinterpret_cast<float *>(room + p->columns), dx);
   bool added;
   const void *columns = unfold(device, &p->back, images, room + p->y, room + p->columns);
   return columns == nullptr || multiply(device, &p->back, images, room, columns, nullptr, turned, dx, &added);
+}
+
+/* One part in whole vectors is only turned: [taps, channels] of each filter. */
+static int sum_weights(PipelineCudaDevice *device, const Plan *p, const float *partial, float *dw)
+{
+  const Direction *d = &p->forward;
+  unsigned taps = d->axes[0].kernel * d->axes[1].kernel, n = d->results * d->channels * taps;
+  dim3 grid(pipeline_cuda_blocks(taps, WARP), pipeline_cuda_blocks(d->channels, WARP), d->results);
+  if (p->parts == 1 && d->channels % VECTOR == 0 && d->results <= MAX_GRID)
+    LAUNCH(turn_back_kernel, grid, PIPELINE_CUDA_THREADS, 0, device->stream, partial,
+           static_cast<const float *>(nullptr), dw, d->channels, taps);
+  else
+    LAUNCH(sum_weights_kernel, pipeline_cuda_blocks(n, PIPELINE_CUDA_THREADS), PIPELINE_CUDA_THREADS, 0, device->stream,
+           partial, dw, d->results, d->row, d->channels, taps, (unsigned)p->parts);
+  return pipeline_cuda_check_launch(device, "differentiate a convolution by its weights");
 }
 
 int pipeline_cuda_convolution_columns_backward(PipelineCudaDevice *device, const PipelineCudaConvolution *s,
@@ -395,16 +469,12 @@ int pipeline_cuda_convolution_columns_backward(PipelineCudaDevice *device, const
   const Direction *d = &p.forward;
   if (pipeline_cuda_provide_workspace(device, p.bytes)) return 1;
   unsigned char *room = static_cast<unsigned char *>(device->workspace);
-  unsigned taps = (unsigned)(s->kernel[0] * s->kernel[1]), n = d->results * d->channels * taps;
-  if (dx != nullptr && order_weights(device, s, &p.back, true, w, room)) return 1;
+  if (dx != nullptr && order_weights(device, s, p.folds ? &p.forward : &p.back, !p.folds, w, room)) return 1;
   for (size_t first = 0; first < s->batch; first += p.images) {
     size_t of_x = first * s->channels * sources(d), of_y = first * s->filters * places(d);
     if (differentiate_images(device, &p, rest(s, &p, first), first == 0, x + of_x, dy + of_y,
                              dx != nullptr ? dx + of_x : nullptr, dw))
       return 1;
   }
-  if (dw == nullptr) return 0;
-  LAUNCH(sum_weights_kernel, pipeline_cuda_blocks(n, PIPELINE_CUDA_THREADS), PIPELINE_CUDA_THREADS, 0, device->stream,
-         reinterpret_cast<const float *>(room + p.sums), dw, d->results, d->row, d->channels, taps, (unsigned)p.parts);
-  return pipeline_cuda_check_launch(device, "differentiate a convolution by its weights");
+  return dw != nullptr ? sum_weights(device, &p, reinterpret_cast<const float *>(room + p.sums), dw) : 0;
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs in the folder that `make gpu-bundle` made, on a machine with a CUDA device and PyTorch: the checks, then the speed.
-#   run.sh [check|bench|all|bf16|algorithms]      output also under $OUT (default: out)
+#   run.sh [check|bench|all|bf16|algorithms [bf16]]      output also under $OUT (default: out)
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 out=${OUT:-$here/out}
@@ -22,7 +22,7 @@ PYTHON
   export KEDGE_CUDA_PLUGIN="$here/libkedge-cuda.so"
   echo "libraries: $folders"
   ldd "$KEDGE_CUDA_PLUGIN" | grep 'not found' && { echo "the plugin lacks libraries"; command -v nvcc; }
-  [ "${1:-all}" = algorithms ] && { timeout 60 "$here/bench_cudnn"; exit; }
+  [ "${1:-all}" = algorithms ] && { timeout 60 "$here/bench_cudnn" "${@:2}"; exit; }
   status=0
   if [ "${1:-all}" != bench ]; then
     time timeout "${CHECK_LIMIT:-120}" "$here/check_gpu" || { status=$?; echo "check_gpu: exit status $status"; }
