@@ -127,6 +127,7 @@ static json_t *describe_result(const TrainArguments *arguments, const PipelineTr
   json_object_set_new(report, "samples_per_second", real_or_null(result->samples_per_second));
   command_train_calibration_describe(&result->calibration, report);
   command_train_interval_describe(&result->interval, report);
+  if (result->backend) json_object_set_new(report, "backend", json_string(result->backend));
   if (result->cleaning) json_object_set_new(report, "cleaning", json_loads(result->cleaning, 0, NULL));
   if (result->plan) json_object_set_new(report, "plan", json_loads(result->plan, 0, NULL));
   if (arguments->reweigh)
@@ -526,7 +527,8 @@ const Command command_train = {
     .output =
         "--json prints {\"output\", \"rows_train\", \"rows_validation\", \"rows_skipped\", \"epochs\", \"best_epoch\", "
         "\"bytes\",\n"
-        "\"train_loss\", \"validation_loss\", \"validation_metric\", \"seconds\", \"samples_per_second\"}, with "
+        "\"train_loss\", \"validation_loss\", \"validation_metric\", \"seconds\", \"samples_per_second\", "
+        "\"backend\"}, with "
         "--reweigh\n"
         "\"reweighing\" {\"attributes\", \"groups\", \"rows_without_group\", \"smallest_weight\", "
         "\"largest_weight\"},\n"

@@ -132,6 +132,7 @@ gboolean command_train_log_end(CommandTrainLog *log, const PipelineTrainResult *
   set_real(line, "test_metric", result->test_metric);
   set_real(line, "samples_per_second", result->samples_per_second);
   set_real(line, "seconds", result->seconds);
+  if (result->backend != NULL) json_object_set_new(line, "backend", json_string(result->backend));
   if (result->warning != NULL) json_object_set_new(line, "warning", json_string(result->warning));
   if (write_line(log, line)) return TRUE;
   g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_FAILED, "cannot write the log %s: %s", log->path, g_strerror(errno));

@@ -271,9 +271,10 @@ static const SettingsOption attack_options[] = {
     {"one_hot", SETTINGS_TEXT_LIST, AT(SettingsModel, policy.attack.one_hot), .fallback = "[]",
      .help = "Groups of one-hot columns, which stay, as a+b+c."},
     {"mutable_categories", SETTINGS_TEXT_LIST, AT(SettingsModel, policy.attack.mutable_categories), .fallback = "[]",
-     .help = "Texts that may become another value known from training; others stay."},
+     .help = "Texts that may become another value known from training, one-hot groups a+b+c whose 1 may move; others "
+             "stay."},
     {"category_budget", SETTINGS_UINT, AT(SettingsModel, policy.attack.category_budget), .fallback = "1",
-     RANGE(1, 1000), .unit = "texts", .help = "Of the mutable categories, so many of a row change at most."},
+     RANGE(1, 1000), .unit = "categories", .help = "Of the mutable categories, so many of a row change at most."},
     {.key = NULL}};
 
 static const SettingsOption policy_options[] = {

@@ -153,6 +153,8 @@ const PipelineGradientBackend *pipeline_gradient_backend_choose(const gchar *nam
                                                                 GError **error);
 const PipelineGradientBackend *pipeline_gradient_backend_find(const gchar *name, const OnnxGraph *graph,
                                                               GError **error); /* the same without a note */
+/* describe(), or the name of one that has none; new. */
+gchar *pipeline_gradient_backend_describe(const PipelineGradientBackend *backend);
 /* NULL: this backend leaves the operator to the reference. */
 const PipelineGradientKernel *pipeline_gradient_kernel_find(const PipelineGradientBackend *backend, const gchar *name);
 

@@ -82,6 +82,11 @@ const PipelineGradientBackend *pipeline_gradient_backend_find(const gchar *name,
   return pipeline_gradient_backend_choose(name, graph, NULL, error);
 }
 
+gchar *pipeline_gradient_backend_describe(const PipelineGradientBackend *backend)
+{
+  return backend->describe != NULL ? backend->describe() : g_strdup(backend->name);
+}
+
 /* --- the reference ------------------------------------------------------------------------------------------------ */
 
 static gpointer allocate(gpointer device, gsize bytes, GError **error)

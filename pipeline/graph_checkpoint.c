@@ -12,7 +12,7 @@
 
 gchar *pipeline_checkpoint_environment(const PipelineGradientBackend *backend, guint processes)
 {
-  g_autofree gchar *computes = backend->describe != NULL ? backend->describe() : g_strdup(backend->name);
+  g_autofree gchar *computes = pipeline_gradient_backend_describe(backend);
   g_autofree gchar *together = processes > 1 ? g_strdup_printf("processes %u, ", processes) : g_strdup("");
   return g_strdup_printf("%sthreads 1, backend %s, libm %s, kedge %s", together, computes, gnu_get_libc_version(),
                          KEDGE_VERSION);

@@ -466,6 +466,7 @@ static gboolean deliver(PipelineGraphTraining *training, PipelineTrainResult *re
       .calibration = calibration,
       .interval = interval,
       .warning = warning,
+      .backend = pipeline_gradient_backend_describe(training->backend),
       .epochs = state->epoch,
       .best_epoch = state->best_epoch > 0 ? state->best_epoch : state->epoch,
       .n_train = training->data.n_train,

@@ -28,7 +28,8 @@ static const PipelineJobField fields[] = {
     {"immutable", PIPELINE_FIELD_TEXT, AT(immutable), 0, 0, NULL, "features that cannot change: A,B"},
     {"integer", PIPELINE_FIELD_TEXT, AT(integer), 0, 0, NULL, "features of whole numbers: A,B"},
     {"one_hot", PIPELINE_FIELD_TEXT, AT(one_hot), 0, 0, NULL, "groups of one-hot columns: a+b+c,d+e"},
-    {"mutable_categories", PIPELINE_FIELD_TEXT, AT(mutable_categories), 0, 0, NULL, "texts that may change: A,B"},
+    {"mutable_categories", PIPELINE_FIELD_TEXT, AT(mutable_categories), 0, 0, NULL,
+     "texts, and one-hot groups a+b+c, that may change: A,B"},
     {"category_budget", PIPELINE_FIELD_COUNT, AT(category_budget), 1, 1000, NULL, "of them, a row"},
     {.name = NULL}};
 

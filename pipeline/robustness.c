@@ -131,18 +131,23 @@ static double cpu_seconds(void)
   return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
-/* Texts first: the numbers are then moved around the row that is left. */
-static gboolean move_categories(Measurement *measurement, const guint64 *chosen, guint n, const float *points,
+/* Texts and groups first: the numbers [n, features] are then moved around the row that is left. */
+static gboolean move_categories(Measurement *measurement, const guint64 *chosen, guint n, double *numbers,
                                 GError **error)
 {
   PipelineRobustness *result = measurement->result;
-  gsize width = result->categories->len;
+  gsize width = result->categories->len, n_features = result->features->len;
+  g_autofree float *points = g_new(float, n *n_features + 1);
+  for (gsize i = 0; i < n * n_features; i++) points[i] = (float)numbers[i];
   g_autofree const gchar **moved = g_new0(const gchar *, n *width + 1);
   g_autofree guint64 *queries = g_new0(guint64, n + 1);
   if (!pipeline_robustness_move_categories(measurement->attacked, measurement->categories,
                                            measurement->options->category_budget, points, n, queries, moved, error))
     return FALSE;
+  for (gsize i = 0; i < n * n_features; i++)
+    if (points[i] != (float)numbers[i] && !isnan(points[i])) numbers[i] = (double)points[i];
   for (guint i = 0; i < n; i++) {
+    memcpy(measurement->numbers + chosen[i] * n_features, numbers + i * n_features, n_features * sizeof(double));
     result->queries[chosen[i]] = queries[i];
     memcpy(result->moved + chosen[i] * width, moved + i * width, width * sizeof *moved);
   }
@@ -163,9 +168,9 @@ static gboolean attack_rows(Measurement *measurement, const guint64 *chosen, gui
   const PipelineAttackTarget target = pipeline_attack_model_get_target(measurement->attacked);
   gint64 started = g_get_monotonic_time();
   double cpu_started = cpu_seconds();
+  if (!move_categories(measurement, chosen, n, numbers, error)) return FALSE;
   g_autoptr(PipelineAttackBounds) bounds = pipeline_attack_bounds_new(&measurement->ball.ball, numbers, n);
-  if (!move_categories(measurement, chosen, n, bounds->base, error) ||
-      !pipeline_attack_run(&measurement->options->attack, &target, &measurement->ball.ball, bounds,
+  if (!pipeline_attack_run(&measurement->options->attack, &target, &measurement->ball.ball, bounds,
                            &measurement->random, points, NULL, queries, error))
     return FALSE;
   result->seconds += (double)(g_get_monotonic_time() - started) / 1e6;
@@ -207,8 +212,8 @@ gboolean pipeline_robustness_measure(PipelineModel *model, const DriftTable *tab
       g_set_error_literal(error, PIPELINE_ERROR, PIPELINE_ERROR_UNSUPPORTED, reason);
     else
       done =
-          (measurement.categories = pipeline_robustness_categories_new(options, schema, measurement.rows, error)) !=
-              NULL &&
+          (measurement.categories =
+               pipeline_robustness_categories_new(options, schema, result.features, measurement.rows, error)) != NULL &&
           allocate(&measurement, error) &&
           pipeline_robustness_ball_init(&measurement.ball, options, schema, result.features, measurement.rows, error) &&
           run(&measurement, error);

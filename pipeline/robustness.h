@@ -19,8 +19,9 @@ typedef struct {
   const gchar *const *immutable; /* features that stay; NULL: none */
   const gchar *const *integer;   /* numbers that move by whole numbers; NULL: none */
   const gchar *const *one_hot;   /* groups "a+b+c" of numbers of which one is 1 and the others 0: they stay; NULL */
-  /* Texts that may become another known value (of the reference), at most category_budget of them a row: L0. They are
-   * searched for greedily, by the model's answers, before the attack moves the numbers. NULL: texts stay. */
+  /* Texts that may become another known value (of the reference), and groups "a+b+c" as above whose 1 may move, at most
+   * category_budget of them a row: L0. They are searched for greedily, by the model's answers, before the attack moves
+   * the numbers. NULL: texts and groups stay. */
   const gchar *const *mutable_categories;
   guint category_budget;       /* 1 */
   const DriftTable *reference; /* for standard deviations and ranges; NULL: the attacked rows */
@@ -41,9 +42,10 @@ typedef struct {
   double *distances; /* of the point, in the norm and unit of epsilon */
   GArray *features;  /* of guint: schema indices of the columns of points */
   float *points;
-  GArray *categories;  /* of guint: schema indices of the texts that may move; NULL: none */
-  const gchar **moved; /* [n, categories]: the value that the text moved to; NULL: it stayed. Interned */
+  GArray *categories;  /* of guint: schema indices of the texts that may move, PIPELINE_ROBUSTNESS_GROUP; NULL: none */
+  const gchar **moved; /* [n, categories]: the value (of a group the column) moved to; NULL: it stayed. Interned */
 } PipelineRobustness;
+#define PIPELINE_ROBUSTNESS_GROUP G_MAXUINT /* a category of one-hot numbers */
 void pipeline_robustness_clear(PipelineRobustness *robustness);
 
 /* INVALID: options, unknown names; DATA: fractions in a whole number, a group that is not one-hot (row and column are
@@ -57,23 +59,26 @@ DriftTable *pipeline_robustness_tabulate(const PipelineRobustness *robustness, c
 /* Rows that every one of n measurements (of the same rows) left right. */
 guint64 pipeline_robustness_count_worst(const PipelineRobustness *const *measured, guint n);
 
-/* --- texts (robustness_category.c) ----------------------------------------------------------------------------------
+/* --- texts and groups (robustness_category.c) -----------------------------------------------------------------------
  */
 
-/* The mutable texts with their known values, at most 100 of each, the most frequent; opaque, in order. INVALID: no
- * feature, no text, or said to be immutable. */
+/* "a+b+c", unless a feature is named so. */
+gboolean pipeline_robustness_is_group(const DriftSchema *schema, const gchar *name);
+/* What may move: texts with their known values, at most 100 of each, the most frequent, and groups; opaque, in order.
+ * features: of guint, schema indices of the columns of points. INVALID: no feature, no text, said to be immutable, or a
+ * group with a part that is no number of a point. */
 GPtrArray *pipeline_robustness_categories_new(const PipelineRobustnessOptions *options, const DriftSchema *schema,
-                                              const DriftTable *rows, GError **error);
-GArray *pipeline_robustness_list_categories(const GPtrArray *categories); /* of guint: schema indices; new */
-/* Moves texts of the n rows of the target's batch, whose numbers are points. queries [n] are added to; moved
- * [n, categories] gets what moved. */
+                                              const GArray *features, const DriftTable *rows, GError **error);
+GArray *pipeline_robustness_list_categories(const GPtrArray *categories); /* of guint: see PipelineRobustness; new */
+/* Moves texts and groups of the n rows of the target's batch, whose numbers are points [n, features]: there groups
+ * move. queries [n] are added to; moved [n, categories] gets what moved. */
 gboolean pipeline_robustness_move_categories(PipelineAttackModel *attacked, const GPtrArray *categories, guint budget,
-                                             const float *points, guint n, guint64 *queries, const gchar **moved,
+                                             float *points, guint n, guint64 *queries, const gchar **moved,
                                              GError **error);
 /* What moved, into the table of the attacked rows. */
 void pipeline_robustness_tabulate_categories(const PipelineRobustness *robustness, const DriftSchema *schema,
                                              DriftTable *moved);
-/* Texts of that row that moved. */
+/* Texts and groups of that row that moved. */
 guint pipeline_robustness_count_moved(const PipelineRobustness *robustness, guint64 row);
 
 /* --- the ball of a table (robustness_ball.c) ---------------------------------------------------------------------- */
@@ -83,6 +88,8 @@ typedef struct {
   double *scale, *low, *high;
   gboolean *integer;
 } PipelineRobustnessBall;
+/* Where the feature of that name is in a point: at features->len, when it is no number of it. */
+guint pipeline_robustness_find_column(const DriftSchema *schema, const GArray *features, const gchar *name);
 /* features: of guint, schema indices of the columns of points; rows: those that are attacked. */
 gboolean pipeline_robustness_ball_init(PipelineRobustnessBall *ball, const PipelineRobustnessOptions *options,
                                        const DriftSchema *schema, const GArray *features, const DriftTable *rows,

@@ -19,15 +19,21 @@ static const gchar *feature_name(const DriftSchema *schema, const GArray *featur
   return drift_schema_get_feature(schema, g_array_index(features, guint, index))->name;
 }
 
+guint pipeline_robustness_find_column(const DriftSchema *schema, const GArray *features, const gchar *name)
+{
+  gint feature = drift_schema_find_feature(schema, name);
+  guint at = 0;
+  while (at < features->len && (feature < 0 || g_array_index(features, guint, at) != (guint)feature)) at++;
+  return at;
+}
+
 /* The column of points that a name means; -1: a feature that never moves. INVALID: no feature of the model. */
 static gboolean find_column(const DriftSchema *schema, const GArray *features, const gchar *name, gint *column,
                             GError **error)
 {
-  gint feature = drift_schema_find_feature(schema, name);
-  *column = -1;
-  for (guint i = 0; i < features->len; i++)
-    if (feature >= 0 && g_array_index(features, guint, i) == (guint)feature) *column = (gint)i;
-  if (feature >= 0) return TRUE;
+  guint at = pipeline_robustness_find_column(schema, features, name);
+  *column = at < features->len ? (gint)at : -1;
+  if (drift_schema_find_feature(schema, name) >= 0) return TRUE;
   g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID, "the model has no feature \"%s\"", name);
   return FALSE;
 }
@@ -119,6 +125,7 @@ static gboolean hold_groups(PipelineRobustnessBall *ball, const gchar *const *gr
                             const GArray *features, const DriftTable *rows, GError **error)
 {
   for (guint i = 0; groups != NULL && groups[i] != NULL; i++) {
+    if (!pipeline_robustness_is_group(schema, groups[i])) continue; /* a mutable text */
     g_auto(GStrv) names = g_strsplit(groups[i], "+", -1);
     if (!hold_still(ball, (const gchar *const *)names, schema, features, error) ||
         !check_group(names, groups[i], rows, error))
@@ -147,7 +154,8 @@ gboolean pipeline_robustness_ball_init(PipelineRobustnessBall *ball, const Pipel
   if (fill_units(ball, options, schema, features, reference, error) &&
       hold_still(ball, options->immutable, schema, features, error) &&
       mark_integers(ball, options->integer, schema, features, rows, error) &&
-      hold_groups(ball, options->one_hot, schema, features, rows, error))
+      hold_groups(ball, options->one_hot, schema, features, rows, error) &&
+      hold_groups(ball, options->mutable_categories, schema, features, rows, error))
     return TRUE;
   pipeline_robustness_ball_clear(ball);
   return FALSE;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "pipeline/checksum.h"
+#include "pipeline/gradient.h"
 #include "pipeline/memory.h"
 #include "pipeline/model_spec.h"
 #include "pipeline/network_build.h"
@@ -42,6 +43,7 @@ void pipeline_train_result_clear(PipelineTrainResult *result)
   g_free(result->plan);
   g_free(result->cleaning);
   g_free(result->warning);
+  g_free(result->backend);
   pipeline_calibration_clear(&result->calibration);
   memset(result, 0, sizeof *result);
 }
@@ -409,6 +411,14 @@ static gboolean calibrate(const Training *training, GBytes **onnx, PipelineCalib
                                   &training->before, calibration, warning, error);
 }
 
+/* Backends of dense networks have the names of those of graphs, and their libraries. */
+static gchar *describe_backend(const Training *training)
+{
+  const PipelineNetworkBackend *dense = pipeline_network_backend_find(training->options->backend, NULL);
+  const PipelineGradientBackend *backend = pipeline_gradient_backend_find(dense->name, NULL, NULL);
+  return backend != NULL ? pipeline_gradient_backend_describe(backend) : g_strdup(dense->name);
+}
+
 static gboolean deliver(const Training *training, PipelineTrainResult *result, GError **error)
 {
   const PipelineFitState *state = pipeline_fit_get_state(training->fit);
@@ -424,6 +434,7 @@ static gboolean deliver(const Training *training, PipelineTrainResult *result, G
       (PipelineTrainResult){.onnx = onnx,
                             .calibration = calibration,
                             .warning = warning,
+                            .backend = describe_backend(training),
                             .epochs = state->epoch,
                             .best_epoch = state->best_epoch > 0 ? state->best_epoch : state->epoch,
                             .n_train = training->rows->n_train,

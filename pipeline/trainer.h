@@ -99,6 +99,7 @@ typedef struct {
   double old_validation_metric;                /* of the best epoch on the rows held back of the rehearsed ones */
   guint64 spilled_bytes; /* of the rows that lay in a temporary file (pipeline/spill.h); 0: all in memory */
   gchar *warning;        /* what the user should know about the result, or NULL */
+  gchar *backend;        /* what computed: its name, library and version, instruction set or device; or NULL */
 } PipelineTrainResult;
 void pipeline_train_result_clear(PipelineTrainResult *result);
 

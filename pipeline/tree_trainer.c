@@ -512,6 +512,7 @@ static gboolean deliver(Training *training, const PipelineCalibrationBefore *bef
                             .calibration = calibration,
                             .interval = interval,
                             .warning = warning,
+                            .backend = g_strdup("xgboost"),
                             .epochs = state.round,
                             .best_epoch = training->validation.n > 0 ? state.best_round : state.round,
                             .n_train = training->rows->n_train,

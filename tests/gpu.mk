@@ -5,12 +5,15 @@ GPU_LIBRARIES := $(BUILD)/libkedge-pipeline.a $(BUILD)/libkedge-onnx.a $(BUILD)/
 GPU_SHARED := $(GPU)/networks.c.o $(GPU)/without_onednn.c.o
 GPU_LIBS = $(shell pkg-config --libs glib-2.0) -lm -ldl
 
-$(GPU)/check_gpu: $(GPU)/check_gpu.c.o $(GPU)/trainings.c.o $(GPU)/limits.c.o $(GPU)/wide.c.o $(GPU_SHARED) $(GPU_LIBRARIES)
+$(GPU)/check_gpu: $(GPU)/check_gpu.c.o $(GPU)/check.c.o $(GPU)/trainings.c.o $(GPU)/limits.c.o $(GPU)/wide.c.o $(GPU_SHARED) $(GPU_LIBRARIES)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(GPU_LIBS)
 $(GPU)/bench_gpu: $(GPU)/bench_gpu.c.o $(GPU)/profile.c.o $(GPU_SHARED) $(GPU_LIBRARIES)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(GPU_LIBS)
+$(GPU)/check_sums: $(GPU)/check_sums.c.o $(GPU)/check.c.o
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(GPU_LIBS)
 
 # Unit tests with the networks of the checks on a device.
 $(BUILD)/tests/unit/graph_micro_test $(BUILD)/tests/unit/graph_precision_test: $(GPU)/networks.c.o
@@ -57,8 +60,11 @@ check-nccl: $(BUILD)/kedge $(BUILD)/libkedge-mpi.so nccl ## the NCCL plugin: sym
 .PHONY: nccl check-nccl cuda check-gpu check-cuda-build gpu-bundle
 nccl: $(BUILD)/libkedge-nccl.so ## the NCCL plugin: gradients of several processes summed from device to device
 cuda: $(BUILD)/libkedge-cuda.so ## the CUDA plugin, compiled for devices from 7.5 on; the compiler comes into the build folder
-check-gpu: $(GPU)/check_gpu cuda ## every operator and training on the CUDA device of this machine against the reference
+check-gpu: $(GPU)/check_gpu $(GPU)/check_sums $(BUILD)/kedge $(ONNX_PYTHON) cuda nccl ## every operator and training on the CUDA device of this machine against the reference
 	LD_LIBRARY_PATH=$(CUDA_TOOLKIT)/nvidia/cu13/lib:$(CUDA_TOOLKIT)/nvidia/cudnn/lib KEDGE_CUDA_PLUGIN=$(abspath $(BUILD)/libkedge-cuda.so) $(GPU)/check_gpu
+	LD_LIBRARY_PATH=$(CUDA_TOOLKIT)/nvidia/cu13/lib:$(NCCL_TOOLKIT)/nvidia/nccl/lib $(GPU)/check_sums $(BUILD)/libkedge-nccl.so
+	LD_LIBRARY_PATH=$(CUDA_TOOLKIT)/nvidia/cu13/lib:$(CUDA_TOOLKIT)/nvidia/cudnn/lib KEDGE_CUDA_PLUGIN=$(abspath $(BUILD)/libkedge-cuda.so) \
+	  $(ONNX_PYTHON) tests/gpu/check_kedge $(BUILD)/kedge tests/fixtures/onnx/image_lenet.onnx $(BUILD)/check-kedge-gpu
 
 SUITES += check-cuda-build
 check-cuda-build: $(GPU)/check_gpu cuda ## the plugin by nvcc: architectures, symbols, what it says without a device
@@ -69,6 +75,7 @@ GPU_BUNDLE ?= .gpu
 $(GPU)/bench_cudnn: tests/gpu/bench_cudnn.cu $(CUDA_TOOLKIT)/complete
 	$(call say,NVCC,$<)
 	$(Q)$(CUDA_TOOLKIT)/nvidia/cu13/bin/nvcc $(NVCC_FLAGS) -I$(CUDA_TOOLKIT)/nvidia/cudnn/include -o $@ $< -L$(CUDA_TOOLKIT)/nvidia/cudnn/lib -lcudnn
-GPU_CARRIED := $(GPU)/check_gpu $(GPU)/bench_gpu $(GPU)/bench_cudnn tests/gpu/bench_torch.py tests/gpu/run.sh
-gpu-bundle: $(GPU_CARRIED) cuda ## .gpu/: run.sh there checks and measures
-	tests/gpu/bundle $(GPU_BUNDLE) $(BUILD)/libkedge-cuda.so $(GPU_CARRIED)
+GPU_CARRIED := $(GPU)/check_gpu $(GPU)/check_sums $(GPU)/bench_gpu $(GPU)/bench_cudnn tests/gpu/check_kedge tests/gpu/bench_torch.py tests/gpu/run.sh \
+               tests/fixtures/onnx/image_lenet.onnx
+gpu-bundle: $(GPU_CARRIED) $(BUILD)/kedge cuda nccl ## .gpu/: run.sh there checks and measures
+	tests/gpu/bundle $(GPU_BUNDLE) $(BUILD)/libkedge-cuda.so $(BUILD)/libkedge-nccl.so $(BUILD)/kedge $(GPU_CARRIED)

@@ -10,19 +10,6 @@
 #include "pipeline/gradient_check.h"
 #include "tests/gpu/check.h"
 
-static guint check_passed, check_failed;
-
-void check_that(gboolean held, const gchar *format, ...)
-{
-  va_list arguments;
-  va_start(arguments, format);
-  g_autofree gchar *what = g_strdup_vprintf(format, arguments);
-  va_end(arguments);
-  held ? check_passed++ : check_failed++;
-  printf("%s %s\n", held ? "ok    " : "FAILED", what);
-  fflush(stdout);
-}
-
 static gboolean is_wanted(gint n, gchar **names, const gchar *name)
 {
   gboolean others = n <= 1;
@@ -61,6 +48,5 @@ int main(int argc, char **argv)
   if (is_wanted(argc, argv, "trainings")) check_trainings(backend);
   if (is_wanted(argc, argv, "limits")) check_limits(backend);
   if (is_wanted(argc, argv, "wide")) check_wide(backend);
-  printf("%u passed, %u failed\n", check_passed, check_failed);
-  return check_failed > 0;
+  return check_report();
 }

@@ -13,7 +13,7 @@ import glob, os, site, sys
 roots = site.getsitepackages() + [p for p in sys.path if p.endswith("-packages")]
 found = []
 for root in dict.fromkeys(roots):
-    for part in ("cu13/lib", "cudnn/lib", "cublas/lib", "cuda_runtime/lib"):
+    for part in ("cu13/lib", "cudnn/lib", "cublas/lib", "cuda_runtime/lib", "nccl/lib"):
         found += glob.glob(os.path.join(root, "nvidia", part))
 print(":".join(found))
 PYTHON
@@ -26,6 +26,11 @@ PYTHON
   status=0
   if [ "${1:-all}" != bench ]; then
     time timeout "${CHECK_LIMIT:-120}" "$here/check_gpu" || { status=$?; echo "check_gpu: exit status $status"; }
+    timeout 60 "$here/check_sums" "$here/libkedge-nccl.so" || { status=$?; echo "check_sums: exit status $status"; }
+    work=$(mktemp -d)
+    tar -C "$work" -xf "$here/kedge.tar.xz"
+    time LD_LIBRARY_PATH="$LD_LIBRARY_PATH:$work/kedge/lib" timeout "${KEDGE_LIMIT:-120}" \
+      python3 "$here/check_kedge" "$work/kedge/kedge" "$here/image_lenet.onnx" "$work" || { status=$?; echo "check_kedge: exit status $status"; }
   fi
   names=()
   # bf16: the checks, products in bfloat16 and the one in float32 that they are held against; in about 200 s.

@@ -276,6 +276,65 @@ START_TEST(missing_numbers_and_groups_stay)
 }
 END_TEST
 
+/* A ball too small for the numbers: a row falls exactly when its 1 in the other column turns the sum. */
+START_TEST(the_one_of_a_mutable_group_moves)
+{
+  World world = world_new();
+  DriftTable *table = world.table;
+  PipelineRobustnessOptions options;
+  pipeline_robustness_options_init(&options);
+  DriftColumn *f0 = drift_table_get_column(table, "f0"), *f3 = drift_table_get_column(table, "f3");
+  for (guint row = 0; row < ROWS; row++) {
+    g_array_index(f0->numbers, double, row) = row % 3 == 0;
+    g_array_index(f3->numbers, double, row) = row % 3 != 0;
+  }
+  options.mutable_categories = (const gchar *const[]){"f0+f3", NULL};
+  options.epsilon = 1e-9;
+  PipelineRobustness robustness = measure(world.linear, table, &options);
+  g_autoptr(DriftTable) moved = pipeline_robustness_tabulate(&robustness, world.schema, table);
+  guint n_moved = 0;
+  for (guint row = 0; row < ROWS; row++) {
+    double sum = 0, turned = 0;
+    for (guint f = 0; f < FEATURES; f++) {
+      double x = (double)(float)cell(table, f, row), other = f == 0 || f == 3 ? 1 - x : x;
+      sum += (double)weights[f] * x;
+      turned += (double)weights[f] * other;
+    }
+    if (!robustness.right[row]) continue;
+    ck_assert_msg(robustness.robust[row] == ((turned > 0) == (sum > 0)), "row %u: %g, turned %g", row, sum, turned);
+    ck_assert_double_eq(cell(moved, 0, row) + cell(moved, 3, row), 1);
+    gboolean has_moved = cell(moved, 0, row) != cell(table, 0, row);
+    ck_assert(has_moved || robustness.robust[row]);
+    ck_assert_uint_eq(pipeline_robustness_count_moved(&robustness, row), has_moved);
+    n_moved += has_moved;
+  }
+  ck_assert_uint_gt(n_moved, 0);
+  ck_assert_uint_gt(robustness.n_right, robustness.n_robust);
+  pipeline_robustness_clear(&robustness);
+  world_clear(&world);
+}
+END_TEST
+
+START_TEST(wrong_groups_are_refused)
+{
+  World world = world_new();
+  const struct {
+    const gchar *group, *immutable, *says;
+  } cases[] = {{"f0+f9", NULL, "no numeric input"}, {"f0+f1", "f1", "immutable, too"}, {"f0+f1", NULL, "row 1"}};
+  for (guint i = 0; i < G_N_ELEMENTS(cases); i++) {
+    PipelineRobustnessOptions options;
+    PipelineRobustness robustness = {0};
+    g_autoptr(GError) error = NULL;
+    pipeline_robustness_options_init(&options);
+    options.mutable_categories = (const gchar *const[]){cases[i].group, NULL};
+    options.immutable = (const gchar *const[]){cases[i].immutable, NULL};
+    ck_assert(!pipeline_robustness_measure(world.linear, world.table, &options, &robustness, &error));
+    ck_assert_msg(strstr(error->message, cases[i].says) != NULL, "%s", error->message);
+  }
+  world_clear(&world);
+}
+END_TEST
+
 START_TEST(wrong_questions_are_refused)
 {
   World world = world_new();
@@ -389,6 +448,8 @@ int main(void)
   tcase_add_loop_test(cases, attacks_find_what_the_ball_allows, 0, 2 * n_types);
   tcase_add_loop_test(cases, points_keep_to_every_constraint, 0, 2 * n_types);
   tcase_add_test(cases, missing_numbers_and_groups_stay);
+  tcase_add_test(cases, the_one_of_a_mutable_group_moves);
+  tcase_add_test(cases, wrong_groups_are_refused);
   tcase_add_test(cases, wrong_questions_are_refused);
   tcase_add_loop_test(cases, the_same_seed_gives_the_same_points, 0, n_types);
   tcase_add_test(cases, radii_follow_from_counts);
