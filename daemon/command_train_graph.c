@@ -82,7 +82,7 @@ GArray *command_train_graph_entries(TrainGraphArguments *a, const GOptionEntry *
        "train on the graph with the rows in a temporary file instead of in memory (those of files above 256 MiB are)",
        NULL},
       {"precision", 0, 0, G_OPTION_ARG_STRING, &a->precision,
-       "of matrix products: float32 (default), or bf16 on the backends cuda and reference (with scaling of the loss)",
+       "of products and convolutions: float32 (default), or bf16 on cuda and reference (with scaling of the loss)",
        "P"},
       {"micro-batch", 0, 0, G_OPTION_ARG_INT, &a->micro_batch,
        "rows of a pass: a batch goes through in several, whose gradients are added up (default: the whole batch where "

@@ -20,5 +20,9 @@ double pipeline_gradient_check_differences(const PipelineGradient *gradient, con
 /* The largest |value − reference's| of outputs and gradients over the largest element, in training and prediction. */
 double pipeline_gradient_check_backend(const PipelineGradient *gradient, const PipelineGradientBackend *backend,
                                        GError **error);
+/* The same with products in `precision` on both; in bfloat16 the reference rounds their operands as the backend does.
+ */
+double pipeline_gradient_check_precision(const PipelineGradient *gradient, const PipelineGradientBackend *backend,
+                                         PipelinePrecision precision, GError **error);
 
 G_END_DECLS

@@ -149,10 +149,9 @@ gboolean pipeline_pass_fail_step(const PipelinePassStep *step, GError **error)
   return FALSE;
 }
 
-/* Convolutions stay in float32. */
 static gboolean has_products(const gchar *operator)
 {
-  static const gchar *const operators[] = {"Gemm", "MatMul", "LSTM", "GRU", NULL};
+  static const gchar *const operators[] = {"Gemm", "MatMul", "Conv", "LSTM", "GRU", NULL};
   return g_strv_contains(operators, operator);
 }
 

@@ -19,7 +19,7 @@ $(CUDA_SHIM)/shim/%.o: tests/cuda_shim/%.cpp
 $(CUDA_SHIM)/kernels/%.o: pipeline/cuda/%.cu
 	@mkdir -p $(@D)
 	$(call say,CU,$<)
-	$(Q)$(CUDA_SHIM_CXX) -x c++ $(CUDA_SHIM_FLAGS) -c $< -o $@
+	$(Q)$(CUDA_SHIM_CXX) -x c++ $(CUDA_SHIM_FLAGS) -DPIPELINE_CUDA_COLUMNS_BYTES=65536 -c $< -o $@
 $(CUDA_SHIM)/tests/%.o: tests/cuda_shim/%.cu
 	@mkdir -p $(@D)
 	$(call say,CU,$<)

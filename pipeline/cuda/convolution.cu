@@ -1,4 +1,5 @@
-/* Convolutions by cuDNN. */
+/* Convolutions by cuDNN, in float32. Those in bfloat16 go to convolution_columns.cu; shapes that it does not take are
+ * computed here from rounded copies of the operands: the same numbers, at the speed of float32. */
 #include <cstdlib>
 
 #include "pipeline/cuda/device_internal.h"
@@ -16,6 +17,8 @@ struct _PipelineCudaConvolutionPlan {
   cudnnConvolutionBwdFilterAlgo_t backward_filter;
   size_t forward_bytes, data_bytes, filter_bytes;
   bool data_by_product, filter_by_product;
+  bool by_columns;                   /* all passes, in bfloat16 */
+  size_t w_place, dy_place, rounded; /* bytes: of rounded copies in front of cuDNN's workspace; else 0 */
 };
 
 static int describe(PipelineCudaDevice *device, PipelineCudaConvolutionPlan *plan)
@@ -54,6 +57,7 @@ static int describe(PipelineCudaDevice *device, PipelineCudaConvolutionPlan *pla
 
 #define WIDE 64         /* channels and filters */
 #define NARROW 8        /* channels */
+#define USE_COLUMNS 1   /* in bfloat16; 0: all of cuDNN's in float32 on rounded operands */
 #define BY_PRODUCT 1000 /* no algorithm of cuDNN's: convolution_product.cu */
 
 enum { ALGORITHM_FORWARD, ALGORITHM_BACKWARD_DATA, ALGORITHM_BACKWARD_FILTER };
@@ -185,11 +189,12 @@ static int find_workspaces(PipelineCudaDevice *device, PipelineCudaConvolutionPl
 
 size_t pipeline_cuda_convolution_bytes(const PipelineCudaConvolutionPlan *plan)
 {
+  if (plan->by_columns) return pipeline_cuda_convolution_columns_bytes(&plan->shape);
   size_t product = pipeline_cuda_convolution_product_bytes(&plan->shape), most = plan->forward_bytes;
   size_t data = plan->data_by_product ? product : plan->data_bytes;
   size_t filter = plan->filter_by_product ? product : plan->filter_bytes;
   if (data > most) most = data;
-  return filter > most ? filter : most;
+  return plan->rounded + (filter > most ? filter : most);
 }
 
 void pipeline_cuda_convolution_free(PipelineCudaDevice *device, PipelineCudaConvolutionPlan *plan)
@@ -202,21 +207,82 @@ void pipeline_cuda_convolution_free(PipelineCudaDevice *device, PipelineCudaConv
   free(plan);
 }
 
+static size_t count_weights(const PipelineCudaConvolution *s)
+{
+  return s->filters * (s->channels / s->group) * s->kernel[0] * s->kernel[1];
+}
+
+static size_t room_for(size_t n)
+{
+  const size_t alignment = 256;
+  return (n * sizeof(float) + alignment - 1) / alignment * alignment;
+}
+
+static void plan_narrow(PipelineCudaConvolutionPlan *plan)
+{
+  const PipelineCudaConvolution *s = &plan->shape;
+  plan->by_columns = USE_COLUMNS && pipeline_cuda_convolution_columns_bytes(s) > 0;
+  if (plan->by_columns) return;
+  plan->w_place = room_for(s->batch * s->channels * s->in[0] * s->in[1]);
+  plan->dy_place = plan->w_place + room_for(count_weights(s));
+  plan->rounded = plan->dy_place + room_for(s->batch * s->filters * s->out[0] * s->out[1]);
+}
+
 PipelineCudaConvolutionPlan *pipeline_cuda_convolution_plan(PipelineCudaDevice *device,
                                                             const PipelineCudaConvolution *shape)
 {
+  if (shape->narrow && pipeline_cuda_require_bfloat16(device)) return nullptr;
   PipelineCudaConvolutionPlan *plan = static_cast<PipelineCudaConvolutionPlan *>(calloc(1, sizeof *plan));
   if (plan == nullptr) {
     pipeline_cuda_fail(device, "plan a convolution", "the host has no memory");
     return nullptr;
   }
   plan->shape = *shape;
-  plan->data_by_product = prefers_product(ALGORITHM_BACKWARD_DATA, shape);
-  plan->filter_by_product = prefers_product(ALGORITHM_BACKWARD_FILTER, shape);
+  if (shape->narrow) {
+    plan_narrow(plan);
+    if (plan->by_columns) return plan;
+  } else {
+    plan->data_by_product = prefers_product(ALGORITHM_BACKWARD_DATA, shape);
+    plan->filter_by_product = prefers_product(ALGORITHM_BACKWARD_FILTER, shape);
+  }
   if (describe(device, plan) == 0 && choose_algorithms(device, plan) == 0 && find_workspaces(device, plan) == 0)
     return plan;
   pipeline_cuda_convolution_free(device, plan);
   return nullptr;
+}
+
+__global__ void round_kernel(const float *from, float *to, size_t n)
+{
+  for (size_t i = pipeline_cuda_index(); i < n; i += (size_t)gridDim.x * blockDim.x)
+    to[i] = __bfloat162float(__float2bfloat16_rn(from[i]));
+}
+
+/* *values: becomes the rounded copy at `bytes` of the workspace. */
+static int round_to(PipelineCudaDevice *device, const float **values, size_t n, size_t bytes)
+{
+  size_t blocks = (n + PIPELINE_CUDA_THREADS - 1) / PIPELINE_CUDA_THREADS;
+  float *to = reinterpret_cast<float *>(static_cast<unsigned char *>(device->workspace) + bytes);
+  if (*values == nullptr || n == 0) return 0;
+  LAUNCH(round_kernel, (unsigned)(blocks < 65535 ? blocks : 65535), PIPELINE_CUDA_THREADS, 0, device->stream, *values,
+         to, n);
+  *values = to;
+  return pipeline_cuda_check_launch(device, "round the operand of a convolution to bfloat16");
+}
+
+/* x (or NULL), w and dy (or NULL), where they have to be rounded. The workspace is there. */
+static int round_operands(PipelineCudaDevice *device, const PipelineCudaConvolutionPlan *plan, const float **x,
+                          const float **w, const float **dy)
+{
+  const PipelineCudaConvolution *s = &plan->shape;
+  if (plan->rounded == 0) return 0;
+  return round_to(device, x, s->batch * s->channels * s->in[0] * s->in[1], 0) ||
+         round_to(device, w, count_weights(s), plan->w_place) ||
+         round_to(device, dy, s->batch * s->filters * s->out[0] * s->out[1], plan->dy_place);
+}
+
+static void *workspace_of(PipelineCudaDevice *device, const PipelineCudaConvolutionPlan *plan)
+{
+  return plan->rounded == 0 ? device->workspace : static_cast<unsigned char *>(device->workspace) + plan->rounded;
 }
 
 __global__ void add_bias_kernel(float *y, const float *bias, unsigned n, unsigned filters, unsigned inner)
@@ -225,20 +291,29 @@ __global__ void add_bias_kernel(float *y, const float *bias, unsigned n, unsigne
   if (i < n) y[i] += bias[i / inner % filters];
 }
 
+static int forward_by_library(PipelineCudaDevice *device, PipelineCudaConvolutionPlan *plan, const float *x,
+                              const float *w, float *y)
+{
+  const float one = 1, zero = 0, *unused = nullptr;
+  return pipeline_cuda_provide_workspace(device, plan->rounded + plan->forward_bytes) ||
+         round_operands(device, plan, &x, &w, &unused) ||
+         pipeline_cuda_check_dnn(device,
+                                 cudnnConvolutionForward(device->cudnn, &one, plan->x, x, plan->w, w, plan->convolution,
+                                                         plan->forward, workspace_of(device, plan), plan->forward_bytes,
+                                                         &zero, plan->y, y),
+                                 "compute a convolution");
+}
+
 int pipeline_cuda_convolution_forward(PipelineCudaDevice *device, PipelineCudaConvolutionPlan *plan, const float *x,
                                       const float *w, const float *bias, float *y)
 {
   const PipelineCudaConvolution *s = &plan->shape;
-  const float one = 1, zero = 0;
   size_t inner = s->out[0] * s->out[1], n = s->batch * s->filters * inner;
-  if (pipeline_cuda_provide_workspace(device, plan->forward_bytes) ||
-      pipeline_cuda_check_dnn(device,
-                              cudnnConvolutionForward(device->cudnn, &one, plan->x, x, plan->w, w, plan->convolution,
-                                                      plan->forward, device->workspace, plan->forward_bytes, &zero,
-                                                      plan->y, y),
-                              "compute a convolution"))
+  bool added = false;
+  if (plan->by_columns ? pipeline_cuda_convolution_columns_forward(device, s, x, w, bias, y, &added)
+                       : forward_by_library(device, plan, x, w, y))
     return 1;
-  if (bias == nullptr || n == 0) return 0;
+  if (bias == nullptr || n == 0 || added) return 0;
   LAUNCH(add_bias_kernel, pipeline_cuda_blocks(n, PIPELINE_CUDA_THREADS), PIPELINE_CUDA_THREADS, 0, device->stream, y,
          bias, (unsigned)n, (unsigned)s->filters, (unsigned)inner);
   return pipeline_cuda_check_launch(device, "add the bias of a convolution");
@@ -247,7 +322,8 @@ int pipeline_cuda_convolution_forward(PipelineCudaDevice *device, PipelineCudaCo
 int pipeline_cuda_convolution_backward(PipelineCudaDevice *device, PipelineCudaConvolutionPlan *plan, const float *x,
                                        const float *w, const float *dy, float *dx, float *dw)
 {
-  const float one = 1, zero = 0;
+  const float one = 1, zero = 0, *unused = nullptr;
+  if (plan->by_columns) return pipeline_cuda_convolution_columns_backward(device, &plan->shape, x, w, dy, dx, dw);
   float *product_dx = plan->data_by_product ? dx : nullptr, *product_dw = plan->filter_by_product ? dw : nullptr;
   if ((product_dx != nullptr || product_dw != nullptr) &&
       pipeline_cuda_convolution_product(device, &plan->shape, x, w, dy, product_dx, product_dw))
@@ -256,18 +332,21 @@ int pipeline_cuda_convolution_backward(PipelineCudaDevice *device, PipelineCudaC
   if (plan->filter_by_product) dw = nullptr;
   size_t bytes = dx != nullptr ? plan->data_bytes : 0;
   if (dw != nullptr && plan->filter_bytes > bytes) bytes = plan->filter_bytes;
-  if (pipeline_cuda_provide_workspace(device, bytes)) return 1;
+  if (pipeline_cuda_provide_workspace(device, plan->rounded + bytes) ||
+      round_operands(device, plan, dw != nullptr ? &x : &unused, &w, &dy))
+    return 1;
+  void *workspace = workspace_of(device, plan);
   if (dw != nullptr &&
       pipeline_cuda_check_dnn(device,
                               cudnnConvolutionBackwardFilter(device->cudnn, &one, plan->x, x, plan->y, dy,
-                                                             plan->convolution, plan->backward_filter,
-                                                             device->workspace, plan->filter_bytes, &zero, plan->w, dw),
+                                                             plan->convolution, plan->backward_filter, workspace,
+                                                             plan->filter_bytes, &zero, plan->w, dw),
                               "differentiate a convolution by its weights"))
     return 1;
   if (dx == nullptr) return 0;
   return pipeline_cuda_check_dnn(device,
                                  cudnnConvolutionBackwardData(device->cudnn, &one, plan->w, w, plan->y, dy,
-                                                              plan->convolution, plan->backward_data, device->workspace,
+                                                              plan->convolution, plan->backward_data, workspace,
                                                               plan->data_bytes, &zero, plan->x, dx),
                                  "differentiate a convolution by its input");
 }

@@ -17,7 +17,7 @@
 extern "C" {
 #endif
 
-#define PIPELINE_CUDA_ABI 2u /* raised with every change of this file */
+#define PIPELINE_CUDA_ABI 3u /* raised with every change of this file */
 #define PIPELINE_CUDA_SYMBOL "pipeline_cuda_get_table"
 
 typedef struct _PipelineCudaDevice PipelineCudaDevice;
@@ -85,6 +85,7 @@ typedef struct {
 typedef struct {
   size_t batch, channels, filters, group;
   size_t in[2], out[2], kernel[2], stride[2], dilation[2], pad[2];
+  int narrow; /* x, w and dy are rounded to bfloat16 first; sums and results in float32 */
 } PipelineCudaConvolution;
 typedef struct _PipelineCudaConvolutionPlan PipelineCudaConvolutionPlan;
 

@@ -136,6 +136,9 @@ int pipeline_cuda_softmax_backward(PipelineCudaDevice *, size_t, size_t, size_t,
                                    float *);
 /* product.cu, convolution.cu, pool.cu */
 int pipeline_cuda_gemm(PipelineCudaDevice *, const PipelineCudaGemm *, const float *, const float *, float *);
+/* Operands of bfloat16 on the device; the result is float32. */
+int pipeline_cuda_gemm_bfloat16(PipelineCudaDevice *, const PipelineCudaGemm *, const void *, const void *, float *);
+int pipeline_cuda_require_bfloat16(PipelineCudaDevice *); /* 1: the device has no products in it */
 PipelineCudaConvolutionPlan *pipeline_cuda_convolution_plan(PipelineCudaDevice *, const PipelineCudaConvolution *);
 size_t pipeline_cuda_convolution_bytes(const PipelineCudaConvolutionPlan *);
 void pipeline_cuda_convolution_free(PipelineCudaDevice *, PipelineCudaConvolutionPlan *);
@@ -147,6 +150,13 @@ int pipeline_cuda_convolution_backward(PipelineCudaDevice *, PipelineCudaConvolu
 size_t pipeline_cuda_convolution_product_bytes(const PipelineCudaConvolution *);
 int pipeline_cuda_convolution_product(PipelineCudaDevice *, const PipelineCudaConvolution *, const float *,
                                       const float *, const float *, float *, float *);
+/* convolution_columns.cu: in bfloat16. Bytes of workspace, 0: not this shape. bias, dx and dw may be NULL; *added: the
+ * result has the bias already. */
+size_t pipeline_cuda_convolution_columns_bytes(const PipelineCudaConvolution *);
+int pipeline_cuda_convolution_columns_forward(PipelineCudaDevice *, const PipelineCudaConvolution *, const float *,
+                                              const float *, const float *, float *, bool *);
+int pipeline_cuda_convolution_columns_backward(PipelineCudaDevice *, const PipelineCudaConvolution *, const float *,
+                                               const float *, const float *, float *, float *);
 int pipeline_cuda_max_pool(PipelineCudaDevice *, const PipelineCudaPool *, const float *, float *, uint32_t *);
 int pipeline_cuda_max_pool_backward(PipelineCudaDevice *, const PipelineCudaPool *, const uint32_t *, const float *,
                                     float *);

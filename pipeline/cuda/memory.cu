@@ -61,6 +61,20 @@ static void pool_trim(PipelineCudaDevice *device)
   device->n_blocks = kept;
 }
 
+/* One of the pool's pieces goes back to the driver, when all that is queued is done. */
+static void pool_drop(PipelineCudaDevice *device, void *data)
+{
+  cudaStreamSynchronize(device->stream);
+  for (size_t i = 0; i < device->n_blocks; i++) {
+    if (device->blocks[i].data != data) continue;
+    device->held_bytes -= device->blocks[i].bytes;
+    device->used_bytes -= device->blocks[i].bytes;
+    device->blocks[i] = device->blocks[--device->n_blocks];
+    cudaFree(data);
+    return;
+  }
+}
+
 static cudaError_t pool_ask(PipelineCudaDevice *device, void **data, size_t bytes)
 {
   bool beyond = device->limit_bytes > 0 && device->held_bytes + bytes > device->limit_bytes;
@@ -107,10 +121,14 @@ void pipeline_cuda_release(PipelineCudaDevice *device, void *buffer)
     }
 }
 
+/* Hardly anything else has the size of a workspace that became too small: it is not kept. */
 int pipeline_cuda_provide_workspace(PipelineCudaDevice *device, size_t bytes)
 {
   if (bytes <= device->workspace_bytes) return 0;
-  if (device->workspace != nullptr) pipeline_cuda_release(device, device->workspace);
+  if (device->recording) return pipeline_cuda_fail(device, "allocate", "a step is being recorded");
+  if (device->workspace != nullptr) pool_drop(device, device->workspace);
+  device->changes++;
+  device->workspace = nullptr;
   device->workspace_bytes = 0;
   device->workspace = pipeline_cuda_allocate(device, bytes);
   if (device->workspace == nullptr) return 1;

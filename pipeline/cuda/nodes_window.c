@@ -41,6 +41,7 @@ static gboolean read_convolution(const PipelineGradientCall *call, Convolution *
   c->shape.channels = w->channels;
   c->shape.filters = read.m;
   c->shape.group = read.group;
+  c->shape.narrow = call->precision == PIPELINE_PRECISION_BFLOAT16;
   c->padded = w->before[0] != w->after[0] || w->before[1] != w->after[1];
   for (guint d = 0; d < 2; d++) {
     c->shape.in[d] = w->in[d] + (c->padded ? (gsize)(w->before[d] + w->after[d]) : 0);

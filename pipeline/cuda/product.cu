@@ -25,27 +25,39 @@ static int narrow(PipelineCudaDevice *device, const float *from, void *to, size_
   return pipeline_cuda_check_launch(device, "round to bfloat16");
 }
 
+int pipeline_cuda_require_bfloat16(PipelineCudaDevice *device)
+{
+  if (device->major >= FIRST_WITH_BFLOAT16) return 0;
+  return pipeline_cuda_fail(device, "multiply in bfloat16", "the device is older than compute capability 8.0");
+}
+
+int pipeline_cuda_gemm_bfloat16(PipelineCudaDevice *device, const PipelineCudaGemm *g, const void *a, const void *b,
+                                float *c)
+{
+  cublasOperation_t of_a = g->transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N;
+  cublasOperation_t of_b = g->transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N;
+  return pipeline_cuda_check_blas(
+      device,
+      cublasGemmStridedBatchedEx(device->cublas, of_b, of_a, (int)g->n, (int)g->m, (int)g->k, &g->alpha, b, CUDA_R_16BF,
+                                 (int)g->ldb, (long long)g->stride_b, a, CUDA_R_16BF, (int)g->lda,
+                                 (long long)g->stride_a, &g->beta, c, CUDA_R_32F, (int)g->ldc, (long long)g->stride_c,
+                                 (int)g->count, CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT),
+      "multiply matrices in bfloat16");
+}
+
 /* The copies lie in the workspace, one behind the other. */
 static int multiply_narrow(PipelineCudaDevice *device, const PipelineCudaGemm *g, const float *a, const float *b,
                            float *c)
 {
-  cublasOperation_t of_a = g->transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N;
-  cublasOperation_t of_b = g->transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N;
   size_t n_a = span(g->transpose_a ? g->k : g->m, g->transpose_a ? g->m : g->k, g->lda, g->count, g->stride_a);
   size_t n_b = span(g->transpose_b ? g->n : g->k, g->transpose_b ? g->k : g->n, g->ldb, g->count, g->stride_b);
   size_t place_b = (n_a * sizeof(__nv_bfloat16) + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-  if (device->major < FIRST_WITH_BFLOAT16)
-    return pipeline_cuda_fail(device, "multiply in bfloat16", "the device is older than compute capability 8.0");
-  if (pipeline_cuda_provide_workspace(device, place_b + n_b * sizeof(__nv_bfloat16))) return 1;
+  if (pipeline_cuda_require_bfloat16(device) ||
+      pipeline_cuda_provide_workspace(device, place_b + n_b * sizeof(__nv_bfloat16)))
+    return 1;
   unsigned char *narrow_a = static_cast<unsigned char *>(device->workspace), *narrow_b = narrow_a + place_b;
   if (narrow(device, a, narrow_a, n_a) || narrow(device, b, narrow_b, n_b)) return 1;
-  return pipeline_cuda_check_blas(
-      device,
-      cublasGemmStridedBatchedEx(device->cublas, of_b, of_a, (int)g->n, (int)g->m, (int)g->k, &g->alpha, narrow_b,
-                                 CUDA_R_16BF, (int)g->ldb, (long long)g->stride_b, narrow_a, CUDA_R_16BF, (int)g->lda,
-                                 (long long)g->stride_a, &g->beta, c, CUDA_R_32F, (int)g->ldc, (long long)g->stride_c,
-                                 (int)g->count, CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT),
-      "multiply matrices in bfloat16");
+  return pipeline_cuda_gemm_bfloat16(device, g, narrow_a, narrow_b, c);
 }
 
 /* Row-major c = op(a) op(b) is column-major cᵀ = op(b)ᵀ op(a)ᵀ. */

@@ -1,9 +1,11 @@
 /* How fast each algorithm of cuDNN's is for the convolutions of the networks in networks.c: what the preferences in
- * pipeline/cuda/convolution.cu were chosen by. float32 without TF32.
+ * pipeline/cuda/convolution.cu were chosen by. float32 without TF32; or, to hold pipeline/cuda/convolution_columns.cu
+ * against, bfloat16 with channels last on tensor units, whose results are bfloat16 too.
  *
- *     bench_cudnn      lines "SHAPE PASS ALGORITHM ms deterministic workspace", the fastest first
+ *     bench_cudnn [bf16]     lines "SHAPE PASS ALGORITHM ms deterministic workspace", the fastest first
  */
 #include <cstdio>
+#include <cstring>
 
 #include <cudnn.h>
 
@@ -37,9 +39,12 @@ template <class Result> static void show_order(const char *pass, const Result *r
   printf("\n");
 }
 
-int main()
+int main(int argc, char **argv)
 {
-  enum { MOST = 16 };
+  enum { MOST = 16, VECTOR = 8 };
+  bool narrow = argc > 1 && strcmp(argv[1], "bf16") == 0;
+  cudnnDataType_t type = narrow ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_FLOAT;
+  cudnnTensorFormat_t format = narrow ? CUDNN_TENSOR_NHWC : CUDNN_TENSOR_NCHW;
   cudnnHandle_t handle;
   cudnnTensorDescriptor_t x, y;
   cudnnFilterDescriptor_t w;
@@ -54,12 +59,13 @@ int main()
     cudnnConvolutionBwdDataAlgoPerf_t data[MOST];
     cudnnConvolutionBwdFilterAlgoPerf_t filter[MOST];
     int n = 0, out = (s.size + 2 * s.pad - s.kernel) / s.stride + 1;
-    cudnnSetTensor4dDescriptor(x, CUDNN_TENSOR_NCHW, CUDNN_DATA_FLOAT, s.batch, s.in, s.size, s.size);
-    cudnnSetTensor4dDescriptor(y, CUDNN_TENSOR_NCHW, CUDNN_DATA_FLOAT, s.batch, s.out, out, out);
-    cudnnSetFilter4dDescriptor(w, CUDNN_DATA_FLOAT, CUDNN_TENSOR_NCHW, s.out, s.in, s.kernel, s.kernel);
+    if (narrow && s.in % VECTOR != 0) continue;
+    cudnnSetTensor4dDescriptor(x, format, type, s.batch, s.in, s.size, s.size);
+    cudnnSetTensor4dDescriptor(y, format, type, s.batch, s.out, out, out);
+    cudnnSetFilter4dDescriptor(w, type, format, s.out, s.in, s.kernel, s.kernel);
     cudnnSetConvolution2dDescriptor(c, s.pad, s.pad, s.stride, s.stride, 1, 1, CUDNN_CROSS_CORRELATION,
                                     CUDNN_DATA_FLOAT);
-    cudnnSetConvolutionMathType(c, CUDNN_FMA_MATH);
+    cudnnSetConvolutionMathType(c, narrow ? CUDNN_TENSOR_OP_MATH : CUDNN_FMA_MATH);
     if (cudnnFindConvolutionForwardAlgorithm(handle, x, w, c, y, MOST, &n, forward) == CUDNN_STATUS_SUCCESS)
       show(s, "forward", forward, n);
     if (cudnnGetConvolutionForwardAlgorithm_v7(handle, x, w, c, y, MOST, &n, forward) == CUDNN_STATUS_SUCCESS)

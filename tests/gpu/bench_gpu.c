@@ -1,7 +1,7 @@
 /* Speed on a CUDA device: training, products, attacks. One line "RESULT name batch number unit" each; bench_torch.py
  * measures the same with PyTorch and prints both.
  *
- *     bench_gpu [SECONDS [NAME…]]     0.3 s a window, seven of them; all networks
+ *     bench_gpu [SECONDS [NAME…]]     0.3 s a window, seven of them; all results ("resnet18-bf16": in bfloat16)
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -58,10 +58,18 @@ static gboolean run_steps(PipelineGraphFit *fit, guint n, GError **error)
   return TRUE;
 }
 
-static gboolean measure_training(const gchar *name, guint batch, guint rows, double seconds)
+typedef struct {
+  const gchar *name, *network; /* name: that of the result */
+  guint batch, rows;
+  PipelinePrecision precision;
+} Measured;
+
+static gboolean measure_training(const Measured *m, double seconds)
 {
+  const gchar *name = m->name;
+  guint batch = m->batch;
   g_autoptr(GError) error = NULL;
-  g_autoptr(World) world = network_world_new(network_find(name), rows, 0, &error);
+  g_autoptr(World) world = network_world_new(network_find(m->network), m->rows, 0, &error);
   PipelineGraphFitOptions options;
   double rates[WINDOWS];
   if (world == NULL) return fail(name, error);
@@ -69,6 +77,7 @@ static gboolean measure_training(const gchar *name, guint batch, guint rows, dou
   options.epochs = 1000000;
   options.batch_size = batch;
   options.learning_rate = 1e-4;
+  options.precision = m->precision;
   options.optimiser = pipeline_optimiser_find("adam", NULL);
   options.schedule = pipeline_schedule_find("constant", NULL);
   g_autoptr(PipelineGraphFit) fit = pipeline_graph_fit_new(world->graph, world->plan, &world->head, 1, &world->data,
@@ -98,16 +107,19 @@ static gboolean measure_training(const gchar *name, guint batch, guint rows, dou
  * --------------------------------------------------------------------------------------------------------- */
 
 /* A few steps whose functions are waited for one by one; the last one of an epoch is never replayed. */
-static gboolean profile(const gchar *name, guint batch)
+static gboolean profile(const Measured *m)
 {
   enum { STEPS = 3 };
   g_autoptr(GError) error = NULL;
-  g_autoptr(World) world = network_world_new(network_find(name), batch, 0, &error);
+  const gchar *name = m->name;
+  guint batch = m->batch;
+  g_autoptr(World) world = network_world_new(network_find(m->network), batch, 0, &error);
   PipelineGraphFitOptions options;
   if (world == NULL) return fail(name, error);
   pipeline_graph_fit_options_init(&options);
   options.epochs = 1000;
   options.batch_size = batch; /* one step an epoch */
+  options.precision = m->precision;
   g_autoptr(PipelineGraphFit) fit = pipeline_graph_fit_new(world->graph, world->plan, &world->head, 1, &world->data,
                                                            &options, &pipeline_gradient_backend_cuda, &error);
   if (fit == NULL || !run_steps(fit, 3, &error)) return fail(name, error);
@@ -120,10 +132,11 @@ static gboolean profile(const gchar *name, guint batch)
   return done || fail(name, error);
 }
 
-static gboolean measure_gemm(const PipelineCuda *cuda, guint size)
+/* narrow: with the rounding of both operands. */
+static gboolean measure_gemm(const PipelineCuda *cuda, guint size, gboolean narrow)
 {
   const PipelineCudaGemm gemm = {
-      .m = size, .n = size, .k = size, .lda = size, .ldb = size, .ldc = size, .alpha = 1, .count = 1};
+      .m = size, .n = size, .k = size, .lda = size, .ldb = size, .ldc = size, .alpha = 1, .count = 1, .narrow = narrow};
   gsize n = (gsize)size * size;
   g_autofree float *values = g_new(float, n);
   PipelineRandom random;
@@ -144,7 +157,7 @@ static gboolean measure_gemm(const PipelineCuda *cuda, guint size)
     if (window > 0) rates[window - 1] = 2e-12 * repeats * (double)n * size / (now() - start);
   }
   for (guint i = 0; i < 3; i++) cuda->table->release(cuda->device, arrays[i]);
-  printf("RESULT gemm %u %.2f TFLOP/s\n", size, median(rates));
+  printf("RESULT gemm%s %u %.2f TFLOP/s\n", narrow ? "-bf16" : "", size, median(rates));
   return TRUE;
 }
 
@@ -222,11 +235,21 @@ static gboolean measure_attack(const gchar *name, guint batch, double seconds)
 /* --- all
  * ---------------------------------------------------------------------------------------------------------------- */
 
-static const struct {
-  const gchar *name;
-  guint batch, rows;
-} trainings[] = {{"mlp", 256, 65536},     {"lenet", 64, 16384}, {"lenet", 256, 16384},
-                 {"resnet18", 128, 4096}, {"lstm", 128, 8192},  {"transformer", 64, 8192}};
+#define NARROW PIPELINE_PRECISION_BFLOAT16
+
+static const Measured trainings[] = {
+    {"mlp", "mlp", 256, 65536, PIPELINE_PRECISION_FLOAT32},
+    {"lenet", "lenet", 64, 16384, PIPELINE_PRECISION_FLOAT32},
+    {"lenet", "lenet", 256, 16384, PIPELINE_PRECISION_FLOAT32},
+    {"resnet18", "resnet18", 128, 4096, PIPELINE_PRECISION_FLOAT32},
+    {"lstm", "lstm", 128, 8192, PIPELINE_PRECISION_FLOAT32},
+    {"transformer", "transformer", 64, 8192, PIPELINE_PRECISION_FLOAT32},
+    {"mlp-bf16", "mlp", 256, 65536, NARROW},
+    {"lenet-bf16", "lenet", 256, 16384, NARROW},
+    {"resnet18-bf16", "resnet18", 128, 4096, NARROW},
+    {"lstm-bf16", "lstm", 128, 8192, NARROW},
+    {"transformer-bf16", "transformer", 64, 8192, NARROW},
+};
 
 static gboolean is_wanted(gint n, gchar **names, const gchar *name)
 {
@@ -247,11 +270,12 @@ int main(int argc, char **argv)
   }
   printf("%s\n", cuda->table->describe(cuda->device));
   for (guint i = 0; i < G_N_ELEMENTS(trainings); i++)
-    if (is_wanted(argc, argv, trainings[i].name))
-      done = measure_training(trainings[i].name, trainings[i].batch, trainings[i].rows, seconds) && done;
+    if (is_wanted(argc, argv, trainings[i].name)) done = measure_training(&trainings[i], seconds) && done;
   for (guint i = 0; i < G_N_ELEMENTS(trainings); i++)
-    if (is_wanted(argc, argv, trainings[i].name)) done = profile(trainings[i].name, trainings[i].batch) && done;
-  if (is_wanted(argc, argv, "gemm")) done = measure_gemm(cuda, 1024) && measure_gemm(cuda, 8192) && done;
+    if (is_wanted(argc, argv, trainings[i].name)) done = profile(&trainings[i]) && done;
+  if (is_wanted(argc, argv, "gemm")) done = measure_gemm(cuda, 1024, FALSE) && measure_gemm(cuda, 8192, FALSE) && done;
+  if (is_wanted(argc, argv, "gemm-bf16"))
+    done = measure_gemm(cuda, 1024, TRUE) && measure_gemm(cuda, 8192, TRUE) && done;
   if (is_wanted(argc, argv, "pgd10"))
     done = measure_attack("mlp", 256, seconds) && measure_attack("lenet", 256, seconds) && done;
   pipeline_gradient_backend_cuda.close(cuda);

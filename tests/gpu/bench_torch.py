@@ -2,7 +2,9 @@
 """The networks of networks.c in PyTorch on the same device, and a table of both.
 
     bench_torch.py RESULTS              RESULTS: what bench_gpu printed; measures eager and compiled, prints Markdown
-    bench_torch.py --one eager|compile  one line "RESULT name batch number" each
+    bench_torch.py --one eager|compile NAME:BATCH…     one line "RESULT name batch number" each
+
+"NAME-bf16": under autocast to bfloat16, convolutions on channels_last tensors, as PyTorch advises.
 """
 import logging
 import os
@@ -13,8 +15,7 @@ import time
 import warnings
 
 WINDOWS, SECONDS = 7, float(os.environ.get("BENCH_SECONDS", "0.3"))
-TRAININGS = [("mlp", 256), ("lenet", 64), ("lenet", 256), ("resnet18", 128), ("lstm", 128), ("transformer", 64)]
-EAGER_LIMIT, COMPILE_LIMIT = 100, 150  # seconds
+EAGER_LIMIT, COMPILE_LIMIT = int(os.environ.get("EAGER_LIMIT", "100")), int(os.environ.get("COMPILE_LIMIT", "150"))  # seconds
 
 
 def networks():
@@ -107,16 +108,21 @@ def show(name, batch, rate):
 def train(name, batch, compiled):
     import torch
     from torch import nn
-    build, shape, rows = networks()[name]
+    network, narrow = name.removesuffix("-bf16"), name.endswith("-bf16")
+    build, shape, rows = networks()[network]
     torch.manual_seed(1)
     model = build().cuda()
-    x = torch.randint(0, 1000, (rows, *shape), device="cuda") if name == "transformer" else torch.rand(rows, *shape, device="cuda")
-    binary = name == "mlp"
+    images = narrow and len(shape) == 3
+    if images:
+        model = model.to(memory_format=torch.channels_last)
+    x = torch.randint(0, 1000, (rows, *shape), device="cuda") if network == "transformer" else torch.rand(rows, *shape, device="cuda")
+    binary = network == "mlp"
     y = torch.randint(0, 2, (rows, 1), device="cuda").float() if binary else torch.randint(0, 10, (rows,), device="cuda")
     criterion = nn.BCEWithLogitsLoss() if binary else nn.CrossEntropyLoss()
     # Eager: PyTorch's default optimiser; compiled: its fastest one.
     optimiser = torch.optim.Adam(model.parameters(), lr=1e-4, **({"fused": True} if compiled else {}))
     forward = torch.compile(lambda a, b: criterion(model(a), b)) if compiled else lambda a, b: criterion(model(a), b)
+    autocast = torch.autocast("cuda", dtype=torch.bfloat16, enabled=narrow)
     state = {"order": torch.randperm(rows, device="cuda"), "at": 0}
 
     def step():
@@ -125,7 +131,10 @@ def train(name, batch, compiled):
         chosen = state["order"][state["at"]:state["at"] + batch]
         state["at"] += batch
         optimiser.zero_grad(set_to_none=True)
-        forward(x[chosen], y[chosen]).backward()
+        rows_of_x = x[chosen].contiguous(memory_format=torch.channels_last) if images else x[chosen]
+        with autocast:
+            loss = forward(rows_of_x, y[chosen])
+        loss.backward()
         optimiser.step()
 
     show(name, batch, median_rate(step, batch))
@@ -150,30 +159,34 @@ def attack(name, batch):
     show(f"pgd10-{name}", batch, median_rate(run, batch))
 
 
-def product(size):
+def product(name, size):
     import torch
     a, b = torch.rand(size, size, device="cuda") * 2 - 1, torch.rand(size, size, device="cuda") * 2 - 1
+    if name.endswith("-bf16"):
+        a, b = a.bfloat16(), b.bfloat16()
     c = torch.empty_like(a)
-    show("gemm", size, median_rate(lambda: torch.mm(a, b, out=c), 2e-12 * size ** 3))
+    show(name, size, median_rate(lambda: torch.mm(a, b, out=c), 2e-12 * size ** 3))
 
 
-def one(mode):
+def one(mode, wanted):
     import torch
     warnings.filterwarnings("ignore")
     logging.disable(logging.CRITICAL)  # sympy's remarks while it compiles, errors to it; failures are raised
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
-    for name, batch in TRAININGS:
+    for name, batch in (text.split(":") for text in wanted):
+        is_training = not name.startswith(("gemm", "pgd10-"))
+        if mode == "compile" and not is_training:
+            continue
         try:
-            train(name, batch, mode == "compile")
+            if is_training:
+                train(name, int(batch), mode == "compile")
+            elif name.startswith("gemm"):
+                product(name, int(batch))
+            else:
+                attack(name.removeprefix("pgd10-"), int(batch))
         except Exception as failure:  # the table shows what is missing
             print(f"FAILED {name} {mode}: {str(failure)[:300]}", flush=True)
-    if mode == "compile":
-        return
-    for size in (1024, 8192):
-        product(size)
-    for name in ("mlp", "lenet"):
-        attack(name, 256)
 
 
 def results_of(text):
@@ -185,10 +198,10 @@ def results_of(text):
     return found
 
 
-def measure(mode, limit):
+def measure(mode, limit, wanted):
     output = b""
     try:
-        output = subprocess.run([sys.executable, "-W", "ignore", __file__, "--one", mode], stdout=subprocess.PIPE, timeout=limit,
+        output = subprocess.run([sys.executable, "-W", "ignore", __file__, "--one", mode, *wanted], stdout=subprocess.PIPE, timeout=limit,
                                 env=dict(os.environ, PYTHONWARNINGS="ignore"), check=False).stdout
     except subprocess.TimeoutExpired as late:
         output = late.stdout or b""
@@ -200,8 +213,9 @@ def measure(mode, limit):
 
 def main():
     ours = results_of(open(sys.argv[1], encoding="utf-8").read())
-    eager = measure("eager", EAGER_LIMIT)
-    compiled = measure("compile", COMPILE_LIMIT)
+    wanted = [f"{name}:{batch}" for name, batch in ours]
+    eager = measure("eager", EAGER_LIMIT, wanted)
+    compiled = measure("compile", COMPILE_LIMIT, wanted)
 
     def cell(value, base=None):
         if value is None:
@@ -215,4 +229,4 @@ def main():
 
 
 if __name__ == "__main__":
-    one(sys.argv[2]) if sys.argv[1] == "--one" else main()
+    one(sys.argv[2], sys.argv[3:]) if sys.argv[1] == "--one" else main()

@@ -204,6 +204,25 @@ static OnnxGraph *build_small_resnet(PipelineRandom *random)
   return build_residual(random, (const gint64[]){4, 8}, 2, 1);
 }
 
+/* As in ResNeXt (Xie et al. 2017): a stem, a strided block, a convolution in groups; channels in whole vectors. */
+static OnnxGraph *build_grouped(PipelineRandom *random)
+{
+  OnnxGraph *graph = begin("grouped", "N,3,12,12");
+  add_convolution(graph, "x", "c0", 3, 16, 3, 1, 1, TRUE, random);
+  add(graph, "Relu", "c0", "r0");
+  g_autofree gchar *block = add_block(graph, "r0", 0, 16, 32, 2, random);
+  g_autofree gchar *inputs = g_strdup_printf("%s,c1.w", block);
+  WEIGHTS("c1.w", 0, 32, 8, 3, 3);
+  onnx_node_set_int(add(graph, "Conv", inputs, "c1"), "group", 4);
+  add_batch_norm(graph, "c1", "n1", 32, random);
+  add(graph, "Relu", "n1", "r1");
+  add(graph, "GlobalAveragePool", "r1", "g");
+  add(graph, "Flatten", "g", "f");
+  add_linear(graph, "f", "y", 32, 10, random);
+  onnx_graph_add_output(graph, "y", ONNX_TYPE_FLOAT, "N,10");
+  return graph;
+}
+
 /* x [N, time, in]; the last h decides. */
 static OnnxGraph *build_sequence(PipelineRandom *random, gint64 in, gint64 hidden, const gchar *shape)
 {
@@ -346,6 +365,7 @@ const Network networks[] = {
     {"transformer", build_transformer, 1, {64}, 10, 1000},
     {"dropout", build_dropout, 1, {20}, 1, 0},
     {"small-resnet", build_small_resnet, 3, {3, 32, 32}, 10, 0},
+    {"grouped", build_grouped, 3, {3, 12, 12}, 10, 0},
     {"small-lstm", build_small_lstm, 2, {5, 4}, 10, 0},
     {"small-transformer", build_small_transformer, 1, {5}, 10, 12},
     {.name = NULL},

@@ -1,5 +1,6 @@
 /* The gradient table against finite differences; backends against the reference. */
 #include <check.h>
+#include <math.h>
 #include <stdio.h>
 
 #include "pipeline/gradient_check.h"
@@ -24,6 +25,26 @@ START_TEST(gradients_agree_with_differences)
   if (g_getenv("VERBOSE") != NULL) printf("%-22s %.1e\n", gradient->name, worst);
   ck_assert_msg(worst >= 0, "%s", error != NULL ? error->message : "");
   ck_assert_msg(worst <= gradient->tolerance, "%s: %g above %g", gradient->name, worst, gradient->tolerance);
+}
+END_TEST
+
+/* A result that is no number, in front of good ones. */
+static gboolean lose_first(const PipelineGemm *gemm, GError **error)
+{
+  if (!pipeline_backend_reference.gemm(gemm, error)) return FALSE;
+  gemm->c[0] = NAN;
+  return TRUE;
+}
+
+START_TEST(what_is_no_number_is_seen)
+{
+  const PipelineBackend losing = {.name = "losing", .gemm = lose_first};
+  PipelineGradientBackend backend = pipeline_gradient_backend_reference;
+  const PipelineGradient *gemm = pipeline_gradient_find("", "Gemm");
+  backend.products = &losing;
+  ck_assert(isinf(pipeline_gradient_check_backend(gemm, &backend, NULL)));
+  double worst = pipeline_gradient_check_differences(gemm, &backend, NULL);
+  ck_assert(isinf(worst) || worst < 0);
 }
 END_TEST
 
@@ -56,6 +77,7 @@ int main(void)
   Suite *suite = suite_create("gradient");
   TCase *tests = tcase_create("table");
   tcase_add_loop_test(tests, gradients_agree_with_differences, 0, (int)count_gradients());
+  tcase_add_test(tests, what_is_no_number_is_seen);
   tcase_add_loop_test(tests, backends_agree_with_the_reference, 0, (int)count_gradients());
   suite_add_tcase(suite, tests);
   SRunner *runner = srunner_create(suite);

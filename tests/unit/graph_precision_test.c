@@ -6,6 +6,7 @@
 #include "pipeline/backend.h"
 #include "pipeline/graph_fit.h"
 #include "pipeline/graph_fit_scale.h"
+#include "pipeline/graph_pass.h"
 #include "pipeline/trainer_device.h"
 #include "tests/gpu/networks.h"
 
@@ -32,6 +33,38 @@ START_TEST(a_product_is_that_of_rounded_operands)
   ck_assert(pipeline_backend_bfloat16.gemm(&gemm, NULL));
   ck_assert_float_eq(c[0], 1 + 1.0f * 0.5f + 2 * -1.0f);
   ck_assert_float_eq(c[1], 1 + 3 * 0.5f - (1 + 0x1p-7f));
+}
+END_TEST
+
+/* One place and one channel: y = w x + b, dx = w dy, dw = x dy, db = dy; what is multiplied is rounded, no more. */
+START_TEST(a_convolution_rounds_its_operands)
+{
+  const float fine = 1 + 0x1.8p-8f, coarse = 1 + 0x1p-7f, third = 1.0f / 3;
+  const gchar *const wanted[] = {"x", "w", "b", NULL}, *const heads[] = {"y", NULL};
+  const PipelineGraphPassOptions options = {.wanted = wanted,
+                                            .heads = heads,
+                                            .backend = &pipeline_gradient_backend_reference,
+                                            .precision = PIPELINE_PRECISION_BFLOAT16};
+  const gint64 dims[] = {1, 1, 1, 1};
+  OnnxGraph *graph = onnx_graph_new("convolution");
+  onnx_graph_set_opset(graph, "", 20);
+  for (guint i = 0; i < 3; i++) onnx_graph_add_input(graph, wanted[i], ONNX_TYPE_FLOAT, NULL);
+  onnx_graph_add_node(graph, "", "Conv", "x,w,b", "y");
+  onnx_graph_add_output(graph, "y", ONNX_TYPE_FLOAT, NULL);
+  g_autoptr(PipelineGraphPass) pass = pipeline_graph_pass_new(graph, &options, NULL);
+  ck_assert_ptr_nonnull(pass);
+  ck_assert(pipeline_graph_pass_set_input(pass, 0, 4, dims, &fine, NULL));
+  ck_assert(pipeline_graph_pass_set_input(pass, 1, 4, dims, &fine, NULL));
+  ck_assert(pipeline_graph_pass_set_input(pass, 2, 1, dims, &third, NULL));
+  ck_assert(pipeline_graph_pass_forward(pass, FALSE, NULL, NULL));
+  ck_assert_float_eq(*(const float *)pipeline_graph_pass_get_head(pass, 0)->data, coarse * coarse + third);
+  const float *const gradients[] = {&fine};
+  ck_assert(pipeline_graph_pass_backward(pass, gradients, NULL));
+  const float expected[] = {coarse * coarse, coarse * coarse, fine};
+  for (guint i = 0; i < 3; i++)
+    ck_assert_float_eq(*(const float *)pipeline_graph_pass_get_gradient(pass, i)->data, expected[i]);
+  g_clear_pointer(&pass, pipeline_graph_pass_free);
+  onnx_graph_free(graph);
 }
 END_TEST
 
@@ -85,7 +118,7 @@ static GArray *train(const gchar *network, PipelinePrecision precision, double s
 
 START_TEST(losses_stay_near_those_of_float32)
 {
-  const gchar *const names[] = {"mlp", "small-lstm", "small-transformer"};
+  const gchar *const names[] = {"mlp", "small-lstm", "small-transformer", "lenet", "grouped"};
   PipelineGraphFitState end;
   g_autoptr(GArray) wide = train(names[_i], PIPELINE_PRECISION_FLOAT32, 65536, &end, NULL);
   ck_assert(wide != NULL && end.loss_scale == 1);
@@ -130,8 +163,9 @@ int main(void)
   tcase_set_timeout(tcase, 60);
   tcase_add_test(tcase, numbers_round_to_eight_bits_of_precision);
   tcase_add_test(tcase, a_product_is_that_of_rounded_operands);
+  tcase_add_test(tcase, a_convolution_rounds_its_operands);
   tcase_add_test(tcase, the_scale_follows_its_rules);
-  tcase_add_loop_test(tcase, losses_stay_near_those_of_float32, 0, 3);
+  tcase_add_loop_test(tcase, losses_stay_near_those_of_float32, 0, 5);
   tcase_add_test(tcase, steps_that_overflow_are_left_out);
   tcase_add_test(tcase, dense_networks_on_cuda_go_to_the_graph);
   suite_add_tcase(suite, tcase);
