@@ -60,7 +60,8 @@ DriftAccumulator *drift_accumulator_new(DriftGrid *grid)
   accumulator->steps = g_aligned_alloc0(n, sizeof *accumulator->steps, DRIFT_ALIGNMENT);
   accumulator->cells = g_aligned_alloc0(n, sizeof *accumulator->cells, DRIFT_ALIGNMENT);
 #ifdef __x86_64__
-  accumulator->wide = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
+  accumulator->wide = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") &&
+                      __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("popcnt");
 #endif
   drift_counts_init(&accumulator->joint, grid->joint.n * DRIFT_JOINT_CELLS);
   accumulator->versions = g_array_new(FALSE, TRUE, sizeof(DriftVersionTally));

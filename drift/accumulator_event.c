@@ -7,7 +7,7 @@
 #include <string.h>
 #ifdef __x86_64__
 #include <immintrin.h>
-#define WIDE __attribute__((target("avx2,bmi,bmi2")))
+#define WIDE __attribute__((target("avx2,bmi,bmi2,popcnt")))
 #endif
 
 /* --- where its values belong -------------------------------------------------------------------------------------- */
@@ -122,7 +122,7 @@ WIDE static inline guint find_wide(DriftEdges bins, double x, guint cell)
 {
   guint low = bins.hints[cell];
   __m256d is_below = _mm256_cmp_pd(_mm256_loadu_pd(bins.edges + low), _mm256_set1_pd(x), _CMP_LT_OQ);
-  guint below = (guint)__builtin_ctz(~(guint)_mm256_movemask_pd(is_below));
+  guint below = (guint)__builtin_popcount((guint)_mm256_movemask_pd(is_below));
   if (G_LIKELY(below < DRIFT_BINS_SCAN)) return low + below;
   return drift_edges_search(bins.edges, x, low + below, bins.hints[cell + 1]);
 }
@@ -147,10 +147,16 @@ WIDE static void locate_wide(DriftAccumulator *accumulator, const DriftEvent *ev
     place_wide(lanes, x, steps + i, cells + i);
     _mm256_store_pd(numbers + i, x);
   }
-  for (gsize i = 0; i < n; i++) {
-    double number = numbers[i];
-    cells[i] = (gint32)(G_UNLIKELY(isnan(number)) ? cell_without_number(grid, event, (guint)i)
-                                                  : find_wide(edges[i], number, (guint)cells[i]));
+  for (gsize i = 0; i < n; i += DRIFT_LANES) {
+    __m256d x = _mm256_load_pd(numbers + i);
+    gboolean all = _mm256_movemask_pd(_mm256_cmp_pd(x, x, _CMP_UNORD_Q)) == 0;
+    if (G_LIKELY(all)) /* so there are four more quantities */
+      for (gsize at = i; at < i + DRIFT_LANES; at++)
+        cells[at] = (gint32)find_wide(edges[at], numbers[at], (guint)cells[at]);
+    else
+      for (gsize at = i; at < MIN(i + DRIFT_LANES, n); at++)
+        cells[at] = (gint32)(isnan(numbers[at]) ? cell_without_number(grid, event, (guint)at)
+                                                : find_wide(edges[at], numbers[at], (guint)cells[at]));
   }
 }
 #endif
