@@ -69,8 +69,7 @@ static DriftPartition *partitions_of(const DriftAccumulator *profile)
     DriftPartMarks marks = grid->joint.partitions[i].marks;
     if (grid->joint.partitions[i].part_of == NULL) {
       g_autofree guint64 *counts = g_new(guint64, quantity->n_bins + 1);
-      for (guint bin = 0; bin < quantity->n_bins; bin++)
-        counts[bin] = drift_counts_get(&profile->counts[i], bin);
+      for (guint bin = 0; bin < quantity->n_bins; bin++) counts[bin] = drift_counts_get(&profile->counts[i], bin);
       drift_part_marks_choose(quantity, counts, &marks);
     }
     drift_partition_init(&partitions[i], quantity, &marks);
