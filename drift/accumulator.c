@@ -3,9 +3,40 @@
 #include <math.h>
 #include <string.h>
 
-void drift_moments_init(DriftMoments *moments)
+static void reset_moments(DriftAccumulator *accumulator)
 {
-  *moments = (DriftMoments){.minimum = INFINITY, .maximum = -INFINITY};
+  guint n = drift_grid_n_lanes(accumulator->grid);
+  memset(accumulator->moments, 0, n * sizeof *accumulator->moments);
+  for (guint i = 0; i < n * DRIFT_LANES; i++) {
+    DriftMomentsLanes *lanes = &accumulator->moments[i / DRIFT_LANES];
+    guint lane = i % DRIFT_LANES;
+    lanes->minimum[lane] = INFINITY;
+    lanes->maximum[lane] = -INFINITY;
+    lanes->sum_low[lane] = lanes->squares_low[lane] = DRIFT_LOW_OFFSET;
+  }
+}
+
+DriftTally drift_accumulator_tally(const DriftAccumulator *accumulator, guint quantity)
+{
+  const DriftMomentsLanes *lanes = &accumulator->moments[quantity / DRIFT_LANES];
+  guint lane = quantity % DRIFT_LANES;
+  return (DriftTally){.counts = accumulator->counts[quantity],
+                      .moments = {.sum = drift_wide_get(lanes->sum_low[lane], lanes->sum_high[lane]),
+                                  .sum_of_squares = drift_wide_get(lanes->squares_low[lane], lanes->squares_high[lane]),
+                                  .n = lanes->n[lane],
+                                  .minimum = lanes->minimum[lane],
+                                  .maximum = lanes->maximum[lane]}};
+}
+
+void drift_accumulator_add_moments(DriftAccumulator *accumulator, guint quantity, const DriftMoments *moments)
+{
+  DriftMomentsLanes *lanes = &accumulator->moments[quantity / DRIFT_LANES];
+  guint lane = quantity % DRIFT_LANES;
+  lanes->n[lane] += moments->n;
+  drift_wide_add(&lanes->sum_low[lane], &lanes->sum_high[lane], moments->sum);
+  drift_wide_add(&lanes->squares_low[lane], &lanes->squares_high[lane], moments->sum_of_squares);
+  lanes->minimum[lane] = MIN(lanes->minimum[lane], moments->minimum);
+  lanes->maximum[lane] = MAX(lanes->maximum[lane], moments->maximum);
 }
 
 static void version_clear(gpointer data)
@@ -19,17 +50,18 @@ DriftAccumulator *drift_accumulator_new(DriftGrid *grid)
 {
   DriftAccumulator *accumulator = g_new0(DriftAccumulator, 1);
   accumulator->grid = drift_grid_ref(grid);
-  accumulator->tallies = g_new0(DriftTally, grid->n_quantities);
-  for (guint i = 0; i < grid->n_quantities; i++) {
-    drift_counts_init(&accumulator->tallies[i].counts, drift_quantity_n_cells(&grid->quantities[i]));
-    drift_moments_init(&accumulator->tallies[i].moments);
-  }
-  guint n = grid->n_quantities + grid->n_quantities % 2; /* they are taken in pairs */
-  accumulator->numbers = g_new0(double, n);
-  accumulator->steps = g_new0(double, n);
-  accumulator->cells = g_new0(gint32, n);
+  guint n_lanes = drift_grid_n_lanes(grid), n = n_lanes * DRIFT_LANES;
+  accumulator->counts = g_new0(DriftCounts, grid->n_quantities);
+  for (guint i = 0; i < grid->n_quantities; i++)
+    drift_counts_init(&accumulator->counts[i], drift_quantity_n_cells(&grid->quantities[i]));
+  accumulator->moments = g_aligned_alloc(n_lanes, sizeof *accumulator->moments, DRIFT_ALIGNMENT);
+  reset_moments(accumulator);
+  accumulator->numbers = g_aligned_alloc0(n, sizeof *accumulator->numbers, DRIFT_ALIGNMENT);
+  accumulator->steps = g_aligned_alloc0(n, sizeof *accumulator->steps, DRIFT_ALIGNMENT);
+  accumulator->cells = g_aligned_alloc0(n, sizeof *accumulator->cells, DRIFT_ALIGNMENT);
 #ifdef __x86_64__
-  accumulator->wide = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
+  accumulator->wide = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") &&
+                      __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("popcnt");
 #endif
   drift_counts_init(&accumulator->joint, grid->joint.n * DRIFT_JOINT_CELLS);
   accumulator->versions = g_array_new(FALSE, TRUE, sizeof(DriftVersionTally));
@@ -40,11 +72,12 @@ DriftAccumulator *drift_accumulator_new(DriftGrid *grid)
 void drift_accumulator_free(DriftAccumulator *accumulator)
 {
   if (accumulator == NULL) return;
-  for (guint i = 0; i < accumulator->grid->n_quantities; i++) drift_counts_clear(&accumulator->tallies[i].counts);
-  g_free(accumulator->tallies);
-  g_free(accumulator->numbers);
-  g_free(accumulator->steps);
-  g_free(accumulator->cells);
+  for (guint i = 0; i < accumulator->grid->n_quantities; i++) drift_counts_clear(&accumulator->counts[i]);
+  g_free(accumulator->counts);
+  g_aligned_free(accumulator->moments);
+  g_aligned_free(accumulator->numbers);
+  g_aligned_free(accumulator->steps);
+  g_aligned_free(accumulator->cells);
   drift_counts_clear(&accumulator->joint);
   g_array_unref(accumulator->versions);
   drift_grid_unref(accumulator->grid);
@@ -57,10 +90,8 @@ void drift_accumulator_reset(DriftAccumulator *accumulator)
   accumulator->last_version = 0;
   g_array_set_size(accumulator->versions, 0);
   drift_counts_reset(&accumulator->joint);
-  for (guint i = 0; i < accumulator->grid->n_quantities; i++) {
-    drift_counts_reset(&accumulator->tallies[i].counts);
-    drift_moments_init(&accumulator->tallies[i].moments);
-  }
+  for (guint i = 0; i < accumulator->grid->n_quantities; i++) drift_counts_reset(&accumulator->counts[i]);
+  reset_moments(accumulator);
 }
 
 /* Index of the first kept version >= version. */
@@ -125,15 +156,6 @@ DriftVersionTally *drift_accumulator_version_tally(DriftAccumulator *accumulator
   return insert_version(accumulator, position, wanted);
 }
 
-static void merge_moments(DriftMoments *into, const DriftMoments *from)
-{
-  into->n += from->n;
-  into->sum += from->sum;
-  into->sum_of_squares += from->sum_of_squares;
-  into->minimum = MIN(into->minimum, from->minimum);
-  into->maximum = MAX(into->maximum, from->maximum);
-}
-
 gboolean drift_accumulator_merge(DriftAccumulator *into, const DriftAccumulator *from, GError **error)
 {
   if (into->grid->digest != from->grid->digest) {
@@ -150,8 +172,9 @@ gboolean drift_accumulator_merge(DriftAccumulator *into, const DriftAccumulator 
     return FALSE;
   }
   for (guint i = 0; i < into->grid->n_quantities; i++) {
-    drift_counts_merge(&into->tallies[i].counts, &from->tallies[i].counts);
-    merge_moments(&into->tallies[i].moments, &from->tallies[i].moments);
+    const DriftTally tally = drift_accumulator_tally(from, i);
+    drift_counts_merge(&into->counts[i], &tally.counts);
+    drift_accumulator_add_moments(into, i, &tally.moments);
   }
   drift_counts_merge(&into->joint, &from->joint);
   for (guint i = 0; i < from->versions->len; i++) {
@@ -171,11 +194,11 @@ guint64 drift_accumulator_get_count(const DriftAccumulator *accumulator)
 
 gsize drift_accumulator_get_memory(const DriftAccumulator *accumulator)
 {
-  guint n = accumulator->grid->n_quantities;
-  gsize bytes = sizeof *accumulator + n * sizeof(DriftTally);
-  bytes += (n + n % 2) * (sizeof *accumulator->numbers + sizeof *accumulator->steps + sizeof *accumulator->cells);
-  for (guint i = 0; i < accumulator->grid->n_quantities; i++)
-    bytes += drift_counts_memory(&accumulator->tallies[i].counts);
+  guint n = accumulator->grid->n_quantities, n_lanes = drift_grid_n_lanes(accumulator->grid);
+  gsize lane = sizeof *accumulator->numbers + sizeof *accumulator->steps + sizeof *accumulator->cells;
+  gsize bytes = sizeof *accumulator + n * sizeof(DriftCounts) + n_lanes * sizeof(DriftMomentsLanes);
+  bytes += n_lanes * DRIFT_LANES * lane;
+  for (guint i = 0; i < n; i++) bytes += drift_counts_memory(&accumulator->counts[i]);
   bytes += drift_counts_memory(&accumulator->joint);
   for (guint i = 0; i < accumulator->versions->len; i++) {
     const DriftVersionTally *version = &g_array_index(accumulator->versions, DriftVersionTally, i);

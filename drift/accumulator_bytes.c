@@ -75,10 +75,10 @@ static void put_moments(GByteArray *out, const DriftMoments *moments)
   drift_put_double(out, moments->maximum);
 }
 
-static void get_moments(DriftReader *reader, DriftMoments *moments, guint64 n_events)
+static void get_moments(DriftReader *reader, DriftAccumulator *accumulator, guint quantity)
 {
   DriftMoments read = {.n = drift_get_varint(reader)};
-  if (read.n > n_events) reader->failed = TRUE;
+  if (read.n > accumulator->n_events) reader->failed = TRUE;
   if (reader->failed || read.n == 0) return;
   read.sum = get_int128(reader);
   read.sum_of_squares = get_int128(reader);
@@ -90,7 +90,7 @@ static void get_moments(DriftReader *reader, DriftMoments *moments, guint64 n_ev
   gboolean bounded =
       read.sum >= -largest && read.sum <= largest && read.sum_of_squares >= 0 && read.sum_of_squares <= largest_square;
   if (!ordered || !bounded) reader->failed = TRUE;
-  if (!reader->failed) *moments = read;
+  if (!reader->failed) drift_accumulator_add_moments(accumulator, quantity, &read);
 }
 
 static guint64 total_of(const DriftCounts *counts)
@@ -112,8 +112,10 @@ GBytes *drift_accumulator_to_bytes(const DriftAccumulator *accumulator)
   drift_put_u64(raw, accumulator->grid->digest);
   drift_put_varint(raw, accumulator->n_events);
   for (guint i = 0; i < accumulator->grid->n_quantities; i++) {
-    put_counts(raw, &accumulator->tallies[i].counts);
-    if (accumulator->grid->quantities[i].kind == DRIFT_NUMERIC) put_moments(raw, &accumulator->tallies[i].moments);
+    put_counts(raw, &accumulator->counts[i]);
+    if (accumulator->grid->quantities[i].kind != DRIFT_NUMERIC) continue;
+    const DriftTally tally = drift_accumulator_tally(accumulator, i);
+    put_moments(raw, &tally.moments);
   }
   drift_put_varint(raw, accumulator->versions->len);
   for (guint i = 0; i < accumulator->versions->len; i++) {
@@ -166,7 +168,7 @@ static gboolean margin_fits(const DriftAccumulator *accumulator, guint pair, gbo
   const DriftGridPairs *joint = &accumulator->grid->joint;
   guint quantity = second ? joint->pairs[pair].second : joint->pairs[pair].first;
   const DriftPartition *partition = &joint->partitions[quantity];
-  const DriftCounts *counts = &accumulator->tallies[quantity].counts;
+  const DriftCounts *counts = &accumulator->counts[quantity];
   guint64 margin[DRIFT_MAX_PARTS] = {0};
   for (guint cell = 0; cell < counts->n_cells; cell++)
     margin[partition->part_of[cell]] += drift_counts_get(counts, cell);
@@ -192,10 +194,8 @@ static void get_contents(DriftReader *reader, DriftAccumulator *accumulator)
   accumulator->n_events = drift_get_varint(reader);
   if (accumulator->n_events > DRIFT_ACCUMULATOR_MAX_EVENTS) reader->failed = TRUE;
   for (guint i = 0; i < accumulator->grid->n_quantities && !reader->failed; i++) {
-    DriftTally *tally = &accumulator->tallies[i];
-    get_counts(reader, &tally->counts, accumulator->n_events);
-    if (accumulator->grid->quantities[i].kind == DRIFT_NUMERIC)
-      get_moments(reader, &tally->moments, accumulator->n_events);
+    get_counts(reader, &accumulator->counts[i], accumulator->n_events);
+    if (accumulator->grid->quantities[i].kind == DRIFT_NUMERIC) get_moments(reader, accumulator, i);
   }
   get_versions(reader, accumulator);
   get_joint(reader, accumulator);

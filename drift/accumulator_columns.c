@@ -37,33 +37,33 @@ static void count_bins(DriftCounts *counts, const DriftBins *bins, const DriftSa
 }
 
 /* The finite values are [start, end). */
-static void add_moments(DriftMoments *moments, const DriftBins *bins, const DriftSample *sample)
+static void add_moments(DriftAccumulator *accumulator, guint i, const DriftSample *sample)
 {
+  const DriftBins *bins = accumulator->grid->quantities[i].bins;
   gsize start = 0, end = sample->n;
   while (start < end && isinf(sample->sorted[start])) start++;
   while (start < end && isinf(sample->sorted[end - 1])) end--;
   if (start == end) return;
   gint64 sum = 0; /* at most 2^27 values of 2^47: into 128 bits every 2^15 of them */
   DriftInt128 wide_sum = 0, sum_of_squares = 0;
-  for (gsize i = start; i < end; i++) {
-    gint64 q = drift_bins_quantise(bins, sample->sorted[i]);
+  for (gsize row = start; row < end; row++) {
+    gint64 q = drift_bins_quantise(bins, sample->sorted[row]);
     sum += q;
     sum_of_squares += (DriftInt128)q * q;
-    if (G_UNLIKELY((i & 0x7fff) == 0)) wide_sum += sum, sum = 0;
+    if (G_UNLIKELY((row & 0x7fff) == 0)) wide_sum += sum, sum = 0;
   }
-  moments->n += end - start;
-  moments->sum += wide_sum + sum;
-  moments->sum_of_squares += sum_of_squares;
   /* + 0: one spelling of zero, as in drift_accumulator_count. */
-  moments->minimum = fmin(moments->minimum, sample->sorted[start] + 0.0);
-  moments->maximum = fmax(moments->maximum, sample->sorted[end - 1] + 0.0);
+  DriftMoments moments = {wide_sum + sum, sum_of_squares, end - start, sample->sorted[start] + 0.0,
+                          sample->sorted[end - 1] + 0.0};
+  drift_accumulator_add_moments(accumulator, i, &moments);
 }
 
-static void add_sample(DriftTally *tally, const DriftQuantity *quantity, const DriftSample *sample)
+static void add_sample(DriftAccumulator *accumulator, guint i, const DriftSample *sample)
 {
-  count_bins(&tally->counts, quantity->bins, sample);
-  add_count(&tally->counts, drift_quantity_missing(quantity), sample->n_missing);
-  add_moments(&tally->moments, quantity->bins, sample);
+  const DriftQuantity *quantity = &accumulator->grid->quantities[i];
+  count_bins(&accumulator->counts[i], quantity->bins, sample);
+  add_count(&accumulator->counts[i], drift_quantity_missing(quantity), sample->n_missing);
+  add_moments(accumulator, i, sample);
 }
 
 static guint category_cell(const DriftQuantity *quantity, const DriftValue *value)
@@ -74,7 +74,7 @@ static guint category_cell(const DriftQuantity *quantity, const DriftValue *valu
 }
 
 /* Each text of the column's dictionary is looked up once. */
-static void add_codes(DriftTally *tally, const DriftQuantity *quantity, const DriftColumn *column, guint64 n_rows)
+static void add_codes(DriftCounts *counts, const DriftQuantity *quantity, const DriftColumn *column, guint64 n_rows)
 {
   guint n = column->dictionary->len;
   g_autofree guint64 *amounts = g_new0(guint64, (gsize)n + 1);
@@ -85,16 +85,16 @@ static void add_codes(DriftTally *tally, const DriftQuantity *quantity, const Dr
   for (guint code = 0; code < n; code++) {
     if (amounts[code] == 0) continue;
     DriftValue value = drift_value_text(column->dictionary->pdata[code], -1);
-    drift_counts_add(&tally->counts, category_cell(quantity, &value), amounts[code]);
+    drift_counts_add(counts, category_cell(quantity, &value), amounts[code]);
   }
-  add_count(&tally->counts, drift_quantity_missing(quantity), amounts[n]);
+  add_count(counts, drift_quantity_missing(quantity), amounts[n]);
 }
 
-static void add_values(DriftTally *tally, const DriftQuantity *quantity, const DriftColumn *column, guint64 n_rows)
+static void add_values(DriftCounts *counts, const DriftQuantity *quantity, const DriftColumn *column, guint64 n_rows)
 {
   for (guint64 row = 0; row < n_rows; row++) {
     DriftValue value = drift_column_get_value(column, row);
-    drift_counts_increment(&tally->counts, category_cell(quantity, &value));
+    drift_counts_increment(counts, category_cell(quantity, &value));
   }
 }
 
@@ -103,7 +103,7 @@ static void add_missing_outputs(DriftAccumulator *accumulator, guint64 n_rows)
 {
   const DriftGrid *grid = accumulator->grid;
   for (guint i = grid->n_features; i < grid->n_quantities; i++)
-    drift_counts_add(&accumulator->tallies[i].counts, drift_quantity_missing(&grid->quantities[i]), n_rows);
+    drift_counts_add(&accumulator->counts[i], drift_quantity_missing(&grid->quantities[i]), n_rows);
   DriftVersionTally *version = drift_accumulator_version_tally(accumulator, 0);
   drift_counts_add(&version->predictions, drift_quantity_missing(drift_grid_get_output(grid, DRIFT_OUTPUT_PREDICTION)),
                    n_rows);
@@ -116,13 +116,13 @@ void drift_accumulator_add_columns(DriftAccumulator *accumulator, const DriftFea
   if (n_rows == 0) return;
   for (guint i = 0; i < grid->n_features; i++) {
     const DriftQuantity *quantity = &grid->quantities[i];
-    DriftTally *tally = &accumulator->tallies[i];
+    DriftCounts *counts = &accumulator->counts[i];
     if (quantity->kind == DRIFT_NUMERIC)
-      add_sample(tally, quantity, features[i].sample);
+      add_sample(accumulator, i, features[i].sample);
     else if (features[i].column->kind == DRIFT_CATEGORICAL)
-      add_codes(tally, quantity, features[i].column, n_rows);
+      add_codes(counts, quantity, features[i].column, n_rows);
     else
-      add_values(tally, quantity, features[i].column, n_rows);
+      add_values(counts, quantity, features[i].column, n_rows);
   }
   add_missing_outputs(accumulator, n_rows);
   accumulator->n_events += n_rows;

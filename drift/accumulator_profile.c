@@ -69,6 +69,7 @@ DriftProfile *drift_profile_from_accumulator(const DriftAccumulator *accumulator
   profile->duplicate_limit = 1; /* not known */
   for (guint i = 0; i < grid->n_quantities; i++) {
     const DriftQuantity *quantity = &grid->quantities[i];
+    const DriftTally tally = drift_accumulator_tally(accumulator, i);
     DriftSummary summary;
     drift_accumulator_summarise(accumulator, i, &summary);
     if (i >= grid->n_features && summary.n + summary.unseen == 0) continue;
@@ -77,9 +78,9 @@ DriftProfile *drift_profile_from_accumulator(const DriftAccumulator *accumulator
     out->n_missing = summary.missing;
     out->missing_limit = drift_profile_limit(out->n_missing, out->n + out->n_missing);
     if (quantity->kind == DRIFT_NUMERIC)
-      describe_numbers(&accumulator->tallies[i], quantity, &summary, out);
+      describe_numbers(&tally, quantity, &summary, out);
     else
-      describe_categories(&accumulator->tallies[i], quantity, &summary, out);
+      describe_categories(&tally, quantity, &summary, out);
   }
   return profile;
 }
@@ -186,10 +187,11 @@ GPtrArray *drift_profile_check_accumulator(const DriftProfile *profile, const Dr
       add(violations, DRIFT_VIOLATION_NO_COLUMN, expected->name, accumulator->n_events, NULL);
       continue;
     }
+    const DriftTally tally = drift_accumulator_tally(accumulator, (guint)quantity);
     DriftSummary summary;
     drift_accumulator_summarise(accumulator, (guint)quantity, &summary);
-    check_quantity(expected, found->columns->pdata[index], &accumulator->tallies[quantity],
-                   &accumulator->grid->quantities[quantity], summary.unseen, violations);
+    check_quantity(expected, found->columns->pdata[index], &tally, &accumulator->grid->quantities[quantity],
+                   summary.unseen, violations);
   }
   for (guint i = 0; i < found->columns->len; i++) {
     const gchar *name = ((const DriftColumnProfile *)found->columns->pdata[i])->name;

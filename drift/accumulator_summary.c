@@ -27,7 +27,7 @@ static void summarise_numbers(const DriftTally *tally, const DriftBins *bins, Dr
 void drift_accumulator_summarise(const DriftAccumulator *accumulator, guint index, DriftSummary *summary)
 {
   const DriftQuantity *quantity = &accumulator->grid->quantities[index];
-  const DriftTally *tally = &accumulator->tallies[index];
+  const DriftTally view = drift_accumulator_tally(accumulator, index), *tally = &view;
   *summary = (DriftSummary){.mean = NAN, .deviation = NAN, .minimum = NAN, .maximum = NAN};
   summary->n = sum_bins(&tally->counts, quantity->n_bins);
   summary->missing = drift_counts_get(&tally->counts, drift_quantity_missing(quantity));

@@ -84,7 +84,7 @@ static void coarsen_categories(Learner *learner, const DriftCounts *counts, cons
 static void learner_init(Learner *learner, const DriftAccumulator *profile, guint index, guint n_scales)
 {
   const DriftQuantity *quantity = &profile->grid->quantities[index];
-  const DriftCounts *counts = &profile->tallies[index].counts;
+  const DriftCounts *counts = &profile->counts[index];
   guint n_cells = drift_quantity_n_cells(quantity);
   *learner = (Learner){.ordered = quantity->kind == DRIFT_NUMERIC,
                        .cell_of = g_malloc(n_cells),

@@ -99,7 +99,7 @@ static void add_groups(Attribute *attribute, const DriftAccumulator *profile, gu
   const DriftQuantity *quantity = &profile->grid->quantities[feature];
   for (guint code = 0; code < attribute->n_codes; code++) {
     gboolean counted = quantity->kind == DRIFT_CATEGORICAL;
-    if (counted && drift_counts_get(&profile->tallies[feature].counts, code) < least) continue;
+    if (counted && drift_counts_get(&profile->counts[feature], code) < least) continue;
     attribute->group_of[code] = (guint16)attribute->groups->len;
     g_ptr_array_add(attribute->groups, drift_quantity_group_name(quantity, code));
   }

@@ -43,6 +43,13 @@ static inline guint drift_bins_n(const DriftBins *bins)
 /* Two doubles at once. */
 typedef double DriftPair __attribute__((vector_size(16)));
 
+static inline DriftPair drift_pair_load(const double *values)
+{
+  DriftPair pair;
+  memcpy(&pair, values, sizeof pair);
+  return pair;
+}
+
 /* a > b ? a : b and a < b ? a : b of each lane, b where one is NaN: one instruction, no branch. */
 static inline DriftPair drift_pair_larger(DriftPair a, DriftPair b)
 {

@@ -56,13 +56,7 @@ void drift_counts_add(DriftCounts *counts, guint cell, guint64 amount)
 
 void drift_counts_increment_wide(DriftCounts *counts, guint cell)
 {
-  if (counts->width == 4) {
-    guint32 *wide = (guint32 *)counts->cells + cell;
-    if (G_LIKELY(*wide != G_MAXUINT32)) {
-      (*wide)++;
-      return;
-    }
-  }
+  if (counts->width == 4) ((guint32 *)counts->cells)[cell] = G_MAXUINT32;
   if (counts->width == 2) ((guint16 *)counts->cells)[cell] = G_MAXUINT16;
   drift_counts_add(counts, cell, 1);
 }

@@ -28,13 +28,18 @@ void drift_counts_add(DriftCounts *counts, guint cell, guint64 amount);
 void drift_counts_merge(DriftCounts *into, const DriftCounts *from); /* same n_cells */
 gsize drift_counts_memory(const DriftCounts *counts);
 
-/* One more in a cell that is not 16 bits wide, or that overflowed to 0. */
+/* One more in a cell that is not of 16 or 32 bits, or that overflowed to 0. */
 void drift_counts_increment_wide(DriftCounts *counts, guint cell);
 static inline void drift_counts_increment(DriftCounts *counts, guint cell)
 {
   guint16 *narrow = counts->cells;
-  if (G_UNLIKELY(counts->width != 2) || G_UNLIKELY(__builtin_add_overflow(narrow[cell], 1, &narrow[cell])))
-    drift_counts_increment_wide(counts, cell);
+  guint32 *wide = counts->cells;
+  if (G_LIKELY(counts->width == 2)) {
+    if (G_LIKELY(!__builtin_add_overflow(narrow[cell], 1, &narrow[cell]))) return;
+  } else if (G_LIKELY(counts->width == 4)) {
+    if (G_LIKELY(!__builtin_add_overflow(wide[cell], 1, &wide[cell]))) return;
+  }
+  drift_counts_increment_wide(counts, cell);
 }
 
 G_END_DECLS

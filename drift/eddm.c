@@ -5,6 +5,9 @@
 
 #include <math.h>
 #include <string.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 enum { WARM_START, ALPHA, BETA, N_OPTIONS };
 static const DriftOptionSpec specs[N_OPTIONS] = {
@@ -109,31 +112,96 @@ static inline void pass_by(Eddm *eddm, gsize n, guint8 *signals)
   if (G_UNLIKELY(eddm->warned_from >= 0)) memset(signals, DRIFT_SIGNAL_WARNING, n);
 }
 
-/* Errors come at random, so that asking each value whether it is one is mostly waiting for the answer: what is no plain
- * right one is listed first, without a branch, and the values between are counted at once. */
+enum { BLOCK = 64 }; /* values: a bit each */
+
+/* Bits of the values that are no plain right ones, found without a branch: errors come at random, so that asking each
+ * value whether it is one would be mostly waiting for the answer. */
+static inline guint64 find_others(const double *values, guint n)
+{
+  guint64 right = 0;
+  guint i = 0;
+#ifdef __SSE2__
+  const __m128d zero = _mm_setzero_pd(), half = _mm_set1_pd(.5);
+  for (; i + 1 < n; i += 2) {
+    __m128d x = _mm_loadu_pd(values + i);
+    guint64 both = (guint)_mm_movemask_pd(_mm_and_pd(_mm_cmpge_pd(x, zero), _mm_cmplt_pd(x, half)));
+    right |= both << i;
+  }
+#endif
+  for (; i < n; i++) right |= (guint64)((values[i] >= 0) & (values[i] < .5)) << i;
+  return ~right & (~G_GUINT64_CONSTANT(0) >> (BLOCK - n));
+}
+
+/* With longest between these, and sums of squares below the last, no product below is too large or too small. */
+#define SMALLEST_LONGEST 1e-100
+#define LARGEST_LONGEST 1e100
+#define LARGEST_SQUARES 1e200
+/* So far from a limit that all roundings together cannot reach it. */
+#define MARGIN 1e-12
+
+/* Beyond the warm start and without a warning most errors change nothing but mean and squares: mean + 2 deviations
+ * stays below the longest and above its ALPHA share. Where that is certain from 4 squares between (share of longest -
+ * mean)^2 (n_errors - 1) of the two shares with a margin, judge() would change nothing, and its root and two of three
+ * divisions are left out. Takes the first of the others (bits; those before `next` are done) as long as it is certain
+ * and returns those left. */
+static guint64 pass_steadily(Eddm *eddm, const double *values, guint64 others, guint *next)
+{
+  const double *options = eddm->plain.options;
+  double mean = eddm->mean, squares = eddm->squares, errors = (double)(gint64)eddm->n_errors, longest = eddm->longest;
+  gboolean is_judged = errors >= options[WARM_START] && (double)(gint64)eddm->n >= options[WARM_START];
+  if (!is_judged || eddm->plain.alarmed || eddm->warned_from >= 0 || !(longest > SMALLEST_LONGEST) ||
+      longest > LARGEST_LONGEST || squares > LARGEST_SQUARES)
+    return others;
+  double high = longest * (1 - MARGIN), low = options[ALPHA] * longest * (1 + MARGIN);
+  guint64 before = eddm->n - *next, last = eddm->last_error; /* before: the block's first value */
+  guint done = *next;
+  for (; others != 0; others &= others - 1) {
+    guint at = (guint)__builtin_ctzll(others);
+    double value = values[at], distance = (double)(gint64)(before + at + 1 - last), off = distance - mean;
+    double mean_now = mean + off / (errors + 1), squares_now = squares + off * (distance - mean_now);
+    double above = high - mean_now, below = low - mean_now > 0 ? low - mean_now : 0, four = 4 * squares_now;
+    gboolean is_certain = (value >= .5) & (value <= 1) & (above >= 0) &
+                          (four <= above * above * errors * (1 - MARGIN)) &
+                          (four >= below * below * errors * (1 + MARGIN)) & (squares_now <= LARGEST_SQUARES);
+    if (G_UNLIKELY(!is_certain)) break;
+    mean = mean_now;
+    squares = squares_now;
+    errors += 1;
+    last = before + at + 1;
+    done = at + 1;
+  }
+  eddm->mean = mean;
+  eddm->squares = squares;
+  eddm->n_errors = (guint64)(gint64)errors;
+  eddm->last_error = last;
+  eddm->plain.fed += done - *next;
+  eddm->n += done - *next;
+  *next = done;
+  return others;
+}
+
+/* One of the others, after the right ones before it. */
+static DriftSignal pass_one(Eddm *eddm, const double *values, guint at, guint *next, guint8 *signals)
+{
+  pass_by(eddm, at - *next, signals + *next);
+  *next = at + 1;
+  signals[at] = (guint8)eddm_update(&eddm->plain.base, values[at]);
+  return signals[at];
+}
+
 static gsize eddm_update_many(DriftDetector *detector, const double *values, gsize n, guint8 *signals)
 {
-  enum { BLOCK = 256 };
   Eddm *eddm = (Eddm *)detector;
-  guint others[BLOCK];
   for (gsize start = 0; start < n; start += BLOCK) {
-    guint length = (guint)MIN(BLOCK, n - start), n_others = 0, next = 0;
-    for (guint i = 0; i < length; i++) {
-      others[n_others] = i;
-      n_others += !((values[start + i] >= 0) & (values[start + i] < .5));
-    }
+    guint length = (guint)MIN(BLOCK, n - start), next = 0;
+    guint64 others = find_others(values + start, length);
     memset(signals + start, DRIFT_SIGNAL_NONE, length);
-    for (guint k = 0; k < n_others; k++) {
-      gsize at = start + others[k];
-      pass_by(eddm, others[k] - next, signals + start + next);
-      if (G_LIKELY(values[at] >= .5 && values[at] <= 1)) {
-        take_value(eddm);
-        signals[at] = (guint8)note_error(eddm, (gint64)eddm->plain.fed++);
-      } else {
-        signals[at] = (guint8)eddm_update(detector, values[at]);
-      }
-      if (signals[at] == DRIFT_SIGNAL_DRIFT) return at + 1;
-      next = others[k] + 1;
+    while (others != 0) {
+      others = pass_steadily(eddm, values + start, others, &next);
+      if (others == 0) break;
+      guint at = (guint)__builtin_ctzll(others);
+      if (pass_one(eddm, values + start, at, &next, signals + start) == DRIFT_SIGNAL_DRIFT) return start + at + 1;
+      others &= others - 1;
     }
     pass_by(eddm, length - next, signals + start + next);
   }

@@ -44,19 +44,20 @@ void drift_grid_pairs_clear(DriftGridPairs *joint, guint n_quantities)
 
 static void place_lanes(DriftGrid *grid)
 {
-  grid->lanes = g_new0(DriftBinsPair, (grid->n_quantities + 1) / 2);
+  grid->lanes = g_aligned_alloc0(drift_grid_n_lanes(grid), sizeof *grid->lanes, DRIFT_ALIGNMENT);
   grid->edges = g_new0(DriftEdges, grid->n_quantities);
   for (guint i = 0; i < grid->n_quantities; i++) {
     const DriftBins *bins = grid->quantities[i].bins;
-    DriftBinsPair *pair = &grid->lanes[i / 2];
+    DriftBinsLanes *lanes = &grid->lanes[i / DRIFT_LANES];
+    guint lane = i % DRIFT_LANES;
     if (bins == NULL) continue;
-    pair->low[i % 2] = bins->low;
-    pair->scale[i % 2] = bins->scale;
-    pair->last_cell[i % 2] = bins->last_cell;
-    pair->centre[i % 2] = bins->centre;
-    pair->unit[i % 2] = bins->unit;
+    lanes->low[lane] = bins->low;
+    lanes->scale[lane] = bins->scale;
+    lanes->last_cell[lane] = bins->last_cell;
+    lanes->centre[lane] = bins->centre;
+    lanes->unit[lane] = bins->unit;
+    lanes->n_numeric += i < grid->n_features;
     grid->edges[i] = (DriftEdges){bins->edges, bins->hints};
-    pair->numeric = i % 2 == 1 && grid->edges[i - 1].hints != NULL;
   }
 }
 
@@ -102,7 +103,7 @@ void drift_grid_unref(DriftGrid *grid)
   if (grid == NULL || !g_atomic_ref_count_dec(&grid->references)) return;
   drift_grid_pairs_clear(&grid->joint, grid->n_quantities);
   drift_quantities_free(grid->quantities, grid->n_quantities);
-  g_free(grid->lanes);
+  g_aligned_free(grid->lanes);
   g_free(grid->edges);
   drift_schema_free(grid->schema);
   g_free(grid);

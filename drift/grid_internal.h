@@ -63,19 +63,22 @@ typedef struct {
   DriftPartition *partitions; /* [n_quantities], owned; NULL with n 0 */
 } DriftGridPairs;
 
-/* What the hot path needs of the bins of two neighbouring quantities side by side; zeros for categories and
- * behind the last quantity. */
+/* What the hot path needs of the bins of neighbouring quantities side by side; zeros for categories and behind the last
+ * quantity. */
+#define DRIFT_LANES 4u
+#define DRIFT_ALIGNMENT 64 /* bytes: a line of the cache, which no set of lanes then lies across */
 typedef struct {
-  DriftPair low, scale, last_cell, centre, unit;
-  gboolean numeric; /* both are */
-} DriftBinsPair;
+  double low[DRIFT_LANES], scale[DRIFT_LANES], last_cell[DRIFT_LANES], centre[DRIFT_LANES], unit[DRIFT_LANES];
+  guint n_numeric;   /* features among them that are numbers */
+  guint8 unused[28]; /* so that the next ones are aligned as well */
+} DriftBinsLanes;
 
 struct _DriftGrid {
   gatomicrefcount references;
   DriftSchema *schema;
   guint n_features, n_quantities;
   DriftQuantity *quantities;            /* [n_quantities] */
-  DriftBinsPair *lanes;                 /* [(n_quantities + 1) / 2] */
+  DriftBinsLanes *lanes;                /* [drift_grid_n_lanes] */
   DriftEdges *edges;                    /* [n_quantities] borrowed from the bins; NULLs for categories */
   guint sensitive[DRIFT_MAX_SENSITIVE]; /* feature indices in schema order */
   guint n_sensitive;
@@ -85,6 +88,11 @@ struct _DriftGrid {
   gchar id[17];
 };
 
+/* Sets of lanes that hold all quantities. */
+static inline guint drift_grid_n_lanes(const DriftGrid *grid)
+{
+  return (grid->n_quantities + DRIFT_LANES - 1) / DRIFT_LANES;
+}
 /* The cell of missing values, and that of categories the reference lacks (or text in a numeric feature). */
 static inline guint drift_quantity_missing(const DriftQuantity *quantity)
 {

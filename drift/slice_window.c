@@ -69,8 +69,7 @@ static DriftPartition *partitions_of(const DriftAccumulator *profile)
     DriftPartMarks marks = grid->joint.partitions[i].marks;
     if (grid->joint.partitions[i].part_of == NULL) {
       g_autofree guint64 *counts = g_new(guint64, quantity->n_bins + 1);
-      for (guint bin = 0; bin < quantity->n_bins; bin++)
-        counts[bin] = drift_counts_get(&profile->tallies[i].counts, bin);
+      for (guint bin = 0; bin < quantity->n_bins; bin++) counts[bin] = drift_counts_get(&profile->counts[i], bin);
       drift_part_marks_choose(quantity, counts, &marks);
     }
     drift_partition_init(&partitions[i], quantity, &marks);
@@ -81,7 +80,7 @@ static DriftPartition *partitions_of(const DriftAccumulator *profile)
 static void sum_parts(const DriftAccumulator *accumulator, guint quantity, const DriftPartition *partition,
                       double parts[DRIFT_MAX_PARTS])
 {
-  const DriftCounts *counts = &accumulator->tallies[quantity].counts;
+  const DriftCounts *counts = &accumulator->counts[quantity];
   for (guint part = 0; part < DRIFT_MAX_PARTS; part++) parts[part] = 0;
   for (guint cell = 0; cell < counts->n_cells; cell++)
     parts[partition->part_of[cell]] += (double)drift_counts_get(counts, cell);

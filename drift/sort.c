@@ -8,6 +8,9 @@
 #define SMALL 48
 #define LARGE 4096 /* from here wider digits pay for their longer tables */
 
+/* The bits of a double where it is. */
+typedef guint64 Key __attribute__((may_alias));
+
 /* Order-preserving: negative numbers reversed, positive ones above them. */
 static guint64 key_of(guint64 bits)
 {
@@ -23,7 +26,7 @@ static guint64 bits_of(guint64 key)
 
 /* Insertion sort of what is nearly in order; FALSE, with the keys still a permutation, when that takes more than `most`
  * moves. */
-static gboolean finish_nearly_sorted(guint64 *keys, gsize n, gsize most)
+static gboolean finish_nearly_sorted(Key *keys, gsize n, gsize most)
 {
   for (gsize i = 1; i < n; i++) {
     guint64 key = keys[i];
@@ -38,7 +41,7 @@ static gboolean finish_nearly_sorted(guint64 *keys, gsize n, gsize most)
 }
 
 /* FALSE: all keys share this digit, nothing to do. */
-static gboolean scatter(const guint64 *from, guint64 *to, gsize n, guint32 *counts, guint n_digits, guint shift)
+static gboolean scatter(const Key *from, Key *to, gsize n, guint32 *counts, guint n_digits, guint shift)
 {
   if (counts[(from[0] >> shift) & (n_digits - 1)] == n) return FALSE;
   guint32 at = 0;
@@ -52,7 +55,7 @@ static gboolean scatter(const guint64 *from, guint64 *to, gsize n, guint32 *coun
 }
 
 /* Least significant digit first, the bits [low, low + passes * bits). */
-static void radix_sort(guint64 *keys, guint64 *scratch, gsize n, guint low, guint bits, guint passes)
+static void radix_sort(Key *keys, Key *scratch, gsize n, guint low, guint bits, guint passes)
 {
   guint n_digits = 1u << bits;
   guint64 mask = n_digits - 1;
@@ -61,10 +64,10 @@ static void radix_sort(guint64 *keys, guint64 *scratch, gsize n, guint low, guin
     guint64 rest = keys[i] >> low;
     for (guint pass = 0; pass < passes; pass++, rest >>= bits) counts[pass * n_digits + (rest & mask)]++;
   }
-  guint64 *from = keys, *to = scratch;
+  Key *from = keys, *to = scratch;
   for (guint pass = 0; pass < passes; pass++) {
     if (!scatter(from, to, n, counts + pass * n_digits, n_digits, low + pass * bits)) continue;
-    guint64 *swap = from;
+    Key *swap = from;
     from = to;
     to = swap;
   }
@@ -74,7 +77,7 @@ static void radix_sort(guint64 *keys, guint64 *scratch, gsize n, guint low, guin
 /* The highest bits that differ at all are enough to bring most samples into order but for a few neighbours. */
 #define LEADING_PASSES 3
 
-static void sort_keys(guint64 *keys, guint64 *scratch, gsize n)
+static void sort_keys(Key *keys, Key *scratch, gsize n)
 {
   guint64 any = 0, all = ~G_GUINT64_CONSTANT(0);
   for (gsize i = 0; i < n; i++) any |= keys[i], all &= keys[i];
@@ -136,10 +139,11 @@ void drift_ruler_begin(guint32 *counts)
 static void scatter_values(const DriftRuler *ruler, const double *from, double *to, gsize n, guint32 *counts,
                            guint shift)
 {
+  const DriftRuler own = *ruler; /* which no store can change: in registers */
   drift_ruler_begin(counts);
   for (gsize i = 0; i < n; i++) {
     double x = from[i];
-    to[counts[(drift_ruler_place(ruler, x) >> shift) & (DRIFT_DIGITS - 1)]++] = x;
+    to[counts[(drift_ruler_place(&own, x) >> shift) & (DRIFT_DIGITS - 1)]++] = x;
   }
 }
 
@@ -180,18 +184,16 @@ static gboolean sort_by_value(double *values, double *scratch, gsize n)
 
 gboolean drift_sort(double *values, gsize n)
 {
-  G_STATIC_ASSERT(sizeof(double) == sizeof(guint64));
-  if (n < 2) return TRUE;
-  g_autofree guint64 *keys = g_try_new(guint64, 2 * n);
-  if (keys == NULL) return FALSE;
-  if (n >= DRIFT_PLACES_FROM && sort_by_value(values, (double *)(gpointer)keys, n)) return TRUE;
-  memcpy(keys, values, n * sizeof *keys);
+  G_STATIC_ASSERT(sizeof(double) == sizeof(Key));
+  Key *keys = (Key *)(gpointer)values;
+  g_autofree double *scratch = n > SMALL ? g_try_new(double, n) : NULL;
+  if (n > SMALL && scratch == NULL) return FALSE;
+  if (n >= DRIFT_PLACES_FROM && sort_by_value(values, scratch, n)) return TRUE;
   for (gsize i = 0; i < n; i++) keys[i] = key_of(keys[i]);
   if (n <= SMALL)
     finish_nearly_sorted(keys, n, SMALL * SMALL);
   else
-    sort_keys(keys, keys + n, n);
+    sort_keys(keys, (Key *)(gpointer)scratch, n);
   for (gsize i = 0; i < n; i++) keys[i] = bits_of(keys[i]);
-  memcpy(values, keys, n * sizeof *keys);
   return TRUE;
 }

@@ -9,7 +9,7 @@
 typedef struct {
   gsize i, j, i_end, j_end;
   gint64 difference;        /* i m - j n */
-  gint64 largest, smallest; /* over the ends of the distinct values of the stretch */
+  gint64 largest, smallest; /* over the ends of the distinct values so far */
   double at_largest, at_smallest;
 } Stretch;
 
@@ -56,38 +56,68 @@ static void finish(Stretch *stretch, const double *a, const double *b, gint64 up
   note(stretch, stretch->difference, last);
 }
 
-/* The number of values below x. */
-static gsize count_below(const DriftSample *sample, double x)
+/* Values of both sides up to and with some value. */
+typedef struct {
+  guint32 i, j;
+} Point;
+
+/* How many values are at most x, of which the first `from` are known to be. */
+static gsize count_up_to(const DriftSample *sample, gsize from, gsize stride, double x)
 {
-  gsize low = 0, high = sample->n;
-  while (low < high) {
-    gsize middle = low + (high - low) / 2;
-    if (sample->sorted[middle] < x)
-      low = middle + 1;
-    else
-      high = middle;
+  const double *sorted = sample->sorted;
+  if (from == sample->n || sorted[from] > x) return from;
+  for (; sample->n - from > stride && sorted[from + stride - 1] <= x;) from += stride;
+  for (gsize left = MIN(stride, sample->n - from); left > 0;) { /* without a branch that depends on the data */
+    gsize half = (left + 1) / 2;
+    from += sorted[from + half - 1] <= x ? half : 0;
+    left -= half;
   }
-  return low;
+  return from;
 }
 
-/* Two stretches side by side, so that the processor has two chains of dependent steps to work on. */
-static void walk(const DriftSample *reference, const DriftSample *current, Stretch *first, Stretch *second)
+/* Points about `stride` values of the larger side apart, from (0, 0) to the end. */
+static GArray *points_of(const DriftSample *a, const DriftSample *b, gsize stride)
+{
+  const DriftSample *larger = a->n >= b->n ? a : b;
+  GArray *points = g_array_sized_new(FALSE, FALSE, sizeof(Point), (guint)(larger->n / stride + 3));
+  Point point = {0, 0}, end = {(guint32)a->n, (guint32)b->n};
+  g_array_append_val(points, point);
+  for (gsize at = stride - 1; at < larger->n; at = (larger == a ? point.i : point.j) + stride - 1) {
+    double x = larger->sorted[at];
+    point.i = (guint32)count_up_to(a, larger == a ? at + 1 : point.i, stride, x);
+    point.j = (guint32)count_up_to(b, larger == b ? at + 1 : point.j, stride, x);
+    g_array_append_val(points, point);
+  }
+  if (point.i < end.i || point.j < end.j) g_array_append_val(points, end);
+  return points;
+}
+
+/* Between two points the difference is at most what all steps up from the first, or all steps down to the second, make
+ * of theirs. Only where that reaches what is known to be reached need the steps be taken one by one, and with points
+ * about sqrt(n)/8 apart that is hardly anywhere. */
+static void walk(const DriftSample *reference, const DriftSample *current, Stretch *stretch)
 {
   const double *a = reference->sorted, *b = current->sorted;
-  gint64 up = (gint64)current->n, down = (gint64)reference->n;
-  double middle = a[reference->n / 2];
-  gsize i = count_below(reference, middle), j = count_below(current, middle);
-  *first = (Stretch){.i_end = i, .j_end = j, .at_largest = a[0], .at_smallest = a[0]};
-  *second = (Stretch){i, j, reference->n, current->n, (gint64)i * up - (gint64)j * down, 0, 0, a[0], a[0]};
-  Stretch one = *first, two = *second; /* copies that live in registers */
-  while (both_left(&one) & both_left(&two)) {
-    step(&one, a, b, up, down);
-    step(&two, a, b, up, down);
+  gint64 up = (gint64)current->n, down = (gint64)reference->n, largest = 0, smallest = 0;
+  gsize stride = (gsize)fmax(16, sqrt((double)MAX(reference->n, current->n)) / 8);
+  g_autoptr(GArray) points = points_of(reference, current, stride);
+  const Point *all = (const Point *)(gpointer)points->data;
+  for (guint k = 0; k < points->len; k++) {
+    gint64 difference = all[k].i * up - all[k].j * down;
+    largest = MAX(largest, difference);
+    smallest = MIN(smallest, difference);
   }
-  finish(&one, a, b, up, down);
-  finish(&two, a, b, up, down);
-  *first = one;
-  *second = two;
+  for (guint k = 0; k + 1 < points->len; k++) {
+    Point from = all[k], to = all[k + 1];
+    gint64 first = from.i * up - from.j * down, rise = (to.i - from.i) * up, fall = (to.j - from.j) * down;
+    gint64 last = first + rise - fall;
+    if (MIN(first + rise, last + fall) < largest && MAX(first - fall, last - rise) > smallest) continue;
+    Stretch here = *stretch; /* a copy that lives in registers */
+    here.i = from.i, here.j = from.j, here.i_end = to.i, here.j_end = to.j;
+    here.difference = first;
+    finish(&here, a, b, up, down);
+    *stretch = here;
+  }
 }
 
 void drift_ks_compute(const DriftSample *reference, const DriftSample *current, DriftKolmogorovSmirnov *ks)
@@ -95,14 +125,12 @@ void drift_ks_compute(const DriftSample *reference, const DriftSample *current, 
   *ks = (DriftKolmogorovSmirnov){
       .n = reference->n, .m = current->n, .distance = NAN, .d_plus = NAN, .d_minus = NAN, .location = NAN, .sign = 1};
   if (ks->n == 0 || ks->m == 0) return;
-  Stretch first, second;
-  walk(reference, current, &first, &second);
-  note(&first, second.largest, second.at_largest);
-  note(&first, second.smallest, second.at_smallest);
-  ks->plus = (guint64)first.largest;
-  ks->minus = (guint64)-first.smallest;
+  Stretch all = {.at_largest = reference->sorted[0], .at_smallest = reference->sorted[0]};
+  walk(reference, current, &all);
+  ks->plus = (guint64)all.largest;
+  ks->minus = (guint64)-all.smallest;
   ks->sign = ks->plus >= ks->minus ? 1 : -1;
-  ks->location = ks->sign > 0 ? first.at_largest : first.at_smallest;
+  ks->location = ks->sign > 0 ? all.at_largest : all.at_smallest;
   double scale = (double)ks->n * (double)ks->m;
   ks->d_plus = (double)ks->plus / scale;
   ks->d_minus = (double)ks->minus / scale;

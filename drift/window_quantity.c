@@ -24,8 +24,8 @@ static void get_cells(const DriftAccumulator *profile, const DriftAccumulator *w
   drift_cells_init(cells, quantity->n_bins + (categorical ? 1 : 0));
   for (guint i = 0; i < cells->n_cells; i++) {
     guint cell = i < quantity->n_bins ? i : drift_quantity_unseen(quantity);
-    cells->reference[i] = (double)drift_counts_get(&profile->tallies[index].counts, cell);
-    cells->window[i] = (double)drift_counts_get(&window->tallies[index].counts, cell);
+    cells->reference[i] = (double)drift_counts_get(&profile->counts[index], cell);
+    cells->window[i] = (double)drift_counts_get(&window->counts[index], cell);
     cells->n += cells->reference[i];
     cells->m += cells->window[i];
   }
@@ -215,7 +215,7 @@ static guint64 count_categories_shown(const DriftAccumulator *profile, guint ind
 {
   const DriftQuantity *quantity = &profile->grid->quantities[index];
   guint64 n = 0;
-  for (guint i = 0; i < quantity->n_bins; i++) n += drift_counts_get(&profile->tallies[index].counts, i) == times;
+  for (guint i = 0; i < quantity->n_bins; i++) n += drift_counts_get(&profile->counts[index], i) == times;
   return n;
 }
 

@@ -309,6 +309,48 @@ START_TEST(reference_lists_are_met)
 }
 END_TEST
 
+/* Blocks leave out roots and divisions where EDDM's verdict is certain without: the same signals and states, whatever
+ * the options, error rates, regular errors and values that are none; restored after every block. */
+START_TEST(eddm_of_blocks_is_eddm)
+{
+  static const gchar *const options[][3] = {{"30", ".95", ".9"}, {"1", "1", "1"}, {"1", ".99", ".5"}, {"5", "0", "0"}};
+  static const double odd[] = {NAN, -1, 2, .5, -0., INFINITY, 1};
+  guint drifts = 0, warnings = 0;
+  generator_state = 5;
+  for (guint trial = 0; trial < 80; trial++) {
+    const gchar *const *chosen = options[trial % G_N_ELEMENTS(options)];
+    g_autoptr(GHashTable) table = make_options("warm_start", chosen[0], "alpha", chosen[1], "beta", chosen[2], NULL);
+    g_autoptr(DriftDetector) single = drift_detector_new("eddm", table, NULL);
+    DriftDetector *blocks = drift_detector_new("eddm", table, NULL);
+    double rate = next_uniform(), values[300];
+    for (guint block = 0; block < 60; block++) {
+      gsize n = 1 + (gsize)(next_uniform() * G_N_ELEMENTS(values)), from = 0;
+      guint8 signals[G_N_ELEMENTS(values)];
+      if (next_uniform() < .1) rate = next_uniform();
+      for (gsize i = 0; i < n; i++) {
+        values[i] = trial % 3 == 0 ? (double)(i % (2 + trial % 5) == 0) : (double)(next_uniform() < rate);
+        if (trial % 8 > 3 && next_uniform() < .01) values[i] = odd[(guint)(next_uniform() * G_N_ELEMENTS(odd))];
+      }
+      while (from < n) {
+        gsize taken = drift_detector_update_many(blocks, values + from, n - from, signals);
+        for (gsize i = 0; i < taken; i++) {
+          ck_assert_int_eq(drift_detector_update(single, values[from + i]), signals[i]);
+          drifts += signals[i] == DRIFT_SIGNAL_DRIFT;
+          warnings += signals[i] == DRIFT_SIGNAL_WARNING;
+        }
+        from += taken;
+      }
+      g_autoptr(GBytes) a = drift_detector_to_bytes(single), b = drift_detector_to_bytes(blocks);
+      ck_assert(g_bytes_equal(a, b));
+      drift_detector_free(blocks);
+      blocks = drift_detector_from_bytes(b, NULL);
+    }
+    drift_detector_free(blocks);
+  }
+  ck_assert(drifts > 100 && warnings > 1000);
+}
+END_TEST
+
 int main(void)
 {
   Suite *suite = suite_create("drift_detector");
@@ -319,6 +361,7 @@ int main(void)
   tcase_add_test(tests, odd_values_do_no_harm);
   tcase_add_test(tests, restored_detectors_continue_identically);
   tcase_add_test(tests, damaged_states_are_refused);
+  tcase_add_test(tests, eddm_of_blocks_is_eddm);
   tcase_add_test(tests, glr_is_its_definition);
   tcase_add_test(tests, glr_edges);
   tcase_add_test(tests, autocorrelation_of_errors_is_seen);
