@@ -81,6 +81,8 @@ HOT := pipeline/graph_optimiser.c pipeline/attack_gradient.c pipeline/gradient_r
 HOT += drift/cbpe_view.c drift/mersenne_twister.c pipeline/backend_reference.c pipeline/mpi/shared_sum.c
 $(patsubst %,$(BUILD)/%.o,$(HOT)): CFLAGS += $(patsubst -O2,-O3,$(filter -O2,$(OPTIMISE)))
 $(patsubst %,$(BUILD)/%.o,$(HOT)): CXXFLAGS += $(patsubst -O2,-O3,$(filter -O2,$(OPTIMISE)))
+# Roots that may set errno and comparisons that may trap are no vector's; their values are the same.
+$(BUILD)/pipeline/graph_optimiser.c.o: CFLAGS += -fno-math-errno -fno-trapping-math
 
 define module_rule
 $(BUILD)/libkedge-$(1).a: $$(call objects,$(1))
