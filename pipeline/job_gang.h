@@ -8,6 +8,8 @@
 
 G_BEGIN_DECLS
 
+#define PIPELINE_JOB_PROCESSES 256 /* at most; `policy.processes` has the same bound */
+
 /* Why these options are for one process, as "trees are boosted by one process"; new, NULL: they are not, and the
  * machine has what N processes need. Every reason is known before a process starts. */
 gchar *pipeline_job_gang_obstacle(const PipelineTrainOptions *options);

@@ -29,6 +29,12 @@ SUITES += check-chain
 check-chain: all $(ONNX_PYTHON) $(BUILD)/tests/crash/labelled_log ## chains of jobs in the loop: retrain, harden, compress, attack, the gate; a kill in each stage
 	BUILD=$(BUILD) PYTHON=$(ONNX_PYTHON) tests/loop/chain_test
 
+# Retrainings shared out to two processes, and what happens without MPI.
+SUITES += check-loop-gang
+.PHONY: check-loop-gang
+check-loop-gang: all $(BUILD)/libkedge-mpi.so ## the loop with policy.processes: two processes retrain, one where there is no MPI
+	BUILD=$(BUILD) tests/loop/gang_test
+
 # A model that treats groups unlike each other is found by the bias audit, one that does not is left alone.
 SUITES += check-loop-bias
 .PHONY: check-loop-bias
