@@ -76,7 +76,7 @@ gboolean pipeline_train_on_graph(const DriftTable *table, const DriftSchema *sch
       (options->row_weights == NULL ||
        pipeline_graph_rows_set_weights(rows, options->row_weights, table->n_rows, error)) &&
       (from = options->from != NULL ? g_bytes_ref(options->from) : build(table, schema, options, error)) != NULL;
-  if (!pipeline_communicator_agree(options->communicator, ready, error)) return FALSE;
+  if (!pipeline_communicator_agree(options->communicator, ready, error) || !ready) return FALSE;
   fill(options, rows->n_rows, from, &graph);
   return pipeline_graph_train(rows, &graph, progress, user_data, result, error);
 }
