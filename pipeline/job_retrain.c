@@ -63,6 +63,8 @@ static gboolean train(PipelineTraining *training, gconstpointer options, GError 
       g_propagate_error(error, g_steal_pointer(&reason));
       return FALSE;
     }
+    const PipelineTrainOptions *own = options;
+    if (own->checkpoint != NULL) g_unlink(own->checkpoint); /* of a training on the graph */
   }
   pipeline_job_log(training->context, "trained by one process instead of %d: %s", (gint)processes,
                    obstacle != NULL ? obstacle : reason->message);
