@@ -41,6 +41,7 @@
   X(job_cancel)                                                                                                        \
   X(job_start)                                                                                                         \
   X(job_run)                                                                                                           \
+  X(job_train)                                                                                                         \
   X(worker)                                                                                                            \
   X(broker)                                                                                                            \
   X(shard_list)                                                                                                        \

@@ -115,6 +115,7 @@ static json_t *training_spec(const SettingsPolicy *policy, const AdaptStep *step
                 policy->reweigh && step->training == ADAPT_TRAIN_RETRAIN);
   json_object_update(spec, own);
   json_decref(own);
+  if (policy->processes > 1) json_object_set_new(spec, "processes", json_integer(policy->processes));
   return spec;
 }
 

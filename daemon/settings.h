@@ -120,6 +120,7 @@ typedef struct {
   guint daily_budget;         /* retrainings per day of event time; 0: no bound */
   guint pool;                 /* versions kept for comparison; 12; 0: no pool */
   gchar *architecture;        /* "auto", "mlp:64,64", "trees" */
+  guint processes;            /* that a retraining is shared out to; 1 */
   double holdout_fraction;    /* .2 */
   double adversarial_epsilon; /* 0: no hardening */
   gchar *harden;              /* method of a second training against attacks, or "none": PGD in the only one */

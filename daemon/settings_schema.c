@@ -307,6 +307,13 @@ static const SettingsOption policy_options[] = {
      .help = "What to train: auto (trees when the champion is an ensemble of trees, else mlp:64,64), "
              "mlp:WIDTH,WIDTH,... or "
              "trees:depth=6,rounds=500,... (options as of `kedge train --arch`)."},
+    {"processes", SETTINGS_UINT, AT(SettingsModel, policy.processes), .fallback = "1", RANGE(1, 256),
+     .unit = "processes",
+     .help =
+         "That a retraining is shared out to (mpirun, or srun where the worker runs in a Slurm allocation), each with "
+         "a part of every batch; the weights are those of one process within rounding. What cannot be shared out "
+         "(trees, adversarial training, no MPI on the worker's machine) is trained by one, and the job's log says "
+         "why."},
     {"holdout_fraction", SETTINGS_DOUBLE, AT(SettingsModel, policy.holdout_fraction), .fallback = "0.2",
      RANGE(0.01, 0.9), .unit = "fraction",
      .help = "Latest part of the data that the gate judges on and training never sees."},

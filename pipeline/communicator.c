@@ -60,21 +60,33 @@ const PipelineCommunicatorKind pipeline_communicator_single = {.name = "single",
 
 /* --- any kind ----------------------------------------------------------------------------------------------------- */
 
-PipelineCommunicator *pipeline_communicator_open(const gchar *name, GError **error)
+static const PipelineCommunicatorKind *find_kind(const gchar *name, GError **error)
 {
   g_autoptr(GString) known = g_string_new("");
   for (guint i = 0; pipeline_communicator_kinds[i] != NULL; i++) {
     const PipelineCommunicatorKind *kind = pipeline_communicator_kinds[i];
     g_string_append_printf(known, "%s%s", i > 0 ? ", " : "", kind->name);
-    if (strcmp(kind->name, name) != 0) continue;
-    PipelineCommunicator *communicator = g_new0(PipelineCommunicator, 1);
-    communicator->kind = kind;
-    if (kind->open(communicator, error)) return communicator;
-    g_free(communicator);
-    return NULL;
+    if (strcmp(kind->name, name) == 0) return kind;
   }
   g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID, "processes cannot talk by '%s'; known: %s", name,
               known->str);
+  return NULL;
+}
+
+gboolean pipeline_communicator_check(const gchar *name, GError **error)
+{
+  const PipelineCommunicatorKind *kind = find_kind(name, error);
+  return kind != NULL && (kind->check == NULL || kind->check(error));
+}
+
+PipelineCommunicator *pipeline_communicator_open(const gchar *name, GError **error)
+{
+  const PipelineCommunicatorKind *kind = find_kind(name, error);
+  if (kind == NULL) return NULL;
+  PipelineCommunicator *communicator = g_new0(PipelineCommunicator, 1);
+  communicator->kind = kind;
+  if (kind->open(communicator, error)) return communicator;
+  g_free(communicator);
   return NULL;
 }
 

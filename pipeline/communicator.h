@@ -22,6 +22,7 @@ typedef enum { PIPELINE_SUM_FLOATS, PIPELINE_SUM_DOUBLES } PipelineSumType;
 
 typedef struct {
   const gchar *name, *summary;
+  gboolean (*check)(GError **error);                                    /* what it needs is installed; NULL: nothing */
   gboolean (*open)(PipelineCommunicator *communicator, GError **error); /* sets rank, size and state */
   void (*close)(PipelineCommunicator *communicator);
   gboolean (*start)(PipelineCommunicator *communicator, PipelineSumType type, gpointer values, gsize n,
@@ -48,6 +49,8 @@ extern const PipelineCommunicatorKind pipeline_communicator_single, pipeline_com
 /* "single": this process alone; "mpi": those that mpirun or srun started. INVALID lists the known ones; UNSUPPORTED in
  * one line: what is missing. Once a program for mpi. */
 PipelineCommunicator *pipeline_communicator_open(const gchar *name, GError **error);
+/* Whether what such processes need is on this machine: the errors of open that come before anything is started. */
+gboolean pipeline_communicator_check(const gchar *name, GError **error);
 /* Waits for the others where the kind asks for it. */
 void pipeline_communicator_close(PipelineCommunicator *communicator);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(PipelineCommunicator, pipeline_communicator_close)

@@ -20,6 +20,11 @@ static gboolean check(PipelineCommunicator *communicator, int code, const gchar 
   return FALSE;
 }
 
+static gboolean mpi_check(GError **error)
+{
+  return pipeline_plugin_load(&plugin, error) != NULL;
+}
+
 static gboolean mpi_open(PipelineCommunicator *communicator, GError **error)
 {
   const PipelineMpiTable *table = pipeline_plugin_load(&plugin, error);
@@ -86,6 +91,7 @@ static void mpi_abort(PipelineCommunicator *communicator, gint status)
 
 const PipelineCommunicatorKind pipeline_communicator_mpi = {.name = "mpi",
                                                             .summary = "the processes of mpirun or srun",
+                                                            .check = mpi_check,
                                                             .open = mpi_open,
                                                             .close = mpi_close,
                                                             .start = mpi_start,

@@ -59,7 +59,10 @@ gchar **pipeline_gang_list_words(const PipelineGang *gang, guint processes, gcha
 
 /* --- one start ---------------------------------------------------------------------------------------------------- */
 
+#define ASK_MILLISECONDS 200
+
 typedef struct {
+  const PipelineGang *gang;
   GMainLoop *loop;
   GPid pid;
   gint status;
@@ -70,6 +73,13 @@ static gboolean forward(gpointer data)
 {
   Running *running = data;
   kill(running->pid, running->signals++ == 0 ? SIGUSR1 : SIGTERM);
+  return G_SOURCE_CONTINUE;
+}
+
+static gboolean ask(gpointer data)
+{
+  Running *running = data;
+  if (running->signals == 0 && !running->gang->goes_on(running->gang->data)) forward(running);
   return G_SOURCE_CONTINUE;
 }
 
@@ -85,7 +95,10 @@ static void note_end(GPid pid, gint status, gpointer data)
  */
 static void set_up_child(gpointer data)
 {
+  sigset_t none;
   (void)data;
+  sigemptyset(&none);
+  sigprocmask(SIG_SETMASK, &none, NULL); /* the caller may have blocked what shall reach them */
   setpgid(0, 0);
   prctl(PR_SET_PDEATHSIG, SIGTERM);
 }
@@ -99,10 +112,13 @@ static gboolean run_once(gchar **words, gchar **environment, Running *running, G
     return FALSE;
   }
   running->loop = g_main_loop_new(NULL, FALSE);
-  guint sources[] = {g_unix_signal_add(SIGINT, forward, running), g_unix_signal_add(SIGTERM, forward, running)};
+  gboolean asks = running->gang->goes_on != NULL;
+  guint sources[] = {asks ? g_timeout_add(ASK_MILLISECONDS, ask, running) : g_unix_signal_add(SIGINT, forward, running),
+                     asks ? 0 : g_unix_signal_add(SIGTERM, forward, running)};
   g_child_watch_add(running->pid, note_end, running);
   g_main_loop_run(running->loop);
-  for (guint i = 0; i < G_N_ELEMENTS(sources); i++) g_source_remove(sources[i]);
+  for (guint i = 0; i < G_N_ELEMENTS(sources); i++)
+    if (sources[i] > 0) g_source_remove(sources[i]);
   g_main_loop_unref(running->loop);
   return TRUE;
 }
@@ -117,7 +133,7 @@ static gboolean has_died(gint status)
 gboolean pipeline_gang_run(const PipelineGang *gang, gint *status, GError **error)
 {
   g_auto(GStrv) environment = g_get_environ();
-  Running running = {.status = 0};
+  Running running = {.gang = gang};
   guint processes = gang->processes;
   for (guint i = 0; i < G_N_ELEMENTS(settings); i++)
     environment = g_environ_setenv(environment, settings[i].name, settings[i].value, FALSE);

@@ -17,6 +17,9 @@ typedef struct {
   guint processes;                                /* at least 1 */
   guint restarts;                                 /* at the most */
   void (*tell)(const gchar *text, gpointer data); /* of each new start; or NULL */
+  /* Asked several times a second; FALSE ends them as a first signal does. NULL: signals are listened to here; with it
+   * they are the caller's. */
+  gboolean (*goes_on)(gpointer data);
   gpointer data;
 } PipelineGang;
 

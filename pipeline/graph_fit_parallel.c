@@ -1,7 +1,7 @@
 #include "pipeline/graph_fit_parallel.h"
 
-#include "pipeline/checksum.h"
 #include "pipeline/gradient_buckets.h"
+#include "registry/digest.h"
 
 struct _PipelineFitParallel {
   PipelineCommunicator *communicator;
@@ -111,7 +111,7 @@ gboolean pipeline_graph_fit_compare(PipelineGraphFit *fit, GError **error)
 {
   const PipelineGraphFitState *state = &fit->state;
   if (fit->parallel == NULL) return TRUE;
-  g_autoptr(GChecksum) checksum = g_checksum_new(G_CHECKSUM_SHA256);
+  RegistryDigest *digest = registry_digest_new();
   const struct {
     gconstpointer data;
     gsize bytes;
@@ -122,9 +122,10 @@ gboolean pipeline_graph_fit_compare(PipelineGraphFit *fit, GError **error)
                {&state->position, sizeof state->position},
                {&state->epoch_loss, sizeof state->epoch_loss},
                {&state->validation_loss, sizeof state->validation_loss}};
-  for (guint i = 0; i < G_N_ELEMENTS(parts); i++) pipeline_checksum_update(checksum, parts[i].data, parts[i].bytes);
+  for (guint i = 0; i < G_N_ELEMENTS(parts); i++) registry_digest_update(digest, parts[i].data, parts[i].bytes);
+  g_autofree gchar *found = registry_digest_finish(digest);
   g_autofree gchar *what = g_strdup_printf(
       "weights after epoch %u: a checkpoint must lie where all read it, and processors and libraries be alike",
       state->epoch);
-  return pipeline_communicator_compare(fit->parallel->communicator, g_checksum_get_string(checksum), what, error);
+  return pipeline_communicator_compare(fit->parallel->communicator, found, what, error);
 }

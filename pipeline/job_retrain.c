@@ -1,5 +1,5 @@
 /* "retrain": a new version from scratch or fine-tuned, on the rows since the change. */
-#include "pipeline/job_training.h"
+#include "pipeline/job_gang.h"
 
 #include <glib/gstdio.h>
 
@@ -41,10 +41,34 @@ static gboolean read_options(const PipelineTraining *training, PipelineTrainOpti
   return TRUE;
 }
 
-static gboolean train(PipelineTraining *training, gconstpointer options, GError **error)
+static gboolean train_alone(PipelineTraining *training, gconstpointer options, GError **error)
 {
   return pipeline_train(training->train, training->schema, options, pipeline_training_tell, training,
                         &training->trained, error);
+}
+
+/* By as many processes as the spec asks for and the machine, the model and the rows allow; else by one, and the log
+ * says why. */
+static gboolean train(PipelineTraining *training, gconstpointer options, GError **error)
+{
+  gint64 processes = 1;
+  g_autoptr(GError) reason = NULL;
+  if (!pipeline_job_spec_integer(training->spec, "processes", 1, PIPELINE_JOB_PROCESSES, &processes, error))
+    return FALSE;
+  if (processes == 1) return train_alone(training, options, error);
+  g_autofree gchar *obstacle = pipeline_job_gang_obstacle(options);
+  if (obstacle == NULL) {
+    if (pipeline_job_gang_train(training, options, (guint)processes, &reason)) return TRUE;
+    if (!pipeline_training_graph_refused(reason)) {
+      g_propagate_error(error, g_steal_pointer(&reason));
+      return FALSE;
+    }
+    const PipelineTrainOptions *own = options;
+    if (own->checkpoint != NULL) g_unlink(own->checkpoint); /* of a training on the graph */
+  }
+  pipeline_job_log(training->context, "trained by one process instead of %d: %s", (gint)processes,
+                   obstacle != NULL ? obstacle : reason->message);
+  return train_alone(training, options, error);
 }
 
 /* --- hardening: a second training, on the graph ------------------------------------------------------------------- */

@@ -1,6 +1,5 @@
 /* "search": a new version from a search for architecture and hyper-parameters on the job's rows. The trials are
  * processes of this program (`kedge search trial`); a job that was killed goes on with the journal in its folder. */
-#include <glib/gstdio.h>
 #include <stddef.h>
 
 #include "pipeline/csv.h"
@@ -120,27 +119,6 @@ static gboolean take_winner(PipelineTraining *training, const PipelineSearchRows
   return TRUE;
 }
 
-/* A folder without folders in it. */
-static void remove_folder(const gchar *folder)
-{
-  g_autoptr(GDir) directory = g_dir_open(folder, 0, NULL);
-  for (const gchar *name; directory != NULL && (name = g_dir_read_name(directory)) != NULL;) {
-    g_autofree gchar *path = g_build_filename(folder, name, NULL);
-    g_unlink(path);
-  }
-  g_rmdir(folder);
-}
-
-static gchar *make_folder(const PipelineTraining *training, GError **error)
-{
-  gchar *folder = pipeline_job_state_path(training->context, "search");
-  if (folder == NULL) folder = g_dir_make_tmp("kedge-search-XXXXXX", error);
-  if (folder == NULL || g_mkdir_with_parents(folder, 0750) == 0) return folder;
-  g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID, "%s: the search's folder cannot be made", folder);
-  g_free(folder);
-  return NULL;
-}
-
 static gboolean search(PipelineTraining *training, const gchar *folder, PipelineSearchState *state, GError **error)
 {
   const Options *options = training->own;
@@ -167,12 +145,13 @@ static gboolean learn(PipelineTraining *training, GError **error)
   rule.seed = (guint64)training->seed;
   pipeline_search_rule_choose_folds(&rule, training->train->n_rows, FALSE);
   g_autoptr(PipelineSearchSpace) space = pipeline_search_space_parse(options->space, error);
-  g_autofree gchar *folder =
-      space != NULL && pipeline_search_space_fit(space, 0, 0, error) ? make_folder(training, error) : NULL;
+  g_autofree gchar *folder = space != NULL && pipeline_search_space_fit(space, 0, 0, error)
+                                 ? pipeline_training_make_folder(training, "search", error)
+                                 : NULL;
   if (folder == NULL) return FALSE;
   g_autoptr(PipelineSearchState) state = pipeline_search_state_new(space, &rule);
   if (!search(training, folder, state, error)) return FALSE;
-  remove_folder(folder);
+  pipeline_training_remove_folder(folder);
   return TRUE;
 }
 

@@ -62,6 +62,27 @@ gboolean pipeline_training_resume(PipelineTraining *training, const gchar *check
   return call(training, options, error);
 }
 
+void pipeline_training_remove_folder(const gchar *folder)
+{
+  g_autoptr(GDir) directory = g_dir_open(folder, 0, NULL);
+  for (const gchar *name; directory != NULL && (name = g_dir_read_name(directory)) != NULL;) {
+    g_autofree gchar *path = g_build_filename(folder, name, NULL);
+    g_unlink(path);
+  }
+  g_rmdir(folder);
+}
+
+gchar *pipeline_training_make_folder(const PipelineTraining *training, const gchar *name, GError **error)
+{
+  g_autofree gchar *template = g_strdup_printf("kedge-%s-XXXXXX", name);
+  gchar *folder = pipeline_job_state_path(training->context, name);
+  if (folder == NULL) folder = g_dir_make_tmp(template, error);
+  if (folder == NULL || g_mkdir_with_parents(folder, 0750) == 0) return folder;
+  g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID, "%s: the job's folder cannot be made", folder);
+  g_free(folder);
+  return NULL;
+}
+
 gboolean pipeline_training_need_from(const PipelineTraining *training, const gchar *what, GError **error)
 {
   if (training->from != NULL) return TRUE;

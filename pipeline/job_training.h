@@ -76,6 +76,9 @@ gboolean pipeline_training_tell(const PipelineTrainProgress *progress, gpointer 
 gboolean pipeline_training_harden(PipelineTraining *training, const PipelineGraphTrainOptions *options, GError **error);
 /* The error says that the graph is none for these rows or this training; another trainer may do. */
 gboolean pipeline_training_graph_refused(const GError *error);
+/* A folder of the job for what its processes exchange, which outlives an attempt where checkpoints do; new. */
+gchar *pipeline_training_make_folder(const PipelineTraining *training, const gchar *name, GError **error);
+void pipeline_training_remove_folder(const gchar *folder); /* and the files in it; one without folders in it */
 /* "from" must name a version; `what` needs it: "a refit". */
 gboolean pipeline_training_need_from(const PipelineTraining *training, const gchar *what, GError **error);
 /* {"stage", "fraction"} and what `members` (taken; may be NULL) adds. */

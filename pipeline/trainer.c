@@ -465,9 +465,9 @@ gboolean pipeline_train(const DriftTable *table, const DriftSchema *schema, cons
   if (pipeline_tree_is_asked(options))
     return pipeline_tree_train(table, schema, options, progress, user_data, result, error);
   if (!check_options(options, error) || !pipeline_memory_require(PIPELINE_TRAINING_BYTES, error)) return FALSE;
-  if (pipeline_trainer_graph_is_asked(options))
+  if (pipeline_trainer_graph_is_asked(options) || (options->communicator != NULL && options->from == NULL))
     return pipeline_trainer_graph_run(table, schema, options, progress, user_data, result, error);
-  if (pipeline_train_needs_graph(options))
+  if (pipeline_train_needs_graph(options) || options->communicator != NULL)
     return pipeline_train_on_graph(table, schema, options, progress, user_data, result, error);
   Training training = {.table = table, .schema = schema, .options = options};
   gboolean done = prepare(&training, error) && resume(&training, error) &&

@@ -5,6 +5,7 @@
 #include "drift/table.h"
 #include "pipeline/calibration.h"
 #include "pipeline/clean.h"
+#include "pipeline/communicator.h"
 #include "pipeline/cuda_monitor.h"
 #include "pipeline/interval.h"
 #include "pipeline/reweigh.h"
@@ -59,6 +60,9 @@ typedef struct {
   /* Fitted to the validation rows (pipeline/calibration.h); what `from` has is fitted again unless it says "none". */
   PipelineCalibrationOptions calibration;
   PipelineTrainStopFunc stop; /* or NULL; asked after each epoch */
+  /* The processes that train this together, each with the same call; then a network is trained on the graph: a new one
+   * as in pipeline/trainer_graph.h, one given as in pipeline/trainer_device.h. Borrowed; NULL: this one alone. */
+  PipelineCommunicator *communicator;
 } PipelineTrainOptions;
 #define PIPELINE_MIN_VALIDATION 50
 #define PIPELINE_ARCHITECTURE_AUTO "auto" /* of a retraining: as the champion */

@@ -22,10 +22,10 @@ static gboolean check(const PipelineTrainOptions *o, GError **error)
                {o->adversarial_epsilon > 0, "adversarial training of a dense network (a graph has its own)"}};
   for (guint i = 0; i < G_N_ELEMENTS(rules); i++) {
     if (!rules[i].asked) continue;
-    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID,
-                "the backend 'cuda' trains on the graph, which does not take %s: leave it out, or take the backend "
-                "onednn or reference",
-                rules[i].what);
+    g_set_error(
+        error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID, "%s the graph, which does not take %s: leave it out, or %s",
+        o->communicator != NULL ? "several processes train a given model on" : "the backend 'cuda' trains on",
+        rules[i].what, o->communicator != NULL ? "train by one process" : "take the backend onednn or reference");
     return FALSE;
   }
   return TRUE;
@@ -57,6 +57,7 @@ static void fill(const PipelineTrainOptions *options, guint64 n_rows, GBytes *fr
   graph->fit.learning_rate = options->learning_rate;
   graph->fit.optimiser_options.weight_decay = options->weight_decay;
   graph->fit.patience = options->patience;
+  graph->fit.communicator = options->communicator;
   graph->fit.seed = options->seed;
   pipeline_trainer_choose_schedule(options, (guint64)((double)n_rows * (1 - options->validation_fraction)),
                                    &graph->fit.batch_size, &graph->fit.epochs);
@@ -67,13 +68,15 @@ gboolean pipeline_train_on_graph(const DriftTable *table, const DriftSchema *sch
                                  gpointer user_data, PipelineTrainResult *result, GError **error)
 {
   PipelineGraphTrainOptions graph;
-  if (!check(options, error)) return FALSE;
-  g_autoptr(PipelineGraphRows) rows = pipeline_graph_rows_from_table(table, schema, error);
-  if (rows == NULL || (options->row_weights != NULL &&
-                       !pipeline_graph_rows_set_weights(rows, options->row_weights, table->n_rows, error)))
-    return FALSE;
-  g_autoptr(GBytes) from = options->from != NULL ? g_bytes_ref(options->from) : build(table, schema, options, error);
-  if (from == NULL) return FALSE;
+  g_autoptr(GBytes) from = NULL;
+  g_autoptr(PipelineGraphRows) rows =
+      check(options, error) ? pipeline_graph_rows_from_table(table, schema, error) : NULL;
+  gboolean ready =
+      rows != NULL &&
+      (options->row_weights == NULL ||
+       pipeline_graph_rows_set_weights(rows, options->row_weights, table->n_rows, error)) &&
+      (from = options->from != NULL ? g_bytes_ref(options->from) : build(table, schema, options, error)) != NULL;
+  if (!pipeline_communicator_agree(options->communicator, ready, error) || !ready) return FALSE;
   fill(options, rows->n_rows, from, &graph);
   return pipeline_graph_train(rows, &graph, progress, user_data, result, error);
 }

@@ -206,6 +206,7 @@ static void fill_options(const Training *training, PipelineGraphTrainOptions *gr
   graph->checkpoint_seconds = options->checkpoint_seconds;
   graph->calibration = options->calibration;
   graph->stop = options->stop;
+  graph->fit.communicator = options->communicator;
   graph->fit.seed = options->seed;
   graph->fit.patience = options->patience;
   graph->fit.learning_rate = options->learning_rate;
@@ -281,6 +282,7 @@ gboolean pipeline_trainer_graph_run(const DriftTable *table, const DriftSchema *
                   (is_image(&training) ? take_pixels(&training, error)
                                        : add_front(&training, error) && take_prepared(&training, error)) &&
                   take_weights(&training, error);
+  done = pipeline_communicator_agree(options->communicator, done, error);
   if (done) {
     fill_options(&training, &graph);
     done = pipeline_graph_train(training.inner, &graph, progress, user_data, &made, error) &&

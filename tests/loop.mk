@@ -29,6 +29,14 @@ SUITES += check-chain
 check-chain: all $(ONNX_PYTHON) $(BUILD)/tests/crash/labelled_log ## chains of jobs in the loop: retrain, harden, compress, attack, the gate; a kill in each stage
 	BUILD=$(BUILD) PYTHON=$(ONNX_PYTHON) tests/loop/chain_test
 
+# Retrainings shared out to two processes, and what happens without MPI.
+SUITES += check-loop-gang
+.PHONY: check-loop-gang
+$(BUILD)/tests/loop/job_again: $(BUILD)/tests/loop/job_again.c.o $(LIBRARIES)
+	$(CXX) $(LDFLAGS) -o $@ $< -Wl,--start-group $(LINK_LIBRARIES) -Wl,--end-group $(LDLIBS)
+check-loop-gang: all $(BUILD)/libkedge-mpi.so $(BUILD)/tests/loop/job_again ## the loop with policy.processes: two processes retrain, also cancelled and killed; one where there is no MPI
+	BUILD=$(BUILD) tests/loop/gang_test
+
 # A model that treats groups unlike each other is found by the bias audit, one that does not is left alone.
 SUITES += check-loop-bias
 .PHONY: check-loop-bias

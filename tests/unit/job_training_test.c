@@ -185,6 +185,53 @@ START_TEST(a_retraining_may_be_reweighed)
 }
 END_TEST
 
+static gboolean log_has(JobFixture *fixture, const gchar *id, const gchar *text)
+{
+  g_autoptr(GPtrArray) log = registry_job_log_list(fixture->store, id, 0, NULL);
+  for (guint i = 0; i < log->len; i++)
+    if (strstr(g_ptr_array_index(log, i), text) != NULL) return TRUE;
+  return FALSE;
+}
+
+/* make check-loop-gang has those that are shared out. */
+START_TEST(what_cannot_be_shared_out_is_trained_by_one)
+{
+  static const struct {
+    const gchar *more, *why;
+  } cases[] = {{", \"architecture\": \"trees:depth=2\"", "trees are boosted by one process"},
+               {", \"adversarial_epsilon\": 0.3", "adversarial training is for one process"},
+               {", \"from\": 1, \"reweigh\": true", "reweighed rows fine-tune a version in one process"},
+               {"", "/nowhere/libkedge-mpi.so cannot be loaded"}};
+  g_setenv("KEDGE_MPI_PLUGIN", "/nowhere/libkedge-mpi.so", TRUE);
+  for (guint i = 0; i < G_N_ELEMENTS(cases); i++) {
+    JobFixture *fixture = job_worlds_open(0, 400);
+    g_autofree gchar *spec = g_strdup_printf(
+        "{\"model\": \"loan\", \"data\": [{\"partition\": 0, \"label_partition\": 0, \"first_row\": 200,"
+        " \"next_row\": 600}], \"champion\": 1, \"epochs\": 5, \"processes\": 2%s}",
+        cases[i].more);
+    g_autofree gchar *line = g_strdup_printf("trained by one process instead of 2: %s", cases[i].why);
+    g_autoptr(RegistryJob) job = job_worlds_execute(fixture, "j", "retrain", spec);
+    json_t *result = job_worlds_result(job);
+    ck_assert_int_eq(json_integer_value(json_object_get(result, "version")), 2);
+    ck_assert_msg(log_has(fixture, "j", line), "%s", line);
+    json_decref(result);
+    job_fixture_close(fixture);
+  }
+  g_unsetenv("KEDGE_MPI_PLUGIN");
+}
+END_TEST
+
+START_TEST(no_number_of_processes_fails_the_job)
+{
+  JobFixture *fixture = job_worlds_open(0, 400);
+  g_autofree gchar *spec = retrain_spec(200, 600, ", \"processes\": 0");
+  g_autoptr(RegistryJob) job = job_worlds_execute(fixture, "j", "retrain", spec);
+  ck_assert_str_eq(job->state, "failed");
+  ck_assert_ptr_nonnull(strstr(job->error, "processes"));
+  job_fixture_close(fixture);
+}
+END_TEST
+
 /* The rows have texts, which the graph does not take: the model is trained against PGD instead. */
 START_TEST(a_retraining_may_be_hardened)
 {
@@ -523,6 +570,8 @@ int main(void)
   tcase_add_test(tests, rehearsal_rows_train_and_are_not_held_out);
   tcase_add_loop_test(tests, a_job_registers_once, 0, stores);
   tcase_add_loop_test(tests, a_retraining_may_be_reweighed, 0, stores);
+  tcase_add_test(tests, what_cannot_be_shared_out_is_trained_by_one);
+  tcase_add_test(tests, no_number_of_processes_fails_the_job);
   tcase_add_loop_test(tests, a_retraining_may_be_hardened, 0, stores);
   tcase_add_test(tests, the_same_job_gives_the_same_bytes);
   tcase_add_test(tests, what_cannot_be_learnt_from_fails_in_words);

@@ -3,6 +3,7 @@
  */
 #include <check.h>
 #include <math.h>
+#include <signal.h>
 #include <glib/gstdio.h>
 #include <string.h>
 
@@ -35,6 +36,10 @@ START_TEST(a_missing_plugin_is_named)
   ck_assert_ptr_null(pipeline_communicator_open("mpi", &error));
   ck_assert(g_error_matches(error, PIPELINE_ERROR, PIPELINE_ERROR_UNSUPPORTED));
   ck_assert_ptr_nonnull(strstr(error->message, "/nowhere/libkedge-mpi.so cannot be loaded"));
+  g_clear_error(&error);
+  ck_assert(!pipeline_communicator_check("mpi", &error));
+  ck_assert_ptr_nonnull(strstr(error->message, "/nowhere/libkedge-mpi.so cannot be loaded"));
+  ck_assert(pipeline_communicator_check("single", NULL) && !pipeline_communicator_check("pigeon", NULL));
   g_unsetenv("KEDGE_MPI_PLUGIN");
 }
 END_TEST
@@ -404,6 +409,46 @@ START_TEST(a_death_starts_again_and_a_failure_does_not)
 }
 END_TEST
 
+typedef struct {
+  guint looks;
+  GString *told;
+} Asked;
+
+static gboolean goes_on_twice(gpointer data)
+{
+  Asked *asked = data;
+  return ++asked->looks <= 2;
+}
+
+static void never_told(const gchar *text, gpointer data)
+{
+  Asked *asked = data;
+  g_string_append(asked->told, text);
+}
+
+/* The process ends with its own status once the caller does not want to go on, also when the caller blocks signals; it
+ * is not started again. */
+START_TEST(the_caller_ends_them)
+{
+  const gchar *argv[] = {"/bin/sh", "-c", "trap 'exit 9' USR1; while :; do sleep 0.01; done", NULL};
+  Asked asked = {.told = g_string_new("")};
+  g_autoptr(GError) error = NULL;
+  const PipelineGang gang = {
+      .argv = argv, .processes = 1, .restarts = 3, .tell = never_told, .goes_on = goes_on_twice, .data = &asked};
+  sigset_t all, before;
+  gint status = -1;
+  sigfillset(&all);
+  sigprocmask(SIG_BLOCK, &all, &before);
+  gboolean ran = pipeline_gang_run(&gang, &status, &error);
+  sigprocmask(SIG_SETMASK, &before, NULL);
+  ck_assert_msg(ran, "%s", error != NULL ? error->message : "");
+  ck_assert_int_eq(status, 9);
+  ck_assert_uint_eq(asked.looks, 3);
+  ck_assert_str_eq(asked.told->str, "");
+  g_string_free(asked.told, TRUE);
+}
+END_TEST
+
 int main(void)
 {
   Suite *suite = suite_create("parallel");
@@ -419,6 +464,7 @@ int main(void)
   tcase_add_loop_test(equal, several_processes_end_where_one_does, 0, G_N_ELEMENTS(equal_cases));
   tcase_add_test(equal, all_stop_after_the_same_batch);
   tcase_add_test(gang, launchers_are_chosen);
+  tcase_add_test(gang, the_caller_ends_them);
   tcase_add_loop_test(gang, a_death_starts_again_and_a_failure_does_not, 0, G_N_ELEMENTS(gang_cases));
   TCase *cases[] = {talk, buckets, equal, gang};
   for (guint i = 0; i < G_N_ELEMENTS(cases); i++) suite_add_tcase(suite, cases[i]);

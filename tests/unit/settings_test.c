@@ -60,6 +60,7 @@ START_TEST(defaults_are_those_of_the_header)
   ck_assert(model->policy.retrain);
   ck_assert_uint_eq(model->policy.pool, 12);
   ck_assert_str_eq(model->policy.architecture, "auto");
+  ck_assert_uint_eq(model->policy.processes, 1);
   ck_assert_uint_eq(model->policy.seed, 1);
   ck_assert(model->rollout.automatic);
   ck_assert_uint_eq(model->rollout.watch_rows, 1000);
@@ -169,6 +170,8 @@ static const struct {
     {MODEL "  labels:\n    sample: 1.5\n", "k.yaml:6: models[0].labels.sample: ", "between 0 and 1"},
     {MODEL "  labels:\n    sample: nan\n", "k.yaml:6: models[0].labels.sample: ", "'nan' is not a number"},
     {MODEL "  labels:\n    topic: t\n", "k.yaml:6: models[0].labels.topic: ", "already this model's traffic.topic"},
+    {MODEL "  policy:\n    processes: 0\n", "k.yaml:6: models[0].policy.processes: ", "between 1 and 256"},
+    {MODEL "  policy:\n    processes: 257\n", "k.yaml:6: models[0].policy.processes: ", "between 1 and 256"},
     {MODEL "  policy:\n    seed: -1\n", "k.yaml:6: models[0].policy.seed: ", "not a whole number"},
     {MODEL "  policy:\n    act_on:\n    - drift\n    - luck\n",
      "k.yaml:8: models[0].policy.act_on[1]: ", "'luck' is not one of: performance, drift, bias, quality"},
