@@ -185,10 +185,10 @@ static gboolean should_stop(gpointer user_data)
 static gboolean write_outcome(const gchar *folder, const PipelineTrainResult *result, GError **error)
 {
   g_autofree gchar *model = file_of(folder, model_file), *path = file_of(folder, outcome_file);
-  json_t *outcome =
-      json_pack("{s:i, s:i, s:I, s:I, s:I, s:s*}", "epochs", (int)result->epochs, "best_epoch", (int)result->best_epoch,
-                "n_train", (json_int_t)result->n_train, "n_validation", (json_int_t)result->n_validation, "n_skipped",
-                (json_int_t)result->n_skipped, "warning", result->warning);
+  json_t *outcome = json_pack("{s:i, s:i, s:I, s:I, s:I, s:s*, s:s*}", "epochs", (int)result->epochs, "best_epoch",
+                              (int)result->best_epoch, "n_train", (json_int_t)result->n_train, "n_validation",
+                              (json_int_t)result->n_validation, "n_skipped", (json_int_t)result->n_skipped, "warning",
+                              result->warning, "backend", result->backend);
   json_object_set_new(outcome, "train_loss", pipeline_job_real(result->train_loss));
   json_object_set_new(outcome, "validation_loss", pipeline_job_real(result->validation_loss));
   json_object_set_new(outcome, "validation_metric", pipeline_job_real(result->validation_metric));
@@ -330,6 +330,7 @@ static gboolean take_outcome(PipelineTraining *training, const gchar *folder, GE
                                             .robust_metric = NAN};
   const gchar *warning = json_string_value(json_object_get(outcome, "warning"));
   training->trained.warning = g_strdup(warning);
+  training->trained.backend = g_strdup(json_string_value(json_object_get(outcome, "backend")));
   if (warning != NULL) pipeline_job_log(training->context, "%s", warning);
   json_decref(outcome);
   return TRUE;
