@@ -147,9 +147,23 @@ static gboolean differentiate_data(PipelineGradientCall *call, PipelineOnednnPla
   return pipeline_onednn_execute(onednn, &plan->backward_data, arguments, G_N_ELEMENTS(arguments), error);
 }
 
+/* By the loop for few channels. */
+static gboolean differentiate_narrow(PipelineGradientCall *call, PipelineOnednnPlan *plan,
+                                     const dnnl_memory_desc_t *dy_at, gconstpointer dy, GError **error)
+{
+  const PipelineOnednn *onednn = call->device;
+  dnnl_memory_desc_t plain_x;
+  if (!pipeline_onednn_describe(call->call.inputs[0], NULL, &plain_x, error)) return FALSE;
+  gconstpointer from = pipeline_onednn_convert(onednn, &plan->reorders[REORDER_DY_WEIGHTS], dy_at, dy, &plan->y, error);
+  gconstpointer x = from == NULL ? NULL
+                                 : pipeline_onednn_convert(onednn, &plan->reorders[REORDER_X_BACK], &plan->given,
+                                                           call->call.inputs[0]->data, &plain_x, error);
+  return x != NULL && pipeline_onednn_differentiate_narrow(call, plan, x, from, pipeline_gradient_of_input(call, 1),
+                                                           pipeline_gradient_of_input(call, 2), error);
+}
+
 static gboolean differentiate_weights(PipelineGradientCall *call, PipelineOnednnPlan *plan,
-                                      const dnnl_memory_desc_t *given, const dnnl_memory_desc_t *dy_at,
-                                      gconstpointer dy, GError **error)
+                                      const dnnl_memory_desc_t *dy_at, gconstpointer dy, GError **error)
 {
   const PipelineOnednn *onednn = call->device;
   gboolean plain = dnnl_memory_desc_equal(&plan->dw, &plan->plain_w) != 0;
@@ -161,7 +175,7 @@ static gboolean differentiate_weights(PipelineGradientCall *call, PipelineOnednn
   gconstpointer from =
       pipeline_onednn_convert(onednn, &plan->reorders[REORDER_DY_WEIGHTS], dy_at, dy, &plan->dw_dy, error);
   gconstpointer x = from == NULL ? NULL
-                                 : pipeline_onednn_convert(onednn, &plan->reorders[REORDER_X_BACK], given,
+                                 : pipeline_onednn_convert(onednn, &plan->reorders[REORDER_X_BACK], &plan->given,
                                                            call->call.inputs[0]->data, &plan->dw_x, error);
   if (x == NULL || dw == NULL) return FALSE;
   const PipelineOnednnArgument arguments[] = {{DNNL_ARG_DIFF_DST, &plan->dw_dy, from},
@@ -183,6 +197,7 @@ gboolean pipeline_onednn_convolution_backward(PipelineGradientCall *call, GError
     return FALSE;
   gconstpointer dy = call->output_gradients[0]->data;
   gboolean weights = pipeline_gradient_of_input(call, 1) != NULL || pipeline_gradient_of_input(call, 2) != NULL;
-  return (call->input_gradients[0] == NULL || differentiate_data(call, plan, &dy_at, dy, error)) &&
-         (!weights || differentiate_weights(call, plan, &plan->given, &dy_at, dy, error));
+  if (call->input_gradients[0] != NULL && !differentiate_data(call, plan, &dy_at, dy, error)) return FALSE;
+  return !weights || (pipeline_onednn_is_narrow(call, plan) ? differentiate_narrow(call, plan, &dy_at, dy, error)
+                                                            : differentiate_weights(call, plan, &dy_at, dy, error));
 }
