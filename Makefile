@@ -80,8 +80,10 @@ HOT := pipeline/graph_optimiser.c pipeline/attack_gradient.c pipeline/gradient_r
 # And loops over whole columns, which vectorise at that level.
 HOT += drift/cbpe_view.c drift/mersenne_twister.c pipeline/backend_reference.c
 # And over images.
-HOT += pipeline/onednn_max_pool.c pipeline/onednn_convolution_narrow.c
+HOT += pipeline/onednn_images.c pipeline/onednn_max_pool.c pipeline/onednn_convolution_narrow.c pipeline/onednn_winograd.c
 $(patsubst %,$(BUILD)/%.o,$(HOT)): CFLAGS += $(patsubst -O2,-O3,$(filter -O2,$(OPTIMISE)))
+# Products that a library would fuse too: their bits are promised on one instruction set only.
+$(BUILD)/pipeline/onednn_winograd.c.o: CFLAGS += -ffp-contract=fast
 $(patsubst %,$(BUILD)/%.o,$(HOT)): CXXFLAGS += $(patsubst -O2,-O3,$(filter -O2,$(OPTIMISE)))
 
 define module_rule

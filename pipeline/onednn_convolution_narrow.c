@@ -78,29 +78,19 @@ static void add_image(const PipelineGradientWindow *w, const Padded *padded, con
     }
 }
 
-WIDE static void sum_places(const PipelineOnednnImages *images, const float *dy, PipelineLanes *total)
-{
-  PipelineLanes sum = {0};
-  for (gsize line = 0; line < images->height; line++)
-    for (gsize place = 0; place < images->width; place++)
-      sum += *(const PipelineLanes *)(dy + line * images->line_step + place * images->place_step);
-  *total += sum;
-}
-
-/* totals [taps + 1]: of the weights, of the bias. */
+/* One group of results, of all images: totals [channels, kernel] */
 static void add_group(const PipelineGradientWindow *w, const Padded *padded, const PipelineOnednnImages *images,
                       const float *dy, gsize group, PipelineLanes *sums, PipelineLanes *totals)
 {
   const Line line = {images->width, images->place_step, w->stride[1], w->dilation[1]};
   gsize taps = w->channels * w->kernel[0] * w->kernel[1];
-  memset(totals, 0, (taps + 1) * sizeof *totals);
+  memset(totals, 0, taps * sizeof *totals);
   for (gsize i = 0; i < images->batch; i++) {
     const float *of_image = dy + pipeline_onednn_find_lanes(images, i, group);
     memset(sums, 0, taps * sizeof *sums);
     add_image(w, padded, padded->values + i * w->channels * padded->height * padded->width, &line, of_image,
               images->line_step, sums);
     for (gsize k = 0; k < taps; k++) totals[k] += sums[k];
-    sum_places(images, of_image, &totals[taps]);
   }
 }
 
@@ -118,15 +108,14 @@ gboolean pipeline_onednn_differentiate_narrow(PipelineGradientCall *call, const 
                    .width = (w.out[1] - 1) * w.stride[1] + (w.kernel[1] - 1) * w.dilation[1] + 1};
   padded.values =
       pipeline_gradient_memory(call, 1, w.batch * w.channels * padded.height * padded.width * sizeof(float));
-  PipelineLanes *sums = pipeline_gradient_memory(call, 2, (2 * taps + 1) * sizeof *sums), *totals = sums + taps;
-  pad(&w, x, &padded);
-  for (gsize group = 0; group < images.n_lanes; group++) {
+  PipelineLanes *sums = pipeline_gradient_memory(call, 2, 2 * taps * sizeof *sums), *totals = sums + taps;
+  if (db != NULL) pipeline_onednn_sum_places(&images, dy, m, db);
+  if (dw != NULL) pad(&w, x, &padded);
+  for (gsize group = 0; dw != NULL && group < images.n_lanes; group++) {
     add_group(&w, &padded, &images, dy, group, sums, totals);
     const float *found = (const float *)totals;
-    for (gsize r = group * PIPELINE_LANES; r < MIN(m, (group + 1) * PIPELINE_LANES); r++, found++) {
-      for (gsize k = 0; dw != NULL && k < taps; k++) dw[r * taps + k] = found[k * PIPELINE_LANES];
-      if (db != NULL) db[r] = found[taps * PIPELINE_LANES];
-    }
+    for (gsize r = group * PIPELINE_LANES; r < MIN(m, (group + 1) * PIPELINE_LANES); r++, found++)
+      for (gsize k = 0; k < taps; k++) dw[r * taps + k] = found[k * PIPELINE_LANES];
   }
   return TRUE;
 }

@@ -1,5 +1,9 @@
 #include "pipeline/onednn_images.h"
 
+#include <string.h>
+
+#include "pipeline/wide.h"
+
 gboolean pipeline_onednn_read_images(const dnnl_memory_desc_t *shape, PipelineOnednnImages *images)
 {
   const dnnl_blocking_desc_t *blocking = &shape->format_desc.blocking;
@@ -26,4 +30,24 @@ gsize pipeline_onednn_find_lanes(const PipelineOnednnImages *images, gsize image
 {
   gsize channel = lanes * PIPELINE_LANES;
   return image * images->image_step + channel / images->block * images->block_step + channel % images->block;
+}
+
+/* Of one image and group of channels: total += */
+WIDE static void sum_image(const PipelineOnednnImages *images, const float *values, PipelineLanes *total)
+{
+  PipelineLanes sum = {0};
+  for (gsize line = 0; line < images->height; line++)
+    for (gsize place = 0; place < images->width; place++)
+      sum += *(const PipelineLanes *)(values + line * images->line_step + place * images->place_step);
+  *total += sum;
+}
+
+void pipeline_onednn_sum_places(const PipelineOnednnImages *images, const float *values, gsize n, float *sums)
+{
+  for (gsize group = 0; group * PIPELINE_LANES < n; group++) {
+    PipelineLanes total = {0};
+    for (gsize i = 0; i < images->batch; i++)
+      sum_image(images, values + pipeline_onednn_find_lanes(images, i, group), &total);
+    memcpy(sums + group * PIPELINE_LANES, &total, MIN(PIPELINE_LANES, n - group * PIPELINE_LANES) * sizeof(float));
+  }
 }

@@ -22,5 +22,7 @@ typedef struct {
 gboolean pipeline_onednn_read_images(const dnnl_memory_desc_t *shape, PipelineOnednnImages *images);
 /* Of the first element of image `image` and of the group `lanes`. */
 gsize pipeline_onednn_find_lanes(const PipelineOnednnImages *images, gsize image, gsize lanes);
+/* sums [n], of the first n channels: over all places of all images. */
+void pipeline_onednn_sum_places(const PipelineOnednnImages *images, const float *values, gsize n, float *sums);
 
 G_END_DECLS

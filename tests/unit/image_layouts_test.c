@@ -2,8 +2,10 @@
  * small integers, so that every sum is exact whatever its order: the results have to be the same bits, and maxima that
  * are equal have to be decided alike. */
 #include <check.h>
+#include <stdio.h>
 #include <string.h>
 
+#include "pipeline/gradient_check.h"
 #include "pipeline/graph_pass.h"
 #include "pipeline/operator_internal.h"
 
@@ -34,6 +36,15 @@ static const Case cases[] = {
     {1, 10, 0, 16, 9, "pads=[4,4]", NULL, FALSE},
     {2, 8, 8, 16, 3, "group=2 pads=[1,1,1,1]", NULL, FALSE},
     {1, 7, 7, 3, 2, "strides=[3,3]", NULL, TRUE},
+    /* Winograd: even and odd sides, paddings, groups of channels that are not full, several chunks of tiles */
+    {16, 8, 8, 16, 3, "pads=[1,1,1,1]", NULL, FALSE},
+    {32, 14, 14, 64, 3, "pads=[1,1,1,1]", "kernel_shape=[2,2] strides=[2,2]", TRUE},
+    {16, 7, 9, 24, 3, "", NULL, TRUE},
+    {20, 9, 6, 17, 3, "pads=[0,2,1,1]", NULL, FALSE},
+    {40, 6, 6, 16, 3, "pads=[3,1,2,4]", NULL, FALSE},
+    {16, 19, 23, 40, 3, "pads=[2,2,2,2]", NULL, TRUE},
+    {16, 4, 4, 16, 3, "pads=[1,1,1,1]", NULL, FALSE},
+    {32, 8, 8, 32, 3, "group=2 pads=[1,1,1,1]", NULL, FALSE},
 };
 
 static void add_attributes(OnnxNode *node, const gchar *text)
@@ -121,11 +132,33 @@ START_TEST(the_results_are_the_bits_of_the_reference)
 }
 END_TEST
 
+/* And of numbers of all sizes rounding stays within the bounds that hold for every kernel; differences know nothing of
+ * how a convolution is computed. */
+START_TEST(rounding_stays_within_the_bounds)
+{
+  const PipelineGradientBackend *backend = &pipeline_gradient_backend_onednn;
+  PipelineGradient row = *pipeline_gradient_find("", "Conv");
+  g_autoptr(GError) error = NULL;
+  row.examples = "f[2,16,5,6] ?; f[16,16,3,3] ?; f[16] ? { pads=[1,1,1,1] } | "
+                 "f[3,1,9,9] ?; f[8,1,5,5] ?; f[8] ? { strides=[2,1] }";
+  double found = pipeline_gradient_check_differences(&row, backend, &error);
+  ck_assert_msg(found >= 0 && found <= row.tolerance, "differences: %g %s", found, error != NULL ? error->message : "");
+  row.examples = "f[4,64,13,14] ?; f[96,64,3,3] ?; f[96] ? { pads=[1,1,1,1] } | "
+                 "f[16,1,28,28] ?; f[32,1,3,3] ?; f[32] ? { pads=[1,1,1,1] }";
+  found = pipeline_gradient_check_backend(&row, backend, &error);
+  ck_assert_msg(found >= 0 && found <= pipeline_gradient_kernel_find(backend, "Conv")->tolerance, "reference: %g %s",
+                found, error != NULL ? error->message : "");
+  if (g_getenv("VERBOSE") != NULL) printf("of the reference %.1e\n", found);
+}
+END_TEST
+
 int main(void)
 {
   Suite *suite = suite_create("image_layouts");
   TCase *tests = tcase_create("exact");
   tcase_add_loop_test(tests, the_results_are_the_bits_of_the_reference, 0, G_N_ELEMENTS(cases));
+  tcase_add_test(tests, rounding_stays_within_the_bounds);
+  tcase_set_timeout(tests, 120);
   suite_add_tcase(suite, tests);
   SRunner *runner = srunner_create(suite);
   srunner_run_all(runner, CK_NORMAL);
