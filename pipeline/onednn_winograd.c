@@ -10,13 +10,19 @@
 
 /* Matrices [16, n_lanes, rows, PIPELINE_LANES] lie by groups of columns: `rows` are tiles, or channels of weights. A
  * line of the cache between the 16 keeps them from meeting in the same places of it. */
-enum { POINTS = 16, LINE = 16, LEAST_CHANNELS = 16, LEAST_SIDE = 4 };
-enum {
-  LEAST_TILES = 36,
-  MOST_TILES = 96,
-  CHUNK_FLOATS = 48 << 10
-};                                                         /* of a chunk of tiles, whose matrices stay in the cache */
-enum { TILE_ROWS = 6, CHANNEL_ROWS = 4, MOST_GROUPS = 3 }; /* of the blocks that are multiplied in registers */
+#define POINTS 16
+#define LINE 16 /* floats */
+#define LEAST_CHANNELS 16
+#define LEAST_SIDE 4
+/* Of the blocks that are multiplied in registers. */
+#define TILE_ROWS 6
+#define CHANNEL_ROWS 4
+#define MOST_GROUPS 3
+/* Of a chunk of tiles, whose matrices stay in the cache; weights that do not are read for as many tiles as possible. */
+#define LEAST_TILES 36
+#define MOST_TILES 96
+#define CHUNK_FLOATS (48 << 10)
+#define CACHED_WEIGHTS (1 << 13) /* channels times results */
 
 /* --- shapes ---------------------------------------------------------------------------------------------------------
  */
@@ -38,7 +44,9 @@ static void make_tiling(const PipelineOnednnImages *in, const PipelineOnednnImag
   t->lines = (out->height + 1) / 2;
   t->columns = (out->width + 1) / 2;
   t->all = out->batch * t->lines * t->columns;
-  t->chunk = CLAMP(CHUNK_FLOATS / (POINTS * (channels + results)), LEAST_TILES, MOST_TILES) / TILE_ROWS * TILE_ROWS;
+  gsize fitting = CHUNK_FLOATS / (POINTS * (channels + results));
+  if (channels * results > CACHED_WEIGHTS) fitting = MOST_TILES;
+  t->chunk = CLAMP(fitting, LEAST_TILES, MOST_TILES) / TILE_ROWS * TILE_ROWS;
   t->in_step = t->chunk * channels + LINE;
   t->out_step = t->chunk * results + LINE;
   t->weights_step = channels * results + LINE;
@@ -151,7 +159,7 @@ static gsize find_part(gsize n, gsize most)
 }
 
 /* out [tiles, results] = in [tiles, channels] · weights */
-static void multiply_tiles(const Tiling *t, const Matrices *m)
+static void multiply_tiles(const Tiling *t, const Matrices *m, gsize n_tiles)
 {
   gsize block = t->chunk * PIPELINE_LANES, n_groups;
   const Product p = {.row_step = PIPELINE_LANES,
@@ -164,7 +172,7 @@ static void multiply_tiles(const Tiling *t, const Matrices *m)
       const float *a = m->in + point * t->in_step, *b = m->weights + point * t->weights_step + group * p.b_step;
       float *c = m->out + point * t->out_step + group * p.c_step;
       n_groups = find_part(t->out.n_lanes - group, G_N_ELEMENTS(tile_blocks) - 1);
-      for (gsize row = 0; row < t->chunk; row += TILE_ROWS)
+      for (gsize row = 0; row < n_tiles; row += TILE_ROWS)
         tile_blocks[n_groups](&p, a + row * PIPELINE_LANES, b, c + row * PIPELINE_LANES);
     }
 }
@@ -325,42 +333,48 @@ FUSED static void take_output(const Tiling *t, const Chunk *chunk, const float *
 /* --- weights --------------------------------------------------------------------------------------------------------
  */
 
-static const float g_matrix[4][3] = {{1, 0, 0}, {0.5f, 0.5f, 0.5f}, {0.5f, -0.5f, 0.5f}, {0, 0, 1}};
+/* Kernels [3, 3] from one channel to a group of results, or back from a group. */
+typedef struct {
+  PipelineLanes elements[3][3];
+} Kernels;
 
-/* Where the element of a channel and a result is in the first of the matrices. */
-static gsize find_weight(gsize channels, gsize channel, gsize result)
+/* into [POINTS], `step` apart = G g Gᵀ */
+FUSED static void transform_kernels(const Kernels *g, float *into, gsize step)
 {
-  return (result / PIPELINE_LANES * channels + channel) * PIPELINE_LANES + result % PIPELINE_LANES;
+  PipelineLanes rows[4][3];
+  for (gsize j = 0; j < 3; j++) {
+    const PipelineLanes ends = g->elements[0][j] + g->elements[2][j];
+    rows[0][j] = g->elements[0][j];
+    rows[1][j] = 0.5f * (ends + g->elements[1][j]);
+    rows[2][j] = 0.5f * (ends - g->elements[1][j]);
+    rows[3][j] = g->elements[2][j];
+  }
+  for (gsize i = 0; i < 4; i++, into += 4 * step) {
+    const PipelineLanes ends = rows[i][0] + rows[i][2];
+    *(PipelineLanes *)into = rows[i][0];
+    *(PipelineLanes *)(into + step) = 0.5f * (ends + rows[i][1]);
+    *(PipelineLanes *)(into + 2 * step) = 0.5f * (ends - rows[i][1]);
+    *(PipelineLanes *)(into + 3 * step) = rows[i][2];
+  }
 }
 
-/* G g Gᵀ; element (i, j) of g is at kernel[3 i + j], or of one turned around at kernel[8 - 3 i - j]. */
-static void transform_kernel(const float *kernel, gboolean turned, float *into, gsize step)
+/* Gᵀ u G of u [POINTS], `step` apart. */
+FUSED static void gather_kernels(const float *u, gsize step, Kernels *g)
 {
-  float rows[4][3];
-  for (guint i = 0; i < 4; i++)
-    for (guint j = 0; j < 3; j++) {
-      rows[i][j] = 0;
-      for (guint k = 0; k < 3; k++) rows[i][j] += g_matrix[i][k] * kernel[turned ? 8 - 3 * k - j : 3 * k + j];
-    }
-  for (guint i = 0; i < 4; i++)
-    for (guint j = 0; j < 4; j++, into += step)
-      *into = g_matrix[j][0] * rows[i][0] + g_matrix[j][1] * rows[i][1] + g_matrix[j][2] * rows[i][2];
-}
-
-/* Gᵀ u G */
-static void gather_kernel(const float *u, gsize step, float *kernel)
-{
-  float rows[3][4];
-  for (guint i = 0; i < 3; i++)
-    for (guint j = 0; j < 4; j++) {
-      rows[i][j] = 0;
-      for (guint k = 0; k < 4; k++) rows[i][j] += g_matrix[k][i] * u[(4 * k + j) * step];
-    }
-  for (guint i = 0; i < 3; i++)
-    for (guint j = 0; j < 3; j++) {
-      kernel[3 * i + j] = 0;
-      for (guint k = 0; k < 4; k++) kernel[3 * i + j] += g_matrix[k][j] * rows[i][k];
-    }
+  PipelineLanes rows[3][4];
+  for (gsize j = 0; j < 4; j++, u += step) {
+    const PipelineLanes u1 = 0.5f * *(const PipelineLanes *)(u + 4 * step),
+                        u2 = 0.5f * *(const PipelineLanes *)(u + 8 * step);
+    rows[0][j] = *(const PipelineLanes *)u + (u1 + u2);
+    rows[1][j] = u1 - u2;
+    rows[2][j] = (u1 + u2) + *(const PipelineLanes *)(u + 12 * step);
+  }
+  for (gsize i = 0; i < 3; i++) {
+    const PipelineLanes r1 = 0.5f * rows[i][1], r2 = 0.5f * rows[i][2];
+    g->elements[i][0] = rows[i][0] + (r1 + r2);
+    g->elements[i][1] = r1 - r2;
+    g->elements[i][2] = (r1 + r2) + rows[i][3];
+  }
 }
 
 /* Channels that fill up groups of lanes have weights of 0. backward: from results to channels, kernels turned around.
@@ -368,12 +382,33 @@ static void gather_kernel(const float *u, gsize step, float *kernel)
 static void take_weights(const PipelineOnednnWinograd *winograd, const Tiling *t, const float *weights,
                          gboolean backward, float *into)
 {
-  gsize channels = winograd->channels, rows = t->in.n_lanes * PIPELINE_LANES;
-  memset(into, 0, POINTS * t->weights_step * sizeof(float));
-  for (gsize r = 0; r < winograd->results; r++)
-    for (gsize c = 0; c < channels; c++)
-      transform_kernel(weights + 9 * (r * channels + c), backward,
-                       into + (backward ? find_weight(rows, r, c) : find_weight(rows, c, r)), t->weights_step);
+  gsize rows = t->in.n_lanes * PIPELINE_LANES, from_step = 9, to_step = 9 * winograd->channels,
+        n_from = winograd->channels, n_to = winograd->results;
+  if (backward) {
+    from_step = to_step, to_step = 9;
+    n_from = winograd->results, n_to = winograd->channels;
+  }
+  for (gsize group = 0; group < t->out.n_lanes; group++)
+    for (gsize row = 0; row < rows; row++, into += PIPELINE_LANES) {
+      Kernels kernels = {{{{0}}}};
+      for (gsize lane = 0; row < n_from && lane < MIN(PIPELINE_LANES, n_to - group * PIPELINE_LANES); lane++) {
+        const float *kernel = weights + row * from_step + (group * PIPELINE_LANES + lane) * to_step;
+        for (gsize k = 0; k < 9; k++) kernels.elements[k / 3][k % 3][lane] = kernel[backward ? 8 - k : k];
+      }
+      transform_kernels(&kernels, into, t->weights_step);
+    }
+}
+
+static void put_weights(const PipelineOnednnWinograd *winograd, const Tiling *t, const float *u, float *dw)
+{
+  gsize rows = t->in.n_lanes * PIPELINE_LANES, channels = winograd->channels;
+  for (gsize r = 0; r < winograd->results; r += PIPELINE_LANES)
+    for (gsize c = 0; c < channels; c++) {
+      Kernels kernels;
+      gather_kernels(u + r * rows + c * PIPELINE_LANES, t->weights_step, &kernels);
+      for (gsize lane = 0; lane < MIN(PIPELINE_LANES, winograd->results - r); lane++)
+        for (gsize k = 0; k < 9; k++) dw[((r + lane) * channels + c) * 9 + k] = kernels.elements[k / 3][k % 3][lane];
+    }
 }
 
 /* --- the three ------------------------------------------------------------------------------------------------------
@@ -389,7 +424,7 @@ static void convolve(const Tiling *t, const Matrices *m, const float *x, const P
     if (chunk.n < t->chunk) memset(m->in, 0, POINTS * t->in_step * sizeof(float));
     for (gsize group = 0; group < t->in.n_lanes; group++)
       take_input(t, &chunk, x + group * t->in.block_step, m->in + group * block);
-    multiply_tiles(t, m);
+    multiply_tiles(t, m, chunk.n);
     for (gsize group = 0; group < t->out.n_lanes; group++)
       put_output(t, &chunk, m->out + group * block, bias + group, y + group * t->out.block_step);
   }
@@ -451,9 +486,6 @@ void pipeline_onednn_winograd_backward_weights(const PipelineOnednnWinograd *win
     if (dw != NULL) multiply_weights(&t, &m, chunk.n);
     if (db != NULL) sum_tiles(&t, &m, chunk.n, shift);
   }
-  gsize channels = winograd->channels, rows = winograd->x.n_lanes * PIPELINE_LANES;
-  for (gsize r = 0; dw != NULL && r < winograd->results; r++)
-    for (gsize c = 0; c < channels; c++)
-      gather_kernel(m.weights + find_weight(rows, c, r), t.weights_step, dw + 9 * (r * channels + c));
+  if (dw != NULL) put_weights(winograd, &t, m.weights, dw);
   if (db != NULL) memcpy(db, shift, winograd->results * sizeof(float));
 }
