@@ -14,6 +14,7 @@
 #define LINE 16 /* floats */
 #define LEAST_CHANNELS 16
 #define LEAST_SIDE 4
+#define LEAST_ALL 32 /* tiles of a batch: fewer are not worth the transformation of the weights */
 /* Of the blocks that are multiplied in registers. */
 #define TILE_ROWS 6
 #define CHANNEL_ROWS 4
@@ -71,6 +72,7 @@ gboolean pipeline_onednn_read_winograd(const PipelineGradientCall *call, const d
   for (guint d = 0; d < 2; d++)
     if (window->kernel[d] != 3 || window->stride[d] != 1 || window->dilation[d] != 1 || window->out[d] < LEAST_SIDE)
       return FALSE;
+  if (window->batch * ((window->out[0] + 1) / 2) * ((window->out[1] + 1) / 2) < LEAST_ALL) return FALSE;
   winograd->results = (gsize)w->dims[0];
   winograd->channels = (gsize)w->dims[1];
   /* Blocks of 8: where oneDNN takes wider ones, its registers are wider than those of these loops. */
