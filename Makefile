@@ -79,7 +79,11 @@ $(BUILD)/%.cpp.o: %.cpp
 HOT := pipeline/graph_optimiser.c pipeline/attack_gradient.c pipeline/gradient_recurrent.c daemon/decode_json.cpp daemon/shard.c daemon/shard_seen.c daemon/consumer_feed.c drift/accumulator_event.c drift/bins.c
 # And loops over whole columns, which vectorise at that level.
 HOT += drift/cbpe_view.c drift/mersenne_twister.c pipeline/backend_reference.c pipeline/mpi/shared_sum.c
+# And over images.
+HOT += pipeline/onednn_images.c pipeline/onednn_max_pool.c pipeline/onednn_convolution_narrow.c pipeline/onednn_winograd.c
 $(patsubst %,$(BUILD)/%.o,$(HOT)): CFLAGS += $(patsubst -O2,-O3,$(filter -O2,$(OPTIMISE)))
+# Products that a library would fuse too: their bits are promised on one instruction set only.
+$(BUILD)/pipeline/onednn_winograd.c.o: CFLAGS += -ffp-contract=fast
 $(patsubst %,$(BUILD)/%.o,$(HOT)): CXXFLAGS += $(patsubst -O2,-O3,$(filter -O2,$(OPTIMISE)))
 # Roots that may set errno and comparisons that may trap are no vector's; their values are the same.
 $(BUILD)/pipeline/graph_optimiser.c.o: CFLAGS += -fno-math-errno -fno-trapping-math

@@ -1,5 +1,6 @@
-/* Conv by oneDNN's direct algorithm, in the layouts that it prefers. */
-#include "pipeline/onednn_internal.h"
+/* Conv by oneDNN's direct algorithm, in the layouts that it prefers; in these by Winograd's, and by loops for few
+ * channels, where they are faster. */
+#include "pipeline/onednn_winograd.h"
 
 typedef struct {
   PipelineGradientWindow window;
@@ -112,6 +113,11 @@ static gboolean make_plan(const PipelineGradientCall *call, PipelineOnednnPlan *
   return done;
 }
 
+static gpointer winograd_memory(PipelineGradientCall *call, const PipelineOnednnWinograd *winograd)
+{
+  return pipeline_gradient_memory(call, 1, pipeline_onednn_winograd_size(winograd));
+}
+
 gboolean pipeline_onednn_convolution_forward(PipelineGradientCall *call, GError **error)
 {
   const PipelineOnednn *onednn = call->device;
@@ -119,15 +125,21 @@ gboolean pipeline_onednn_convolution_forward(PipelineGradientCall *call, GError 
   if (plan == NULL) return FALSE;
   gconstpointer x = pipeline_onednn_convert(onednn, &plan->reorders[REORDER_X], &plan->given,
                                             call->call.inputs[0]->data, &plan->x, error);
-  gconstpointer w = x == NULL ? NULL
-                              : pipeline_onednn_convert(onednn, &plan->reorders[REORDER_W], &plan->plain_w,
-                                                        call->call.inputs[1]->data, &plan->w, error);
+  PipelineOnednnWinograd winograd;
+  if (x == NULL) return FALSE;
+  call->output_layouts[0] = pipeline_onednn_layout(call->call.outputs[0], &plan->y);
+  if (pipeline_onednn_read_winograd(call, &plan->x, &plan->y, &winograd)) {
+    pipeline_onednn_winograd_forward(&winograd, x, call->call.inputs[1]->data, pipeline_gradient_input(call, 2),
+                                     call->call.outputs[0]->data, winograd_memory(call, &winograd));
+    return TRUE;
+  }
+  gconstpointer w = pipeline_onednn_convert(onednn, &plan->reorders[REORDER_W], &plan->plain_w,
+                                            call->call.inputs[1]->data, &plan->w, error);
   if (w == NULL) return FALSE;
   const PipelineOnednnArgument arguments[] = {{DNNL_ARG_SRC, &plan->x, x},
                                               {DNNL_ARG_WEIGHTS, &plan->w, w},
                                               {DNNL_ARG_BIAS, &plan->b, pipeline_gradient_input(call, 2)},
                                               {DNNL_ARG_DST, &plan->y, call->call.outputs[0]->data}};
-  call->output_layouts[0] = pipeline_onednn_layout(call->call.outputs[0], &plan->y);
   return pipeline_onednn_execute(onednn, &plan->forward, arguments, G_N_ELEMENTS(arguments), error);
 }
 
@@ -147,9 +159,44 @@ static gboolean differentiate_data(PipelineGradientCall *call, PipelineOnednnPla
   return pipeline_onednn_execute(onednn, &plan->backward_data, arguments, G_N_ELEMENTS(arguments), error);
 }
 
+static gboolean differentiate_winograd(PipelineGradientCall *call, PipelineOnednnPlan *plan,
+                                       const PipelineOnednnWinograd *winograd, const dnnl_memory_desc_t *dy_at,
+                                       gconstpointer dy, GError **error)
+{
+  const PipelineOnednn *onednn = call->device;
+  float *dw = pipeline_gradient_of_input(call, 1), *db = pipeline_gradient_of_input(call, 2);
+  gconstpointer from = pipeline_onednn_convert(onednn, &plan->reorders[REORDER_DY], dy_at, dy, &plan->y, error);
+  gconstpointer x = from == NULL || dw == NULL
+                        ? from
+                        : pipeline_onednn_convert(onednn, &plan->reorders[REORDER_X_BACK], &plan->given,
+                                                  call->call.inputs[0]->data, &plan->x, error);
+  if (x == NULL) return FALSE;
+  if (dw != NULL || db != NULL)
+    pipeline_onednn_winograd_backward_weights(winograd, x, from, dw, db, winograd_memory(call, winograd));
+  if (call->input_gradients[0] == NULL) return TRUE;
+  call->input_gradient_layouts[0] = pipeline_onednn_layout(call->input_gradients[0], &plan->x);
+  pipeline_onednn_winograd_backward_data(winograd, from, call->call.inputs[1]->data, call->input_gradients[0]->data,
+                                         winograd_memory(call, winograd));
+  return TRUE;
+}
+
+/* By the loop for few channels. */
+static gboolean differentiate_narrow(PipelineGradientCall *call, PipelineOnednnPlan *plan,
+                                     const dnnl_memory_desc_t *dy_at, gconstpointer dy, GError **error)
+{
+  const PipelineOnednn *onednn = call->device;
+  dnnl_memory_desc_t plain_x;
+  if (!pipeline_onednn_describe(call->call.inputs[0], NULL, &plain_x, error)) return FALSE;
+  gconstpointer from = pipeline_onednn_convert(onednn, &plan->reorders[REORDER_DY_WEIGHTS], dy_at, dy, &plan->y, error);
+  gconstpointer x = from == NULL ? NULL
+                                 : pipeline_onednn_convert(onednn, &plan->reorders[REORDER_X_BACK], &plan->given,
+                                                           call->call.inputs[0]->data, &plain_x, error);
+  return x != NULL && pipeline_onednn_differentiate_narrow(call, plan, x, from, pipeline_gradient_of_input(call, 1),
+                                                           pipeline_gradient_of_input(call, 2), error);
+}
+
 static gboolean differentiate_weights(PipelineGradientCall *call, PipelineOnednnPlan *plan,
-                                      const dnnl_memory_desc_t *given, const dnnl_memory_desc_t *dy_at,
-                                      gconstpointer dy, GError **error)
+                                      const dnnl_memory_desc_t *dy_at, gconstpointer dy, GError **error)
 {
   const PipelineOnednn *onednn = call->device;
   gboolean plain = dnnl_memory_desc_equal(&plan->dw, &plan->plain_w) != 0;
@@ -161,7 +208,7 @@ static gboolean differentiate_weights(PipelineGradientCall *call, PipelineOnednn
   gconstpointer from =
       pipeline_onednn_convert(onednn, &plan->reorders[REORDER_DY_WEIGHTS], dy_at, dy, &plan->dw_dy, error);
   gconstpointer x = from == NULL ? NULL
-                                 : pipeline_onednn_convert(onednn, &plan->reorders[REORDER_X_BACK], given,
+                                 : pipeline_onednn_convert(onednn, &plan->reorders[REORDER_X_BACK], &plan->given,
                                                            call->call.inputs[0]->data, &plan->dw_x, error);
   if (x == NULL || dw == NULL) return FALSE;
   const PipelineOnednnArgument arguments[] = {{DNNL_ARG_DIFF_DST, &plan->dw_dy, from},
@@ -182,7 +229,11 @@ gboolean pipeline_onednn_convolution_backward(PipelineGradientCall *call, GError
       !pipeline_onednn_describe(call->output_gradients[0], call->output_gradient_layouts[0], &dy_at, error))
     return FALSE;
   gconstpointer dy = call->output_gradients[0]->data;
+  PipelineOnednnWinograd winograd;
+  if (pipeline_onednn_read_winograd(call, &plan->x, &plan->y, &winograd))
+    return differentiate_winograd(call, plan, &winograd, &dy_at, dy, error);
   gboolean weights = pipeline_gradient_of_input(call, 1) != NULL || pipeline_gradient_of_input(call, 2) != NULL;
-  return (call->input_gradients[0] == NULL || differentiate_data(call, plan, &dy_at, dy, error)) &&
-         (!weights || differentiate_weights(call, plan, &plan->given, &dy_at, dy, error));
+  if (call->input_gradients[0] != NULL && !differentiate_data(call, plan, &dy_at, dy, error)) return FALSE;
+  return !weights || (pipeline_onednn_is_narrow(call, plan) ? differentiate_narrow(call, plan, &dy_at, dy, error)
+                                                            : differentiate_weights(call, plan, &dy_at, dy, error));
 }

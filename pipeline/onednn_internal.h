@@ -99,9 +99,19 @@ gpointer pipeline_onednn_buffer(PipelineOnednnReorder *reorder, const dnnl_memor
 gboolean pipeline_onednn_supports_convolution(const PipelineGradientCall *call);
 KERNEL(pipeline_onednn_convolution_forward);
 KERNEL(pipeline_onednn_convolution_backward);
+/* The gradients of the weights are those of onednn_convolution_narrow.c. */
+gboolean pipeline_onednn_is_narrow(const PipelineGradientCall *call, const PipelineOnednnPlan *plan);
+/* x row by row, dy in the layout of the plan's y; dw row by row and db, or NULL. Takes the memories 1 and 2. */
+gboolean pipeline_onednn_differentiate_narrow(PipelineGradientCall *call, const PipelineOnednnPlan *plan,
+                                              const float *x, const float *dy, float *dw, float *db, GError **error);
 gboolean pipeline_onednn_supports_pool(const PipelineGradientCall *call);
 KERNEL(pipeline_onednn_pool_forward);
 KERNEL(pipeline_onednn_pool_backward);
+/* A max pool by loops of our own (onednn_max_pool.c) computes this node in the layouts of the plan. */
+gboolean pipeline_onednn_has_max_pool(const PipelineGradientCall *call, const PipelineOnednnPlan *plan);
+/* Forward, dy NULL; or backward for dy in the layout of the plan's y. Places of the maxima are kept in memory 0. */
+gboolean pipeline_onednn_max_pool(PipelineGradientCall *call, const PipelineOnednnPlan *plan, const float *dy,
+                                  GError **error);
 gboolean pipeline_onednn_supports_batch_normalization(const PipelineGradientCall *call);
 KERNEL(pipeline_onednn_batch_normalization_forward);
 KERNEL(pipeline_onednn_batch_normalization_backward);

@@ -102,12 +102,13 @@ gboolean pipeline_onednn_pool_forward(PipelineGradientCall *call, GError **error
 {
   PipelineOnednnPlan *plan = pipeline_onednn_plan_of_input(call, 0, make_plan, error);
   if (plan == NULL) return FALSE;
-  const PipelineOnednnArgument arguments[] = {{DNNL_ARG_SRC, &plan->x, call->call.inputs[0]->data},
-                                              {DNNL_ARG_DST, &plan->y, call->call.outputs[0]->data},
-                                              {DNNL_ARG_WORKSPACE, &plan->workspace, workspace_of(call, plan)}};
   call->output_layouts[0] = pipeline_onednn_layout(call->call.outputs[0], &plan->y);
   /* The workspace is of this plan, even if the input has another layout when the gradients come. */
   *(PipelineOnednnPlan **)pipeline_gradient_memory(call, 1, sizeof plan) = plan;
+  if (pipeline_onednn_has_max_pool(call, plan)) return pipeline_onednn_max_pool(call, plan, NULL, error);
+  const PipelineOnednnArgument arguments[] = {{DNNL_ARG_SRC, &plan->x, call->call.inputs[0]->data},
+                                              {DNNL_ARG_DST, &plan->y, call->call.outputs[0]->data},
+                                              {DNNL_ARG_WORKSPACE, &plan->workspace, workspace_of(call, plan)}};
   return pipeline_onednn_execute(call->device, &plan->forward, arguments, G_N_ELEMENTS(arguments), error);
 }
 
@@ -121,9 +122,10 @@ gboolean pipeline_onednn_pool_backward(PipelineGradientCall *call, GError **erro
   gconstpointer dy = pipeline_onednn_convert(call->device, &plan->reorders[REORDER_DY], &dy_at,
                                              call->output_gradients[0]->data, &plan->y, error);
   if (dy == NULL) return FALSE;
+  call->input_gradient_layouts[0] = pipeline_onednn_layout(call->input_gradients[0], &plan->x);
+  if (pipeline_onednn_has_max_pool(call, plan)) return pipeline_onednn_max_pool(call, plan, dy, error);
   const PipelineOnednnArgument arguments[] = {{DNNL_ARG_DIFF_DST, &plan->y, dy},
                                               {DNNL_ARG_DIFF_SRC, &plan->x, call->input_gradients[0]->data},
                                               {DNNL_ARG_WORKSPACE, &plan->workspace, workspace_of(call, plan)}};
-  call->input_gradient_layouts[0] = pipeline_onednn_layout(call->input_gradients[0], &plan->x);
   return pipeline_onednn_execute(call->device, &plan->backward_data, arguments, G_N_ELEMENTS(arguments), error);
 }

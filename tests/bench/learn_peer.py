@@ -1,6 +1,6 @@
 """Samples a CPU second of PyTorch training the networks of learn_bench.c, one thread: fused Adam, CNN channels_last.
 
-usage: learn_peer.py mlp|cnn|lstm SECONDS [THREADS]     of more threads than one: samples a second of wall time
+usage: learn_peer.py mlp|cnn|lenet|resnet|lstm SECONDS [THREADS] [BATCH]     of more threads than one: samples a second of wall time
 """
 import sys
 import time
@@ -12,14 +12,36 @@ kind, seconds = sys.argv[1], float(sys.argv[2])
 threads = int(sys.argv[3]) if len(sys.argv) > 3 else 1
 torch.set_num_threads(threads)
 clock = time.process_time if threads == 1 else time.perf_counter
-rows, batch = 4096, 256 if kind == "mlp" else 64
+rows, batch = 4096, int(sys.argv[4]) if len(sys.argv) > 4 else 256 if kind == "mlp" else 64
 torch.manual_seed(1)
-if kind == "cnn":
-    model = nn.Sequential(nn.Conv2d(1, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(32, 64, 3, padding=1), nn.ReLU(),
-                          nn.MaxPool2d(2), nn.Flatten(), nn.Linear(3136, 128), nn.ReLU(), nn.Linear(128, 10))
-    x = torch.rand(rows, 1, 28, 28).to(memory_format=torch.channels_last)
+
+
+class Block(nn.Module):
+    def __init__(self, n_in, n_out):
+        super().__init__()
+        stride = 1 if n_in == n_out else 2
+        self.body = nn.Sequential(nn.Conv2d(n_in, n_out, 3, stride, 1, bias=False), nn.BatchNorm2d(n_out), nn.ReLU(),
+                                  nn.Conv2d(n_out, n_out, 3, 1, 1, bias=False), nn.BatchNorm2d(n_out))
+        self.skip = nn.Identity() if stride == 1 else nn.Sequential(nn.Conv2d(n_in, n_out, 1, 2, bias=False), nn.BatchNorm2d(n_out))
+
+    def forward(self, x):
+        return torch.relu(self.body(x) + self.skip(x))
+
+
+if kind in ("cnn", "lenet", "resnet"):
+    models = {
+        "cnn": lambda: nn.Sequential(nn.Conv2d(1, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(32, 64, 3, padding=1), nn.ReLU(),
+                                     nn.MaxPool2d(2), nn.Flatten(), nn.Linear(3136, 128), nn.ReLU(), nn.Linear(128, 10)),
+        "lenet": lambda: nn.Sequential(nn.Conv2d(1, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 16, 5), nn.ReLU(),
+                                       nn.MaxPool2d(2), nn.Flatten(), nn.Linear(400, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU(),
+                                       nn.Linear(84, 10)),
+        "resnet": lambda: nn.Sequential(nn.Conv2d(3, 32, 3, 1, 1, bias=False), nn.BatchNorm2d(32), nn.ReLU(), Block(32, 32), Block(32, 32),
+                                        Block(32, 64), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10)),
+    }
+    shape = (rows, 3, 32, 32) if kind == "resnet" else (rows, 1, 28, 28)
+    x = torch.rand(shape).to(memory_format=torch.channels_last)
     y = torch.randint(0, 10, (rows,))
-    model = model.to(memory_format=torch.channels_last)
+    model = models[kind]().to(memory_format=torch.channels_last)
     criterion = nn.CrossEntropyLoss()
 elif kind == "lstm":
     class Last(nn.Module):
