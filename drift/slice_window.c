@@ -108,11 +108,16 @@ static void test_single(const DriftAccumulator *profile, const DriftAccumulator 
   }
 }
 
-static DriftParts *name_parts(const DriftGrid *grid, const DriftPartition *partitions)
+/* Of the quantities that a candidate names: in most windows there is none, and texts take longer than tests. */
+static DriftParts *name_parts(const DriftGrid *grid, const DriftPartition *partitions, const DriftSliceFamily *family)
 {
   DriftParts *parts = g_new0(DriftParts, grid->n_quantities);
-  for (guint i = 0; i < grid->n_quantities; i++)
-    drift_parts_init(&parts[i], drift_grid_quantity_name(grid, i), &grid->quantities[i], &partitions[i]);
+  for (guint c = 0; c < family->candidates->len; c++)
+    for (guint k = 0; k < 2; k++) {
+      guint i = g_array_index(family->candidates, DriftSliceCandidate, c).features[k];
+      if (i == DRIFT_NO_FEATURE || parts[i].feature != NULL) continue;
+      drift_parts_init(&parts[i], drift_grid_quantity_name(grid, i), &grid->quantities[i], &partitions[i]);
+    }
   return parts;
 }
 
@@ -139,13 +144,13 @@ static void judge_traffic(const DriftAccumulator *profile, const DriftAccumulato
 {
   const DriftGrid *grid = profile->grid;
   DriftPartition *partitions = partitions_of(profile);
-  DriftParts *parts = name_parts(grid, partitions);
   DriftSliceFamily family;
   drift_slice_family_init(&family, DRIFT_SLICE_SHARE, DRIFT_SLICE_LEVEL, settings->confidence, profile->n_events,
                           window->n_events);
   test_single(profile, window, partitions, &family);
   judge_pairs(profile, window, &family, verdict);
   judge_dependences(settings, verdict);
+  DriftParts *parts = name_parts(grid, partitions, &family);
   verdict->slices = drift_slice_family_list(&family, parts, MOST_SLICES);
   drift_slice_family_clear(&family);
   for (guint i = 0; i < grid->n_quantities; i++) {
