@@ -3,7 +3,7 @@
 GPU := $(BUILD)/tests/gpu
 GPU_LIBRARIES := $(BUILD)/libkedge-pipeline.a $(BUILD)/libkedge-onnx.a $(BUILD)/libkedge-registry.a $(BUILD)/libkedge-drift.a
 GPU_SHARED := $(GPU)/networks.c.o $(GPU)/without_onednn.c.o
-GPU_LIBS = $(shell pkg-config --libs glib-2.0) -lm -ldl
+GPU_LIBS = $(shell pkg-config --libs glib-2.0 libcrypto) -lm -ldl
 
 $(GPU)/check_gpu: $(GPU)/check_gpu.c.o $(GPU)/check.c.o $(GPU)/trainings.c.o $(GPU)/limits.c.o $(GPU)/wide.c.o $(GPU_SHARED) $(GPU_LIBRARIES)
 	$(call say,LINK,$@)
