@@ -246,17 +246,23 @@ START_TEST(points_keep_to_every_constraint)
 }
 END_TEST
 
+/* f0 and f3: one of them is 1, the other 0. */
+static void make_one_hot(DriftTable *table)
+{
+  DriftColumn *f0 = drift_table_get_column(table, "f0"), *f3 = drift_table_get_column(table, "f3");
+  for (guint row = 0; row < ROWS; row++) {
+    g_array_index(f0->numbers, double, row) = row % 3 == 0;
+    g_array_index(f3->numbers, double, row) = row % 3 != 0;
+  }
+}
+
 START_TEST(missing_numbers_and_groups_stay)
 {
   World world = world_new();
   DriftTable *table = world.table;
   PipelineRobustnessOptions options;
   pipeline_robustness_options_init(&options);
-  DriftColumn *f0 = drift_table_get_column(table, "f0"), *f3 = drift_table_get_column(table, "f3");
-  for (guint row = 0; row < ROWS; row++) { /* one-hot: f0, f3 */
-    g_array_index(f0->numbers, double, row) = row % 3 == 0;
-    g_array_index(f3->numbers, double, row) = row % 3 != 0;
-  }
+  make_one_hot(table);
   options.one_hot = (const gchar *const[]){"f0+f3", NULL};
   options.epsilon = 1;
   PipelineRobustness robustness = measure(world.linear, table, &options);
@@ -267,7 +273,7 @@ START_TEST(missing_numbers_and_groups_stay)
   }
   ck_assert_uint_gt(robustness.n_right, robustness.n_robust);
   pipeline_robustness_clear(&robustness);
-  g_array_index(f0->numbers, double, 5) = 0.5;
+  g_array_index(drift_table_get_column(table, "f0")->numbers, double, 5) = 0.5;
   g_autoptr(GError) error = NULL;
   ck_assert(!pipeline_robustness_measure(world.linear, table, &options, &robustness, &error));
   ck_assert_msg(strstr(error->message, "row 6") != NULL && strstr(error->message, "f0+f3") != NULL, "%s",
@@ -283,11 +289,7 @@ START_TEST(the_one_of_a_mutable_group_moves)
   DriftTable *table = world.table;
   PipelineRobustnessOptions options;
   pipeline_robustness_options_init(&options);
-  DriftColumn *f0 = drift_table_get_column(table, "f0"), *f3 = drift_table_get_column(table, "f3");
-  for (guint row = 0; row < ROWS; row++) {
-    g_array_index(f0->numbers, double, row) = row % 3 == 0;
-    g_array_index(f3->numbers, double, row) = row % 3 != 0;
-  }
+  make_one_hot(table);
   options.mutable_categories = (const gchar *const[]){"f0+f3", NULL};
   options.epsilon = 1e-9;
   PipelineRobustness robustness = measure(world.linear, table, &options);
