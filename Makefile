@@ -80,10 +80,10 @@ HOT := pipeline/graph_optimiser.c pipeline/attack_gradient.c pipeline/gradient_r
 # And loops over whole columns, which vectorise at that level.
 HOT += drift/cbpe_view.c drift/mersenne_twister.c pipeline/backend_reference.c pipeline/mpi/shared_sum.c
 # And over images.
-HOT += pipeline/onednn_images.c pipeline/onednn_max_pool.c pipeline/onednn_convolution_narrow.c pipeline/onednn_winograd.c
+HOT += pipeline/onednn_images.c pipeline/onednn_max_pool.c pipeline/onednn_convolution_narrow.c pipeline/onednn_winograd_avx2.c pipeline/onednn_winograd_avx512.c
 $(patsubst %,$(BUILD)/%.o,$(HOT)): CFLAGS += $(patsubst -O2,-O3,$(filter -O2,$(OPTIMISE)))
 # Products that a library would fuse too: their bits are promised on one instruction set only.
-$(BUILD)/pipeline/onednn_winograd.c.o: CFLAGS += -ffp-contract=fast
+$(patsubst %,$(BUILD)/pipeline/onednn_winograd_%.c.o,avx2 avx512): CFLAGS += -ffp-contract=fast
 $(patsubst %,$(BUILD)/%.o,$(HOT)): CXXFLAGS += $(patsubst -O2,-O3,$(filter -O2,$(OPTIMISE)))
 # Roots that may set errno and comparisons that may trap are no vector's; their values are the same.
 $(BUILD)/pipeline/graph_optimiser.c.o: CFLAGS += -fno-math-errno -fno-trapping-math

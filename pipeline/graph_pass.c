@@ -169,10 +169,11 @@ static void find_rows(const PipelineGraphPass *pass, PipelinePassStep *step)
   step->call.device = pass->device;
 }
 
-static void connect_step(PipelineGraphPass *pass, PipelinePassStep *step, gboolean *constant)
+/* Between the values of the node `place`, in whose place it is computed. */
+static void connect_step(PipelineGraphPass *pass, PipelinePassStep *step, guint place, gboolean *constant)
 {
   PipelineCall *call = &step->call.call;
-  const OnnxNode *node = call->node;
+  const OnnxNode *node = g_ptr_array_index(pass->graph->nodes, place);
   call->n_inputs = node->inputs->len;
   call->n_outputs = node->outputs->len;
   call->inputs = g_new0(const PipelineTensor *, call->n_inputs + 1);
@@ -304,14 +305,15 @@ static gboolean uses_operator(const PipelinePassStep *step)
   return step->call.gradient == NULL || step->call.gradient->forward == NULL;
 }
 
-static gboolean make_step(PipelineGraphPass *pass, guint index, guint64 *bytes, GError **error)
+/* index: of the node that is computed in the place of the node `place`. */
+static gboolean make_step(PipelineGraphPass *pass, guint place, guint index, guint64 *bytes, GError **error)
 {
   PipelinePassStep *step = &pass->steps[pass->n_steps++];
   PipelineCall *call = &step->call.call;
   gboolean constant;
   step->index = index;
   find_rows(pass, step);
-  connect_step(pass, step, &constant);
+  connect_step(pass, step, place, &constant);
   /* Only what never changes may be prepared for. */
   for (guint i = 0; i < call->n_inputs; i++) {
     PipelinePassValue *value = pipeline_pass_get_value(pass, step->inputs[i]);
@@ -400,6 +402,17 @@ static void mark_frozen(PipelineGraphPass *pass)
   }
 }
 
+/* Who asks for the result of a node that is computed later finds it there. */
+static void name_moved(PipelineGraphPass *pass, const guint *order)
+{
+  for (guint n = 0; n < pass->n_steps; n++) {
+    const OnnxNode *node = g_ptr_array_index(pass->graph->nodes, n);
+    if (order[n] <= n) continue;
+    guint value = pass->steps[order[n]].outputs[0];
+    g_hash_table_insert(pass->value_of, (gpointer)onnx_node_get_output(node, 0), GUINT_TO_POINTER(value + 1));
+  }
+}
+
 static gboolean make_plan(PipelineGraphPass *pass, const PipelineGraphPassOptions *options, GError **error)
 {
   const OnnxGraph *graph = pass->graph;
@@ -425,10 +438,12 @@ static gboolean make_plan(PipelineGraphPass *pass, const PipelineGraphPassOption
     value->mirrored = FALSE;
   }
   pass->steps = g_new0(PipelinePassStep, graph->nodes->len + 1);
+  g_autofree guint *order = pipeline_pass_find_order(graph, options->heads);
   for (guint n = 0; n < graph->nodes->len; n++)
-    if (!make_step(pass, n, &bytes, error)) return FALSE;
+    if (!make_step(pass, n, order[n], &bytes, error)) return FALSE;
   if (!find_named(pass, options->heads, "output", &pass->heads, &pass->n_heads, error)) return FALSE;
   pass->host_heads = g_new0(PipelineTensor, pass->n_heads + 1);
+  name_moved(pass, order);
   mark_frozen(pass);
   if (!trace_heads(pass, error)) return FALSE;
   pipeline_pass_find_first_steps(pass);

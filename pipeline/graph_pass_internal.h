@@ -55,6 +55,8 @@ struct _PipelineGraphPass {
   GStringChunk *texts;
 };
 
+/* New [nodes]: which node is computed in the place of each, between its values (graph_pass_order.c). */
+guint *pipeline_pass_find_order(const OnnxGraph *graph, const gchar *const *heads);
 /* NULL: G_MAXUINT, left out. */
 PipelinePassValue *pipeline_pass_get_value(const PipelineGraphPass *pass, guint index);
 /* Of an index that is never left out. */

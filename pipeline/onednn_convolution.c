@@ -115,7 +115,7 @@ static gboolean make_plan(const PipelineGradientCall *call, PipelineOnednnPlan *
 
 static gpointer winograd_memory(PipelineGradientCall *call, const PipelineOnednnWinograd *winograd)
 {
-  return pipeline_gradient_memory(call, 1, pipeline_onednn_winograd_size(winograd));
+  return pipeline_gradient_memory(call, 1, winograd->loops->memory_size(winograd));
 }
 
 gboolean pipeline_onednn_convolution_forward(PipelineGradientCall *call, GError **error)
@@ -129,8 +129,8 @@ gboolean pipeline_onednn_convolution_forward(PipelineGradientCall *call, GError 
   if (x == NULL) return FALSE;
   call->output_layouts[0] = pipeline_onednn_layout(call->call.outputs[0], &plan->y);
   if (pipeline_onednn_read_winograd(call, &plan->x, &plan->y, &winograd)) {
-    pipeline_onednn_winograd_forward(&winograd, x, call->call.inputs[1]->data, pipeline_gradient_input(call, 2),
-                                     call->call.outputs[0]->data, winograd_memory(call, &winograd));
+    winograd.loops->forward(&winograd, x, call->call.inputs[1]->data, pipeline_gradient_input(call, 2),
+                            call->call.outputs[0]->data, winograd_memory(call, &winograd));
     return TRUE;
   }
   gconstpointer w = pipeline_onednn_convert(onednn, &plan->reorders[REORDER_W], &plan->plain_w,
@@ -172,11 +172,11 @@ static gboolean differentiate_winograd(PipelineGradientCall *call, PipelineOnedn
                                                   call->call.inputs[0]->data, &plan->x, error);
   if (x == NULL) return FALSE;
   if (dw != NULL || db != NULL)
-    pipeline_onednn_winograd_backward_weights(winograd, x, from, dw, db, winograd_memory(call, winograd));
+    winograd->loops->backward_weights(winograd, x, from, dw, db, winograd_memory(call, winograd));
   if (call->input_gradients[0] == NULL) return TRUE;
   call->input_gradient_layouts[0] = pipeline_onednn_layout(call->input_gradients[0], &plan->x);
-  pipeline_onednn_winograd_backward_data(winograd, from, call->call.inputs[1]->data, call->input_gradients[0]->data,
-                                         winograd_memory(call, winograd));
+  winograd->loops->backward_data(winograd, from, call->call.inputs[1]->data, call->input_gradients[0]->data,
+                                 winograd_memory(call, winograd));
   return TRUE;
 }
 

@@ -2,6 +2,8 @@
  * of Gemm are the reference's, whose products this backend multiplies too. */
 #include "pipeline/onednn_internal.h"
 
+#define LEAST_ROWS 256 /* for which weights are turned around */
+
 gboolean pipeline_onednn_supports_gemm(const PipelineGradientCall *call)
 {
   const OnnxNode *node = call->call.node;
@@ -37,6 +39,15 @@ static gboolean plan_backward(const PipelineOnednn *onednn, PipelineOnednnPlan *
   return done;
 }
 
+/* As they are, or as the product likes them best: to turn them around, forward and twice backward, takes longer than it
+ * saves when few rows use them. */
+static gboolean describe_weights(gint64 n_rows, const gint64 *dims, const dnnl_memory_desc_t *plain,
+                                 dnnl_memory_desc_t *weights, GError **error)
+{
+  *weights = *plain;
+  return n_rows < LEAST_ROWS || pipeline_onednn_describe_dims(2, dims, TRUE, weights, error);
+}
+
 static gboolean make_plan(const PipelineGradientCall *call, PipelineOnednnPlan *plan, GError **error)
 {
   const PipelineOnednn *onednn = call->device;
@@ -49,10 +60,10 @@ static gboolean make_plan(const PipelineGradientCall *call, PipelineOnednnPlan *
   if (!pipeline_onednn_describe_dims(2, x->dims, FALSE, &plan->x, error) ||
       !pipeline_onednn_describe_dims(2, y->dims, FALSE, &plan->y, error) ||
       !pipeline_onednn_describe_dims(1, y->dims + 1, FALSE, &plan->b, error) ||
-      !pipeline_onednn_describe_dims(2, weights, TRUE, &any_w, error) ||
       !pipeline_onednn_check(
           dnnl_memory_desc_init_by_tag(&plan->plain_w, 2, weights, dnnl_f32, turned ? dnnl_ab : dnnl_ba),
           "describe weights", error) ||
+      !describe_weights(x->dims[0], weights, &plan->plain_w, &any_w, error) ||
       !pipeline_onednn_check(dnnl_inner_product_forward_desc_init(&description, dnnl_forward_training, &plan->x, &any_w,
                                                                   has_bias ? &plan->b : NULL, &plan->y),
                              "describe a product", error))

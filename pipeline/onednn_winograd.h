@@ -15,25 +15,36 @@
 
 G_BEGIN_DECLS
 
+typedef struct _PipelineOnednnWinogradLoops PipelineOnednnWinogradLoops;
+
 /* What is computed: `window` of the forward convolution; weights [results, channels, 3, 3]. */
 typedef struct {
+  const PipelineOnednnWinogradLoops *loops; /* by which */
   PipelineGradientWindow window;
   PipelineOnednnImages x, y;
   gsize channels, results;
 } PipelineOnednnWinograd;
 
+/* Of one width of vectors (pipeline/onednn_winograd_loops.h). */
+struct _PipelineOnednnWinogradLoops {
+  gsize lanes; /* channels that lie next to each other in the layouts of both ends */
+  gboolean (*is_supported)(void);
+  /* Bytes of working memory that any of the three takes. */
+  gsize (*memory_size)(const PipelineOnednnWinograd *winograd);
+  /* bias [results] or NULL. */
+  void (*forward)(const PipelineOnednnWinograd *winograd, const float *x, const float *weights, const float *bias,
+                  float *y, gpointer memory);
+  void (*backward_data)(const PipelineOnednnWinograd *winograd, const float *dy, const float *weights, float *dx,
+                        gpointer memory);
+  /* dw [results, channels, 3, 3] or NULL, db [results] or NULL. */
+  void (*backward_weights)(const PipelineOnednnWinograd *winograd, const float *x, const float *dy, float *dw,
+                           float *db, gpointer memory);
+};
+
+extern const PipelineOnednnWinogradLoops pipeline_onednn_winograd_avx2, pipeline_onednn_winograd_avx512;
+
 /* FALSE: this node, or these layouts of x and y, are oneDNN's. */
 gboolean pipeline_onednn_read_winograd(const PipelineGradientCall *call, const dnnl_memory_desc_t *x,
                                        const dnnl_memory_desc_t *y, PipelineOnednnWinograd *winograd);
-/* Bytes of working memory that any of the three takes. */
-gsize pipeline_onednn_winograd_size(const PipelineOnednnWinograd *winograd);
-/* bias [results] or NULL. */
-void pipeline_onednn_winograd_forward(const PipelineOnednnWinograd *winograd, const float *x, const float *weights,
-                                      const float *bias, float *y, gpointer memory);
-void pipeline_onednn_winograd_backward_data(const PipelineOnednnWinograd *winograd, const float *dy,
-                                            const float *weights, float *dx, gpointer memory);
-/* dw [results, channels, 3, 3] or NULL, db [results] or NULL. */
-void pipeline_onednn_winograd_backward_weights(const PipelineOnednnWinograd *winograd, const float *x, const float *dy,
-                                               float *dw, float *db, gpointer memory);
 
 G_END_DECLS
