@@ -4,8 +4,8 @@
 FUZZ_SECONDS ?= 20
 READERS_BUILD := $(BUILD)/fuzz
 READERS_LIBRARY := $(READERS_BUILD)/libreaders.a
-READERS_SOURCES := $(wildcard drift/*.c drift/*.cpp) pipeline/csv.c pipeline/embedding.c pipeline/error.c \
-                   pipeline/json_lines.c pipeline/model_spec.c pipeline/npy.c pipeline/npz.c pipeline/safetensors.c daemon/error.c \
+READERS_SOURCES := $(wildcard drift/*.c drift/*.cpp) pipeline/csv.c pipeline/date.c pipeline/embedding.c pipeline/error.c \
+                   pipeline/json_lines.c pipeline/model_spec.c pipeline/npy.c pipeline/npz.c pipeline/row_stream.c pipeline/safetensors.c pipeline/spill.c daemon/error.c \
                    daemon/number_stream.c daemon/profile_json.c
 $(READERS_LIBRARY): $(patsubst %,$(READERS_BUILD)/%.o,$(READERS_SOURCES))
 	@rm -f $@
@@ -47,3 +47,12 @@ $(patsubst %,fuzz-%,$(READERS)): fuzz-%: $(READERS_BUILD)/%_fuzz $(READERS_BUILD
 	@mkdir -p $(READERS_BUILD)/$*_corpus
 	$< -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=4096 -print_final_stats=1 $(FUZZ_OPTIONS_$*) \
 	  -artifact_prefix=$(READERS_BUILD)/$*- $(READERS_BUILD)/$*_corpus $(FUZZ_SEEDS_$*)
+
+# A fuzzer that no longer links finds nothing.
+SUITES += check-fuzz
+.PHONY: check-fuzz
+check-fuzz: ## every fuzzer builds, and two seconds of each find nothing
+	@passed=0 failed=0; for fuzzer in $(FUZZERS); do \
+	  if $(MAKE) --no-print-directory -j2 FUZZ_SECONDS=2 $$fuzzer >$(READERS_BUILD)-$$fuzzer.log 2>&1; then passed=$$((passed + 1)); \
+	  else failed=$$((failed + 1)); echo "$$fuzzer failed:"; tail -n 20 $(READERS_BUILD)-$$fuzzer.log; fi; done; \
+	  echo "$$passed passed, $$failed failed"
