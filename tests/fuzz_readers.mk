@@ -4,18 +4,19 @@
 FUZZ_SECONDS ?= 20
 READERS_BUILD := $(BUILD)/fuzz
 READERS_LIBRARY := $(READERS_BUILD)/libreaders.a
-READERS_SOURCES := $(wildcard drift/*.c drift/*.cpp) pipeline/csv.c pipeline/date.c pipeline/embedding.c pipeline/error.c \
-                   pipeline/json_lines.c pipeline/model_spec.c pipeline/npy.c pipeline/npz.c pipeline/row_stream.c pipeline/safetensors.c pipeline/spill.c daemon/error.c \
-                   daemon/number_stream.c daemon/profile_json.c
-$(READERS_LIBRARY): $(patsubst %,$(READERS_BUILD)/%.o,$(READERS_SOURCES))
+READERS_SOURCES := $(wildcard drift/*.c drift/*.cpp) daemon/error.c daemon/number_stream.c daemon/profile_json.c \
+                   $(patsubst %,pipeline/%.c,csv date embedding error json_lines model_spec npy npy_rows npz row_stream \
+                     safetensors spill)
+$(READERS_LIBRARY): $(patsubst %,$(READERS_BUILD)/%.o,$(READERS_SOURCES)) tests/fuzz_readers.mk
 	@rm -f $@
-	ar rcs $@ $^
-# Its own pattern: the fuzzers that have this list of sources.
+	ar rcs $@ $(filter %.o,$^)
+# Its own pattern: the fuzzers that have this list of sources. What else they call comes from the libraries, without coverage.
+READERS_REST := -Wl,--start-group $(LINK_LIBRARIES) -Wl,--end-group $(LDLIBS)
 READERS := csv json_lines npy npz safetensors profile spec detector state sketch
-$(patsubst %,$(READERS_BUILD)/%_fuzz,$(READERS)): $(READERS_BUILD)/%_fuzz: $(READERS_BUILD)/tests/fuzz/%_fuzz.c.o $(READERS_LIBRARY)
-	clang++-14 -fsanitize=fuzzer,address,undefined -o $@ $^ $(PKG_LIBS) -lm
-$(READERS_BUILD)/seeds: $(READERS_BUILD)/tests/fuzz/seeds.c.o $(READERS_LIBRARY)
-	clang++-14 -fsanitize=address,undefined -o $@ $^ $(PKG_LIBS) -lm
+$(patsubst %,$(READERS_BUILD)/%_fuzz,$(READERS)): $(READERS_BUILD)/%_fuzz: $(READERS_BUILD)/tests/fuzz/%_fuzz.c.o $(READERS_LIBRARY) $(LIBRARIES)
+	clang++-14 -fsanitize=fuzzer,address,undefined -o $@ $< $(READERS_LIBRARY) $(READERS_REST)
+$(READERS_BUILD)/seeds: $(READERS_BUILD)/tests/fuzz/seeds.c.o $(READERS_LIBRARY) $(LIBRARIES)
+	clang++-14 -fsanitize=address,undefined -o $@ $< $(READERS_LIBRARY) $(READERS_REST)
 $(READERS_BUILD)/binary_seeds: $(READERS_BUILD)/seeds
 	@mkdir -p $@ && $< $@ && touch $@
 

@@ -16,7 +16,7 @@ FUZZ_C       := $(wildcard daemon/decode*.c daemon/error.c drift/schema.c drift/
 FUZZ_CPP     := $(wildcard daemon/decode*.cpp)
 $(FUZZ_BUILD)/%.c.o: %.c
 	@mkdir -p $(@D)
-	clang-14 -std=c17 $(FUZZ_FLAGS) -I. -D_GNU_SOURCE $(PKG_CFLAGS) -MMD -MP -c $< -o $@
+	clang-14 -std=c17 $(FUZZ_FLAGS) -I. -I$(BUILD)/generated -D_GNU_SOURCE $(PKG_CFLAGS) -MMD -MP -c $< -o $@
 $(FUZZ_BUILD)/%.cpp.o: %.cpp
 	@mkdir -p $(@D)
 	clang++-14 -std=c++17 $(FUZZ_FLAGS) -I. -D_GNU_SOURCE $(PKG_CFLAGS) -MMD -MP -c $< -o $@
