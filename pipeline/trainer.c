@@ -14,7 +14,7 @@
 #include "pipeline/prepare_search.h"
 #include "pipeline/trainer_checkpoint.h"
 #include "pipeline/trainer_fit.h"
-#include "pipeline/trainer_device.h"
+#include "pipeline/trainer_fit_graph.h"
 #include "pipeline/trainer_graph.h"
 #include "pipeline/trainer_rows.h"
 #include "pipeline/trainer_clean.h"
@@ -23,7 +23,6 @@
 
 #define MAX_EPOCHS 100000u
 #define MAX_BATCH 65536u
-#define TEST_BATCH 1024u
 
 void pipeline_train_options_init(PipelineTrainOptions *options)
 {
@@ -106,7 +105,8 @@ typedef struct {
   PipelineReweighing reweighing;
   PipelineAttackSpace *space; /* or NULL */
   PipelineFitData data;
-  PipelineFit *fit;
+  PipelineFit *fit; /* or NULL: */
+  PipelineFitGraph *fit_graph;
   gchar *fingerprint;
   GBytes *from; /* without its calibration, or NULL */
   PipelineCalibrationBefore before;
@@ -117,6 +117,7 @@ typedef struct {
 static void training_clear(Training *training)
 {
   pipeline_fit_free(training->fit);
+  pipeline_fit_graph_free(training->fit_graph);
   pipeline_attack_space_free(training->space);
   pipeline_network_graph_free(training->graph);
   pipeline_prepared_free(training->prepared);
@@ -237,24 +238,23 @@ static gboolean prepare_data(Training *training, GError **error)
   return TRUE;
 }
 
-static gboolean prepare(Training *training, GError **error)
+static gboolean divide(Training *training, GError **error)
 {
   const PipelineTrainOptions *options = training->options;
   training->rows = pipeline_trainer_rows_new(training->table, training->schema, error);
   if (!training->rows) return FALSE;
-  if (!options->split)
-    pipeline_trainer_rows_split(training->rows, options->validation_fraction, PIPELINE_MIN_VALIDATION,
-                                options->shuffle_split, options->seed);
-  else if (!pipeline_split_rows(options->split, training->table, training->schema, training->rows,
-                                options->validation_fraction, options->test_fraction, PIPELINE_MIN_VALIDATION,
-                                options->seed, error))
-    return FALSE;
-  if (!pipeline_trainer_clean(&training->table, training->schema, training->rows, options, &training->cleaning, error))
-    return FALSE;
-  if (!pipeline_calibration_begin(options->from, training->schema, &options->calibration, training->rows->n_validation,
-                                  &training->before, &training->from, error) ||
-      !prepare_graph(training, error) || !prepare_data(training, error))
-    return FALSE;
+  if (options->split)
+    return pipeline_split_rows(options->split, training->table, training->schema, training->rows,
+                               options->validation_fraction, options->test_fraction, PIPELINE_MIN_VALIDATION,
+                               options->seed, error);
+  pipeline_trainer_rows_split(training->rows, options->validation_fraction, PIPELINE_MIN_VALIDATION,
+                              options->shuffle_split, options->seed);
+  return TRUE;
+}
+
+static gboolean prepare_fit(Training *training, GError **error)
+{
+  const PipelineTrainOptions *options = training->options;
   training->fit_options = (PipelineFitOptions){.patience = options->patience,
                                                .learning_rate = options->learning_rate,
                                                .weight_decay = options->weight_decay,
@@ -268,6 +268,29 @@ static gboolean prepare(Training *training, GError **error)
   training->fit = pipeline_fit_new(training->graph->network, backend, &training->data, &training->fit_options,
                                    training->space, error);
   return training->fit != NULL;
+}
+
+/* Of the matrix only what is measured at the end is still needed beside the graph's rows. */
+static gboolean prepare_fit_graph(Training *training, GError **error)
+{
+  training->fit_graph = pipeline_fit_graph_new(training->graph->network, training->schema, training->rows, training->x,
+                                               training->weights, error);
+  if (!training->fit_graph) return FALSE;
+  if (training->rows->n_test == 0) g_clear_pointer(&training->matrix, pipeline_spill_free);
+  return TRUE;
+}
+
+static gboolean prepare(Training *training, GError **error)
+{
+  const PipelineTrainOptions *options = training->options;
+  gboolean on_graph = pipeline_fit_needs_graph(options);
+  if ((on_graph && !pipeline_fit_check_graph(options, error)) || !divide(training, error) ||
+      !pipeline_trainer_clean(&training->table, training->schema, training->rows, options, &training->cleaning, error))
+    return FALSE;
+  return pipeline_calibration_begin(options->from, training->schema, &options->calibration,
+                                    training->rows->n_validation, &training->before, &training->from, error) &&
+         prepare_graph(training, error) && prepare_data(training, error) &&
+         (on_graph ? prepare_fit_graph : prepare_fit)(training, error);
 }
 
 /* --- checkpoints -------------------------------------------------------------------------------------------------- */
@@ -366,37 +389,14 @@ static gboolean run_epochs(Training *training, PipelineTrainProgressFunc progres
   return TRUE;
 }
 
-/* What the result is worth on the test rows. */
+/* What the network is worth on the test rows. */
 static gboolean measure_test(const Training *training, PipelineTrainResult *result, GError **error)
 {
   const PipelineTrainerRows *rows = training->rows;
-  PipelineNetwork *network = training->graph->network;
-  guint n = (guint)MIN(rows->n_test, TEST_BATCH);
-  if (n == 0) return TRUE;
-  memcpy(network->parameters, pipeline_fit_get_result(training->fit), network->n_parameters * sizeof(float));
-  g_autoptr(PipelinePass) pass = pipeline_pass_new(network, &pipeline_network_backend_reference, n, error);
-  if (!pass) return FALSE;
-  g_autofree float *x = g_new(float, (gsize)n * network->n_inputs), *targets = g_new(float, n);
-  double loss = 0, metric = 0;
-  const guint64 *test = rows->rows + rows->n_train + rows->n_validation;
-  for (guint64 start = 0; start < rows->n_test; start += n) {
-    guint count = (guint)MIN(n, rows->n_test - start);
-    for (guint i = 0; i < count; i++) {
-      memcpy(x + (gsize)i * network->n_inputs, training->x + test[start + i] * network->n_inputs,
-             network->n_inputs * sizeof(float));
-      targets[i] = rows->targets[test[start + i]];
-    }
-    const float *outputs = pipeline_pass_forward(pass, x, count, error);
-    if (!outputs) return FALSE;
-    double part = pipeline_loss_metric(&network->loss, outputs, targets, NULL, count);
-    loss += count * pipeline_loss_evaluate(&network->loss, outputs, targets, NULL, count, NULL);
-    metric += count * (network->loss.kind == PIPELINE_LOSS_SQUARED ? part * part : part);
-  }
   result->n_test = rows->n_test;
-  result->test_loss = loss / (double)rows->n_test;
-  metric /= (double)rows->n_test;
-  result->test_metric = network->loss.kind == PIPELINE_LOSS_SQUARED ? -sqrt(metric) : metric;
-  return TRUE;
+  return rows->n_test == 0 || pipeline_fit_measure(training->graph->network, &training->data,
+                                                   rows->rows + rows->n_train + rows->n_validation, rows->n_test,
+                                                   &result->test_loss, &result->test_metric, error);
 }
 
 /* Fits calibration and decision to the validation rows. */
@@ -419,42 +419,58 @@ static gchar *describe_backend(const Training *training)
   return backend != NULL ? pipeline_gradient_backend_describe(backend) : g_strdup(dense->name);
 }
 
-static gboolean deliver(const Training *training, PipelineTrainResult *result, GError **error)
+/* The fit itself; network->parameters become what it has found. */
+static gboolean fit(Training *training, PipelineTrainProgressFunc progress, gpointer user_data,
+                    PipelineTrainResult *made, GError **error)
 {
   const PipelineFitState *state = pipeline_fit_get_state(training->fit);
-  PipelineCalibration calibration = {.threshold = NAN};
-  gchar *warning = NULL;
-  GBytes *onnx = pipeline_network_graph_write(training->graph, pipeline_fit_get_result(training->fit), error);
-  if (!onnx) return FALSE;
-  if (!calibrate(training, &onnx, &calibration, &warning, error)) {
-    g_bytes_unref(onnx);
+  if (!resume(training, error) || !run_epochs(training, progress, user_data, error)) return FALSE;
+  *made = (PipelineTrainResult){.backend = describe_backend(training),
+                                .epochs = state->epoch,
+                                .best_epoch = state->best_epoch > 0 ? state->best_epoch : state->epoch,
+                                .n_train = training->rows->n_train,
+                                .n_validation = training->rows->n_validation,
+                                .n_skipped = training->rows->n_skipped,
+                                .spilled_bytes = pipeline_spill_get_filed(training->matrix),
+                                .train_loss = state->train_loss,
+                                .validation_loss = state->best_epoch > 0 ? state->best_loss : NAN,
+                                .validation_metric = state->best_metric,
+                                .seconds = seconds_since(training->started),
+                                .samples_per_second = samples_per_second(training),
+                                .calibration = {.threshold = NAN},
+                                .test_loss = NAN,
+                                .test_metric = NAN,
+                                .robust_metric = NAN};
+  memmove(state->parameters, pipeline_fit_get_result(training->fit), state->n_parameters * sizeof(float));
+  return TRUE;
+}
+
+/* Completes what the fit has made by what is around the layers. */
+static gboolean deliver(const Training *training, PipelineTrainResult *made, GError **error)
+{
+  made->onnx = pipeline_network_graph_write(training->graph, training->graph->network->parameters, error);
+  if (!made->onnx || !calibrate(training, &made->onnx, &made->calibration, &made->warning, error)) return FALSE;
+  if (made->calibration.n > 0) made->validation_metric = made->calibration.accuracy_after;
+  made->reweighing = training->reweighing;
+  made->cleaning = g_strdup(training->cleaning.report);
+  if (training->prepared) made->plan = pipeline_prepared_format_plan(training->prepared);
+  return measure_test(training, made, error);
+}
+
+static gboolean run(Training *training, PipelineTrainProgressFunc progress, gpointer user_data,
+                    PipelineTrainResult *result, GError **error)
+{
+  PipelineTrainResult made = {.onnx = NULL};
+  if (!(training->fit ? fit(training, progress, user_data, &made, error)
+                      : pipeline_fit_graph_run(training->fit_graph, training->options, training->graph->network,
+                                               progress, user_data, &made, error)))
     return FALSE;
-  }
-  *result =
-      (PipelineTrainResult){.onnx = onnx,
-                            .calibration = calibration,
-                            .warning = warning,
-                            .backend = describe_backend(training),
-                            .epochs = state->epoch,
-                            .best_epoch = state->best_epoch > 0 ? state->best_epoch : state->epoch,
-                            .n_train = training->rows->n_train,
-                            .n_validation = training->rows->n_validation,
-                            .n_skipped = training->rows->n_skipped,
-                            .spilled_bytes = pipeline_spill_get_filed(training->matrix),
-                            .train_loss = state->train_loss,
-                            .validation_loss = state->best_epoch > 0 ? state->best_loss : NAN,
-                            .validation_metric = calibration.n > 0 ? calibration.accuracy_after : state->best_metric,
-                            .seconds = seconds_since(training->started),
-                            .samples_per_second = samples_per_second(training),
-                            .reweighing = training->reweighing,
-                            .test_loss = NAN,
-                            .test_metric = NAN,
-                            .robust_metric = NAN};
-  result->cleaning = g_strdup(training->cleaning.report);
-  if (training->prepared) result->plan = pipeline_prepared_format_plan(training->prepared);
-  if (measure_test(training, result, error)) return TRUE;
-  pipeline_train_result_clear(result);
-  return FALSE;
+  gboolean done = deliver(training, &made, error);
+  if (done)
+    *result = made;
+  else
+    pipeline_train_result_clear(&made);
+  return done;
 }
 
 gboolean pipeline_train(const DriftTable *table, const DriftSchema *schema, const PipelineTrainOptions *options,
@@ -465,13 +481,17 @@ gboolean pipeline_train(const DriftTable *table, const DriftSchema *schema, cons
   if (pipeline_tree_is_asked(options))
     return pipeline_tree_train(table, schema, options, progress, user_data, result, error);
   if (!check_options(options, error) || !pipeline_memory_require(PIPELINE_TRAINING_BYTES, error)) return FALSE;
-  if (pipeline_trainer_graph_is_asked(options) || (options->communicator != NULL && options->from == NULL))
+  if (pipeline_trainer_graph_is_asked(options))
     return pipeline_trainer_graph_run(table, schema, options, progress, user_data, result, error);
-  if (pipeline_train_needs_graph(options) || options->communicator != NULL)
-    return pipeline_train_on_graph(table, schema, options, progress, user_data, result, error);
   Training training = {.table = table, .schema = schema, .options = options};
-  gboolean done = prepare(&training, error) && resume(&training, error) &&
-                  run_epochs(&training, progress, user_data, error) && deliver(&training, result, error);
+  g_autoptr(GError) cause = NULL;
+  gboolean ready = prepare(&training, &cause), done = FALSE,
+           whole = !ready && options->from && pipeline_fit_needs_graph(options) &&
+                   g_error_matches(cause, PIPELINE_ERROR, PIPELINE_ERROR_MODEL); /* no chain of dense layers */
+  if (!whole && pipeline_communicator_agree(options->communicator, ready, &cause))
+    done = run(&training, progress, user_data, result, &cause);
   training_clear(&training);
+  if (whole) return pipeline_trainer_graph_tune(table, schema, options, progress, user_data, result, error);
+  if (cause) g_propagate_error(error, g_steal_pointer(&cause));
   return done;
 }

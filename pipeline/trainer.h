@@ -21,7 +21,7 @@ typedef struct {
   const gchar *architecture; /* "mlp:64,64", "trees", …; ignored when from is set, but for the options of trees */
   GBytes *from;              /* ONNX to fine-tune; NULL: from scratch */
   const gchar
-      *backend; /* "onednn", "reference"; "cuda": on the graph (pipeline/trainer_device.h); NULL: best of the two */
+      *backend; /* "onednn", "reference"; "cuda": on the graph (pipeline/trainer_fit_graph.h); NULL: best of the two */
   guint epochs, batch_size; /* 0: chosen from the number of rows (pipeline/README.md) */
   guint patience;           /* epochs without a better validation loss before it stops; 0: no early stopping */
   double learning_rate, weight_decay;
@@ -60,8 +60,8 @@ typedef struct {
   /* Fitted to the validation rows (pipeline/calibration.h); what `from` has is fitted again unless it says "none". */
   PipelineCalibrationOptions calibration;
   PipelineTrainStopFunc stop; /* or NULL; asked after each epoch */
-  /* The processes that train this together, each with the same call; then a network is trained on the graph: a new one
-   * as in pipeline/trainer_graph.h, one given as in pipeline/trainer_device.h. Borrowed; NULL: this one alone. */
+  /* The processes that train this together, each with the same call; then a network is trained on the graph
+   * (pipeline/trainer_fit_graph.h). Borrowed; NULL: this one alone. */
   PipelineCommunicator *communicator;
 } PipelineTrainOptions;
 #define PIPELINE_MIN_VALIDATION 50

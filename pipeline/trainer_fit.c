@@ -240,3 +240,30 @@ gboolean pipeline_fit_epoch(PipelineFit *fit, GError **error)
   remember_best(fit);
   return TRUE;
 }
+
+gboolean pipeline_fit_measure(const PipelineNetwork *network, const PipelineFitData *data, const guint64 *rows,
+                              guint64 n_rows, double *loss, double *metric, GError **error)
+{
+  gboolean squared = network->loss.kind == PIPELINE_LOSS_SQUARED;
+  gsize width = network->n_inputs;
+  guint n = (guint)MIN(n_rows, EVALUATION_ROWS);
+  g_autoptr(PipelinePass) pass = pipeline_pass_new(network, &pipeline_network_backend_reference, n, error);
+  if (!pass) return FALSE;
+  g_autofree float *x = g_new(float, n *width), *targets = g_new(float, n);
+  double losses = 0, merits = 0;
+  for (guint64 start = 0; start < n_rows; start += n) {
+    guint count = (guint)MIN(n, n_rows - start);
+    for (guint i = 0; i < count; i++) {
+      memcpy(x + i * width, data->x + rows[start + i] * width, width * sizeof(float));
+      targets[i] = data->targets[rows[start + i]];
+    }
+    const float *outputs = pipeline_pass_forward(pass, x, count, error);
+    if (!outputs) return FALSE;
+    double part = pipeline_loss_metric(&network->loss, outputs, targets, NULL, count);
+    losses += count * pipeline_loss_evaluate(&network->loss, outputs, targets, NULL, count, NULL);
+    merits += count * (squared ? part * part : part);
+  }
+  *loss = losses / (double)n_rows;
+  *metric = squared ? -sqrt(merits / (double)n_rows) : merits / (double)n_rows;
+  return TRUE;
+}

@@ -54,6 +54,10 @@ gboolean pipeline_fit_is_finished(const PipelineFit *fit);
  */
 gboolean pipeline_fit_epoch(PipelineFit *fit, GError **error);
 double pipeline_fit_learning_rate(const PipelineFit *fit); /* of the next step */
+/* Loss and metric (as in pipeline/trainer.h) of the network over rows of the data, each counted alike, by the
+ * reference. */
+gboolean pipeline_fit_measure(const PipelineNetwork *network, const PipelineFitData *data, const guint64 *rows,
+                              guint64 n_rows, double *loss, double *metric, GError **error);
 /* The best parameters on the validation rows, else the last. Borrowed. */
 const float *pipeline_fit_get_result(const PipelineFit *fit);
 

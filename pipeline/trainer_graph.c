@@ -4,12 +4,10 @@
 #include <string.h>
 
 #include "pipeline/graph_architecture.h"
-#include "pipeline/graph_trainer.h"
 #include "pipeline/model_spec.h"
 #include "pipeline/network_build.h"
 #include "pipeline/network_features.h"
 #include "pipeline/trainer_clean.h"
-#include "pipeline/trainer_rows.h"
 #include "pipeline/trainer_weights.h"
 
 #define INPUT "features" /* of the layers alone */
@@ -110,8 +108,7 @@ static gboolean add_front(Training *training, GError **error)
 
 /* --- what the layers are trained on ------------------------------------------------------------------------------- */
 
-/* The task, with `width` numbers as features. */
-static DriftSchema *inner_schema(const DriftSchema *schema, guint width)
+DriftSchema *pipeline_trainer_graph_schema(const DriftSchema *schema, guint width)
 {
   DriftSchema *inner = drift_schema_new(schema->task, schema->label);
   for (guint c = 0; c < schema->classes->len; c++) drift_schema_add_class(inner, g_ptr_array_index(schema->classes, c));
@@ -123,28 +120,38 @@ static DriftSchema *inner_schema(const DriftSchema *schema, guint width)
   return inner;
 }
 
-static gboolean take_rows(Training *training, guint width, GError **error)
+PipelineGraphRows *pipeline_trainer_graph_rows(DriftSchema *schema, const float *x, gsize width, const guint64 *places,
+                                               const PipelineTrainerRows *rows, guint64 n, GError **error)
 {
-  const PipelineTrainerRows *rows = training->rows;
-  guint64 n = rows->n_train + rows->n_validation + rows->n_test;
-  PipelineGraphRows *inner = training->inner = g_new0(PipelineGraphRows, 1);
-  inner->schema = is_image(training) ? drift_schema_copy(training->schema) : inner_schema(training->schema, width);
+  g_autoptr(PipelineGraphRows) inner = g_new0(PipelineGraphRows, 1);
+  inner->schema = schema;
   inner->spill = pipeline_spill_new(n * width * sizeof(float), PIPELINE_SPILL_LARGE, error);
-  if (inner->spill == NULL) return FALSE;
+  if (inner->spill == NULL) return NULL;
   inner->x = pipeline_spill_get_data(inner->spill);
   inner->n_rows = n;
   inner->n_skipped = rows->n_skipped;
   inner->n_features = width;
-  inner->channels = training->options->channels;
-  inner->height = training->options->height;
-  inner->width = training->options->width;
   inner->targets = g_new(float, n + 1);
   inner->numbers = g_new(guint64, n + 1);
   for (guint64 i = 0; i < n; i++) {
-    inner->numbers[i] = rows->rows[i];
-    inner->targets[i] = rows->targets[rows->rows[i]];
+    guint64 row = inner->numbers[i] = rows->rows[i];
+    inner->targets[i] = rows->targets[row];
+    memcpy(inner->x + i * width, x + (places != NULL ? places[row] : row) * width, width * sizeof(float));
   }
-  return TRUE;
+  return g_steal_pointer(&inner);
+}
+
+void pipeline_trainer_graph_take_weights(PipelineGraphRows *rows, const float *weights)
+{
+  if (weights == NULL) return;
+  rows->weights = g_new(float, rows->n_rows + 1);
+  for (guint64 i = 0; i < rows->n_rows; i++) rows->weights[i] = weights[rows->numbers[i]];
+}
+
+static guint64 count_rows(const Training *training)
+{
+  const PipelineTrainerRows *rows = training->rows;
+  return rows->n_train + rows->n_validation + rows->n_test;
 }
 
 static gboolean take_prepared(Training *training, GError **error)
@@ -156,23 +163,27 @@ static gboolean take_prepared(Training *training, GError **error)
   if (reader == NULL) return FALSE;
   pipeline_feature_reader_set_names(reader, training->prefix.columns);
   g_autoptr(PipelineSpill) matrix = pipeline_feature_reader_spill(reader, training->table, error);
-  if (matrix == NULL || !take_rows(training, width, error)) return FALSE;
+  if (matrix == NULL) return FALSE;
   float *x = pipeline_spill_get_data(matrix);
   if (training->prepared != NULL) pipeline_prepared_overwrite(training->prepared, rows->rows, x);
-  for (guint64 i = 0; i < training->inner->n_rows; i++)
-    memcpy(training->inner->x + i * width, x + rows->rows[i] * width, width * sizeof(float));
-  return TRUE;
+  training->inner = pipeline_trainer_graph_rows(pipeline_trainer_graph_schema(training->schema, width), x, width, NULL,
+                                                rows, count_rows(training), error);
+  return training->inner != NULL;
 }
 
 static gboolean take_pixels(Training *training, GError **error)
 {
+  const PipelineTrainOptions *options = training->options;
   g_autoptr(PipelineGraphRows) all = pipeline_graph_rows_from_table(training->table, training->schema, error);
-  if (all == NULL || !take_rows(training, (guint)all->n_features, error)) return FALSE;
+  if (all == NULL) return FALSE;
   g_autofree guint64 *places = g_new(guint64, training->table->n_rows + 1);
   for (guint64 i = 0; i < all->n_rows; i++) places[all->numbers[i]] = i;
-  for (guint64 i = 0; i < training->inner->n_rows; i++)
-    memcpy(training->inner->x + i * all->n_features, all->x + places[training->rows->rows[i]] * all->n_features,
-           all->n_features * sizeof(float));
+  training->inner = pipeline_trainer_graph_rows(drift_schema_copy(all->schema), all->x, all->n_features, places,
+                                                training->rows, count_rows(training), error);
+  if (training->inner == NULL) return FALSE;
+  training->inner->channels = options->channels;
+  training->inner->height = options->height;
+  training->inner->width = options->width;
   return TRUE;
 }
 
@@ -182,12 +193,25 @@ static gboolean take_weights(Training *training, GError **error)
   if (!pipeline_trainer_weights(training->table, training->schema, training->options, training->rows,
                                 &training->reweighing, &weights, error))
     return FALSE;
-  if (weights == NULL) return TRUE;
-  PipelineGraphRows *inner = training->inner;
-  inner->weights = g_new(float, inner->n_rows + 1);
-  for (guint64 i = 0; i < inner->n_rows; i++) inner->weights[i] = weights[inner->numbers[i]];
+  pipeline_trainer_graph_take_weights(training->inner, weights);
   g_free(weights);
   return TRUE;
+}
+
+void pipeline_trainer_graph_options(const PipelineTrainOptions *options, guint64 n_train,
+                                    PipelineGraphTrainOptions *graph)
+{
+  pipeline_graph_train_options_init(graph);
+  graph->backend = options->backend;
+  graph->checkpoint = options->checkpoint;
+  graph->checkpoint_seconds = options->checkpoint_seconds;
+  graph->stop = options->stop;
+  graph->fit.communicator = options->communicator;
+  graph->fit.seed = options->seed;
+  graph->fit.patience = options->patience;
+  graph->fit.learning_rate = options->learning_rate;
+  graph->fit.optimiser_options.weight_decay = options->weight_decay;
+  pipeline_trainer_choose_schedule(options, n_train, &graph->fit.batch_size, &graph->fit.epochs);
 }
 
 static void fill_options(const Training *training, PipelineGraphTrainOptions *graph)
@@ -195,23 +219,13 @@ static void fill_options(const Training *training, PipelineGraphTrainOptions *gr
   const PipelineTrainOptions *options = training->options;
   const PipelineTrainerRows *rows = training->rows;
   double n = (double)training->inner->n_rows;
-  pipeline_graph_train_options_init(graph);
+  pipeline_trainer_graph_options(options, rows->n_train, graph);
   graph->architecture = options->architecture;
-  graph->backend = options->backend;
   graph->dropout = options->dropout;
+  graph->calibration = options->calibration;
   graph->standardised = training->front != NULL ? (const gboolean *)training->prefix.constant->data : NULL;
   graph->validation_fraction = (double)rows->n_validation / n;
   graph->test_fraction = (double)rows->n_test / n;
-  graph->checkpoint = options->checkpoint;
-  graph->checkpoint_seconds = options->checkpoint_seconds;
-  graph->calibration = options->calibration;
-  graph->stop = options->stop;
-  graph->fit.communicator = options->communicator;
-  graph->fit.seed = options->seed;
-  graph->fit.patience = options->patience;
-  graph->fit.learning_rate = options->learning_rate;
-  graph->fit.optimiser_options.weight_decay = options->weight_decay;
-  pipeline_trainer_choose_schedule(options, rows->n_train, &graph->fit.batch_size, &graph->fit.epochs);
 }
 
 /* --- one graph ---------------------------------------------------------------------------------------------------- */
@@ -298,4 +312,41 @@ gboolean pipeline_trainer_graph_run(const DriftTable *table, const DriftSchema *
   }
   training_clear(&training);
   return done;
+}
+
+/* --- a graph as it is given --------------------------------------------------------------------------------------- */
+
+static gboolean check_whole(const PipelineTrainOptions *o, GError **error)
+{
+  const struct {
+    gboolean asked;
+    const gchar *what;
+  } rules[] = {{o->split != NULL, "a split"}, {o->reweigh != NULL, "reweighing"}, {o->clean != NULL, "cleaning"}};
+  for (guint i = 0; i < G_N_ELEMENTS(rules); i++) {
+    if (!rules[i].asked) continue;
+    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID,
+                "the model is no chain of dense layers and is trained as a whole graph, which does not take %s: leave "
+                "it out",
+                rules[i].what);
+    return FALSE;
+  }
+  return TRUE;
+}
+
+gboolean pipeline_trainer_graph_tune(const DriftTable *table, const DriftSchema *schema,
+                                     const PipelineTrainOptions *options, PipelineTrainProgressFunc progress,
+                                     gpointer user_data, PipelineTrainResult *result, GError **error)
+{
+  PipelineGraphTrainOptions graph;
+  g_autoptr(PipelineGraphRows) rows =
+      check_whole(options, error) ? pipeline_graph_rows_from_table(table, schema, error) : NULL;
+  gboolean ready = rows != NULL && (options->row_weights == NULL ||
+                                    pipeline_graph_rows_set_weights(rows, options->row_weights, table->n_rows, error));
+  if (!pipeline_communicator_agree(options->communicator, ready, error)) return FALSE;
+  pipeline_trainer_graph_options(options, (guint64)((double)rows->n_rows * (1 - options->validation_fraction)), &graph);
+  graph.from = options->from;
+  graph.validation_fraction = options->validation_fraction;
+  graph.shuffle_split = options->shuffle_split;
+  graph.calibration = options->calibration;
+  return pipeline_graph_train(rows, &graph, progress, user_data, result, error);
 }

@@ -4,7 +4,9 @@
  * size of which the options give) have no preprocessing: every column is a number and none is missing. */
 #pragma once
 
+#include "pipeline/graph_trainer.h"
 #include "pipeline/trainer.h"
+#include "pipeline/trainer_rows.h"
 
 G_BEGIN_DECLS
 
@@ -14,6 +16,26 @@ gboolean pipeline_trainer_graph_is_asked(const PipelineTrainOptions *options);
 gboolean pipeline_trainer_graph_run(const DriftTable *table, const DriftSchema *schema,
                                     const PipelineTrainOptions *options, PipelineTrainProgressFunc progress,
                                     gpointer user_data, PipelineTrainResult *result, GError **error);
+
+/* As pipeline_train of a model given that is no chain of dense layers, as a whole: numbers only, none missing. INVALID:
+ * an option that comes before or beside such a graph. */
+gboolean pipeline_trainer_graph_tune(const DriftTable *table, const DriftSchema *schema,
+                                     const PipelineTrainOptions *options, PipelineTrainProgressFunc progress,
+                                     gpointer user_data, PipelineTrainResult *result, GError **error);
+
+/* --- what trainings of tables on a graph share -------------------------------------------------------------------- */
+
+/* The task, with `width` numbers as features. New. */
+DriftSchema *pipeline_trainer_graph_schema(const DriftSchema *schema, guint width);
+/* The first n of the rows, out of the matrix x of `width` columns: a row of the table lies at places[row], NULL: at
+ * row. Takes the schema. */
+PipelineGraphRows *pipeline_trainer_graph_rows(DriftSchema *schema, const float *x, gsize width, const guint64 *places,
+                                               const PipelineTrainerRows *rows, guint64 n, GError **error);
+/* weights [rows of the table], or NULL: all count alike. */
+void pipeline_trainer_graph_take_weights(PipelineGraphRows *rows, const float *weights);
+/* But rows, their division, architecture and calibration. */
+void pipeline_trainer_graph_options(const PipelineTrainOptions *options, guint64 n_train,
+                                    PipelineGraphTrainOptions *graph);
 
 /* Batch size and epochs, chosen where the options do not say them (pipeline/README.md, "Defaults"). */
 void pipeline_trainer_choose_schedule(const PipelineTrainOptions *options, guint64 n_train, guint *batch_size,

@@ -7,7 +7,7 @@
 #include "pipeline/graph_fit.h"
 #include "pipeline/graph_fit_scale.h"
 #include "pipeline/graph_pass.h"
-#include "pipeline/trainer_device.h"
+#include "pipeline/trainer_fit_graph.h"
 #include "tests/gpu/networks.h"
 
 #define CURVE 3e-2 /* of losses, relative to float32 */
@@ -148,11 +148,11 @@ START_TEST(dense_networks_on_cuda_go_to_the_graph)
 {
   PipelineTrainOptions options;
   pipeline_train_options_init(&options);
-  ck_assert(!pipeline_train_needs_graph(&options));
+  ck_assert(!pipeline_fit_needs_graph(&options));
   options.backend = "reference";
-  ck_assert(!pipeline_train_needs_graph(&options));
+  ck_assert(!pipeline_fit_needs_graph(&options));
   options.backend = "cuda";
-  ck_assert(pipeline_train_needs_graph(&options));
+  ck_assert(pipeline_fit_needs_graph(&options));
 }
 END_TEST
 

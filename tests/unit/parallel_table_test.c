@@ -120,6 +120,95 @@ START_TEST(a_refit_and_a_training_go_on_from_it)
 }
 END_TEST
 
+/* A model with texts is fine-tuned as one process does it. */
+START_TEST(texts_are_fine_tuned_by_several)
+{
+  g_autoptr(DriftTable) table = make_table();
+  g_autoptr(DriftSchema) schema = make_schema();
+  World start = {.table = table, .schema = schema}, alone, several;
+  train(NULL, &start);
+  alone = several = (World){.table = table, .schema = schema, .from = start.models[0]};
+  train(NULL, &alone);
+  thread_gang_run(2, train, &several);
+  double seen = distance(&alone, alone.models[0], several.models[0]);
+  ck_assert(!g_bytes_equal(start.models[0], several.models[0]));
+  ck_assert_msg(seen <= BOUND, "probabilities differ by %g", seen);
+  g_bytes_unref(start.models[0]);
+  g_bytes_unref(alone.models[0]);
+  for (guint r = 0; r < 2; r++) g_bytes_unref(several.models[r]);
+}
+END_TEST
+
+/* --- everything around the layers --------------------------------------------------------------------------------- */
+
+typedef struct {
+  const DriftTable *table;
+  const DriftSchema *schema;
+  const PipelineTrainOptions *options;
+  PipelineTrainResult result;
+} Surrounded;
+
+static void train_surrounded(PipelineCommunicator *communicator, gpointer data)
+{
+  Surrounded *surrounded = data;
+  PipelineTrainOptions options = *surrounded->options;
+  g_autoptr(GError) error = NULL;
+  options.communicator = communicator;
+  gboolean done =
+      pipeline_train(surrounded->table, surrounded->schema, &options, NULL, NULL, &surrounded->result, &error);
+  ck_assert_msg(done, "%s", error != NULL ? error->message : "");
+}
+
+/* Split, cleaning, transformations, weights, reweighing, calibration and threshold: all of them at once. */
+START_TEST(what_is_around_the_layers_is_the_same)
+{
+  g_autoptr(GError) error = NULL;
+  g_autoptr(DriftTable) table = make_table();
+  g_autoptr(DriftSchema) schema = make_schema();
+  g_autoptr(PipelinePlan) plan = pipeline_plan_parse("income=mean+robust,colour=target", &error);
+  PipelineSplit split = {.kind = NULL};
+  const gchar *const groups[] = {"colour", NULL};
+  double weights[ROWS];
+  PipelineTrainOptions options;
+  PipelineCleanOptions clean;
+  ck_assert(plan != NULL && pipeline_split_parse("stratified", &split, &error));
+  pipeline_clean_options_init(&clean);
+  ck_assert(pipeline_clean_options_parse("duplicates", &clean, &error));
+  for (guint i = 0; i < ROWS; i++) weights[i] = 1 + i % 3;
+  pipeline_train_options_init(&options);
+  options.architecture = "mlp:8";
+  options.epochs = 6;
+  options.validation_fraction = options.test_fraction = 0.2;
+  options.split = &split;
+  options.clean = &clean;
+  options.plan = plan;
+  options.row_weights = weights;
+  options.reweigh = groups;
+  options.calibration = (PipelineCalibrationOptions){"temperature", "f1"};
+  Surrounded alone = {.table = table, .schema = schema, .options = &options}, graph = alone;
+  const World world = {.table = table, .schema = schema};
+  train_surrounded(NULL, &alone);
+  thread_gang_run(1, train_surrounded, &graph);
+  const PipelineTrainResult *a = &alone.result, *b = &graph.result;
+  double seen = distance(&world, a->onnx, b->onnx);
+  ck_assert_msg(seen <= BOUND, "probabilities differ by %g", seen);
+  ck_assert(a->n_train == b->n_train && a->n_validation == b->n_validation && a->n_test == b->n_test && b->n_test > 50);
+  ck_assert_double_eq_tol(a->test_loss, b->test_loss, BOUND);
+  ck_assert_double_eq_tol(a->test_metric, b->test_metric, 1e-12);
+  ck_assert_double_eq_tol(a->validation_loss, b->validation_loss, BOUND);
+  ck_assert_double_eq_tol(a->validation_metric, b->validation_metric, 1e-12);
+  ck_assert_double_eq_tol(a->calibration.threshold, b->calibration.threshold, BOUND);
+  ck_assert(a->calibration.n == b->calibration.n && b->calibration.n > 0);
+  ck_assert(a->reweighing.n_groups == 2 && b->reweighing.n_groups == 2);
+  ck_assert_str_eq(a->plan, b->plan);
+  ck_assert_str_eq(a->cleaning, b->cleaning);
+  pipeline_train_result_clear(&alone.result);
+  pipeline_train_result_clear(&graph.result);
+  pipeline_clean_options_clear(&clean);
+  pipeline_split_clear(&split);
+}
+END_TEST
+
 /* Told by every process before any waits for the others in vain. */
 static void refuse(PipelineCommunicator *communicator, gpointer data)
 {
@@ -128,22 +217,19 @@ static void refuse(PipelineCommunicator *communicator, gpointer data)
   PipelineTrainResult result = {0};
   g_autoptr(GError) error = NULL;
   pipeline_train_options_init(&options);
-  options.from = world->from;
   options.communicator = communicator;
+  options.adversarial_epsilon = 0.1;
   ck_assert(!pipeline_train(world->table, world->schema, &options, NULL, NULL, &result, &error));
   ck_assert(
-      g_error_matches(error, PIPELINE_ERROR, communicator->rank == 0 ? PIPELINE_ERROR_DATA : PIPELINE_ERROR_PEER));
+      g_error_matches(error, PIPELINE_ERROR, communicator->rank == 0 ? PIPELINE_ERROR_INVALID : PIPELINE_ERROR_PEER));
 }
 
-START_TEST(texts_are_not_fine_tuned_by_several)
+START_TEST(adversarial_training_is_for_one)
 {
   g_autoptr(DriftTable) table = make_table();
   g_autoptr(DriftSchema) schema = make_schema();
   World world = {.table = table, .schema = schema};
-  train(NULL, &world);
-  world.from = world.models[0];
   thread_gang_run(2, refuse, &world);
-  g_bytes_unref(world.models[0]);
 }
 END_TEST
 
@@ -154,7 +240,9 @@ int main(void)
   tcase_set_timeout(tables, 60);
   tcase_add_loop_test(tables, processes_make_the_model_of_one, 0, 3);
   tcase_add_test(tables, a_refit_and_a_training_go_on_from_it);
-  tcase_add_test(tables, texts_are_not_fine_tuned_by_several);
+  tcase_add_test(tables, texts_are_fine_tuned_by_several);
+  tcase_add_test(tables, what_is_around_the_layers_is_the_same);
+  tcase_add_test(tables, adversarial_training_is_for_one);
   suite_add_tcase(suite, tables);
   SRunner *runner = srunner_create(suite);
   srunner_run_all(runner, CK_ENV);
