@@ -108,7 +108,7 @@ DriftTable *command_attack_read_data(const CommandCommon *common, const CommandA
 {
   if (g_str_has_suffix(data->data, ".npz"))
     return first_rows(read_arrays(common, data, reference, model, error), data->rows);
-  g_autoptr(DriftTable) table = command_read_table(data->data, error);
+  g_autoptr(DriftTable) table = command_read_rows(common, reference, data->data, error);
   if (table == NULL || !command_load_model(common, reference, table, data->label, model, error)) return NULL;
   if (g_strcmp0(model->schema->label, data->label) == 0) return first_rows(g_steal_pointer(&table), data->rows);
   g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID, "--label %s: the model predicts \"%s\"", data->label,

@@ -112,7 +112,7 @@ static json_t *compress(const CommandCommon *common, const CompressArguments *a,
   CommandModel loaded = {0};
   PipelineCompressComparison comparison;
   json_t *report = NULL, *steps = json_array();
-  g_autoptr(DriftTable) table = command_read_table(a->data, error), work = NULL, test = NULL;
+  g_autoptr(DriftTable) table = command_read_rows(common, reference, a->data, error), work = NULL, test = NULL;
   if (table && command_load_model(common, reference, table, a->label, &loaded, error) &&
       check_label(a, loaded.schema, error)) {
     split(table, a->test, &work, &test);

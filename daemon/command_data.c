@@ -7,6 +7,7 @@
 #include "pipeline/csv.h"
 #include "pipeline/error.h"
 #include "pipeline/json_lines.h"
+#include "pipeline/model.h"
 #include "pipeline/model_spec.h"
 #include "pipeline/network_build.h"
 #include "pipeline/npy.h"
@@ -65,8 +66,8 @@ static gboolean load_file(const gchar *path, const DriftTable *table, const gcha
     g_propagate_prefixed_error(error, g_steal_pointer(&failure), "%s: ", path);
     return FALSE;
   }
-  if (!model->schema && label) model->schema = pipeline_model_spec_infer(table, label, NULL, NULL, error);
-  if (model->schema || label) return model->schema != NULL;
+  if (!model->schema && table) model->schema = pipeline_model_infer_schema(model->onnx, table, label, error);
+  if (model->schema || table) return model->schema != NULL;
   g_set_error(
       error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID,
       "%s does not say what its inputs and classes are (no metadata \"%s\"); give --label COLUMN and data with that "
@@ -144,13 +145,47 @@ DriftSchema *command_infer_schema(const DriftTable *table, const gchar *label, c
   return g_steal_pointer(&schema);
 }
 
-DriftTable *command_read_table(const gchar *path, GError **error)
+static DriftTable *read_table(const gchar *path, const gchar *const *texts, GError **error)
 {
   if (g_str_has_suffix(path, ".npy")) return pipeline_npy_read_table(path, error);
   if (g_str_has_suffix(path, ".jsonl") || g_str_has_suffix(path, ".ndjson"))
     return pipeline_json_lines_read(path, error);
   if (g_str_has_suffix(path, ".npz")) return pipeline_npz_read_table(path, error);
-  return pipeline_csv_read(path, error);
+  return pipeline_csv_read_as(path, texts, error);
+}
+
+DriftTable *command_read_table(const gchar *path, GError **error)
+{
+  return read_table(path, NULL, error);
+}
+
+/* Categorical features of the schema, and inputs of texts where the graph alone says so. */
+static GPtrArray *text_columns(const OnnxGraph *graph, const DriftSchema *schema)
+{
+  GPtrArray *names = g_ptr_array_new_with_free_func(g_free);
+  for (guint f = 0; schema && f < drift_schema_n_features(schema); f++) {
+    const DriftFeature *feature = drift_schema_get_feature(schema, f);
+    if (feature->kind == DRIFT_CATEGORICAL) g_ptr_array_add(names, g_strdup(feature->name));
+  }
+  for (guint i = 0; !schema && i < graph->inputs->len; i++) {
+    const OnnxValue *input = g_ptr_array_index(graph->inputs, i);
+    if (input->type == ONNX_TYPE_STRING) g_ptr_array_add(names, g_strdup(input->name));
+  }
+  g_ptr_array_add(names, NULL);
+  return names;
+}
+
+DriftTable *command_read_rows(const CommandCommon *common, const gchar *reference, const gchar *path, GError **error)
+{
+  g_autoptr(DriftSchema) schema = NULL;
+  gboolean is_file = g_str_has_suffix(reference, ".onnx");
+  g_autoptr(GBytes) onnx = is_file ? onnx_file_read(reference, NULL, error) : read_version(common, reference, &schema, error);
+  g_autoptr(OnnxGraph) graph = onnx ? onnx_graph_from_bytes(onnx, error) : NULL;
+  if (!graph) return NULL;
+  const gchar *spec = is_file ? onnx_graph_get_metadata(graph, PIPELINE_SCHEMA_KEY) : NULL;
+  if (spec) schema = pipeline_model_spec_parse(spec, NULL); /* what is wrong with it is said by who loads the model */
+  g_autoptr(GPtrArray) texts = text_columns(graph, schema);
+  return read_table(path, (const gchar *const *)texts->pdata, error);
 }
 
 PipelinePlan *command_read_plan(const gchar *text, GError **error)

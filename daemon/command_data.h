@@ -19,7 +19,8 @@ typedef struct {
 void command_model_clear(CommandModel *model);
 
 /* reference: NAME@ALIAS, NAME/VERSION (from the registry) or a file "….onnx". A file's schema is the one it carries
- * (metadata key kedge.schema); without one it is inferred from `table` and `label` (NULL: an error that says so). */
+ * (metadata key kedge.schema); without one it is inferred from the graph, `table` and `label`
+ * (pipeline_model_infer_schema); table NULL: an error that says so. */
 gboolean command_load_model(const CommandCommon *common, const gchar *reference, const DriftTable *table,
                             const gchar *label, CommandModel *model, GError **error);
 
@@ -38,6 +39,9 @@ DriftSchema *command_infer_schema(const DriftTable *table, const gchar *label, c
  * (pipeline_npz_read_table); .jsonl and .ndjson JSON
  * lines (pipeline/json_lines.h); else a CSV with a header ("-": of standard input). */
 DriftTable *command_read_table(const gchar *path, GError **error);
+/* The rows for a model: of a CSV, columns that the model takes as texts are texts whatever they look like ("1.0" is the
+ * category "1.0"). */
+DriftTable *command_read_rows(const CommandCommon *common, const gchar *reference, const gchar *path, GError **error);
 /* A plan of transformations: a file "….json", or what pipeline_plan_parse reads. */
 PipelinePlan *command_read_plan(const gchar *text, GError **error);
 /* "key=value" texts (NULL: none) as a table; NULL: *bad is the text that is not one. */

@@ -80,7 +80,7 @@ static json_t *evaluate(const CommandCommon *common, const EvaluateArguments *ar
   g_autoptr(PipelineLabels) labels = NULL;
   if (!command_labels_load(reference, &onnx, &labels, error)) return NULL;
   if (labels) return evaluate_labels(arguments, onnx, labels, error);
-  g_autoptr(DriftTable) table = command_read_table(arguments->data, error);
+  g_autoptr(DriftTable) table = command_read_rows(common, reference, arguments->data, error);
   if (table && command_load_model(common, reference, table, arguments->label, &loaded, error) &&
       mark_sensitive(loaded.schema, arguments->sensitive, error))
     report = measure(arguments, &loaded, table, error);

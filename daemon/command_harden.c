@@ -25,7 +25,7 @@ static gboolean needs_preprocessing(const CommandCommon *common, const TrainArgu
   CommandModel model = {0};
   *needed = FALSE;
   if (g_str_has_suffix(a->data, ".npz") || strcmp(a->data, "-") == 0) return TRUE;
-  g_autoptr(DriftTable) table = command_read_table(a->data, error);
+  g_autoptr(DriftTable) table = command_read_rows(common, a->from, a->data, error);
   if (!table || !command_load_model(common, a->from, table, a->label, &model, error)) return FALSE;
   for (guint f = 0; f < drift_schema_n_features(model.schema); f++) {
     const DriftFeature *feature = drift_schema_get_feature(model.schema, f);

@@ -167,7 +167,7 @@ static json_t *predict(const CommandCommon *common, char **argv, const gchar *la
     g_propagate_error(error, fault);
     return NULL;
   }
-  g_autoptr(DriftTable) rows = command_read_table(argv[2], error);
+  g_autoptr(DriftTable) rows = command_read_rows(common, argv[1], argv[2], error);
   if (rows && command_load_model(common, argv[1], rows, label, &loaded, error) &&
       write_rows(&loaded, rows, output, error))
     report = json_pack("{s:s, s:I}", "output", output, "rows", (json_int_t)rows->n_rows);
@@ -187,7 +187,7 @@ static int run_predict(int argc, char **argv)
       {"output", 'o', 0, G_OPTION_ARG_FILENAME, &output, "CSV (default: to standard output), .npy or .npz to write",
        "OUT.csv"},
       {"label", 0, 0, G_OPTION_ARG_STRING, &label,
-       "for a file without a kedge schema: the label column of DATA, from which its classes are inferred", "L"},
+       "for a file without a kedge schema: the label column, where DATA has one: it is no feature", "L"},
       G_OPTION_ENTRY_NULL};
   CommandCommon common;
   if (!command_parse(&command_predict, &argc, &argv, entries, &common)) return COMMAND_USAGE;
@@ -217,6 +217,10 @@ const Command command_predict = {
         "\n"
         "Arrays: of an .npz a flat one is a column, the elements of the rows of a larger one are the columns x[0],\n"
         "x[1], … (of several: NAME[0], …). For a file without a kedge schema they go to the graph's inputs of the\n"
-        "same names, whatever their dimensions, and all outputs are written.",
+        "same names, whatever their dimensions, and all outputs are written.\n"
+        "\n"
+        "A file without a kedge schema: its classes are the labels that the graph names, else 0, 1, … of its columns;\n"
+        "columns of DATA that a graph with an input a column does not name are left out. Where one input takes all\n"
+        "columns, --label names the one that is not among them.",
     .run = run_predict,
 };

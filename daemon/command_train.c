@@ -307,7 +307,8 @@ static gboolean run_training(const CommandCommon *common, const TrainArguments *
                                    arguments->checkpoint ? command_train_signals_came : NULL, shown, result, error);
   CommandModel start = {0};
   g_autofree gchar *excluded = command_train_excluded(arguments);
-  g_autoptr(DriftTable) table = command_read_table(arguments->data, error);
+  g_autoptr(DriftTable) table = arguments->from ? command_read_rows(common, arguments->from, arguments->data, error)
+                                                : command_read_table(arguments->data, error);
   if (!table) add_larger_way(arguments, trees, error);
   g_autofree double *weights = table ? command_train_read_weights(arguments, table, error) : NULL;
   if (!table || (arguments->weights && !weights)) return FALSE;

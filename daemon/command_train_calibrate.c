@@ -9,7 +9,7 @@ static DriftTable *read_rows(const CommandCommon *common, const TrainArguments *
                              GError **error)
 {
   if (!g_str_has_suffix(arguments->data, ".npz")) {
-    g_autoptr(DriftTable) table = command_read_table(arguments->data, error);
+    g_autoptr(DriftTable) table = command_read_rows(common, arguments->from, arguments->data, error);
     if (!table || !command_load_model(common, arguments->from, table, arguments->label, model, error)) return NULL;
     return g_steal_pointer(&table);
   }

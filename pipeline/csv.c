@@ -22,6 +22,7 @@
 /* What the cells of a column have shown so far. */
 typedef struct {
   DriftFeatureKind kind;
+  gboolean text;  /* the caller says so */
   gboolean seen;  /* a cell that is not empty */
   gboolean dates; /* that first one is a date: all must be */
   PipelineDate first;
@@ -35,6 +36,7 @@ typedef struct {
   GString *cells;    /* unescaped cells of the record, each NUL-terminated */
   GArray *offsets;   /* of gsize: where each cell begins in `cells` */
   gchar **names;     /* of the columns; owned, NULL before the header is read */
+  const gchar *const *texts; /* names of columns that are texts whatever they hold; NULL: none */
   CsvColumn *columns;
 } CsvReader;
 
@@ -211,7 +213,7 @@ static gboolean note_cell(CsvReader *reader, guint index, const gchar *cell, GEr
   CsvColumn *column = &reader->columns[index];
   PipelineDate date;
   double number;
-  if (cell[0] == '\0') return TRUE;
+  if (cell[0] == '\0' || column->text) return TRUE;
   if (!column->seen) {
     column->seen = TRUE;
     column->dates = pipeline_date_parse(cell, strlen(cell), &column->first);
@@ -291,7 +293,11 @@ static gboolean read_names(CsvReader *reader, const gchar **text, GError **error
   reader->names = g_new0(gchar *, n_columns + 1);
   reader->columns = g_new0(CsvColumn, n_columns);
   for (guint i = 0; i < n_columns; i++) reader->names[i] = g_strdup(record_cell(reader, i));
-  for (guint i = 0; i < n_columns; i++) reader->columns[i].kind = DRIFT_NUMERIC;
+  for (guint i = 0; i < n_columns; i++) {
+    CsvColumn *column = &reader->columns[i];
+    column->text = reader->texts && g_strv_contains(reader->texts, reader->names[i]);
+    column->kind = column->text ? DRIFT_CATEGORICAL : DRIFT_NUMERIC;
+  }
   return TRUE;
 }
 
@@ -453,6 +459,11 @@ static GByteArray *read_everything(const gchar *path, FILE *file, GError **error
 
 DriftTable *pipeline_csv_read(const gchar *path, GError **error)
 {
+  return pipeline_csv_read_as(path, NULL, error);
+}
+
+DriftTable *pipeline_csv_read_as(const gchar *path, const gchar *const *texts, GError **error)
+{
   g_return_val_if_fail(path != NULL, NULL);
   FILE *file = open_input(path, error);
   if (!file) return NULL;
@@ -463,6 +474,7 @@ DriftTable *pipeline_csv_read(const gchar *path, GError **error)
 
   CsvReader reader;
   reader_init(&reader, name, bytes->data ? (const gchar *)bytes->data : "", bytes->len);
+  reader.texts = texts;
   DriftTable *table = parse(&reader, error);
   reader_clear(&reader);
   return table;

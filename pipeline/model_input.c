@@ -25,8 +25,7 @@ static gboolean is_readable(OnnxType type)
          is_text(type);
 }
 
-/* Names as exporters write them: everything but letters, digits and _ becomes _. */
-static gboolean names_match(const gchar *a, const gchar *b)
+gboolean pipeline_model_names_match(const gchar *a, const gchar *b)
 {
   for (; *a != '\0' && *b != '\0'; a++, b++) {
     gchar x = g_ascii_isalnum(*a) ? *a : '_', y = g_ascii_isalnum(*b) ? *b : '_';
@@ -88,7 +87,7 @@ static gint find_feature(const DriftSchema *schema, const gchar *name, const gbo
     for (guint f = 0; f < drift_schema_n_features(schema); f++) {
       const DriftFeature *feature = drift_schema_get_feature(schema, f);
       if (!feature->input || used[f]) continue;
-      if (pass == 0 ? strcmp(feature->name, name) == 0 : names_match(feature->name, name)) return (gint)f;
+      if (pass == 0 ? strcmp(feature->name, name) == 0 : pipeline_model_names_match(feature->name, name)) return (gint)f;
     }
   return -1;
 }
@@ -128,7 +127,8 @@ static gboolean check_bound(const OnnxGraph *graph, const DriftSchema *schema, c
     if (!feature->input || used[f]) continue;
     g_set_error(
         error, PIPELINE_ERROR, PIPELINE_ERROR_MODEL,
-        "the model has no input for feature '%s'; if it does not use it, declare the feature with \"input\": false",
+        "the model has no input for feature '%s'; if it does not use it, declare the feature with \"input\": false, or "
+        "name it with --label where it is the label",
         feature->name);
     return FALSE;
   }

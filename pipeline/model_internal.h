@@ -49,16 +49,33 @@ struct _PipelineModel {
   DriftValue *row_values; /* rows of a table on their way: [PIPELINE_MODEL_BATCH * n_features] */
 };
 
+/* Labels in the order of a model's columns; texts are borrowed from the graph. */
+typedef struct {
+  guint n;
+  PipelineText *texts; /* or */
+  gint64 *integers;
+} PipelineModelLabels;
+
 #define PIPELINE_MODEL_BATCH 256 /* rows computed at once: their activations stay in the cache */
 
 /* DATA names the first input feature that the table has no column for. */
 gboolean pipeline_model_check_table(const PipelineModel *model, const DriftTable *table, GError **error);
+/* Names as exporters write them: everything but letters, digits and _ becomes _. */
+gboolean pipeline_model_names_match(const gchar *a, const gchar *b);
 /* Binds every graph input to features: by name, then by position within numbers and texts. */
 GPtrArray *pipeline_model_inputs_bind(const OnnxGraph *graph, const DriftSchema *schema, guint *fixed_batch,
                                       GError **error);
 /* Fills the executor's inputs with n_rows rows (and repeats the last one up to `padded`). first_row: for messages. */
 gboolean pipeline_model_inputs_fill(PipelineModel *model, const DriftValue *features, guint n_rows, guint padded,
                                     guint64 first_row, GError **error);
+/* The node that makes the value, seen through nodes that only reshape or name it; NULL: none. */
+const OnnxNode *pipeline_model_origin(const OnnxGraph *graph, const gchar *value);
+/* From a ZipMap, else from a label output, else from the last classifier operator of n_classes labels (an ensemble
+ * holds classifiers of fewer). FALSE: the model names none. */
+gboolean pipeline_model_labels_find(const OnnxGraph *graph, const PipelineExecutor *executor, guint n_classes,
+                                    PipelineModelLabels *labels);
+void pipeline_model_labels_clear(PipelineModelLabels *labels);
+DriftValue pipeline_model_labels_get(const PipelineModelLabels *labels, guint i);
 /* After a run of `n_rows` rows: finds the output by its role and the classes of its columns. */
 gboolean pipeline_model_output_find(const OnnxGraph *graph, const PipelineExecutor *executor, const DriftSchema *schema,
                                     guint n_rows, PipelineModelOutput *output, GError **error);

@@ -6,25 +6,9 @@
 /* --- walking back from an output
  * -------------------------------------------------------------------------------------- */
 
-static const OnnxNode *producer(const OnnxGraph *graph, const gchar *value)
-{
-  gint index = value != NULL ? onnx_graph_find_producer(graph, value) : -1;
-  return index >= 0 ? g_ptr_array_index(graph->nodes, index) : NULL;
-}
-
 static gboolean is_one_of(const OnnxNode *node, const gchar *const *names)
 {
   return node != NULL && g_strv_contains(names, node->op_type);
-}
-
-/* The node that makes the value, seen through nodes that only reshape or name it. */
-static const OnnxNode *origin(const OnnxGraph *graph, const gchar *value)
-{
-  static const gchar *const wrappers[] = {"Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze",
-                                          "Cast",     "ZipMap",  "Dropout", NULL};
-  const OnnxNode *node = producer(graph, value);
-  while (is_one_of(node, wrappers)) node = producer(graph, onnx_node_get_input(node, 0));
-  return node;
 }
 
 static const gchar *output_name(const OnnxGraph *graph, guint index)
@@ -46,7 +30,7 @@ static gboolean is_linear(const OnnxGraph *graph, const PipelineExecutor *execut
   if (!is_one_of(node, sums)) return FALSE;
   for (guint i = 0; i < 2; i++)
     if (pipeline_executor_get_constant(executor, onnx_node_get_input(node, i)) != NULL)
-      return is_one_of(origin(graph, onnx_node_get_input(node, 1 - i)), products);
+      return is_one_of(pipeline_model_origin(graph, onnx_node_get_input(node, 1 - i)), products);
   return FALSE;
 }
 
@@ -55,7 +39,7 @@ static PipelineModelLink find_link(const OnnxGraph *graph, const PipelineExecuto
 {
   static const gchar *const done[] = {"Softmax", "Sigmoid", NULL}, *const logarithms[] = {"LogSoftmax", NULL};
   const gchar *name = output_name(graph, index);
-  const OnnxNode *node = origin(graph, name);
+  const OnnxNode *node = pipeline_model_origin(graph, name);
   if (is_one_of(node, done)) return PIPELINE_LINK_NONE;
   if (is_one_of(node, logarithms)) return PIPELINE_LINK_EXP;
   if (!name_contains(name, "logit") && !is_linear(graph, executor, node)) return PIPELINE_LINK_NONE;
@@ -104,105 +88,14 @@ static gboolean fail_role(const OnnxGraph *graph, const PipelineExecutor *execut
 /* --- which column is which class
  * ---------------------------------------------------------------------------------------- */
 
-/* Labels in column order. */
-typedef struct {
-  guint n;
-  PipelineText *texts; /* or */
-  gint64 *integers;
-} Labels;
-
-static void labels_clear(Labels *labels)
-{
-  g_clear_pointer(&labels->texts, g_free);
-  g_clear_pointer(&labels->integers, g_free);
-  labels->n = 0;
-}
-
-static gboolean labels_from_node(const OnnxNode *node, Labels *labels)
-{
-  static const gchar *const names[] = {"classlabels_strings", "classlabels_ints", "classlabels_int64s"};
-  for (gsize i = 0; i < G_N_ELEMENTS(names); i++) {
-    const OnnxAttribute *attribute = onnx_node_get_attribute(node, names[i]);
-    if (attribute == NULL) continue;
-    if (attribute->kind == ONNX_ATTRIBUTE_INTS && attribute->integers->len > 0) {
-      labels->n = attribute->integers->len;
-      labels->integers = g_memdup2(attribute->integers->data, labels->n * sizeof(gint64));
-      return TRUE;
-    }
-    if (attribute->kind != ONNX_ATTRIBUTE_STRINGS || attribute->texts->len == 0) continue;
-    labels->n = attribute->texts->len;
-    labels->texts = g_new0(PipelineText, labels->n);
-    for (guint t = 0; t < labels->n; t++)
-      labels->texts[t].text = g_bytes_get_data(g_ptr_array_index(attribute->texts, t), &labels->texts[t].length);
-    return TRUE;
-  }
-  return FALSE;
-}
-
-static gboolean labels_from_constant(const PipelineTensor *tensor, Labels *labels)
-{
-  if (tensor == NULL || tensor->n == 0 || tensor->n > G_MAXUINT16) return FALSE;
-  labels->n = (guint)tensor->n;
-  if (tensor->type == ONNX_TYPE_STRING) {
-    labels->texts = g_memdup2(tensor->data, tensor->n * sizeof(PipelineText));
-    return TRUE;
-  }
-  if (tensor->type != ONNX_TYPE_INT64 && tensor->type != ONNX_TYPE_INT32) return FALSE;
-  labels->integers = g_new(gint64, labels->n);
-  for (guint i = 0; i < labels->n; i++)
-    labels->integers[i] =
-        tensor->type == ONNX_TYPE_INT64 ? ((const gint64 *)tensor->data)[i] : ((const gint32 *)tensor->data)[i];
-  return TRUE;
-}
-
-/* Of a label output: of the classifier operator that makes it, or of the list that it is looked up in. */
-static gboolean labels_from_output(const OnnxGraph *graph, const PipelineExecutor *executor, guint index,
-                                   Labels *labels)
-{
-  static const gchar *const look_ups[] = {"ArrayFeatureExtractor", "Gather", NULL};
-  const PipelineTensor *tensor = pipeline_executor_get_output(executor, index);
-  if (tensor->type != ONNX_TYPE_INT64 && tensor->type != ONNX_TYPE_INT32 && tensor->type != ONNX_TYPE_STRING)
-    return FALSE;
-  const OnnxNode *node = origin(graph, output_name(graph, index));
-  if (node != NULL && labels_from_node(node, labels)) return TRUE;
-  return is_one_of(node, look_ups) &&
-         labels_from_constant(pipeline_executor_get_constant(executor, onnx_node_get_input(node, 0)), labels);
-}
-
-/* From a ZipMap, else from a label output, else from the last classifier operator of n_classes labels (an ensemble
- * holds classifiers of fewer). */
-static gboolean find_labels(const OnnxGraph *graph, const PipelineExecutor *executor, guint n_classes, Labels *labels)
-{
-  for (guint n = graph->nodes->len; n-- > 0;) {
-    const OnnxNode *node = g_ptr_array_index(graph->nodes, n);
-    if (strcmp(node->op_type, "ZipMap") == 0 && labels_from_node(node, labels)) return TRUE;
-  }
-  for (guint i = 0; i < graph->outputs->len; i++)
-    if (labels_from_output(graph, executor, i, labels)) return TRUE;
-  for (guint n = graph->nodes->len; n-- > 0;) {
-    if (!labels_from_node(g_ptr_array_index(graph->nodes, n), labels)) continue;
-    if (labels->n == n_classes) return TRUE;
-    labels_clear(labels);
-  }
-  return FALSE;
-}
-
-static DriftValue label_value(const Labels *labels, guint i)
-{
-  if (labels->texts != NULL)
-    return (DriftValue){
-        .kind = DRIFT_VALUE_TEXT, .length = (guint32)labels->texts[i].length, .text = labels->texts[i].text};
-  return (DriftValue){.kind = DRIFT_VALUE_NUMBER, .number = (double)labels->integers[i]};
-}
-
 /* The labels of the model as classes of the schema; integers 0 … C-1 that name no class are positions. */
-static gboolean map_labels(const Labels *labels, const DriftSchema *schema, guint *class_of, GError **error)
+static gboolean map_labels(const PipelineModelLabels *labels, const DriftSchema *schema, guint *class_of, GError **error)
 {
   guint n = schema->classes->len, matched = 0;
   gboolean positions = labels->integers != NULL;
   g_autofree gboolean *taken = g_new0(gboolean, n + 1);
   for (guint i = 0; i < n && labels->n == n; i++) {
-    DriftValue value = label_value(labels, i);
+    DriftValue value = pipeline_model_labels_get(labels, i);
     gint class = drift_schema_class_of(schema, &value);
     positions = positions && labels->integers[i] == (gint64)i;
     if (class < 0 || taken[class]) continue;
@@ -232,13 +125,13 @@ static gboolean map_labels(const Labels *labels, const DriftSchema *schema, guin
 static gboolean map_columns(const OnnxGraph *graph, const PipelineExecutor *executor, const DriftSchema *schema,
                             PipelineModelOutput *output, GError **error)
 {
-  Labels labels = {0};
+  PipelineModelLabels labels = {0};
   output->class_of = g_new(guint, output->n_columns);
   for (guint i = 0; i < output->n_columns; i++) output->class_of[i] = i;
-  if (!find_labels(graph, executor, output->n_columns, &labels))
+  if (!pipeline_model_labels_find(graph, executor, output->n_columns, &labels))
     return TRUE; /* nothing says otherwise: the schema's order */
   gboolean mapped = map_labels(&labels, schema, output->class_of, error);
-  labels_clear(&labels);
+  pipeline_model_labels_clear(&labels);
   return mapped;
 }
 

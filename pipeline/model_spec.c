@@ -299,6 +299,20 @@ static gboolean check_sensitive(const DriftTable *table, const gchar *label, con
   return TRUE;
 }
 
+gboolean pipeline_model_spec_infer_features(DriftSchema *schema, const DriftTable *table, const gchar *label,
+                                            const gchar *const *sensitive, const gchar *const *exclude, GError **error)
+{
+  for (guint i = 0; i < table->columns->len; i++) {
+    const DriftColumn *column = g_ptr_array_index(table->columns, i);
+    if (g_strcmp0(column->name, label) == 0 || (exclude && g_strv_contains(exclude, column->name))) continue;
+    gboolean is_sensitive = sensitive && g_strv_contains(sensitive, column->name);
+    drift_schema_add_feature(schema, column->name, column->kind, is_sensitive, TRUE);
+  }
+  guint n = drift_schema_n_features(schema);
+  return (n > 0 && n <= MAX_FEATURES) ||
+         data_error(error, "the data has %u feature columns; 1 to %u are supported", n, MAX_FEATURES);
+}
+
 DriftSchema *pipeline_model_spec_infer(const DriftTable *table, const gchar *label, const gchar *const *sensitive,
                                        const gchar *const *exclude, GError **error)
 {
@@ -311,16 +325,6 @@ DriftSchema *pipeline_model_spec_infer(const DriftTable *table, const gchar *lab
   if (!check_sensitive(table, label, sensitive, error)) return NULL;
   g_autoptr(DriftSchema) schema = infer_label(label_column, error);
   if (!schema) return NULL;
-  for (guint i = 0; i < table->columns->len; i++) {
-    const DriftColumn *column = g_ptr_array_index(table->columns, i);
-    if (column == label_column || (exclude && g_strv_contains(exclude, column->name))) continue;
-    gboolean is_sensitive = sensitive && g_strv_contains(sensitive, column->name);
-    drift_schema_add_feature(schema, column->name, column->kind, is_sensitive, TRUE);
-  }
-  if (drift_schema_n_features(schema) == 0 || drift_schema_n_features(schema) > MAX_FEATURES) {
-    data_error(error, "the data has %u feature columns; 1 to %u are supported", drift_schema_n_features(schema),
-               MAX_FEATURES);
-    return NULL;
-  }
-  return g_steal_pointer(&schema);
+  return pipeline_model_spec_infer_features(schema, table, label, sensitive, exclude, error) ? g_steal_pointer(&schema)
+                                                                                             : NULL;
 }

@@ -17,5 +17,8 @@ gchar *pipeline_model_spec_format(const DriftSchema *schema);
  * values are classes. */
 DriftSchema *pipeline_model_spec_infer(const DriftTable *table, const gchar *label, const gchar *const *sensitive,
                                        const gchar *const *exclude, GError **error);
+/* The features alone, added to the schema: every column but `label` (NULL: none) and `exclude`. */
+gboolean pipeline_model_spec_infer_features(DriftSchema *schema, const DriftTable *table, const gchar *label,
+                                            const gchar *const *sensitive, const gchar *const *exclude, GError **error);
 
 G_END_DECLS

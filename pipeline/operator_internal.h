@@ -42,6 +42,9 @@ gboolean pipeline_attribute_is(const PipelineCall *call, const gchar *name, cons
 
 /* The FLOATS attribute, or an empty list (operator_ml.c). */
 const float *pipeline_operator_floats(const PipelineCall *call, const gchar *name, guint *n);
+/* The numbers of a TENSOR attribute as double; NULL and 0 when it is absent or holds none. Free with g_free
+ * (operator_ml.c). */
+double *pipeline_operator_tensor_numbers(const OnnxNode *node, const gchar *name, guint *n);
 /* The last dimension: features of a row (operator_ml.c). */
 gsize pipeline_operator_width(const PipelineTensor *in);
 
@@ -370,6 +373,14 @@ KERNEL(pipeline_one_hot_run);
 KERNEL(pipeline_label_encoder_prepare);
 KERNEL(pipeline_label_encoder_infer);
 KERNEL(pipeline_label_encoder_run);
+
+/* operator_svm.c */
+KERNEL(pipeline_svm_classifier_prepare);
+KERNEL(pipeline_svm_classifier_infer);
+KERNEL(pipeline_svm_classifier_run);
+KERNEL(pipeline_svm_regressor_prepare);
+KERNEL(pipeline_svm_regressor_infer);
+KERNEL(pipeline_svm_regressor_run);
 
 /* operator_tree.c */
 KERNEL(pipeline_tree_prepare);

@@ -12,6 +12,23 @@ const float *pipeline_operator_floats(const PipelineCall *call, const gchar *nam
   return present ? (const float *)(gpointer)attribute->numbers->data : NULL;
 }
 
+double *pipeline_operator_tensor_numbers(const OnnxNode *node, const gchar *name, guint *n)
+{
+  const OnnxAttribute *attribute = onnx_node_get_attribute(node, name);
+  PipelineTensor tensor = {0};
+  *n = 0;
+  if (attribute == NULL || attribute->kind != ONNX_ATTRIBUTE_TENSOR) return NULL;
+  double *numbers = NULL;
+  if (pipeline_tensor_set_onnx(&tensor, attribute->tensor, NULL) && pipeline_type_is_number(tensor.type) &&
+      tensor.n < G_MAXINT32) {
+    *n = (guint)tensor.n;
+    numbers = g_new(double, *n + 1);
+    for (guint i = 0; i < *n; i++) numbers[i] = pipeline_element_get_double(&tensor, i);
+  }
+  pipeline_tensor_clear(&tensor);
+  return numbers;
+}
+
 gsize pipeline_operator_width(const PipelineTensor *in)
 {
   return in->n_dims > 0 ? (gsize)in->dims[in->n_dims - 1] : 1;
@@ -86,20 +103,39 @@ gboolean pipeline_binarizer_run(PipelineCall *call, GError **error)
   return TRUE;
 }
 
+/* How many replacements the attribute of the input's type has; 0: none. */
+static guint count_replacements(const PipelineCall *call, OnnxType type)
+{
+  guint n = 0;
+  if (type == ONNX_TYPE_INT64)
+    onnx_node_get_ints(call->node, "imputed_value_int64s", &n);
+  else
+    pipeline_operator_floats(call, "imputed_value_floats", &n);
+  return n;
+}
+
 gboolean pipeline_imputer_infer(PipelineCall *call, GError **error)
 {
   const PipelineTensor *in = call->inputs[0];
-  guint n;
-  pipeline_operator_floats(call, "imputed_value_floats", &n);
-  if (in->type != ONNX_TYPE_FLOAT) return pipeline_operator_fail_type(call, 0, error);
+  if (in->type != ONNX_TYPE_FLOAT && in->type != ONNX_TYPE_INT64) return pipeline_operator_fail_type(call, 0, error);
+  guint n = count_replacements(call, in->type);
   if (n != 1 && n != pipeline_operator_width(in))
     return pipeline_operator_fail(error, "it has %u replacements for %zu features", n, pipeline_operator_width(in));
-  return pipeline_output_like(call, 0, ONNX_TYPE_FLOAT, in, error);
+  return pipeline_output_like(call, 0, in->type, in, error);
 }
 
-gboolean pipeline_imputer_run(PipelineCall *call, GError **error)
+static void impute_integers(const PipelineCall *call)
 {
-  (void)error;
+  const PipelineTensor *in = call->inputs[0];
+  guint n;
+  const gint64 *replacements = onnx_node_get_ints(call->node, "imputed_value_int64s", &n), *x = in->data;
+  gint64 missing = onnx_node_get_int(call->node, "replaced_value_int64", 0), *out = call->outputs[0]->data;
+  gsize width = pipeline_operator_width(in);
+  for (gsize i = 0; i < in->n; i++) out[i] = x[i] == missing ? replacements[n > 1 ? i % width : 0] : x[i];
+}
+
+static void impute_floats(const PipelineCall *call)
+{
   const PipelineTensor *in = call->inputs[0];
   guint n;
   const float *replacements = pipeline_operator_floats(call, "imputed_value_floats", &n), *x = in->data;
@@ -109,6 +145,12 @@ gboolean pipeline_imputer_run(PipelineCall *call, GError **error)
     gboolean replace = isnan(missing) ? isnan(x[i]) : x[i] == missing;
     out[i] = replace ? replacements[n > 1 ? i % width : 0] : x[i];
   }
+}
+
+gboolean pipeline_imputer_run(PipelineCall *call, GError **error)
+{
+  (void)error;
+  (call->inputs[0]->type == ONNX_TYPE_INT64 ? impute_integers : impute_floats)(call);
   return TRUE;
 }
 

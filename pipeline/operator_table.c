@@ -424,6 +424,13 @@ const PipelineOperator pipeline_operators[] = {
    "=> i[2] 7 8; f[2,2] 0.9 0.1 0.3 0.7", NONE},
   {ML, "TreeEnsemble", 5, 1, 1, 1, pipeline_tree_ensemble_prepare, pipeline_tree_ensemble_infer, pipeline_tree_ensemble_run,
    NULL, NULL, NONE},
+  {ML, "SVMRegressor", 1, 1, 1, 1, pipeline_svm_regressor_prepare, pipeline_svm_regressor_infer, pipeline_svm_regressor_run, NULL,
+   "f[2,1] 1 3 { kernel_type='RBF' kernel_params=[0.5,0.0,3.0] n_supports=2 support_vectors=[1.0,2.0] coefficients=[1.0,-2.0] "
+   "rho=[0.5] } => f[2,1] 0.28693868 -0.5777260", NONE},
+  {ML, "SVMClassifier", 1, 1, 1, 2, pipeline_svm_classifier_prepare, pipeline_svm_classifier_infer, pipeline_svm_classifier_run, NULL,
+   "f[2,1] 1 -2 { kernel_type='LINEAR' kernel_params=[1.0,0.0,3.0] vectors_per_class=[1,1] support_vectors=[1.0,-1.0] "
+   "coefficients=[0.5,-0.5] rho=[0.25] classlabels_ints=[7,8] prob_a=[-1.0] prob_b=[0.0] } "
+   "=> i[2] 7 8; f[2,2] 0.7772997 0.2227003 0.14792822 0.8520718", NONE},
   {ML, "ZipMap", 1, 1, 1, 1, NULL, pipeline_identity_infer, pipeline_copy_run, NULL,
    "f[1,2] 0.25 0.75 { classlabels_int64s=[0,1] } => f[1,2] 0.25 0.75", NONE},
   {.name = NULL},

@@ -9,7 +9,7 @@ typedef enum { MODE_LEAF, MODE_LEQ, MODE_LT, MODE_GTE, MODE_GT, MODE_EQ, MODE_NE
 typedef struct {
   TreeMode mode;
   guint feature;
-  float threshold;
+  double threshold;
   guint yes, no;         /* indices of nodes */
   gboolean missing_yes;  /* where NaN goes */
   guint first, n_leaves; /* its weights, when it is a leaf */
@@ -22,7 +22,7 @@ typedef struct {
 
 typedef struct {
   guint target;
-  float weight;
+  double weight;
 } TreeWeight;
 
 typedef struct {
@@ -31,7 +31,7 @@ typedef struct {
   GArray *roots; /* of guint */
   TreeWeight *weights;
   guint n_weights, n_targets, max_feature;
-  const float *base;
+  double *base;
   guint n_base;
   PipelineTransform transform;
   gboolean average, one_target, positive; /* one_target: every weight belongs to the same class */
@@ -44,6 +44,7 @@ static void tree_free(gpointer data)
   g_free(state->nodes);
   g_clear_pointer(&state->roots, g_array_unref);
   g_free(state->weights);
+  g_free(state->base);
   g_free(state->sums);
   g_free(state);
 }
@@ -63,6 +64,19 @@ static gboolean read_mode(GBytes *text, TreeMode *mode)
       return TRUE;
     }
   return FALSE;
+}
+
+/* The numbers of the attribute, or of its form in doubles since set 3 ("…_as_tensor"), which exporters write for models
+ * of doubles. */
+static double *read_numbers(const OnnxNode *node, const gchar *name, guint *n)
+{
+  g_autofree gchar *wide = g_strdup_printf("%s_as_tensor", name);
+  double *numbers = pipeline_operator_tensor_numbers(node, wide, n);
+  if (numbers != NULL) return numbers;
+  const float *narrow = onnx_node_get_floats(node, name, n);
+  numbers = g_new(double, *n + 1);
+  for (guint i = 0; i < *n; i++) numbers[i] = (double)narrow[i];
+  return numbers;
 }
 
 static gint compare_ids(gconstpointer a, gconstpointer b)
@@ -121,12 +135,11 @@ static gboolean read_nodes(TreeState *state, const OnnxNode *node, GArray *ids, 
                *numbers = onnx_node_get_ints(node, "nodes_nodeids", &n_ids),
                *features = onnx_node_get_ints(node, "nodes_featureids", &n_features),
                *missing = onnx_node_get_ints(node, "nodes_missing_value_tracks_true", &n_missing);
-  const float *values = onnx_node_get_floats(node, "nodes_values", &n_values);
+  g_autofree double *values = read_numbers(node, "nodes_values", &n_values);
   const OnnxAttribute *modes = onnx_node_get_attribute(node, "nodes_modes");
   if (n == 0 || n_ids != n || n_features != n || n_values != n || modes == NULL ||
       modes->kind != ONNX_ATTRIBUTE_STRINGS || modes->texts->len != n || (n_missing != 0 && n_missing != n))
-    return pipeline_operator_fail(error,
-                                  "its lists of nodes are missing or differ in length (thresholds as float only)");
+    return pipeline_operator_fail(error, "its lists of nodes are missing or differ in length");
   state->nodes = g_new0(TreeNode, n);
   state->n_nodes = n;
   for (guint i = 0; i < n; i++) {
@@ -160,7 +173,7 @@ static gboolean read_weights(TreeState *state, const OnnxNode *node, const GArra
   const gint64 *trees = onnx_node_get_ints(node, tree_name, &n),
                *numbers = onnx_node_get_ints(node, node_name, &n_nodes),
                *targets = onnx_node_get_ints(node, target_name, &n_targets);
-  const float *weights = onnx_node_get_floats(node, weight_name, &n_weights);
+  g_autofree double *weights = read_numbers(node, weight_name, &n_weights);
   if (n == 0 || n_nodes != n || n_targets != n || n_weights != n)
     return pipeline_operator_fail(error, "its lists of leaf weights are missing or differ in length");
   g_autofree guint *leaf = g_new(guint, n);
@@ -204,7 +217,7 @@ gboolean pipeline_tree_prepare(PipelineCall *call, GError **error)
   state->average = strcmp(aggregate, "AVERAGE") == 0;
   if (!state->average && strcmp(aggregate, "SUM") != 0)
     return pipeline_operator_fail(error, "aggregate_function '%s' is not read", aggregate);
-  state->base = onnx_node_get_floats(call->node, "base_values", &state->n_base);
+  state->base = read_numbers(call->node, "base_values", &state->n_base);
   if (state->n_base > 1 && state->n_base != state->n_targets)
     return pipeline_operator_fail(error, "it has %u base values for %u outputs", state->n_base, state->n_targets);
   state->sums = g_new0(double, state->n_targets);
@@ -215,7 +228,7 @@ gboolean pipeline_tree_prepare(PipelineCall *call, GError **error)
 
 static gboolean takes_yes(const TreeNode *node, double value)
 {
-  double threshold = (double)node->threshold;
+  double threshold = node->threshold;
   if (isnan(value)) return node->missing_yes;
   switch (node->mode) {
   case MODE_LEQ:
@@ -244,7 +257,7 @@ static void sum_leaves(TreeState *state, const PipelineTensor *in, gsize start)
       node = &state->nodes[takes_yes(node, value) ? node->yes : node->no];
     }
     for (guint i = 0; i < node->n_leaves; i++)
-      state->sums[state->weights[node->first + i].target] += (double)state->weights[node->first + i].weight;
+      state->sums[state->weights[node->first + i].target] += state->weights[node->first + i].weight;
   }
   if (!state->average) return;
   for (guint i = 0; i < state->n_targets; i++) state->sums[i] /= (double)state->roots->len;
@@ -271,7 +284,7 @@ gboolean pipeline_tree_regressor_infer(PipelineCall *call, GError **error)
 
 static double base_value(const TreeState *state, guint target)
 {
-  return state->n_base == 0 ? 0 : (double)state->base[state->n_base > 1 ? target : 0];
+  return state->n_base == 0 ? 0 : state->base[state->n_base > 1 ? target : 0];
 }
 
 gboolean pipeline_tree_regressor_run(PipelineCall *call, GError **error)

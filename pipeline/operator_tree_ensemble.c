@@ -33,28 +33,11 @@ static void ensemble_free(gpointer data)
   g_free(ensemble);
 }
 
-static double *get_numbers(const OnnxNode *node, const gchar *name, guint *n)
-{
-  const OnnxAttribute *attribute = onnx_node_get_attribute(node, name);
-  PipelineTensor tensor = {0};
-  *n = 0;
-  if (attribute == NULL || attribute->kind != ONNX_ATTRIBUTE_TENSOR) return NULL;
-  double *numbers = NULL;
-  if (pipeline_tensor_set_onnx(&tensor, attribute->tensor, NULL) && pipeline_type_is_number(tensor.type) &&
-      tensor.n < G_MAXINT32) {
-    *n = (guint)tensor.n;
-    numbers = g_new(double, *n + 1);
-    for (guint i = 0; i < *n; i++) numbers[i] = pipeline_element_get_double(&tensor, i);
-  }
-  pipeline_tensor_clear(&tensor);
-  return numbers;
-}
-
 /* Members of the nodes in order, each list ended by NaN. */
 static gboolean read_members(Ensemble *ensemble, const OnnxNode *node, GError **error)
 {
   guint n, at = 0;
-  ensemble->members = get_numbers(node, "membership_values", &n);
+  ensemble->members = pipeline_operator_tensor_numbers(node, "membership_values", &n);
   for (guint i = 0; i < ensemble->n_nodes; i++) {
     if (ensemble->nodes[i].mode != MODE_MEMBER) continue;
     ensemble->nodes[i].first_member = at;
@@ -86,8 +69,8 @@ static gboolean read_nodes(Ensemble *ensemble, const OnnxNode *node, GError **er
                *yes_leaf = onnx_node_get_ints(node, "nodes_trueleafs", &counts[2]),
                *no_leaf = onnx_node_get_ints(node, "nodes_falseleafs", &counts[3]),
                *missing = onnx_node_get_ints(node, "nodes_missing_value_tracks_true", &counts[4]);
-  g_autofree double *splits = get_numbers(node, "nodes_splits", &counts[5]),
-                    *modes = get_numbers(node, "nodes_modes", &counts[6]);
+  g_autofree double *splits = pipeline_operator_tensor_numbers(node, "nodes_splits", &counts[5]),
+                    *modes = pipeline_operator_tensor_numbers(node, "nodes_modes", &counts[6]);
   for (guint i = 0; i < 7; i++)
     if (n == 0 || (counts[i] != n && (i != 4 || counts[i] != 0)))
       return pipeline_operator_fail(error, "its lists of nodes are missing or differ in length");
@@ -119,7 +102,7 @@ static gboolean read_leaves(Ensemble *ensemble, const OnnxNode *node, GError **e
 {
   guint n;
   ensemble->targets = onnx_node_get_ints(node, "leaf_targetids", &ensemble->n_leaves);
-  ensemble->weights = get_numbers(node, "leaf_weights", &n);
+  ensemble->weights = pipeline_operator_tensor_numbers(node, "leaf_weights", &n);
   ensemble->roots = onnx_node_get_ints(node, "tree_roots", &ensemble->n_roots);
   if (n == 0 || n != ensemble->n_leaves) return pipeline_operator_fail(error, "its leaves lack targets or weights");
   for (guint i = 0; i < n; i++)

@@ -19,6 +19,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.svm import SVC, SVR
 
 warnings.filterwarnings("ignore")
 NUMBERS, TEXTS = ["age", "income", "score"], ["colour", "town"]
@@ -175,6 +176,47 @@ def tree_cases():
     yield xgboost_case("value", 500)
 
 
+# --- models of doubles: thresholds and leaves as tensors -------------------------------------------------------------------
+
+
+def double_case(name, model, task):
+    """scikit-learn's own arrays are float64, and a model converted from one keeps its thresholds as doubles."""
+    numbers, _, y = make_table(task, seed=6)
+    numbers = np.nan_to_num(numbers).astype(np.float64)
+    model.fit(numbers[:-TEST], y[:-TEST])
+    onnx_model = to_onnx(model, numbers[:1], options={id(model): {"zipmap": False}} if task != "value" else None,
+                         target_opset={"": 17, "ai.onnx.ml": 3})
+    rows = [[*a, y_.item()] for a, y_ in zip(numbers, y)]
+    return Case(f"{name} of doubles, {task}", onnx_model.SerializeToString(), NUMBERS + ["y"], rows, {"X": numbers[-TEST:]}, task, False)
+
+
+def double_cases():
+    yield double_case("random forest", RandomForestClassifier(10, random_state=0), "three")
+    yield double_case("random forest", RandomForestRegressor(10, random_state=0), "value")
+    yield double_case("histogram gradient boosting", HistGradientBoostingClassifier(max_iter=10, random_state=0), "binary")
+
+
+# --- support vectors -------------------------------------------------------------------------------------------------------
+
+
+def support_vector_case(kernel, task):
+    numbers, _, y = make_table(task, seed=7)
+    numbers = np.nan_to_num(numbers)
+    machine = SVR(kernel=kernel) if task == "value" else SVC(kernel=kernel, probability=True, random_state=0)
+    model = make_pipeline(StandardScaler(), machine).fit(numbers[:-TEST], y[:-TEST])
+    onnx_model = to_onnx(model, numbers[:1], options={id(model): {"zipmap": False}} if task != "value" else None,
+                         target_opset={"": 17, "ai.onnx.ml": 3})
+    rows = [[*map(float, a), y_.item()] for a, y_ in zip(numbers, y)]
+    return Case(f"support vectors, {kernel}, {task}", onnx_model.SerializeToString(), NUMBERS + ["y"], rows, {"X": numbers[-TEST:]}, task,
+                False)
+
+
+def support_vector_cases():
+    for kernel in ("linear", "poly", "rbf", "sigmoid"):
+        for task in ("binary", "three", "value"):
+            yield support_vector_case(kernel, task)
+
+
 # --- operator sets --------------------------------------------------------------------------------------------------------
 
 
@@ -190,5 +232,5 @@ def opset_cases():
 
 
 def all_cases():
-    for cases in (pipeline_cases, tree_cases, opset_cases):
+    for cases in (pipeline_cases, tree_cases, double_cases, support_vector_cases, opset_cases):
         yield from cases()

@@ -1,4 +1,5 @@
 """What exporters do that importers stumble over, and what is refused: each case is a function of its own."""
+import csv
 import os
 import shutil
 
@@ -7,6 +8,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 import networks
+import support
 from support import check, write_bytes
 
 FIXTURES = networks.FOLDERS[0]
@@ -145,8 +147,77 @@ def integers_where_weights_belong(programs, name):
     refuse(programs, name, model, ["ReduceSum", "sum", "the one from which this was made"], "train")
 
 
+def classify(columns, types):
+    """A model of the labels "high", "low", "none" on `columns`: numbers first, then texts behind one-hot encoding."""
+    from sklearn.compose import make_column_transformer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder, StandardScaler
+    from skl2onnx import to_onnx
+    from skl2onnx.common.data_types import FloatTensorType, StringTensorType
+    random = np.random.RandomState(0)
+    texts = [i for i, t in enumerate(types) if t is str]
+    table = np.column_stack([random.choice(["1.0", "2.0", "3.50"], 300) if t is str else random.randn(300) for t in types]).astype(object)
+    numbers = [i for i in range(len(types)) if i not in texts]
+    table[:, numbers] = table[:, numbers].astype(np.float32)
+    score = table[:, 0].astype(float) + (sum(table[:, i] == "2.0" for i in texts) if texts else 0)
+    y = np.array(["low", "none", "high"])[np.digitize(score.astype(float), [0, 0.8])]
+    encode = make_column_transformer((StandardScaler(), numbers), *([(OneHotEncoder(handle_unknown="ignore"), texts)] if texts else []),
+                                     sparse_threshold=0)
+    model = make_pipeline(encode, LogisticRegression()).fit(table, y)
+    initial = [(c, StringTensorType([None, 1]) if t is str else FloatTensorType([None, 1])) for c, t in zip(columns, types)]
+    onnx_model = to_onnx(model, initial_types=initial, target_opset={"": 17, "ai.onnx.ml": 3})
+    feeds = {c: table[:, i:i + 1].astype(object if t is str else np.float32) for i, (c, t) in enumerate(zip(columns, types))}
+    return onnx_model.SerializeToString(), table, y, support.run_runtime(onnx_model.SerializeToString(), feeds)
+
+
+def predicted(programs, model, columns, rows, *options):
+    """(classes, probabilities, error) of `kedge predict`."""
+    path, data, out = programs.path("asked.onnx"), programs.path("asked.csv"), programs.path("answers.csv")
+    write_bytes(path, model)
+    support.write_csv(data, columns, rows)
+    _, error = programs.run_kedge("predict", path, data, *options, "-o", out)
+    if error:
+        return None, None, error
+    with open(out) as file:
+        return [row["prediction"] for row in csv.DictReader(file)], support.read_probabilities(out), None
+
+
+def rows_without_a_label(programs, name):
+    """The model names its classes, and its inputs their columns: neither a label nor the removal of others is needed."""
+    model, table, y, theirs = classify(["a", "b"], [float, float])
+    rows = [[f"customer {i}", *map(float, row)] for i, row in enumerate(table)]
+    classes, probabilities, error = predicted(programs, model, ["id", "a", "b"], rows)
+    check(error is None and classes == list(theirs["output_label"]), name, error or "labels as ONNX Runtime's")
+    wanted = list(theirs.values())[-1]
+    check(error is None and np.abs(probabilities - wanted).max() <= 1e-5, name, error or "probabilities as ONNX Runtime's")
+
+
+def classes_that_the_rows_do_not_show(programs, name):
+    """Rows of some of the model's classes, and of one alone, are measured."""
+    model, table, y, theirs = classify(["a", "b"], [float, float])
+    path, data = programs.path("some.onnx"), programs.path("some.csv")
+    write_bytes(path, model)
+    for shown in (["low", "high"], ["none"]):
+        at = [i for i in range(len(y)) if y[i] in shown]
+        support.write_csv(data, ["a", "b", "y"], [[*map(float, table[i]), y[i]] for i in at])
+        report, error = programs.run_kedge("evaluate", path, "--data", data, "--label", "y")
+        wanted = np.mean([theirs["output_label"][i] == y[i] for i in at])
+        check(error is None and abs(report["accuracy"] - wanted) < 1e-9, name, error or f"accuracy {report['accuracy']:.4f} on {shown}")
+
+
+def texts_that_look_like_numbers(programs, name):
+    """A category "1.0" is not the number 1."""
+    model, table, y, theirs = classify(["a", "code"], [float, str])
+    rows = [[float(row[0]), row[1]] for row in table]
+    _, probabilities, error = predicted(programs, model, ["a", "code"], rows)
+    wanted = list(theirs.values())[-1]
+    check(error is None and np.abs(probabilities - wanted).max() <= 1e-5, name, error or "probabilities as ONNX Runtime's")
+
+
 CASES = [data_beside_the_model, equal_weights_shared_through_identity, batch_normalisation_exported_in_training_mode,
-         anonymous_transposed_constants, operators_without_gradient, unknown_operators, control_flow, integers_where_weights_belong]
+         anonymous_transposed_constants, operators_without_gradient, unknown_operators, control_flow, integers_where_weights_belong,
+         rows_without_a_label, classes_that_the_rows_do_not_show, texts_that_look_like_numbers]
 
 
 def all_cases():

@@ -224,6 +224,27 @@ START_TEST(one_column_keeps_its_missing_cells)
 }
 END_TEST
 
+START_TEST(texts_stay_as_they_are_written)
+{
+  g_autofree gchar *path = NULL;
+  g_autoptr(GError) error = NULL;
+  const gchar *text = "code,day,x\n1.0,2026-11-26,1.0\n2.0,,2\n,2026-11-27,3\n";
+  int file = g_file_open_tmp("csv-XXXXXX", &path, NULL);
+  ck_assert_int_ge(file, 0);
+  close(file);
+  ck_assert(g_file_set_contents(path, text, -1, NULL));
+  g_autoptr(DriftTable) table = pipeline_csv_read_as(path, (const gchar *const[]){"code", "day", "no such", NULL}, &error);
+  g_unlink(path);
+  ck_assert_msg(table != NULL, "%s", error ? error->message : "");
+  const DriftColumn *code = drift_table_get_column(table, "code"), *day = drift_table_get_column(table, "day");
+  ck_assert_int_eq(code->kind, DRIFT_CATEGORICAL);
+  ck_assert_str_eq(g_ptr_array_index(code->dictionary, 0), "1.0");
+  ck_assert_uint_eq(g_array_index(code->codes, guint32, 2), DRIFT_CODE_MISSING);
+  ck_assert_str_eq(g_ptr_array_index(day->dictionary, 0), "2026-11-26");
+  ck_assert_int_eq(drift_table_get_column(table, "x")->kind, DRIFT_NUMERIC);
+}
+END_TEST
+
 /* --- model specs -------------------------------------------------------------------------------------------------- */
 
 START_TEST(spec_is_inferred_and_read_back)
@@ -298,6 +319,7 @@ int main(void)
   tcase_add_test(csv, missing_files_are_named);
   tcase_add_test(csv, written_tables_read_back);
   tcase_add_test(csv, one_column_keeps_its_missing_cells);
+  tcase_add_test(spec, texts_stay_as_they_are_written);
   tcase_add_test(spec, spec_is_inferred_and_read_back);
   tcase_add_test(spec, tasks_follow_the_label);
   tcase_add_loop_test(spec, bad_specs_are_refused, 0, G_N_ELEMENTS(bad_specs));

@@ -272,6 +272,88 @@ START_TEST(test_refusals)
 }
 END_TEST
 
+/* A graph of two inputs a, b [N, 1] and the labels 3, 5, 9; or without the labels. */
+static GBytes *named_columns(gboolean labels)
+{
+  g_autoptr(OnnxGraph) graph = onnx_graph_new("named");
+  onnx_graph_set_opset(graph, "", 17);
+  onnx_graph_set_opset(graph, "ai.onnx.ml", 3);
+  onnx_graph_add_input(graph, "a", ONNX_TYPE_FLOAT, "N,1");
+  onnx_graph_add_input(graph, "b", ONNX_TYPE_FLOAT, "N,1");
+  onnx_node_set_int(onnx_graph_add_node(graph, "", "Concat", "a,b", "x"), "axis", 1);
+  add_floats(graph, "w", 2, 3, 5);
+  onnx_graph_add_node(graph, "", "MatMul", "x,w", "z");
+  onnx_graph_add_node(graph, "", "Softmax", "z", labels ? "s" : "p");
+  if (labels) {
+    OnnxNode *map = onnx_graph_add_node(graph, "ai.onnx.ml", "ZipMap", "s", "p");
+    onnx_node_set_ints(map, "classlabels_int64s", (const gint64[]){3, 5, 9}, 3);
+  }
+  onnx_graph_add_output(graph, "p", ONNX_TYPE_FLOAT, "N,3");
+  return onnx_graph_to_bytes(graph, NULL);
+}
+
+/* y of two rows; the table has the columns id, a, b as well. */
+static DriftSchema *infer(GBytes *onnx, const gchar *label, double first, double second, GError **error)
+{
+  static const gchar *const names[] = {"id", "a", "b", "y"};
+  g_autoptr(DriftTable) table = drift_table_new();
+  for (guint i = 0; i < G_N_ELEMENTS(names); i++) {
+    DriftColumn *column = drift_table_add_column(table, names[i], DRIFT_NUMERIC);
+    drift_column_append_number(column, i == 3 ? first : i);
+    drift_column_append_number(column, i == 3 ? second : i + 10);
+  }
+  table->n_rows = 2;
+  return pipeline_model_infer_schema(onnx, table, label, error);
+}
+
+START_TEST(test_schema_is_what_the_model_says)
+{
+  GError *error = NULL;
+  g_autoptr(GBytes) named = named_columns(TRUE), plain = named_columns(FALSE);
+  g_autoptr(DriftSchema) few = infer(named, "y", 9, 3, &error);
+  ck_assert_msg(few != NULL, "%s", error ? error->message : "");
+  ck_assert_int_eq(few->task, DRIFT_TASK_MULTICLASS); /* though the rows show two of three classes */
+  ck_assert_uint_eq(few->classes->len, 3);
+  ck_assert_str_eq(g_ptr_array_index(few->classes, 1), "5");
+  ck_assert_int_eq(drift_schema_get_feature(few, 0)->input, FALSE); /* id is no input of the graph */
+  ck_assert_int_eq(drift_schema_get_feature(few, 2)->input, TRUE);
+  g_autoptr(DriftSchema) one = infer(named, "y", 5, 5, &error);
+  ck_assert_uint_eq(one->classes->len, 3);
+  g_autoptr(DriftSchema) none = infer(named, NULL, 0, 0, &error);
+  ck_assert_uint_eq(none->classes->len, 3);
+  g_autoptr(DriftSchema) positions = infer(plain, "y", 0, 2, &error);
+  ck_assert_uint_eq(positions->classes->len, 3);
+  ck_assert_str_eq(g_ptr_array_index(positions->classes, 2), "2");
+  g_autoptr(DriftSchema) others = infer(named, "y", 3, 4, &error); /* 4 is none of the model's: the table's classes */
+  ck_assert_int_eq(others->task, DRIFT_TASK_BINARY);
+  ck_assert_ptr_null(infer(named, "no such", 3, 5, &error));
+  assert_error(error, PIPELINE_ERROR_DATA, "no such");
+}
+END_TEST
+
+START_TEST(test_one_column_is_a_regression)
+{
+  GError *error = NULL;
+  g_autoptr(OnnxGraph) graph = onnx_graph_new("value");
+  onnx_graph_set_opset(graph, "", 17);
+  onnx_graph_add_input(graph, "x", ONNX_TYPE_FLOAT, "N,3");
+  add_floats(graph, "w", 3, 1, 5);
+  onnx_graph_add_node(graph, "", "MatMul", "x,w", "v");
+  onnx_graph_add_output(graph, "v", ONNX_TYPE_FLOAT, "N,1");
+  g_autoptr(GBytes) onnx = onnx_graph_to_bytes(graph, &error);
+  g_autoptr(DriftTable) table = drift_table_new();
+  static const gchar *const names[] = {"a", "b", "c", "count"};
+  for (guint i = 0; i < G_N_ELEMENTS(names); i++) {
+    DriftColumn *column = drift_table_add_column(table, names[i], DRIFT_NUMERIC);
+    for (guint row = 0; row < 3; row++) drift_column_append_number(column, row);
+  }
+  table->n_rows = 3;
+  g_autoptr(DriftSchema) counts = pipeline_model_infer_schema(onnx, table, "count", &error);
+  ck_assert_msg(counts != NULL, "%s", error ? error->message : "");
+  ck_assert_int_eq(counts->task, DRIFT_TASK_REGRESSION); /* three whole numbers are no classes of one column */
+}
+END_TEST
+
 START_TEST(test_backend_names)
 {
   GError *error = NULL;
@@ -302,6 +384,8 @@ int main(void)
   tcase_add_test(cases, test_inputs_by_name);
   tcase_add_test(cases, test_binary_forms);
   tcase_add_test(cases, test_refusals);
+  tcase_add_test(cases, test_schema_is_what_the_model_says);
+  tcase_add_test(cases, test_one_column_is_a_regression);
   tcase_add_test(cases, test_backend_names);
   suite_add_tcase(suite, cases);
   SRunner *runner = srunner_create(suite);
