@@ -39,6 +39,20 @@ static json_t *number(double value)
   return isfinite(value) ? json_real(value) : json_null();
 }
 
+/* Texts a reader needs where there is no number. */
+static void tell_undefined(json_t *one, const DriftMetricSeries *series)
+{
+  gboolean no_thresholds = isnan(series->threshold_low) && isnan(series->threshold_high), no_band = FALSE;
+  for (guint i = 0; i < series->chunks->len; i++) {
+    const DriftChunkEstimate *chunk = &g_array_index(series->chunks, DriftChunkEstimate, i);
+    no_band |= chunk->undefined == NULL && isnan(chunk->sampling_error);
+  }
+  if (no_thresholds)
+    json_object_set_new(one, "thresholds_undefined",
+                        json_string("the metric is defined on fewer than two chunks of the reference with labels"));
+  if (no_band) json_object_set_new(one, "band_undefined", json_string("the reference gives no sampling error"));
+}
+
 /* nannyml's names, one value a chunk. */
 static json_t *describe_series(const DriftMetricSeries *series)
 {
@@ -61,6 +75,7 @@ static json_t *describe_series(const DriftMetricSeries *series)
   json_object_set_new(one, "alert", alerts);
   if (any_undefined) json_object_set(one, "undefined", undefined);
   json_decref(undefined);
+  tell_undefined(one, series);
   return one;
 }
 
@@ -96,6 +111,21 @@ static void print_chunk(CommandTable *table, const char *name, json_t *series, g
                     NULL);
 }
 
+/* Metrics without thresholds or without bands, in a line. */
+static void print_undefined(const json_t *metrics, const gchar *key, const gchar *what)
+{
+  const char *name, *why = NULL;
+  json_t *series;
+  json_object_foreach ((json_t *)metrics, name, series) {
+    const char *reason = json_string_value(json_object_get(series, key));
+    if (reason == NULL) continue;
+    printf("%s%s", why != NULL ? ", " : "no ", why != NULL ? "" : what);
+    printf("%s%s", why != NULL ? "" : " for ", name);
+    why = reason;
+  }
+  if (why != NULL) printf(": %s\n", why);
+}
+
 static void print_report(json_t *report)
 {
   CommandTable *table =
@@ -110,7 +140,12 @@ static void print_report(json_t *report)
       print_chunk(table, name, series, i, size, rows);
   command_table_print(table);
   gint alerts = (gint)json_integer_value(json_object_get(report, "alerts"));
-  printf("\n%d estimate%s outside the thresholds\n", alerts, alerts == 1 ? "" : "s");
+  putchar('\n');
+  print_undefined(json_object_get(report, "metrics"), "thresholds_undefined", "thresholds");
+  print_undefined(json_object_get(report, "metrics"), "band_undefined", "band");
+  gsize i;
+  json_array_foreach (json_object_get(report, "left_out"), i, series) printf("%s\n", json_string_value(series));
+  printf("%d estimate%s outside the thresholds\n", alerts, alerts == 1 ? "" : "s");
 }
 
 /* --- estimates ---------------------------------------------------------------------------------------------------- */
@@ -187,6 +222,10 @@ static json_t *estimate_values(const EstimateArguments *a, const RegressionRows 
   json_t *features = json_array();
   for (guint i = 0; i < rows->names->len; i++) json_array_append_new(features, json_string(rows->names->pdata[i]));
   json_object_set_new(report, "features", features);
+  json_t *left_out = json_array();
+  const GPtrArray *reasons = drift_dle_get_left_out(dle);
+  for (guint i = 0; i < reasons->len; i++) json_array_append_new(left_out, json_string(reasons->pdata[i]));
+  json_object_set_new(report, "left_out", left_out);
   return report;
 }
 
@@ -309,7 +348,8 @@ const Command command_drift_estimate = {
             "standard deviations of the realized metric over the reference's chunks. For several classes give\n"
             "--proba CLASS=COLUMN for each; metrics are means over classes.\n"
             "\n"
-            "Without --proba, a regression by a model of its loss (DLE): mae, mape, mse, rmse, msle, rmsle.\n"
+            "Without --proba, a regression by a model of its loss (DLE): mae, mape, mse, rmse, msle, rmsle;\n"
+            "those that the reference leaves undefined are named in \"left_out\".\n"
             "\n"
             "Bands are 3 sampling errors wide on each side. Neither method sees a change of what the labels mean.\n"
             "--business-value lists values by true class, within it by predicted class; two classes: negative first.\n"
@@ -317,7 +357,7 @@ const Command command_drift_estimate = {
             "--json prints {\"method\", \"rows_reference\", \"rows\", \"chunk_size\", \"chunks\", \"alerts\",\n"
             "\"needs_calibration\", \"metrics\": {METRIC: {\"value\": [one a chunk], \"sampling_error\",\n"
             "\"upper_confidence_boundary\", \"lower_confidence_boundary\", \"upper_threshold\", \"lower_threshold\",\n"
-            "\"realized\", \"alert\"}}}; null is undefined, and \"undefined\" says why. Exit status 3: an estimate is\n"
-            "outside its thresholds.",
+            "\"realized\", \"alert\"}}}; null is undefined, and \"undefined\", \"thresholds_undefined\" and\n"
+            "\"band_undefined\" say why. Exit status 3: an estimate is outside its thresholds.",
     .run = run_estimate,
 };

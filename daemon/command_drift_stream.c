@@ -6,6 +6,7 @@
 #include "daemon/command_data.h"
 #include "daemon/drift_stream_html.h"
 #include "daemon/number_stream.h"
+#include "daemon/settings.h"
 #include "drift/detector.h"
 
 extern const Command command_drift_stream;
@@ -34,7 +35,7 @@ static void print_methods(void)
 }
 
 typedef struct {
-  json_int_t rows, missing;
+  json_int_t rows, missing, skipped;             /* skipped: values, but none that the detector takes */
   json_t *detections, *change_points, *warnings; /* borrowed by the report */
   gboolean prints;                               /* a line per detection, at once */
   SeriesShape *shape;                            /* for the page; NULL: none is asked for */
@@ -58,7 +59,10 @@ static void note(const DriftDetector *detector, double value, DriftSignal signal
     drift_detector_get_evidence(detector, &evidence, &threshold);
     series_shape_add(findings->shape, value, evidence);
   }
-  findings->missing += isnan(value) != 0;
+  if (isnan(value))
+    findings->missing++;
+  else if (!drift_detector_takes(detector, value))
+    findings->skipped++;
   findings->rows++;
 }
 
@@ -80,6 +84,27 @@ static gboolean watch(NumberStream *stream, DriftDetector *detector, Findings *f
   if (broken == NULL) return TRUE;
   g_propagate_error(error, broken);
   return FALSE;
+}
+
+/* Skipped values are said, and when nothing else was there it is no answer that there was no drift. */
+static gboolean check_skipped(const DriftDetector *detector, const Findings *findings, const gchar *path,
+                              const gchar *column, gboolean quiet, GError **error)
+{
+  const gchar *method = detector->type->name, *takes = drift_detector_get_takes(detector);
+  const gchar *name = strcmp(path, "-") == 0 ? "standard input" : path;
+  if (findings->skipped == 0) return TRUE;
+  if (findings->skipped + findings->missing == findings->rows) {
+    g_set_error(error, DAEMON_ERROR, DAEMON_ERROR_DECODE,
+                "%s: column \"%s\": %s takes %s, and none of the %" JSON_INTEGER_FORMAT " values is such", name, column,
+                method, takes, findings->skipped);
+    return FALSE;
+  }
+  if (!quiet)
+    fprintf(stderr,
+            "kedge drift stream: %s: column \"%s\": %" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT
+            " values were skipped: %s takes %s\n",
+            name, column, findings->skipped, findings->rows - findings->missing, method, takes);
+  return TRUE;
 }
 
 static void add_number(const gchar *name, double value, gpointer user_data)
@@ -126,7 +151,8 @@ static int run_detector(const StreamArguments *arguments, const gchar *path, GHa
   json_object_set_new(report, "detections", findings.detections);
   json_object_set_new(report, "change_points", findings.change_points);
   json_object_set_new(report, "warnings", findings.warnings);
-  if (stream == NULL || !watch(stream, detector, &findings, &error)) {
+  if (stream == NULL || !watch(stream, detector, &findings, &error) ||
+      !check_skipped(detector, &findings, path, number_stream_get_column(stream), common->quiet, &error)) {
     int status = command_fail(common, error);
     command_common_clear(common);
     json_decref(report);
@@ -136,6 +162,7 @@ static int run_detector(const StreamArguments *arguments, const gchar *path, GHa
   json_object_set_new(report, "column", json_string(number_stream_get_column(stream)));
   json_object_set_new(report, "rows", json_integer(findings.rows));
   json_object_set_new(report, "missing", json_integer(findings.missing));
+  json_object_set_new(report, "skipped", json_integer(findings.skipped));
   json_object_set_new(report, "state", describe_state(detector));
   if (shape != NULL && !drift_stream_html_write(report, shape, arguments->html, &error)) {
     status = command_fail(common, error);
@@ -184,12 +211,15 @@ const Command command_drift_stream = {
     .name = "drift stream",
     .arguments = "[--method M] [--option K=V]... [--column X] [--html F] FILE|-",
     .summary = "watch a series with an online detector",
-    .help = "Reads one column of a CSV (or of a .npy array), row by row, and prints the 0-based index of every row at "
-            "which the detector finds "
-            "a drift, at once. An empty cell is a missing value: it is skipped, but counted in the indices. A file of "
-            "one column of numbers may lack its header. --methods names the detectors and their options; the default, "
-            "auto, takes any series and keeps a budget of false alarms (--option budget=0.1 --option rows=10000).\n\n"
-            "--json prints one document at the end: the detections with the row each change is estimated to have begun "
-            "at, the warnings of the detectors that have them, and the detector's state.\n\n"
-            "Exit status: 0 no drift, 3 drift found, 1 the file is wrong.",
+    .help =
+        "Reads one column of a CSV (or of a .npy array), row by row, and prints the 0-based index of every row at "
+        "which the detector finds "
+        "a drift, at once. An empty cell is a missing value: it is skipped, but counted in the indices; so are values "
+        "that the detector cannot take (detectors of errors: 0 to 1; others: up to 1e100), which are counted as "
+        "skipped. A file of "
+        "one column of numbers may lack its header. --methods names the detectors and their options; the default, "
+        "auto, takes any series and keeps a budget of false alarms (--option budget=0.1 --option rows=10000).\n\n"
+        "--json prints one document at the end: the detections with the row each change is estimated to have begun "
+        "at, the warnings of the detectors that have them, and the detector's state.\n\n"
+        "Exit status: 0 no drift, 3 drift found, 1 the file is wrong.",
     .run = drift_stream_run};

@@ -52,11 +52,18 @@ static void print_verdicts(const json_t *columns)
     const json_t *verdict = json_object_get(column, "verdict");
     g_autofree gchar *effect = text_short(json_object_get(verdict, "effect"));
     g_autofree gchar *p = text_short(json_object_get(verdict, "p_adjusted"));
-    const gchar *test = json_string_value(json_object_get(verdict, "test"));
-    command_table_add(
-        table, json_string_value(json_object_get(column, "column")), json_string_value(json_object_get(column, "kind")),
-        json_is_true(json_object_get(verdict, "drift")) ? "yes" : "no", effect, p, test ? test : "–",
-        json_is_true(json_object_get(verdict, "quality")) ? "missing, unseen or out of range rose" : "", NULL);
+    const gchar *test = json_string_value(json_object_get(verdict, "test")),
+                *undefined = json_string_value(json_object_get(verdict, "undefined"));
+    command_table_add(table, json_string_value(json_object_get(column, "column")),
+                      json_string_value(json_object_get(column, "kind")),
+                      undefined != NULL                                 ? "–"
+                      : json_is_true(json_object_get(verdict, "drift")) ? "yes"
+                                                                        : "no",
+                      effect, p, test ? test : "–",
+                      json_is_true(json_object_get(verdict, "quality")) ? "missing, unseen or out of range rose"
+                      : undefined != NULL                               ? undefined
+                                                                        : "",
+                      NULL);
   }
   command_table_print(table);
 }
@@ -175,6 +182,28 @@ static gboolean has_tests(const json_t *columns)
   return FALSE;
 }
 
+static const gchar *answer_of(const json_t *report)
+{
+  const json_t *drift = json_object_get(report, "drift");
+  gboolean quality = json_is_true(json_object_get(report, "quality"));
+  if (json_is_true(drift)) return "Drift."; /* the table has the quality */
+  if (quality && json_is_null(drift))
+    return "No test of the known values could be made, and missing, unseen or out-of-range values rose.";
+  if (quality) return "No drift of the known values, but missing, unseen or out-of-range values rose.";
+  return json_is_null(drift) ? "No answer: no test could be made." : "No drift.";
+}
+
+/* What the answer is not about. */
+static void print_untested(const json_t *names)
+{
+  gsize i;
+  json_t *name;
+  if (json_array_size(names) == 0) return;
+  printf("\nno test is defined on: ");
+  json_array_foreach ((json_t *)names, i, name) printf("%s%s", i > 0 ? ", " : "", json_string_value(name));
+  putchar('\n');
+}
+
 static void print_report(json_t *report)
 {
   const json_t *columns = json_object_get(report, "columns"), *groups = json_object_get(report, "groups");
@@ -188,9 +217,13 @@ static void print_report(json_t *report)
   print_slices(report);
   gsize ignored = json_array_size(json_object_get(report, "ignored_columns"));
   g_autofree gchar *level = text_short(json_object_get(report, "level"));
-  if (ignored > 0) printf("\n%zu columns of the current file are not in the reference and were left out.\n", ignored);
-  printf("\n%s (level %s, correction %s)\n", json_is_true(json_object_get(report, "drift")) ? "Drift." : "No drift.",
-         level, json_string_value(json_object_get(report, "adjust")));
+  if (ignored > 0)
+    printf("\n%zu column%s of the current file %s not in the reference and %s left out.\n", ignored,
+           ignored == 1 ? "" : "s", ignored == 1 ? "is" : "are", ignored == 1 ? "was" : "were");
+  const gchar *adjust = json_string_value(json_object_get(report, "adjust"));
+  gboolean two = json_is_true(json_object_get(report, "auto")) && strcmp(adjust, "bh") != 0;
+  print_untested(json_object_get(report, "untested"));
+  printf("\n%s (level %s, correction %s%s)\n", answer_of(report), level, two ? "bh, of chosen methods " : "", adjust);
 }
 
 static void print_methods(void)
@@ -233,6 +266,7 @@ static json_t *run_request(const DriftTestArguments *arguments, GHashTable *opti
   g_autoptr(DriftTable) current =
       reference != NULL ? read_side(arguments->current, arguments->embeddings, error) : NULL;
   if (current == NULL) return NULL;
+  drift_test_match_kinds(reference, current);
   /* An array of two dimensions is vectors, unless single columns of it are asked for. */
   gboolean is_array = g_str_has_suffix(arguments->reference, ".npy") && arguments->columns == NULL &&
                       arguments->embeddings == NULL && drift_table_get_column(reference, "x[0]") != NULL;
@@ -255,6 +289,15 @@ static json_t *run_request(const DriftTestArguments *arguments, GHashTable *opti
   if (pipeline_output_file_write(arguments->html, page, strlen(page), error)) return report;
   json_decref(report);
   return NULL;
+}
+
+/* 3 where something is amiss; 1 where nothing could be tested, but for who asks for no p. */
+static int status_of(const json_t *report, GHashTable *options)
+{
+  const json_t *drift = json_object_get(report, "drift");
+  if (json_is_true(drift) || json_is_true(json_object_get(report, "quality"))) return COMMAND_NO;
+  gboolean wants_no_p = g_strcmp0(g_hash_table_lookup(options, "permutations"), "0") == 0;
+  return json_is_null(drift) && !wants_no_p ? COMMAND_FAILED : COMMAND_DONE;
 }
 
 static int run_drift_test(int argc, char **argv)
@@ -290,18 +333,20 @@ static int run_drift_test(int argc, char **argv)
     status = command_usage(&common, "--option %s: write key=value", bad);
   } else if (argc != 1 || a.reference == NULL || a.current == NULL) {
     status = command_usage(&common, "give --reference and --current");
+  } else if (strcmp(a.reference, "-") == 0 && strcmp(a.current, "-") == 0) {
+    status = command_usage(&common, "only one of the files can be \"-\"");
   } else if (a.slices < 0 || a.slices > 1000) {
     status = command_usage(&common, "--slices %d: from 0 to 1000", a.slices);
   } else if ((a.label != NULL) != ((a.prediction != NULL) != (a.score != NULL))) {
     status = command_usage(&common, "--label goes with one of --prediction and --score, and they with it");
   } else {
     json_t *report = run_request(&a, options, &error);
-    gboolean drift = json_is_true(json_object_get(report, "drift"));
+    int answer = status_of(report, options);
     gboolean is_usage = g_error_matches(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID) ||
                         g_error_matches(error, DRIFT_ERROR, DRIFT_ERROR_INVALID);
     status =
         is_usage ? command_usage(&common, "%s", error->message) : command_report(&common, report, error, print_report);
-    if (status == COMMAND_DONE && drift) status = COMMAND_NO;
+    if (status == COMMAND_DONE) status = answer;
   }
   arguments_clear(&a);
   return status;
@@ -311,11 +356,17 @@ const Command command_drift_test = {
     .name = "drift test",
     .arguments = "--reference R.csv --current C.csv [--column X]... [--embedding NAME]... [--method M]... "
                  "[--option k=v]... [--slices N] [--label L (--prediction P | --score S)] [--html F]",
-    .summary = "tell whether the current rows come from the reference's law; exit status 3: drift",
+    .summary = "tell whether the current rows come from the reference's law; exit status 3: drift, 1: no answer",
     .help = "Without --method the verdict is that of the daemon's windows: drift needs an adjusted p-value at or below "
             "the level and an effect at or above the minimum, so that neither large files alarm on trifles nor small "
-            "ones on noise. With --method the chosen tests are corrected over the columns and decide alone. Missing "
-            "cells are left out and counted. Slices are the rows that meet a condition on one column or on each of "
+            "ones on noise. A rise of missing, unseen or out-of-range values is no drift of the known ones, but is "
+            "said and "
+            "gives exit status 3 too. With --method the chosen tests are corrected over the columns and decide alone. "
+            "Missing "
+            "cells are left out and counted; columns on which no test is defined are named, and where there is no "
+            "other the "
+            "answer is none: null in JSON, exit status 1. Slices are the rows that meet a condition on one column or "
+            "on each of "
             "two; a pair "
             "of columns that depend on each other otherwise than in the reference is drift too, at a quarter of the "
             "level. Methods of rows (mmd, mmd-features, multivariate-energy, hotelling, lsdd, "

@@ -13,7 +13,9 @@ const gchar *const drift_test_option_help[] = {
     "minimum_effect=0.1  auto: smaller changes are no drift however certain",
     "order=time          auto: the reference's rows are in the order of time, so that what they swing by themselves is "
     "allowed for; none: they are independent",
-    "adjust=bh           correction over the columns: bh, by, holm, bonferroni or none", NULL};
+    "adjust=bh           correction over the columns of a chosen method: bh, by, holm, bonferroni or none; auto's is "
+    "bh",
+    NULL};
 
 static gboolean read_settings(GHashTable *options, DriftTestSettings *settings, GError **error)
 {
@@ -98,6 +100,11 @@ static gboolean find_methods(const DriftTestRequest *request, Methods *methods, 
     const DriftTwoSampleMethod *method = drift_two_sample_find(*name);
     const DriftMultivariateMethod *rows_method = drift_test_find_rows_method(*name, has_embeddings);
     gboolean is_auto = strcmp(*name, "auto") == 0;
+    if ((method != NULL && g_ptr_array_find(methods->columns, method, NULL)) ||
+        (rows_method != NULL && g_ptr_array_find(methods->rows, rows_method, NULL))) {
+      g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID, "--method %s is given twice", *name);
+      return FALSE;
+    }
     methods->wants_auto |= is_auto;
     if (method != NULL) g_ptr_array_add(methods->columns, (gpointer)method);
     if (rows_method != NULL) g_ptr_array_add(methods->rows, (gpointer)rows_method);
@@ -106,98 +113,35 @@ static gboolean find_methods(const DriftTestRequest *request, Methods *methods, 
   return TRUE;
 }
 
+/* Without it the key would be read and have no effect. */
+static gboolean has_use(const gchar *key, const Methods *methods)
+{
+  gboolean is_of_auto = g_str_equal(key, "minimum_effect") || g_str_equal(key, "order");
+  if (g_str_equal(key, "adjust")) return methods->columns->len + methods->rows->len > 0;
+  return methods->wants_auto || !is_of_auto;
+}
+
 static gboolean check_options(GHashTable *options, const Methods *methods, GError **error)
 {
   GHashTableIter iter;
   gpointer key;
   g_hash_table_iter_init(&iter, options);
   while (g_hash_table_iter_next(&iter, &key, NULL)) {
-    gboolean known = drift_test_help_has_key(drift_test_option_help, key) ||
+    gboolean known = (drift_test_help_has_key(drift_test_option_help, key) && has_use(key, methods)) ||
                      (methods->rows->len > 0 && drift_test_help_has_key(drift_test_rows_option_help, key));
     for (guint i = 0; i < methods->columns->len; i++)
       known |= drift_test_help_has_key(((const DriftTwoSampleMethod *)methods->columns->pdata[i])->option_help, key);
     if (known) continue;
+    if (g_str_equal(key, "adjust")) {
+      g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID,
+                  "option adjust is of chosen methods; auto corrects by Benjamini-Hochberg");
+      return FALSE;
+    }
     g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID,
                 "no chosen method has an option \"%s\"; `kedge drift test --methods` lists them", (const gchar *)key);
     return FALSE;
   }
   return TRUE;
-}
-
-/* --- columns ------------------------------------------------------------------------------------------------------ */
-
-/* Names file, line and cell of the first text in a column that the reference has as numbers. The line holds when no
- * cell before it spans lines. */
-static void fail_not_a_number(const DriftTestRequest *request, const DriftColumn *column, GError **error)
-{
-  for (guint64 row = 0; row < column->codes->len; row++) {
-    DriftValue value = drift_column_get_value(column, row);
-    double number;
-    if (value.kind == DRIFT_VALUE_MISSING || drift_value_to_number(&value, &number)) continue;
-    g_autofree gchar *shown = g_utf8_make_valid(value.text, MIN(value.length, 60));
-    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_DATA,
-                "%s:%" G_GUINT64_FORMAT ": column \"%s\": \"%s\" is not a number, and in %s the column is numeric",
-                request->current_name, row + 2, column->name, shown, request->reference_name);
-    return;
-  }
-}
-
-static gboolean find_column(const DriftTestRequest *request, const gchar *name, DriftTestColumn *column, GError **error)
-{
-  *column = (DriftTestColumn){.reference = drift_table_get_column(request->reference, name),
-                              .current = drift_table_get_column(request->current, name)};
-  if (column->reference == NULL || column->current == NULL) {
-    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_DATA, "%s:1: no column \"%s\"; choose columns with --column",
-                column->reference == NULL ? request->reference_name : request->current_name, name);
-    return FALSE;
-  }
-  column->numeric = column->reference->kind == DRIFT_NUMERIC;
-  if (column->numeric && column->current->kind == DRIFT_CATEGORICAL) {
-    fail_not_a_number(request, column->current, error);
-    return FALSE;
-  }
-  return TRUE;
-}
-
-static gboolean prepare_column(const DriftTestRequest *request, DriftTestColumn *column, GError **error)
-{
-  const DriftColumn *a = column->reference, *b = column->current;
-  if (!column->numeric) {
-    column->data.counts = drift_category_counts_new(a, 0, request->reference->n_rows, b, 0, request->current->n_rows);
-    return TRUE;
-  }
-  column->data.reference = drift_sample_new((const double *)(gpointer)a->numbers->data, a->numbers->len, error);
-  if (column->data.reference == NULL) return FALSE;
-  column->data.current = drift_sample_new((const double *)(gpointer)b->numbers->data, b->numbers->len, error);
-  return column->data.current != NULL;
-}
-
-static void columns_free(DriftTestColumn *columns, guint n)
-{
-  for (guint i = 0; i < n; i++) {
-    drift_sample_free((DriftSample *)columns[i].data.reference);
-    drift_sample_free((DriftSample *)columns[i].data.current);
-    drift_category_counts_free((DriftCategoryCounts *)columns[i].data.counts);
-  }
-  g_free(columns);
-}
-
-static json_t *describe_column(const DriftTestColumn *column)
-{
-  json_int_t n, m, missing_n, missing_m;
-  if (column->numeric) {
-    n = (json_int_t)column->data.reference->n, missing_n = (json_int_t)column->data.reference->n_missing;
-    m = (json_int_t)column->data.current->n, missing_m = (json_int_t)column->data.current->n_missing;
-  } else {
-    const DriftCategoryCounts *counts = column->data.counts;
-    double sums[2] = {0, 0};
-    for (guint c = 0; c < counts->n_cells; c++) sums[0] += counts->reference[c], sums[1] += counts->current[c];
-    n = (json_int_t)sums[0], missing_n = (json_int_t)counts->reference_missing;
-    m = (json_int_t)sums[1], missing_m = (json_int_t)counts->current_missing;
-  }
-  return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:o, s:[]}", "column", column->reference->name, "kind",
-                   column->numeric ? "numeric" : "categorical", "n_reference", n, "n_current", m, "missing_reference",
-                   missing_n, "missing_current", missing_m, "distribution", drift_test_distribution(column), "tests");
 }
 
 /* --- methods ------------------------------------------------------------------------------------------------------ */
@@ -278,21 +222,42 @@ static json_t *ignored_columns(const DriftTestRequest *request)
   return names;
 }
 
-static DriftTestColumn *prepare_columns(const DriftTestRequest *request, guint *n, GError **error)
+/* A test with a p of its own, or the verdict of auto with one. What auto shows beside its verdict has no say. */
+static gboolean is_tested(const json_t *column)
 {
-  gboolean all = request->columns == NULL || *request->columns == NULL;
-  guint wanted = all ? request->reference->columns->len : g_strv_length((gchar **)request->columns);
-  DriftTestColumn *columns = g_new0(DriftTestColumn, wanted + 1);
-  *n = 0;
-  for (guint i = 0; i < wanted; i++) {
-    const gchar *name = all ? ((const DriftColumn *)request->reference->columns->pdata[i])->name : request->columns[i];
-    if (all && drift_test_in_embedding(request, name)) continue; /* tested as a vector */
-    DriftTestColumn *column = &columns[(*n)++];
-    if (find_column(request, name, column, error) && prepare_column(request, column, error)) continue;
-    columns_free(columns, *n);
-    return NULL;
+  gsize i;
+  json_t *test;
+  if (json_is_number(json_object_get(json_object_get(column, "verdict"), "p_adjusted"))) return TRUE;
+  json_array_foreach (json_object_get(column, "tests"), i, test)
+    if (json_is_number(json_object_get(test, "p_adjusted"))) return TRUE;
+  return FALSE;
+}
+
+static gboolean is_any_group_tested(const json_t *groups)
+{
+  gsize i;
+  json_t *group;
+  json_array_foreach ((json_t *)groups, i, group)
+    if (is_tested(group)) return TRUE;
+  return FALSE;
+}
+
+/* "untested": the columns that no defined test answers for; "drift": null when there is no other answer. */
+static void conclude(json_t *report, const Methods *methods, gboolean drift)
+{
+  json_t *untested = json_array(), *columns = json_object_get(report, "columns"), *column;
+  gsize i;
+  gboolean any = is_any_group_tested(json_object_get(report, "groups"));
+  gboolean by_column = methods->wants_auto || methods->columns->len > 0;
+  json_array_foreach (columns, i, column) {
+    if (!by_column) break;
+    if (is_tested(column))
+      any = TRUE;
+    else
+      json_array_append(untested, json_object_get(column, "column"));
   }
-  return columns;
+  json_object_set_new(report, "untested", untested);
+  json_object_set_new(report, "drift", drift ? json_true() : any ? json_false() : json_null());
 }
 
 static gboolean fill_report(const DriftTestRequest *request, const DriftTestSettings *settings, const Methods *methods,
@@ -300,7 +265,7 @@ static gboolean fill_report(const DriftTestRequest *request, const DriftTestSett
 {
   gboolean drift = FALSE;
   for (guint i = 0; i < n; i++) {
-    columns[i].json = describe_column(&columns[i]);
+    columns[i].json = drift_test_describe_column(&columns[i]);
     json_object_set_new(columns[i].json, "drift", json_false());
     json_array_append_new(json_object_get(report, "columns"), columns[i].json);
   }
@@ -312,7 +277,7 @@ static gboolean fill_report(const DriftTestRequest *request, const DriftTestSett
   for (guint i = 0; i < methods->columns->len; i++)
     if (!run_method(methods->columns->pdata[i], request->options, settings, columns, n, &drift, error)) return FALSE;
   if (!drift_test_rows(request, settings, methods->rows, report, &drift, error)) return FALSE;
-  json_object_set_new(report, "drift", json_boolean(drift));
+  conclude(report, methods, drift);
   return TRUE;
 }
 
@@ -324,7 +289,7 @@ json_t *drift_test_report(const DriftTestRequest *request, GError **error)
   if (!find_methods(request, &methods, error) || !read_settings(request->options, &settings, error) ||
       !check_options(request->options, &methods, error))
     return NULL;
-  DriftTestColumn *columns = prepare_columns(request, &n, error);
+  DriftTestColumn *columns = drift_test_columns_new(request, &n, error);
   if (columns == NULL) return NULL;
   json_t *report =
       json_pack("{s:{s:s, s:I}, s:{s:s, s:I}, s:f, s:f, s:s, s:b, s:b, s:o, s:[]}", "reference", "file",
@@ -338,6 +303,6 @@ json_t *drift_test_report(const DriftTestRequest *request, GError **error)
     json_decref(report);
     report = NULL;
   }
-  columns_free(columns, n);
+  drift_test_columns_free(columns, n);
   return report;
 }

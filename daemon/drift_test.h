@@ -27,8 +27,13 @@ extern const gchar *const drift_test_option_help[];
 /* Those of the methods that take whole rows (drift/multivariate.h). */
 extern const gchar *const drift_test_rows_option_help[];
 
+/* Before a request: columns that are numbers as text on one side ("1.5", as JSON may have them) become numbers, and
+ * those without a value get the other side's kind. */
+void drift_test_match_kinds(DriftTable *reference, DriftTable *current);
+
 /* NULL with an error: a column that is missing, text where the reference has numbers (with its line), an option that no
- * chosen method has. "drift" of the report is the answer. New reference. */
+ * chosen method has. "drift" of the report is the answer: true, false, or null where
+ * nothing could be tested. "quality" (auto): more values are missing, unseen or out of range. New reference. */
 json_t *drift_test_report(const DriftTestRequest *request, GError **error);
 
 /* A page that needs no network: distributions before and after, evidence, causes. New text. */

@@ -50,6 +50,17 @@ static json_t *strip(json_t *verdict)
   return verdict;
 }
 
+/* Why there is no verdict on a feature, beside its figures. */
+static void tell_undefined(json_t *json, const DriftWindowVerdict *verdict)
+{
+  gsize index;
+  json_t *feature;
+  json_array_foreach (json_object_get(json, "features"), index, feature) {
+    const DriftFeatureVerdict *f = g_ptr_array_index(verdict->features, index);
+    if (f->undefined != NULL) json_object_set_new(feature, "undefined", json_string(f->undefined));
+  }
+}
+
 /* Verdicts of the columns in their places; outputs of models, which files do not have, are left out. */
 static void distribute(json_t *verdict, DriftTestColumn *columns, guint n)
 {
@@ -152,6 +163,7 @@ gboolean drift_test_auto(const DriftTestRequest *request, const DriftTestSetting
   if (verdict == NULL) return FALSE;
   const Reference reference = {profile, baseline, settings};
   json_t *json = strip(verdict_window_to_json(verdict, &window_settings));
+  tell_undefined(json, verdict);
   distribute(json, columns, n_columns);
   json_object_set(report, "evidence_log", json_object_get(json, "evidence_log"));
   json_object_set(report, "evidence_bound", json_object_get(json, "evidence_bound"));

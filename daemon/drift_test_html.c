@@ -123,7 +123,7 @@ static void timeline(GString *out, const json_t *report)
   g_string_append(
       out,
       "<h2>Evidence over the current rows</h2><p class=note>ln(1 / smallest adjusted p) of stretches in "
-      "file order; the dashed line is a stretch's share of the level. Filled: drift, by the stretch or by a sum of the "
+      "file order; the dashed line is a stretch's share of the level. Orange: drift, by the stretch or by a sum of the "
       "last 2, 4, 8 that ends with it.</p><section><div>");
   g_string_append_printf(out, "<svg viewBox=\"0 0 %d %d\" role=img>", WIDTH, HEIGHT);
   for (gsize i = 0; i < n; i++) {
@@ -140,7 +140,7 @@ static void timeline(GString *out, const json_t *report)
   double y = BASE - bound / largest * (BASE - 12);
   g_string_append_printf(out,
                          "<line class=bound x1=0 x2=%d y1=%.1f y2=%.1f /></svg></div><p class=note>Labels are "
-                         "the first row of each stretch. Orange: drift in that stretch alone.</p></section>",
+                         "the first row of each stretch.</p></section>",
                          WIDTH, y, y);
 }
 
@@ -154,8 +154,12 @@ static void answer(GString *out, const json_t *report)
   const json_t *groups = json_object_get(report, "groups");
   json_array_foreach (columns, index, column) drifted += json_is_true(json_object_get(column, "drift"));
   json_array_foreach ((json_t *)groups, index, column) drifted_groups += json_is_true(json_object_get(column, "drift"));
-  g_string_append_printf(out, "<p class=\"answer %s\">", drift ? "yes" : "no");
-  if (drift)
+  gboolean quality = json_is_true(json_object_get(report, "quality"));
+  gsize untested = json_array_size(json_object_get(report, "untested"));
+  g_string_append_printf(out, "<p class=\"answer %s\">", drift || quality ? "yes" : "no");
+  if (json_is_null(json_object_get(report, "drift")))
+    g_string_append(out, "No answer: no test could be made");
+  else if (drift)
     g_string_append_printf(out, "Drift in %zu of %zu columns", drifted, json_array_size(columns));
   else
     g_string_append_printf(out, "No drift in %zu columns", json_array_size(columns));
@@ -163,6 +167,8 @@ static void answer(GString *out, const json_t *report)
     g_string_append_printf(out, " and in %zu of %zu groups of whole rows", drifted_groups, json_array_size(groups));
   json_int_t pairs = json_integer_value(json_object_get(report, "dependences_drifted"));
   if (pairs > 0) g_string_append_printf(out, "; %" JSON_INTEGER_FORMAT " pairs depend on each other otherwise", pairs);
+  if (quality) g_string_append(out, "; missing, unseen or out-of-range values rose");
+  if (untested > 0) g_string_append_printf(out, "; no test is defined on %zu columns", untested);
   g_string_append(out, ".</p>");
   static const gchar *const sides[] = {"reference", "current"};
   for (guint s = 0; s < 2; s++) {

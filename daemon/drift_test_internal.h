@@ -39,6 +39,12 @@ gboolean drift_test_rows(const DriftTestRequest *request, const DriftTestSetting
 /* Whether the column is an element of one of the request's embeddings. */
 gboolean drift_test_in_embedding(const DriftTestRequest *request, const gchar *column);
 
+/* The request's columns, ready to be tested; NULL with error. */
+DriftTestColumn *drift_test_columns_new(const DriftTestRequest *request, guint *n, GError **error);
+void drift_test_columns_free(DriftTestColumn *columns, guint n);
+/* Its object in the report, without results so far. */
+json_t *drift_test_describe_column(const DriftTestColumn *column);
+
 /* Numbers as JSON: infinities as "inf" and "-inf", NaN as null. */
 json_t *drift_test_number(double value);
 /* Shares of both sides: of cells over the central range of numbers, of the most frequent categories. */

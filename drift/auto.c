@@ -224,6 +224,7 @@ const DriftDetectorType drift_detector_auto = {
     .name = "auto",
     .summary = "the default: any change of level, spread or error rate, under a budget of false alarms",
     .option_help = option_help,
+    .takes = DRIFT_TAKES_FINITE,
     .create = drift_plain_create,
     .update = auto_update,
     .get_change_point = drift_plain_get_change_point,

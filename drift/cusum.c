@@ -74,6 +74,7 @@ static const gchar *const option_help[] = {"min_instances=30  values before the 
 const DriftDetectorType drift_detector_cusum = {.name = "cusum",
                                                 .summary = "rise of a mean, in units of the series",
                                                 .option_help = option_help,
+                                                .takes = DRIFT_TAKES_FINITE,
                                                 .create = drift_plain_create,
                                                 .update = cusum_update,
                                                 .get_change_point = drift_plain_get_change_point,

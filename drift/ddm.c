@@ -154,6 +154,7 @@ static const gchar *const option_help[] = {"warm_start=30  values before the fir
 const DriftDetectorType drift_detector_ddm = {.name = "ddm",
                                               .summary = "rise of an error rate (0/1) above its lowest level",
                                               .option_help = option_help,
+                                              .takes = DRIFT_TAKES_ERRORS,
                                               .create = ddm_create,
                                               .update = ddm_update,
                                               .get_change_point = ddm_get_change_point,

@@ -1,5 +1,6 @@
 #include "drift/detector.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "drift/detector_internal.h"
@@ -85,6 +86,23 @@ gsize drift_detector_update_many(DriftDetector *detector, const double *values, 
     if (signals[i] == DRIFT_SIGNAL_DRIFT) return i + 1;
   }
   return n;
+}
+
+static const struct {
+  const gchar *name;
+  double least, largest;
+} takes[] = {[DRIFT_TAKES_NUMBERS] = {"numbers", -INFINITY, INFINITY},
+             [DRIFT_TAKES_FINITE] = {"numbers of size 1e100 at most", -DRIFT_LARGEST_VALUE, DRIFT_LARGEST_VALUE},
+             [DRIFT_TAKES_ERRORS] = {"errors in [0, 1]", 0, 1}};
+
+gboolean drift_detector_takes(const DriftDetector *detector, double value)
+{
+  return value >= takes[detector->type->takes].least && value <= takes[detector->type->takes].largest;
+}
+
+const gchar *drift_detector_get_takes(const DriftDetector *detector)
+{
+  return takes[detector->type->takes].name;
 }
 
 gint64 drift_detector_get_change_point(const DriftDetector *detector)

@@ -15,6 +15,9 @@ typedef enum { DRIFT_SIGNAL_NONE, DRIFT_SIGNAL_WARNING, DRIFT_SIGNAL_DRIFT } Dri
 /* One number of a detector's state, for people and reports. */
 typedef void (*DriftStateVisit)(const gchar *name, double value, gpointer user_data);
 
+/* What a detector takes; it skips other values, as it does NaN. */
+typedef enum { DRIFT_TAKES_NUMBERS, DRIFT_TAKES_FINITE, DRIFT_TAKES_ERRORS } DriftTakes;
+
 typedef struct _DriftDetectorType DriftDetectorType;
 /* create, from_bytes and selftest get the type that they are called of: some serve several types. */
 struct _DriftDetectorType {
@@ -22,6 +25,7 @@ struct _DriftDetectorType {
   const gchar *alias;              /* a second name, or NULL */
   const gchar *summary;            /* one line for the help */
   const gchar *const *option_help; /* "key=default  meaning", NULL-terminated */
+  DriftTakes takes;
   /* options: text -> text; unknown keys refused */
   DriftDetector *(*create)(const DriftDetectorType *type, GHashTable *options, GError **error);
   DriftSignal (*update)(DriftDetector *detector, double value);
@@ -57,6 +61,10 @@ DriftSignal drift_detector_update(DriftDetector *detector, double value);
 /* The same for values [n] at hand: signals [n] get each one's DriftSignal. Stops after the first drift; returns how
  * many values were taken. */
 gsize drift_detector_update_many(DriftDetector *detector, const double *values, gsize n, guint8 *signals);
+/* FALSE: update skips this value, but counts it in row numbers. */
+gboolean drift_detector_takes(const DriftDetector *detector, double value);
+/* "errors in [0, 1]", … for messages; static. */
+const gchar *drift_detector_get_takes(const DriftDetector *detector);
 gint64 drift_detector_get_change_point(const DriftDetector *detector);
 /* FALSE (outputs untouched) when the type has no evidence. */
 gboolean drift_detector_get_evidence(const DriftDetector *detector, double *evidence, double *threshold);

@@ -65,6 +65,7 @@ struct _DriftDle {
   guint n_fitted;
   Fitted fitted[G_N_ELEMENTS(dle_metrics)];
   gpointer models[G_N_ELEMENTS(dle_metrics)]; /* one a loss; owned */
+  GPtrArray *left_out;                        /* of gchar*: "NAME is undefined: …" */
 };
 
 void drift_dle_free(DriftDle *dle)
@@ -74,6 +75,7 @@ void drift_dle_free(DriftDle *dle)
     g_free(dle->fitted[i].realized);
     if (dle->models[i] != NULL) dle->learner->free(dle->models[i]);
   }
+  g_ptr_array_unref(dle->left_out);
   g_free(dle);
 }
 
@@ -214,7 +216,8 @@ static gboolean fit_all(DriftDle *dle, const DriftDleRows *reference, const Drif
       g_propagate_error(error, reason);
       return FALSE;
     }
-    g_error_free(reason); /* a metric that nobody asked for by name */
+    g_ptr_array_add(dle->left_out, g_strdup(reason->message)); /* a metric that nobody asked for by name */
+    g_error_free(reason);
   }
   return TRUE;
 }
@@ -243,11 +246,17 @@ DriftDle *drift_dle_new(const DriftDleRows *reference, const DriftLearner *learn
   }
   g_autoptr(DriftDle) dle = g_new0(DriftDle, 1);
   dle->learner = learner;
+  dle->left_out = g_ptr_array_new_with_free_func(g_free);
   dle->chunk_size = settings->chunk_size;
   dle->d = reference->features.d;
   gboolean done = settings->metrics != NULL ? fit_named(dle, reference, &matrix, origins, settings, error)
                                             : fit_all(dle, reference, &matrix, origins, settings, error);
   return done ? g_steal_pointer(&dle) : NULL;
+}
+
+const GPtrArray *drift_dle_get_left_out(const DriftDle *dle)
+{
+  return dle->left_out;
 }
 
 /* --- chunks ------------------------------------------------------------------------------------------------------- */

@@ -38,6 +38,9 @@ DriftDle *drift_dle_new(const DriftDleRows *reference, const DriftLearner *learn
 void drift_dle_free(DriftDle *dle);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(DriftDle, drift_dle_free)
 
+/* Why metrics that nobody asked for by name have no series: gchar*, "msle is undefined: the reference, row 3: …". */
+const GPtrArray *drift_dle_get_left_out(const DriftDle *dle);
+
 /* One series a metric. */
 DriftEstimate *drift_dle_estimate(const DriftDle *dle, const DriftDleRows *analysis, GError **error);
 

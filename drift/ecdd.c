@@ -108,6 +108,7 @@ static const gchar *const option_help[] = {"lambda=0.2  weight of the newest val
 const DriftDetectorType drift_detector_ecdd = {.name = "ecdd",
                                                .summary = "rise of an error rate (0/1), by an EWMA chart",
                                                .option_help = option_help,
+                                               .takes = DRIFT_TAKES_ERRORS,
                                                .create = drift_plain_create,
                                                .update = ecdd_update,
                                                .get_change_point = drift_plain_get_change_point,

@@ -234,6 +234,7 @@ static const gchar *const option_help[] = {"warm_start=30  errors before the fir
 const DriftDetectorType drift_detector_eddm = {.name = "eddm",
                                                .summary = "errors (0/1) that come closer together",
                                                .option_help = option_help,
+                                               .takes = DRIFT_TAKES_ERRORS,
                                                .create = drift_plain_create,
                                                .update = eddm_update,
                                                .update_many = eddm_update_many,

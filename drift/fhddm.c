@@ -176,6 +176,7 @@ static const gchar *const option_help[] = {
 const DriftDetectorType drift_detector_fhddm = {.name = "fhddm",
                                                 .summary = "fall of the rate of correct predictions (1) in a window",
                                                 .option_help = option_help,
+                                                .takes = DRIFT_TAKES_ERRORS,
                                                 .create = drift_plain_create,
                                                 .update = fhddm_update,
                                                 .get_change_point = drift_plain_get_change_point,

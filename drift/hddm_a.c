@@ -123,6 +123,7 @@ static const gchar *const option_help[] = {
 const DriftDetectorType drift_detector_hddm_a = {.name = "hddm-a",
                                                  .summary = "rise of a mean in [0, 1], by Hoeffding's bound",
                                                  .option_help = option_help,
+                                                 .takes = DRIFT_TAKES_ERRORS,
                                                  .create = drift_plain_create,
                                                  .update = hddm_a_update,
                                                  .get_change_point = drift_plain_get_change_point,

@@ -145,6 +145,7 @@ static const gchar *const option_help[] = {
 const DriftDetectorType drift_detector_hddm_w = {.name = "hddm-w",
                                                  .summary = "rise of a weighted mean in [0, 1], by McDiarmid's bound",
                                                  .option_help = option_help,
+                                                 .takes = DRIFT_TAKES_ERRORS,
                                                  .create = drift_plain_create,
                                                  .update = hddm_w_update,
                                                  .get_change_point = drift_plain_get_change_point,

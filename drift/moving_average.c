@@ -82,6 +82,7 @@ const DriftDetectorType drift_detector_moving_average = {
     .alias = "gma",
     .summary = "rise of a mean, by a moving average, in units of the series",
     .option_help = option_help,
+    .takes = DRIFT_TAKES_FINITE,
     .create = drift_plain_create,
     .update = moving_average_update,
     .get_change_point = drift_plain_get_change_point,

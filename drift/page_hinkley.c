@@ -166,6 +166,7 @@ static const gchar *const option_help[] = {"min_instances=30  values before the 
 const DriftDetectorType drift_detector_page_hinkley = {.name = "page-hinkley",
                                                        .summary = "shift of a mean, in units of the series",
                                                        .option_help = option_help,
+                                                       .takes = DRIFT_TAKES_FINITE,
                                                        .create = page_create,
                                                        .update = page_update,
                                                        .get_change_point = page_get_change_point,

@@ -242,6 +242,7 @@ static const gchar *const option_help[] = {"min_instances=129  values before the
 const DriftDetectorType drift_detector_rddm = {.name = "rddm",
                                                .summary = "DDM that begins long concepts again",
                                                .option_help = option_help,
+                                               .takes = DRIFT_TAKES_ERRORS,
                                                .create = drift_plain_create,
                                                .update = rddm_update,
                                                .get_change_point = drift_plain_get_change_point,

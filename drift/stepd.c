@@ -143,6 +143,7 @@ static const gchar *const option_help[] = {
 const DriftDetectorType drift_detector_stepd = {.name = "stepd",
                                                 .summary = "change of an error rate (0/1), recent against all before",
                                                 .option_help = option_help,
+                                                .takes = DRIFT_TAKES_ERRORS,
                                                 .create = drift_plain_create,
                                                 .update = stepd_update,
                                                 .get_change_point = drift_plain_get_change_point,

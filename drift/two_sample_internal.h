@@ -12,6 +12,7 @@ __extension__ typedef __int128 DriftWide;
 
 #define DRIFT_NO_VALUES "a side has no values"
 #define DRIFT_HAS_INFINITIES "a side has infinite values"
+#define DRIFT_TOO_FAR_APART "the values are too large to be subtracted or summed"
 
 static inline void drift_result_undefined(DriftTestResult *result, const gchar *reason)
 {

@@ -183,11 +183,15 @@ static void run_distance(const DriftTwoSampleData *data, DriftDistance distance,
                          DriftTestResult *result)
 {
   const DriftPermutationSettings settings = {(guint)values[PERMUTATIONS], (guint64)values[SEED]};
+  drift_result_undefined(result, DRIFT_TOO_FAR_APART);
+  if (isinf(statistic)) return; /* every draw would be infinite too */
   set_statistic(result, statistic, drift_distance_permutation_p(data->reference, data->current, distance, &settings),
                 "permutation");
-  if (isnan(statistic))
-    result->undefined =
-        data->reference->n_infinite + data->current->n_infinite > 0 ? DRIFT_HAS_INFINITIES : DRIFT_NO_VALUES;
+  if (!isnan(statistic)) return;
+  gboolean has_values = data->reference->n > 0 && data->current->n > 0;
+  result->undefined = data->reference->n_infinite + data->current->n_infinite > 0 ? DRIFT_HAS_INFINITIES
+                      : has_values                                                ? DRIFT_TOO_FAR_APART
+                                                                                  : DRIFT_NO_VALUES;
 }
 
 static gboolean run_wasserstein(const DriftTwoSampleMethod *method, const DriftTwoSampleData *data, GHashTable *options,

@@ -1,9 +1,17 @@
 /* Tests of moments: Welch, Student, Levene. */
+#include <float.h>
+
 #include "drift/distributions.h"
 #include "drift/two_sample_internal.h"
 
 #define TOO_FEW "fewer than two values on a side"
 #define EQUAL_CONSTANTS "both sides are the same constant"
+
+/* Smaller sums of squares have lost digits, or all of them: only a constant may have none. */
+static gboolean is_too_close(const DriftSample *sample, const DriftSampleMoments *moments)
+{
+  return sample->sorted[0] < sample->sorted[sample->n - 1] && moments->squares < DBL_MIN / DBL_EPSILON;
+}
 
 typedef struct {
   double n, m;
@@ -27,6 +35,8 @@ static gboolean moments_of(const DriftSample *reference, const DriftSample *curr
   *s = (Moments){(double)reference->n, (double)current->n, drift_sample_moments(reference),
                  drift_sample_moments(current)};
   if (isnan(s->a.mean) || isnan(s->b.mean)) result->undefined = "the values are too large to be squared";
+  else if (is_too_close(reference, &s->a) || is_too_close(current, &s->b))
+    result->undefined = "the values differ by too little to be squared";
   return result->undefined == NULL;
 }
 

@@ -202,6 +202,8 @@ void drift_window_test_quantity(const DriftAccumulator *profile, const DriftBase
     verdict->undefined = "the reference has no values (n = 0)";
   else if (cells.m == 0)
     verdict->undefined = "the window has no values (n = 0)";
+  else if (numeric && profile->grid->quantities[quantity].bins->n_edges == 0)
+    verdict->undefined = "the reference has no finite value"; /* so there are no bins to tell values apart by */
   else if (numeric)
     test_numeric(&cells, quantity, &dispersion, verdict);
   else

@@ -86,6 +86,30 @@ START_TEST(odd_values_do_no_harm)
 }
 END_TEST
 
+/* What is said to be skipped is what leaves the state as it was: a copy that was never fed it tells the same. */
+START_TEST(skipped_values_are_the_ones_not_taken)
+{
+  const double odd[] = {NAN, INFINITY, -INFINITY, 1e300, 2, -.5, 1e90, .25, 1};
+  for (guint i = 0; drift_detector_types[i] != NULL; i++) {
+    for (guint k = 0; k < G_N_ELEMENTS(odd); k++) {
+      g_autoptr(DriftDetector) fed = make_sober(drift_detector_types[i]);
+      g_autoptr(DriftDetector) other = make_sober(drift_detector_types[i]);
+      for (guint row = 0; row < 40; row++) {
+        drift_detector_update(fed, row % 3 == 0);
+        drift_detector_update(other, row % 3 == 0);
+      }
+      drift_detector_update(fed, odd[k]);
+      drift_detector_update(other, NAN);
+      g_autoptr(GBytes) left = drift_detector_to_bytes(fed), right = drift_detector_to_bytes(other);
+      ck_assert_msg(drift_detector_takes(fed, odd[k]) || g_bytes_equal(left, right), "%s takes %g", fed->type->name,
+                    odd[k]);
+      ck_assert_msg(!drift_detector_takes(fed, odd[k]) || !g_bytes_equal(left, right), "%s does not take %g",
+                    fed->type->name, odd[k]);
+    }
+  }
+}
+END_TEST
+
 /* A detector restored at any row tells what the unbroken one tells, and its bytes are the same. */
 START_TEST(restored_detectors_continue_identically)
 {
@@ -359,6 +383,7 @@ int main(void)
   tcase_add_test(tests, every_type_passes_its_selftest);
   tcase_add_test(tests, options_are_checked);
   tcase_add_test(tests, odd_values_do_no_harm);
+  tcase_add_test(tests, skipped_values_are_the_ones_not_taken);
   tcase_add_test(tests, restored_detectors_continue_identically);
   tcase_add_test(tests, damaged_states_are_refused);
   tcase_add_test(tests, eddm_of_blocks_is_eddm);
