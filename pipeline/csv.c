@@ -31,11 +31,11 @@ typedef struct {
 typedef struct {
   const gchar *name; /* of the file, for messages */
   const gchar *text, *end;
-  guint64 line;      /* of the record that was read last; 1-based */
-  guint64 next_line; /* of the record to come */
-  GString *cells;    /* unescaped cells of the record, each NUL-terminated */
-  GArray *offsets;   /* of gsize: where each cell begins in `cells` */
-  gchar **names;     /* of the columns; owned, NULL before the header is read */
+  guint64 line;              /* of the record that was read last; 1-based */
+  guint64 next_line;         /* of the record to come */
+  GString *cells;            /* unescaped cells of the record, each NUL-terminated */
+  GArray *offsets;           /* of gsize: where each cell begins in `cells` */
+  gchar **names;             /* of the columns; owned, NULL before the header is read */
   const gchar *const *texts; /* names of columns that are texts whatever they hold; NULL: none */
   CsvColumn *columns;
 } CsvReader;

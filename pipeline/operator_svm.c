@@ -1,8 +1,9 @@
 /* ai.onnx.ml: SVMClassifier and SVMRegressor, as libsvm defines them and exporters write them.
  *
- * One classifier a pair of classes i < j: the kernels of their support vectors, weighted, plus rho; above 0 it votes for i.
- * Probabilities couple the pairs: Wu, Lin and Weng, "Probability estimates for multi-class classification by pairwise
- * coupling" (JMLR 5, 2004), in float32 as ONNX Runtime does, because where the iteration stops shows in the fifth digit. */
+ * One classifier a pair of classes i < j: the kernels of their support vectors, weighted, plus rho; above 0 it votes
+ * for i. Probabilities couple the pairs: Wu, Lin and Weng, "Probability estimates for multi-class classification by
+ * pairwise coupling" (JMLR 5, 2004), in float32 as ONNX Runtime does, because where the iteration stops shows in the
+ * fifth digit. */
 #include <math.h>
 #include <string.h>
 
@@ -21,9 +22,9 @@ typedef struct {
   guint n_scores; /* columns of the output */
   gboolean couples, one_class;
   PipelineTransform transform;
-  double *kernels;                 /* [n_vectors], scratch of one row */
-  float *pairs, *r, *q, *qp, *p;   /* [n_pairs], [n_classes²] twice, [n_classes] twice: scratch of one row */
-  guint *votes;                    /* [n_classes] */
+  double *kernels;               /* [n_vectors], scratch of one row */
+  float *pairs, *r, *q, *qp, *p; /* [n_pairs], [n_classes²] twice, [n_classes] twice: scratch of one row */
+  guint *votes;                  /* [n_classes] */
 } SvmState;
 
 static void svm_free(gpointer data)
@@ -119,8 +120,8 @@ gboolean pipeline_svm_classifier_prepare(PipelineCall *call, GError **error)
   state->pairs = g_new(float, MAX(state->n_pairs, n));
   state->votes = g_new(guint, n);
   if (!state->couples) return TRUE;
-  state->r = g_new(float, (gsize)n * n);
-  state->q = g_new(float, (gsize)n * n);
+  state->r = g_new(float, (gsize)n *n);
+  state->q = g_new(float, (gsize)n *n);
   state->qp = g_new(float, n);
   state->p = g_new(float, n);
   return TRUE;
@@ -250,9 +251,14 @@ static float multiply_coupling(const SvmState *state)
   return product;
 }
 
+static guint most_rounds(guint n_classes)
+{
+  return MAX(100, n_classes);
+}
+
 static void couple(const SvmState *state)
 {
-  guint n = state->n_classes, rounds = MAX(100, n);
+  guint n = state->n_classes, rounds = most_rounds(n);
   float bound = 0.005f / (float)n;
   fill_coupling(state);
   for (guint round = 0; round < rounds; round++) {
@@ -315,6 +321,7 @@ gboolean pipeline_svm_classifier_run(PipelineCall *call, GError **error)
   PipelineTensor *output = call->n_outputs > 1 ? call->outputs[1] : NULL;
   gsize rows = (gsize)call->outputs[0]->dims[0];
   double work = (double)state->n_vectors * (state->width + state->n_classes) + (double)state->n_classes * state->width;
+  if (state->couples) work += (double)most_rounds(state->n_classes) * state->n_classes * state->n_classes;
   if (!pipeline_charge_multiplications(call, (double)rows * work, error)) return FALSE;
   for (gsize row = 0; row < rows; row++) {
     fill_kernels(state, in, row);
@@ -322,9 +329,9 @@ gboolean pipeline_svm_classifier_run(PipelineCall *call, GError **error)
       fill_pairs(state);
     else
       for (guint i = 0; i < state->n_classes; i++)
-        state->pairs[i] = (float)(dot(in, row * state->width, state->coefficients + (gsize)i * state->width,
-                                      state->width) +
-                                  (double)state->rho[0]);
+        state->pairs[i] =
+            (float)(dot(in, row * state->width, state->coefficients + (gsize)i * state->width, state->width) +
+                    (double)state->rho[0]);
     pipeline_class_label_write(call->node, find_best_class(state), call->outputs[0], row);
     if (output != NULL) write_scores(state, (float *)output->data + row * state->n_scores);
   }

@@ -233,7 +233,8 @@ START_TEST(texts_stay_as_they_are_written)
   ck_assert_int_ge(file, 0);
   close(file);
   ck_assert(g_file_set_contents(path, text, -1, NULL));
-  g_autoptr(DriftTable) table = pipeline_csv_read_as(path, (const gchar *const[]){"code", "day", "no such", NULL}, &error);
+  g_autoptr(DriftTable) table =
+      pipeline_csv_read_as(path, (const gchar *const[]){"code", "day", "no such", NULL}, &error);
   g_unlink(path);
   ck_assert_msg(table != NULL, "%s", error ? error->message : "");
   const DriftColumn *code = drift_table_get_column(table, "code"), *day = drift_table_get_column(table, "day");
