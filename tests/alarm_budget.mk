@@ -1,5 +1,5 @@
-# False alarms of the window verdict over simulated months, and its power (tests/alarm_budget). The long form takes about
-# two hours of CPU time; what drift/README.md shows is from it.
+# False alarms of the window verdict over simulated months, and its power (tests/alarm_budget). The long form takes about an
+# hour and a half of CPU time; what drift/README.md shows is from it.
 ALARM_BUDGET_OBJECTS := $(patsubst %,$(BUILD)/%.o,$(wildcard tests/alarm_budget/*.c))
 
 $(BUILD)/tests/alarm_budget/alarm_budget: $(ALARM_BUDGET_OBJECTS) $(BUILD)/libkedge-drift.a
