@@ -34,7 +34,8 @@ static gboolean moments_of(const DriftSample *reference, const DriftSample *curr
   if (result->undefined != NULL) return FALSE;
   *s = (Moments){(double)reference->n, (double)current->n, drift_sample_moments(reference),
                  drift_sample_moments(current)};
-  if (isnan(s->a.mean) || isnan(s->b.mean)) result->undefined = "the values are too large to be squared";
+  if (isnan(s->a.mean) || isnan(s->b.mean))
+    result->undefined = "the values are too large to be squared";
   else if (is_too_close(reference, &s->a) || is_too_close(current, &s->b))
     result->undefined = "the values differ by too little to be squared";
   return result->undefined == NULL;
