@@ -291,12 +291,12 @@ json_t *drift_test_report(const DriftTestRequest *request, GError **error)
     return NULL;
   DriftTestColumn *columns = drift_test_columns_new(request, &n, error);
   if (columns == NULL) return NULL;
-  json_t *report =
-      json_pack("{s:{s:s, s:I}, s:{s:s, s:I}, s:f, s:f, s:s, s:b, s:b, s:o, s:[]}", "reference", "file",
-                request->reference_name, "rows", (json_int_t)request->reference->n_rows, "current", "file",
-                request->current_name, "rows", (json_int_t)request->current->n_rows, "level", settings.level,
-                "minimum_effect", settings.minimum_effect, "adjust", settings.adjust->name, "auto", methods.wants_auto,
-                "drift", FALSE, "ignored_columns", ignored_columns(request), "columns");
+  json_t *report = json_pack("{s:{s:s, s:I}, s:{s:s, s:I}, s:f, s:f, s:s, s:s, s:b, s:b, s:o, s:[]}", "reference",
+                             "file", request->reference_name, "rows", (json_int_t)request->reference->n_rows, "current",
+                             "file", request->current_name, "rows", (json_int_t)request->current->n_rows, "level",
+                             settings.level, "minimum_effect", settings.minimum_effect, "adjust", settings.adjust->name,
+                             "order", settings.ordered ? "time" : "none", "auto", methods.wants_auto, "drift", FALSE,
+                             "ignored_columns", ignored_columns(request), "columns");
   if (report == NULL) {
     g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_DATA, "a name is not UTF-8");
   } else if (!fill_report(request, &settings, &methods, columns, n, report, error)) {

@@ -188,7 +188,11 @@ static void answer(GString *out, const json_t *report)
   if (json_is_true(json_object_get(report, "auto"))) {
     g_string_append(out, "; changes with an effect below ");
     number(out, json_object_get(report, "minimum_effect"));
-    g_string_append(out, " are not called drift. Both files are taken as samples of independent rows");
+    g_string_append(out, " are not called drift. ");
+    g_string_append(out, g_strcmp0(string_of(report, "order"), "time") == 0
+                             ? "The reference's rows are taken to be in the order of time: what they swing by "
+                               "themselves is allowed for"
+                             : "Both files are taken as samples of independent rows");
   }
   g_string_append(out, ".</p>");
 }
@@ -207,7 +211,7 @@ static gint compare_causes(gconstpointer a, gconstpointer b)
 static void causes(GString *out, const GPtrArray *columns)
 {
   g_string_append(out, "<h2>Columns, strongest first</h2><table><tr><th>column<th>kind<th>drift<th class=n>effect<th "
-                       "class=n>adjusted p<th class=n>missing before<th class=n>missing after</tr>");
+                       "class=n>adjusted p<th class=n>missing before<th class=n>missing after<th>remark</tr>");
   for (guint i = 0; i < columns->len; i++) {
     const json_t *column = columns->pdata[i], *verdict = json_object_get(column, "verdict");
     const json_t *p = json_object_get(verdict, "p_adjusted");
@@ -215,12 +219,17 @@ static void causes(GString *out, const GPtrArray *columns)
     gboolean drift = json_is_true(json_object_get(column, "drift"));
     g_string_append(out, "<tr><td>");
     text(out, string_of(column, "column"));
+    const gchar *undefined = string_of(verdict, "undefined");
     g_string_append_printf(out, "<td>%s<td class=%s>%s", string_of(column, "kind"), drift ? "yes" : "no",
-                           drift ? "yes" : "no");
+                           drift               ? "yes"
+                           : undefined == NULL ? "no"
+                                               : "–");
     number_cell(out, json_object_get(verdict, "effect"));
     number_cell(out, p);
     number_cell(out, json_object_get(column, "missing_reference"));
     number_cell(out, json_object_get(column, "missing_current"));
+    g_string_append(out, "<td>");
+    text(out, json_is_true(json_object_get(verdict, "quality")) ? "missing, unseen or out of range rose" : undefined);
     g_string_append(out, "</tr>");
   }
   g_string_append(out, "</table>");
