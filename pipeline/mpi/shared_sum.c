@@ -16,7 +16,7 @@
 #define PIECE_BYTES ((size_t)1 << 16) /* several pieces of a sum lie in a second-level cache */
 #define LEAST_BYTES ((size_t)1 << 12)
 #define ALL_BYTES ((size_t)1 << 20) /* of a slot over all processes: containers have little shared memory */
-#define SPIN_SECONDS 1e-4           /* what a waiter without a need to sleep loses at the most */
+#define SPIN_SECONDS 1e-2           /* a virtual processor that sleeps is given away, and wakes up late */
 #define SPIN_LOOKS 64               /* between looks at the clock */
 #define IDLE_NANOSECONDS 100000000
 #define BLOCK 512 /* elements that are added up at a time */
