@@ -179,7 +179,8 @@ DriftTable *command_read_rows(const CommandCommon *common, const gchar *referenc
 {
   g_autoptr(DriftSchema) schema = NULL;
   gboolean is_file = g_str_has_suffix(reference, ".onnx");
-  g_autoptr(GBytes) onnx = is_file ? onnx_file_read(reference, NULL, error) : read_version(common, reference, &schema, error);
+  g_autoptr(GBytes) onnx =
+      is_file ? onnx_file_read(reference, NULL, error) : read_version(common, reference, &schema, error);
   g_autoptr(OnnxGraph) graph = onnx ? onnx_graph_from_bytes(onnx, error) : NULL;
   if (!graph) return NULL;
   const gchar *spec = is_file ? onnx_graph_get_metadata(graph, PIPELINE_SCHEMA_KEY) : NULL;

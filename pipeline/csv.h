@@ -11,8 +11,8 @@ G_BEGIN_DECLS
 
 /* path "-": standard input. Errors name file, line, column and the cell. Caps: line length, columns, rows. */
 DriftTable *pipeline_csv_read(const gchar *path, GError **error);
-/* The same, but the columns named in `texts` (NULL-terminated) are categorical whatever their cells look like: "1.0" and
- * "2026-11-26" stay as they are written. Names that the file lacks are ignored. */
+/* The same, but the columns named in `texts` (NULL-terminated) are categorical whatever their cells look like: "1.0"
+ * and "2026-11-26" stay as they are written. Names that the file lacks are ignored. */
 DriftTable *pipeline_csv_read_as(const gchar *path, const gchar *const *texts, GError **error);
 /* The same rows one after another, of a file of any size: its bytes are copied once into a spilled array. The cells'
  * errors come from here, while kinds are found and rows are counted. */

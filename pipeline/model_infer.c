@@ -166,7 +166,8 @@ static void keep_unnamed_out(const OnnxGraph *graph, DriftSchema *schema)
     const OnnxValue *value = g_ptr_array_index(graph->inputs, i);
     if (!value->has_shape || value->n_dims > 2 || (value->n_dims == 2 && value->dims[1].size != 1)) return;
     guint f = 0;
-    while (f < n && (named[f] || !pipeline_model_names_match(drift_schema_get_feature(schema, f)->name, value->name))) f++;
+    while (f < n && (named[f] || !pipeline_model_names_match(drift_schema_get_feature(schema, f)->name, value->name)))
+      f++;
     if (f == n) return;
     named[f] = TRUE;
     n_found++;

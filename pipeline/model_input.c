@@ -87,7 +87,8 @@ static gint find_feature(const DriftSchema *schema, const gchar *name, const gbo
     for (guint f = 0; f < drift_schema_n_features(schema); f++) {
       const DriftFeature *feature = drift_schema_get_feature(schema, f);
       if (!feature->input || used[f]) continue;
-      if (pass == 0 ? strcmp(feature->name, name) == 0 : pipeline_model_names_match(feature->name, name)) return (gint)f;
+      if (pass == 0 ? strcmp(feature->name, name) == 0 : pipeline_model_names_match(feature->name, name))
+        return (gint)f;
     }
   return -1;
 }

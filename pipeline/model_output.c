@@ -89,7 +89,8 @@ static gboolean fail_role(const OnnxGraph *graph, const PipelineExecutor *execut
  * ---------------------------------------------------------------------------------------- */
 
 /* The labels of the model as classes of the schema; integers 0 … C-1 that name no class are positions. */
-static gboolean map_labels(const PipelineModelLabels *labels, const DriftSchema *schema, guint *class_of, GError **error)
+static gboolean map_labels(const PipelineModelLabels *labels, const DriftSchema *schema, guint *class_of,
+                           GError **error)
 {
   guint n = schema->classes->len, matched = 0;
   gboolean positions = labels->integers != NULL;

@@ -147,9 +147,10 @@ static gint last_dense(const OnnxGraph *graph)
  * which stays as it is, and no layers. */
 static gboolean front_is_linear(const OnnxGraph *graph, guint end)
 {
-  static const gchar *const activations[] = {"Relu",     "LeakyRelu",          "PRelu",   "Elu",  "Selu", "Celu", "Gelu",
-                                             "Sigmoid",  "HardSigmoid",        "Tanh",    "Erf",  "Mish", "Exp",  "Softplus",
-                                             "Softsign", "LayerNormalization", "Softmax", "Conv", "LSTM", "GRU",  NULL};
+  static const gchar *const activations[] = {
+      "Relu",     "LeakyRelu",          "PRelu",   "Elu",  "Selu", "Celu", "Gelu",
+      "Sigmoid",  "HardSigmoid",        "Tanh",    "Erf",  "Mish", "Exp",  "Softplus",
+      "Softsign", "LayerNormalization", "Softmax", "Conv", "LSTM", "GRU",  NULL};
   for (guint i = 0; i < end; i++)
     if (g_strv_contains(activations, ((const OnnxNode *)g_ptr_array_index(graph->nodes, i))->op_type)) return FALSE;
   return TRUE;

@@ -1,8 +1,9 @@
 /* ai.onnx.ml: SVMClassifier and SVMRegressor, as libsvm defines them and exporters write them.
  *
- * One classifier a pair of classes i < j: the kernels of their support vectors, weighted, plus rho; above 0 it votes for i.
- * Probabilities couple the pairs: Wu, Lin and Weng, "Probability estimates for multi-class classification by pairwise
- * coupling" (JMLR 5, 2004), in float32 as ONNX Runtime does, because where the iteration stops shows in the fifth digit. */
+ * One classifier a pair of classes i < j: the kernels of their support vectors, weighted, plus rho; above 0 it votes
+ * for i. Probabilities couple the pairs: Wu, Lin and Weng, "Probability estimates for multi-class classification by
+ * pairwise coupling" (JMLR 5, 2004), in float32 as ONNX Runtime does, because where the iteration stops shows in the
+ * fifth digit. */
 #include <math.h>
 #include <string.h>
 
@@ -21,9 +22,9 @@ typedef struct {
   guint n_scores; /* columns of the output */
   gboolean couples, one_class;
   PipelineTransform transform;
-  double *kernels;                 /* [n_vectors], scratch of one row */
-  float *pairs, *r, *q, *qp, *p;   /* [n_pairs], [n_classes²] twice, [n_classes] twice: scratch of one row */
-  guint *votes;                    /* [n_classes] */
+  double *kernels;               /* [n_vectors], scratch of one row */
+  float *pairs, *r, *q, *qp, *p; /* [n_pairs], [n_classes²] twice, [n_classes] twice: scratch of one row */
+  guint *votes;                  /* [n_classes] */
 } SvmState;
 
 static void svm_free(gpointer data)
@@ -119,8 +120,8 @@ gboolean pipeline_svm_classifier_prepare(PipelineCall *call, GError **error)
   state->pairs = g_new(float, MAX(state->n_pairs, n));
   state->votes = g_new(guint, n);
   if (!state->couples) return TRUE;
-  state->r = g_new(float, (gsize)n * n);
-  state->q = g_new(float, (gsize)n * n);
+  state->r = g_new(float, (gsize)n *n);
+  state->q = g_new(float, (gsize)n *n);
   state->qp = g_new(float, n);
   state->p = g_new(float, n);
   return TRUE;
@@ -322,9 +323,9 @@ gboolean pipeline_svm_classifier_run(PipelineCall *call, GError **error)
       fill_pairs(state);
     else
       for (guint i = 0; i < state->n_classes; i++)
-        state->pairs[i] = (float)(dot(in, row * state->width, state->coefficients + (gsize)i * state->width,
-                                      state->width) +
-                                  (double)state->rho[0]);
+        state->pairs[i] =
+            (float)(dot(in, row * state->width, state->coefficients + (gsize)i * state->width, state->width) +
+                    (double)state->rho[0]);
     pipeline_class_label_write(call->node, find_best_class(state), call->outputs[0], row);
     if (output != NULL) write_scores(state, (float *)output->data + row * state->n_scores);
   }
