@@ -267,6 +267,11 @@ static gboolean append_record(CsvReader *reader, gpointer user_data, GError **er
 static gboolean check_header(const CsvReader *reader, GError **error)
 {
   g_autoptr(GHashTable) seen = g_hash_table_new(g_str_hash, g_str_equal);
+  if (reader->offsets->len == 1 && strpbrk(record_cell(reader, 0), ";\t|"))
+    return fail_at(reader, reader->line, 1,
+                   "the header has one column alone, with a semicolon, tab or bar in its name; cells are separated by "
+                   "commas: write the file so",
+                   error);
   for (guint i = 0; i < reader->offsets->len; i++) {
     const gchar *name = record_cell(reader, i);
     if (name[0] == '\0') return fail_at(reader, reader->line, i + 1, "this column of the header has no name", error);

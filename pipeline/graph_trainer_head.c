@@ -4,18 +4,29 @@
 
 #include "pipeline/graph_trainer_internal.h"
 
+/* The value of an output that can be trained, seen through a ZipMap; NULL: it is no float. */
+static const gchar *float_value(const OnnxGraph *graph, guint index)
+{
+  const OnnxValue *output = g_ptr_array_index(graph->outputs, index);
+  if (output->type == ONNX_TYPE_FLOAT) return output->name;
+  gint producer = output->type == ONNX_TYPE_UNDEFINED ? onnx_graph_find_producer(graph, output->name) : -1;
+  const OnnxNode *node = producer >= 0 ? g_ptr_array_index(graph->nodes, producer) : NULL;
+  return node != NULL && strcmp(node->op_type, "ZipMap") == 0 ? onnx_node_get_input(node, 0) : NULL;
+}
+
 /* The float output that a loss goes with; else the last float one. */
 static const gchar *find_output(const OnnxGraph *graph)
 {
   const gchar *found = NULL, *loss;
   for (guint i = 0; i < graph->outputs->len; i++) {
-    const OnnxValue *output = g_ptr_array_index(graph->outputs, i);
-    if (output->type == ONNX_TYPE_FLOAT) found = output->name;
+    const gchar *value = float_value(graph, i);
+    if (value != NULL) found = value;
   }
   for (guint i = 0; i < graph->outputs->len; i++) {
-    const OnnxValue *output = g_ptr_array_index(graph->outputs, i);
-    pipeline_graph_find_head(graph, output->name, &loss);
-    if (output->type == ONNX_TYPE_FLOAT && loss != NULL) found = output->name;
+    const gchar *value = float_value(graph, i);
+    if (value == NULL) continue;
+    pipeline_graph_find_head(graph, value, &loss);
+    if (loss != NULL) found = value;
   }
   return found;
 }

@@ -37,9 +37,9 @@ typedef struct _PipelineModel PipelineModel;
 PipelineModel *pipeline_model_load(GBytes *onnx, const DriftSchema *schema, const gchar *backend, GError **error);
 /* The schema of a model that carries none, from what the graph says and the table has. Classes: the model's own labels
  * where the label's values are among them (a few rows need not show every class), else those of the table; labels 0 …
- * C - 1 of a graph of C columns; a regression where the graph has one column and the label more than two classes. label
- * NULL: the table has none, and the graph alone decides. Columns that a graph with an input a column does not name are
- * kept from the model. Errors say what the table lacks. */
+ * C - 1 of a graph of C columns; a regression where the graph has one column and the label more than two classes, or
+ * where that column is a regressor operator's. label NULL: the table has none, and the graph alone decides. Columns
+ * that a graph with an input a column does not name are kept from the model. Errors say what the table lacks. */
 DriftSchema *pipeline_model_infer_schema(GBytes *onnx, const DriftTable *table, const gchar *label, GError **error);
 void pipeline_model_free(PipelineModel *model);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(PipelineModel, pipeline_model_free)

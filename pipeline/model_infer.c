@@ -13,6 +13,7 @@
 typedef struct {
   guint n_columns;         /* of the widest float output [N, C] or [N]; 0: none that says so */
   gboolean is_probability; /* … by its last operator or its name, where it has one column */
+  gboolean is_regressor;   /* its last operator is one of values */
 } Declared;
 
 static gboolean says_probability(const OnnxGraph *graph, const OnnxValue *value)
@@ -20,6 +21,13 @@ static gboolean says_probability(const OnnxGraph *graph, const OnnxValue *value)
   const OnnxNode *node = pipeline_model_origin(graph, value->name);
   g_autofree gchar *name = g_ascii_strdown(value->name, -1);
   return strstr(name, "prob") || strstr(name, "logit") || (node && g_str_equal(node->op_type, "Sigmoid"));
+}
+
+static gboolean says_value(const OnnxGraph *graph, const OnnxValue *value)
+{
+  static const gchar *const regressors[] = {"TreeEnsembleRegressor", "LinearRegressor", "SVMRegressor", NULL};
+  const OnnxNode *node = pipeline_model_origin(graph, value->name);
+  return node && g_strv_contains(regressors, node->op_type);
 }
 
 static Declared read_declared(const OnnxGraph *graph)
@@ -33,6 +41,7 @@ static Declared read_declared(const OnnxGraph *graph)
     if (n <= (gint64)declared.n_columns || n > G_MAXUINT16) continue;
     declared.n_columns = (guint)n;
     declared.is_probability = says_probability(graph, value);
+    declared.is_regressor = n == 1 && says_value(graph, value);
   }
   return declared;
 }
@@ -115,6 +124,7 @@ static DriftSchema *schema_beside_label(DriftSchema *named, Declared declared, c
     return classes_cover(positions, column) ? g_steal_pointer(&positions) : NULL;
   }
   if (declared.n_columns != 1 || column->kind != DRIFT_NUMERIC) return NULL;
+  if (declared.is_regressor) return drift_schema_new(DRIFT_TASK_REGRESSION, column->name);
   g_autoptr(DriftSchema) two = schema_of_positions(2, column->name);
   double first = NAN, second = NAN;
   for (guint row = 0; row < column->numbers->len; row++) {
@@ -138,7 +148,8 @@ static DriftSchema *schema_without_label(DriftSchema *named, Declared declared, 
 {
   if (named) return named;
   if (declared.n_columns > 1) return schema_of_positions(declared.n_columns, label);
-  if (declared.n_columns == 1 && declared.is_probability) return schema_of_positions(2, label);
+  if (declared.n_columns == 1 && declared.is_probability && !declared.is_regressor)
+    return schema_of_positions(2, label);
   if (declared.n_columns == 1) return drift_schema_new(DRIFT_TASK_REGRESSION, label);
   g_set_error_literal(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID,
                       "the model names no classes and declares no float output [N, C]; give --label COLUMN and data "

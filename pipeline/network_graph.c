@@ -143,10 +143,24 @@ static gint last_dense(const OnnxGraph *graph)
   return -1;
 }
 
+/* No activation among the first `end` nodes: products there are linear preprocessing (PCA, one part of a FeatureUnion),
+ * which stays as it is, and no layers. */
+static gboolean front_is_linear(const OnnxGraph *graph, guint end)
+{
+  static const gchar *const activations[] = {
+      "Relu",     "LeakyRelu",          "PRelu",   "Elu",  "Selu", "Celu", "Gelu",
+      "Sigmoid",  "HardSigmoid",        "Tanh",    "Erf",  "Mish", "Exp",  "Softplus",
+      "Softsign", "LayerNormalization", "Softmax", "Conv", "LSTM", "GRU",  NULL};
+  for (guint i = 0; i < end; i++)
+    if (g_strv_contains(activations, ((const OnnxNode *)g_ptr_array_index(graph->nodes, i))->op_type)) return FALSE;
+  return TRUE;
+}
+
 /* The walk has come to a node that is no link: fine in front of the first layer, else it is what cannot be trained. */
 static gboolean check_end(const PipelineGraphReading *reading, guint end, GError **error)
 {
   const OnnxGraph *graph = reading->self->graph;
+  if (front_is_linear(graph, end)) return TRUE;
   for (guint i = 0; i < end; i++)
     if (pipeline_graph_is_dense(graph, g_ptr_array_index(graph->nodes, i)))
       return pipeline_graph_fail(reading, end, "cannot be trained through, and there are layers before it", error);
@@ -273,7 +287,8 @@ static gboolean check_surroundings(const PipelineGraphReading *reading, gboolean
     if (onnx_graph_is_fed(graph, input)) g_hash_table_add(before, input->name);
   }
   g_hash_table_add(behind, reading->self->output);
-  guint next = 0;
+  guint next = 0, first = g_array_index(reading->chain, guint, 0);
+  gboolean linear = front_is_linear(graph, first);
   for (guint i = 0; i < graph->nodes->len; i++) {
     const OnnxNode *node = g_ptr_array_index(graph->nodes, i);
     if (next < reading->chain->len && g_array_index(reading->chain, guint, next) == i) {
@@ -284,7 +299,8 @@ static gboolean check_surroundings(const PipelineGraphReading *reading, gboolean
                                    "does more with the network's output than this program can train through", error);
       add_outputs(behind, node);
     } else {
-      if (!is_prefix_operator(node))
+      gboolean prepares = linear && i < first && pipeline_graph_is_dense(graph, node);
+      if (!prepares && !is_prefix_operator(node))
         return pipeline_graph_fail(reading, i, "is neither preprocessing nor one of its dense layers", error);
       add_outputs(before, node);
     }

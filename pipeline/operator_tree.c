@@ -101,14 +101,30 @@ static const TreeId *find_id(const GArray *ids, gint64 tree, gint64 node)
   return low < ids->len && compare_ids(found, &wanted) == 0 ? found : NULL;
 }
 
-/* Children by index. A node has at most one parent, so that no walk can go round in a circle. */
+/* Every walk from a root ends: no node is its own descendant. n_parents [n_nodes] is used up. */
+static gboolean check_walks_end(const TreeState *state, guint *n_parents, GError **error)
+{
+  g_autofree guint *queue = g_new(guint, state->n_nodes + 1);
+  guint n = 0;
+  for (guint i = 0; i < state->n_nodes; i++)
+    if (n_parents[i] == 0) queue[n++] = i;
+  for (guint next = 0; next < n; next++) {
+    const TreeNode *node = &state->nodes[queue[next]];
+    if (node->mode == MODE_LEAF) continue;
+    if (--n_parents[node->yes] == 0) queue[n++] = node->yes;
+    if (--n_parents[node->no] == 0) queue[n++] = node->no;
+  }
+  return n == state->n_nodes || pipeline_operator_fail(error, "a walk through its trees can go round in a circle");
+}
+
+/* Children by index. Branches may share them: converters write a split by categories as a row of equalities. */
 static gboolean link_children(TreeState *state, const GArray *ids, const OnnxNode *node, GError **error)
 {
   guint n_trees, n_yes, n_no;
   const gint64 *trees = onnx_node_get_ints(node, "nodes_treeids", &n_trees),
                *yes = onnx_node_get_ints(node, "nodes_truenodeids", &n_yes),
                *no = onnx_node_get_ints(node, "nodes_falsenodeids", &n_no);
-  g_autofree gboolean *has_parent = g_new0(gboolean, state->n_nodes);
+  g_autofree guint *n_parents = g_new0(guint, state->n_nodes);
   if (n_yes != state->n_nodes || n_no != state->n_nodes)
     return pipeline_operator_fail(error, "its lists of nodes differ in length");
   for (guint i = 0; i < state->n_nodes; i++) {
@@ -116,16 +132,15 @@ static gboolean link_children(TreeState *state, const GArray *ids, const OnnxNod
     if (branch->mode == MODE_LEAF) continue;
     const TreeId *left = find_id(ids, trees[i], yes[i]), *right = find_id(ids, trees[i], no[i]);
     if (left == NULL || right == NULL) return pipeline_operator_fail(error, "tree node %u has no such child", i);
-    if (has_parent[left->index] || has_parent[right->index] || left == right)
-      return pipeline_operator_fail(error, "a child of tree node %u has two parents", i);
-    has_parent[left->index] = has_parent[right->index] = TRUE;
     branch->yes = left->index;
     branch->no = right->index;
+    n_parents[left->index]++;
+    n_parents[right->index]++;
   }
   state->roots = g_array_new(FALSE, FALSE, sizeof(guint));
   for (guint i = 0; i < state->n_nodes; i++)
-    if (!has_parent[i]) g_array_append_val(state->roots, i);
-  return TRUE;
+    if (n_parents[i] == 0) g_array_append_val(state->roots, i);
+  return check_walks_end(state, n_parents, error);
 }
 
 static gboolean read_nodes(TreeState *state, const OnnxNode *node, GArray *ids, GError **error)

@@ -209,7 +209,9 @@ gboolean pipeline_robustness_measure(PipelineModel *model, const DriftTable *tab
     const gchar *reason = pipeline_attack_model_get_reason(measurement.attacked);
     result.features = g_array_copy((GArray *)pipeline_attack_model_get_features(measurement.attacked));
     if (options->attack.type->needs_gradient && reason != NULL)
-      g_set_error_literal(error, PIPELINE_ERROR, PIPELINE_ERROR_UNSUPPORTED, reason);
+      g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_UNSUPPORTED,
+                  "the attack %s follows gradients, and this model has none: %s; square and hopskipjump need none",
+                  options->attack.type->name, reason);
     else
       done =
           (measurement.categories =

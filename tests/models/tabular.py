@@ -12,13 +12,14 @@ from skl2onnx import to_onnx, update_registered_converter
 from skl2onnx.common.data_types import FloatTensorType, StringTensorType
 from skl2onnx.common.shape_calculator import calculate_linear_classifier_output_shapes, calculate_linear_regressor_output_shapes
 from sklearn.compose import ColumnTransformer
+from sklearn.decomposition import PCA
 from sklearn.ensemble import (GradientBoostingClassifier, GradientBoostingRegressor, HistGradientBoostingClassifier,
                               HistGradientBoostingRegressor, RandomForestClassifier, RandomForestRegressor)
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.neural_network import MLPClassifier, MLPRegressor
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.pipeline import make_pipeline, make_union
+from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, StandardScaler
 from sklearn.svm import SVC, SVR
 
 warnings.filterwarnings("ignore")
@@ -191,9 +192,31 @@ def double_case(name, model, task):
 
 
 def double_cases():
-    yield double_case("random forest", RandomForestClassifier(10, random_state=0), "three")
-    yield double_case("random forest", RandomForestRegressor(10, random_state=0), "value")
-    yield double_case("histogram gradient boosting", HistGradientBoostingClassifier(max_iter=10, random_state=0), "binary")
+    """Only what ONNX Runtime takes: elsewhere it refuses the double outputs that the converter declares."""
+    for task in ("binary", "three"):
+        yield double_case("random forest", RandomForestClassifier(10, random_state=0), task)
+
+
+# --- products in front of the layers ---------------------------------------------------------------------------------------
+
+
+def union_case(name, estimator, task, zipmap=None):
+    """Principal components beside scaled columns: the product of PCA is preprocessing and no layer."""
+    numbers, _, y = make_table(task, seed=8)
+    numbers = np.nan_to_num(numbers)
+    model = make_pipeline(make_union(StandardScaler(), make_pipeline(MinMaxScaler(), PCA(2, whiten=True))), estimator)
+    model.fit(numbers[:-TEST], y[:-TEST])
+    onnx_model = to_onnx(model, numbers[:1], options={id(model): {"zipmap": zipmap}} if task != "value" else None,
+                         target_opset={"": 17, "ai.onnx.ml": 3})
+    rows = [[*map(float, a), y_.item()] for a, y_ in zip(numbers, y)]
+    return Case(f"{name} behind principal components, {task}", onnx_model.SerializeToString(), NUMBERS + ["y"], rows,
+                {"X": numbers[-TEST:]}, task, True)
+
+
+def union_cases():
+    yield union_case("linear model", LogisticRegression(C=0.01, max_iter=3), "three", False)
+    yield union_case("MLP", MLPClassifier((8,), max_iter=3, random_state=0), "binary", True)
+    yield union_case("MLP", MLPRegressor(hidden_layer_sizes=(8,), max_iter=3, random_state=0), "value")
 
 
 # --- support vectors -------------------------------------------------------------------------------------------------------
@@ -232,5 +255,5 @@ def opset_cases():
 
 
 def all_cases():
-    for cases in (pipeline_cases, tree_cases, double_cases, support_vector_cases, opset_cases):
+    for cases in (pipeline_cases, tree_cases, double_cases, union_cases, support_vector_cases, opset_cases):
         yield from cases()

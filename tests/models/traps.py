@@ -215,9 +215,62 @@ def texts_that_look_like_numbers(programs, name):
     check(error is None and np.abs(probabilities - wanted).max() <= 1e-5, name, error or "probabilities as ONNX Runtime's")
 
 
+def tree(children):
+    """Branches f0 == 1, f0 == 3, f1 <= 0 and the leaves 10, 20, 30; `children`: numbers of the nodes for yes and no of each branch."""
+    yes, no = [c[0] for c in children] + [0, 0, 0], [c[1] for c in children] + [0, 0, 0]
+    node = helper.make_node("TreeEnsembleRegressor", ["x"], ["y"], name="trees", domain="ai.onnx.ml", n_targets=1, nodes_treeids=[0] * 6,
+                            nodes_nodeids=[0, 1, 2, 3, 4, 5], nodes_featureids=[0, 0, 1, 0, 0, 0],
+                            nodes_values=[1.0, 3.0, 0.0, 0.0, 0.0, 0.0], nodes_truenodeids=yes, nodes_falsenodeids=no,
+                            nodes_modes=["BRANCH_EQ", "BRANCH_EQ", "BRANCH_LEQ", "LEAF", "LEAF", "LEAF"],
+                            target_treeids=[0, 0, 0], target_nodeids=[3, 4, 5], target_ids=[0, 0, 0], target_weights=[10.0, 20.0, 30.0])
+    x, y = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 2]), helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 1])
+    return helper.make_model(helper.make_graph([node], "g", [x], [y]), ir_version=10,
+                             opset_imports=[helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3)])
+
+
+def trees_that_share_a_branch(programs, name):
+    """A split by categories, as LightGBM's converter writes it: equalities in a row with one common branch. A circle is refused."""
+    model, x = tree([(2, 1), (2, 5), (3, 4)]), np.array([[1, -1], [1, 1], [3, -1], [3, 1], [2, 5]], np.float32)
+    ours, _, error = programs.run_model(model.SerializeToString(), {"x": x})
+    theirs = support.run_runtime(model.SerializeToString(), {"x": x})
+    check(error is None and np.array_equal(ours["y"], theirs["y"]), name, error or "values as ONNX Runtime's")
+    _, _, error = programs.run_model(tree([(2, 1), (0, 5), (3, 4)]).SerializeToString(), {"x": x})
+    check(error is not None and "circle" in error, name, f"refused: {error}")
+
+
+def regressors_of_two_values(programs, name):
+    """The label's 0 and 1 do not make a classifier of a model of values."""
+    path, data = programs.path("values.onnx"), programs.path("values.csv")
+    write_bytes(path, tree([(2, 1), (2, 5), (3, 4)]).SerializeToString())
+    support.write_csv(data, ["a", "b", "y"], [[1.0, -1.0, 0], [3.0, 1.0, 1], [2.0, 5.0, 1]])
+    report, error = programs.run_kedge("evaluate", path, "--data", data, "--label", "y")
+    wanted = np.sqrt(np.mean([10 ** 2, 19 ** 2, 29 ** 2]))
+    check(error is None and abs(report["rmse"] - wanted) < 1e-4, name, error or f"rmse {report['rmse']:.4f}")
+
+
+def training_on_the_graph_behind_a_zipmap(programs, name):
+    """The probabilities are trained though the only outputs are a label and maps."""
+    from sklearn.neural_network import MLPClassifier
+    from skl2onnx import to_onnx
+    x = np.random.RandomState(0).randn(300, 4).astype(np.float32)
+    y = np.digitize(x[:, 0] * x[:, 1], [-0.3, 0.3])
+    model = to_onnx(MLPClassifier((8,), max_iter=3, random_state=0).fit(x, y), x[:1], target_opset={"": 17, "ai.onnx.ml": 1})
+    path, data, out = programs.path("maps.onnx"), programs.path("maps.csv"), programs.path("learned.onnx")
+    write_bytes(path, model.SerializeToString())
+    support.write_csv(data, ["a", "b", "c", "d", "y"], [[*map(float, row), int(label)] for row, label in zip(x, y)])
+    _, error = programs.run_kedge("train", "--from", path, "--data", data, "--label", "y", "--optimiser", "adamw", "--epochs", "3",
+                                  "--validation", "0", "-o", out)
+    if error:
+        return check(False, name, error)
+    loss = lambda file: -np.mean(np.log(list(support.run_runtime(file, {"X": x}).values())[-1][np.arange(300), y]))
+    before, after = loss(path), loss(out)
+    check(after < before, name, f"loss {before:.4f} -> {after:.4f}")
+
+
 CASES = [data_beside_the_model, equal_weights_shared_through_identity, batch_normalisation_exported_in_training_mode,
          anonymous_transposed_constants, operators_without_gradient, unknown_operators, control_flow, integers_where_weights_belong,
-         rows_without_a_label, classes_that_the_rows_do_not_show, texts_that_look_like_numbers]
+         rows_without_a_label, classes_that_the_rows_do_not_show, texts_that_look_like_numbers,
+         trees_that_share_a_branch, regressors_of_two_values, training_on_the_graph_behind_a_zipmap]
 
 
 def all_cases():

@@ -87,6 +87,7 @@ static const struct {
     {"a,b\n1,x\"y\n", -1, "line 2, column 2: a quote inside"},
     {"a,b\n1,\"x\"y\n", -1, "line 2, column 2: text behind"},
     {"a,a\n1,2\n", -1, "line 1, column 2: two columns are named \"a\""},
+    {"a;b\n1;2\n", -1, "line 1, column 1: the header has one column alone"},
     {"a,\n1,2\n", -1, "line 1, column 2: this column of the header has no name"},
     {"a,b\n1,\xff\n", -1, "line 2, column 2: not UTF-8"},
     {"a,b\n1,x\0y\n", 10, "line 2, column 2: a NUL byte"},
