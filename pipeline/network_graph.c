@@ -160,7 +160,7 @@ static gboolean front_is_linear(const OnnxGraph *graph, guint end)
 static gboolean check_end(const PipelineGraphReading *reading, guint end, GError **error)
 {
   const OnnxGraph *graph = reading->self->graph;
-  if (front_is_linear(graph, end)) return TRUE;
+  if (front_is_linear(graph, end + 1)) return TRUE;
   for (guint i = 0; i < end; i++)
     if (pipeline_graph_is_dense(graph, g_ptr_array_index(graph->nodes, i)))
       return pipeline_graph_fail(reading, end, "cannot be trained through, and there are layers before it", error);

@@ -557,7 +557,7 @@ START_TEST(graphs_that_are_no_chain_are_refused_by_name)
   onnx_graph_add_node(around, "", "MatMul", "b,w2", "c");
   onnx_graph_add_node(around, "", "Add", "a,c", "d");
   onnx_graph_add_output(around, "d", ONNX_TYPE_FLOAT, "N,2");
-  refuse(around, "MatMul");
+  refuse(around, "Add");
 
   onnx_graph_add_node(wide, "", "MatMul", "x,w1", "a");
   onnx_graph_add_node(wide, "", "MatMul", "a,w2", "d");
