@@ -8,6 +8,8 @@
 #include "pipeline/tree_options.h"
 #include "pipeline/output_file.h"
 
+#define FINE_TUNING_DECAY 0.01 /* given weights are not to be pulled to 0 */
+
 extern const Command command_train;
 
 void command_train_init(TrainArguments *arguments)
@@ -208,6 +210,7 @@ static void fill_options(const TrainArguments *arguments, GBytes *from, Pipeline
   options->batch_size = (guint)arguments->batch_size;
   options->patience = (guint)arguments->patience;
   if (!isnan(arguments->learning_rate)) options->learning_rate = arguments->learning_rate;
+  if (from != NULL) options->weight_decay = FINE_TUNING_DECAY;
   if (!isnan(arguments->weight_decay)) options->weight_decay = arguments->weight_decay;
   options->validation_fraction = arguments->validation;
   options->shuffle_split = arguments->shuffle;
@@ -421,7 +424,7 @@ static int run_train(int argc, char **argv)
       {"learning-rate", 0, 0, G_OPTION_ARG_DOUBLE, &a.learning_rate,
        "falling along a cosine (default 0.005; on a graph 0.002)", "R"},
       {"weight-decay", 0, 0, G_OPTION_ARG_DOUBLE, &a.weight_decay,
-       "decoupled, times the learning rate (default 0.5; on a graph 0.01)", "W"},
+       "decoupled, times the learning rate (default 0.5; with --from, and on a graph, 0.01)", "W"},
       {"validation", 0, 0, G_OPTION_ARG_DOUBLE, &a.validation, "share of the rows, the last ones (default 0.1)", "F"},
       {"split", 0, 0, G_OPTION_ARG_STRING, &a.split, "of all rows: time, blocks, shuffle, stratified, grouped:COLUMN",
        "HOW"},
