@@ -79,6 +79,7 @@ $(BUILD)/%.cpp.o: %.cpp
 HOT := pipeline/graph_optimiser.c pipeline/attack_gradient.c pipeline/gradient_recurrent.c daemon/decode_json.cpp daemon/shard.c daemon/shard_seen.c daemon/consumer_feed.c drift/accumulator_event.c drift/bins.c
 # And loops over whole columns, which vectorise at that level.
 HOT += drift/cbpe_view.c drift/mersenne_twister.c pipeline/backend_reference.c pipeline/mpi/shared_sum.c
+HOT += pipeline/operator_binary.c pipeline/gradient_support.c pipeline/gradient_binary.c pipeline/attack_model.c
 # And over images.
 HOT += pipeline/onednn_images.c pipeline/onednn_max_pool.c pipeline/onednn_convolution_narrow.c pipeline/onednn_winograd_avx2.c pipeline/onednn_winograd_avx512.c
 $(patsubst %,$(BUILD)/%.o,$(HOT)): CFLAGS += $(patsubst -O2,-O3,$(filter -O2,$(OPTIMISE)))

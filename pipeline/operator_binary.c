@@ -13,13 +13,20 @@ struct _PipelineBinary {
   gboolean (*u64)(const guint64 *a, gsize sa, const guint64 *b, gsize sb, guint64 *out, gsize n);
 };
 
+/* The usual strides are loops of their own, which vectorise. */
+#define BINARY_LOOP(type, stride_a, stride_b, condition, expression)                                                   \
+  for (gsize i = 0; i < n; i++) {                                                                                      \
+    type x = a[i * (stride_a)], y = b[i * (stride_b)];                                                                 \
+    if (!(condition)) return FALSE;                                                                                    \
+    out[i] = (type)(expression);                                                                                       \
+  }
 #define BINARY(name, suffix, type, condition, expression)                                                              \
   static gboolean name##_##suffix(const type *a, gsize sa, const type *b, gsize sb, type *out, gsize n)                \
   {                                                                                                                    \
-    for (gsize i = 0; i < n; i++) {                                                                                    \
-      type x = a[i * sa], y = b[i * sb];                                                                               \
-      if (!(condition)) return FALSE;                                                                                  \
-      out[i] = (type)(expression);                                                                                     \
+    if (sa == 1 && sb == 1) {                                                                                          \
+      BINARY_LOOP(type, 1, 1, condition, expression)                                                                   \
+    } else {                                                                                                           \
+      BINARY_LOOP(type, sa, sb, condition, expression)                                                                 \
     }                                                                                                                  \
     return TRUE;                                                                                                       \
   }
