@@ -402,17 +402,6 @@ static void mark_frozen(PipelineGraphPass *pass)
   }
 }
 
-/* Who asks for the result of a node that is computed later finds it there. */
-static void name_moved(PipelineGraphPass *pass, const guint *order)
-{
-  for (guint n = 0; n < pass->n_steps; n++) {
-    const OnnxNode *node = g_ptr_array_index(pass->graph->nodes, n);
-    if (order[n] <= n) continue;
-    guint value = pass->steps[order[n]].outputs[0];
-    g_hash_table_insert(pass->value_of, (gpointer)onnx_node_get_output(node, 0), GUINT_TO_POINTER(value + 1));
-  }
-}
-
 static gboolean make_plan(PipelineGraphPass *pass, const PipelineGraphPassOptions *options, GError **error)
 {
   const OnnxGraph *graph = pass->graph;
@@ -443,7 +432,7 @@ static gboolean make_plan(PipelineGraphPass *pass, const PipelineGraphPassOption
     if (!make_step(pass, n, order[n], &bytes, error)) return FALSE;
   if (!find_named(pass, options->heads, "output", &pass->heads, &pass->n_heads, error)) return FALSE;
   pass->host_heads = g_new0(PipelineTensor, pass->n_heads + 1);
-  name_moved(pass, order);
+  pipeline_pass_name_moved(pass, order);
   mark_frozen(pass);
   if (!trace_heads(pass, error)) return FALSE;
   pipeline_pass_find_first_steps(pass);

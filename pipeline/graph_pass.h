@@ -78,8 +78,8 @@ const PipelineTensor *pipeline_graph_pass_get_head(const PipelineGraphPass *pass
 gboolean pipeline_graph_pass_backward(PipelineGraphPass *pass, const float *const *head_gradients, GError **error);
 /* Of wanted[index] after backward, in host memory; NULL: it could not be copied there. */
 const PipelineTensor *pipeline_graph_pass_get_gradient(PipelineGraphPass *pass, guint index);
-/* Any value of the graph after forward, for monitors, in host memory; NULL: there is none. Of a Relu that only a MaxPool
- * reads, what the pool makes of it. */
+/* Any value of the graph after forward, for monitors, in host memory; NULL: there is none. Of a Relu that only a
+ * MaxPool reads, what the pool makes of it. */
 const PipelineTensor *pipeline_graph_pass_get_value(PipelineGraphPass *pass, const gchar *name);
 
 /* --- for a backend with memory of its own: heads and their gradients that stay there

@@ -57,6 +57,8 @@ struct _PipelineGraphPass {
 
 /* New [nodes]: which node is computed in the place of each, between its values (graph_pass_order.c). */
 guint *pipeline_pass_find_order(const OnnxGraph *graph, const gchar *const *heads);
+/* With all steps made: who asks for the result of a node that is computed later finds it there. */
+void pipeline_pass_name_moved(PipelineGraphPass *pass, const guint *order);
 /* NULL: G_MAXUINT, left out. */
 PipelinePassValue *pipeline_pass_get_value(const PipelineGraphPass *pass, guint index);
 /* Of an index that is never left out. */

@@ -59,3 +59,13 @@ guint *pipeline_pass_find_order(const OnnxGraph *graph, const gchar *const *head
   }
   return order;
 }
+
+void pipeline_pass_name_moved(PipelineGraphPass *pass, const guint *order)
+{
+  for (guint n = 0; n < pass->n_steps; n++) {
+    const OnnxNode *node = g_ptr_array_index(pass->graph->nodes, n);
+    if (order[n] <= n) continue;
+    guint value = pass->steps[order[n]].outputs[0];
+    g_hash_table_insert(pass->value_of, (gpointer)onnx_node_get_output(node, 0), GUINT_TO_POINTER(value + 1));
+  }
+}
