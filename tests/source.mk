@@ -12,7 +12,7 @@ test-kafka: $(BUILD)/tests/unit/source_kafka_test ## the Kafka source against a 
 FUZZ_SECONDS ?= 20
 FUZZ_FLAGS   := -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
 FUZZ_BUILD   := $(BUILD)/fuzz
-FUZZ_C       := $(wildcard daemon/decode*.c daemon/error.c drift/schema.c drift/row.c drift/bytes.c) tests/fuzz/decode_fuzz.c
+FUZZ_C       := $(wildcard daemon/decode*.c) daemon/error.c drift/schema.c drift/row.c drift/bytes.c pipeline/date.c tests/fuzz/decode_fuzz.c
 FUZZ_CPP     := $(wildcard daemon/decode*.cpp)
 $(FUZZ_BUILD)/%.c.o: %.c
 	@mkdir -p $(@D)
