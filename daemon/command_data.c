@@ -145,18 +145,26 @@ DriftSchema *command_infer_schema(const DriftTable *table, const gchar *label, c
   return g_steal_pointer(&schema);
 }
 
-static DriftTable *read_table(const gchar *path, const gchar *const *texts, GError **error)
+static const struct {
+  const gchar *suffix;
+  DriftTable *(*read)(const gchar *path, GError **error);
+} readers[] = {{".npy", pipeline_npy_read_table},
+               {".npz", pipeline_npz_read_table},
+               {".jsonl", pipeline_json_lines_read},
+               {".ndjson", pipeline_json_lines_read}};
+
+static gboolean is_csv(const gchar *path)
 {
-  if (g_str_has_suffix(path, ".npy")) return pipeline_npy_read_table(path, error);
-  if (g_str_has_suffix(path, ".jsonl") || g_str_has_suffix(path, ".ndjson"))
-    return pipeline_json_lines_read(path, error);
-  if (g_str_has_suffix(path, ".npz")) return pipeline_npz_read_table(path, error);
-  return pipeline_csv_read_as(path, texts, error);
+  for (gsize i = 0; i < G_N_ELEMENTS(readers); i++)
+    if (g_str_has_suffix(path, readers[i].suffix)) return FALSE;
+  return TRUE;
 }
 
 DriftTable *command_read_table(const gchar *path, GError **error)
 {
-  return read_table(path, NULL, error);
+  for (gsize i = 0; i < G_N_ELEMENTS(readers); i++)
+    if (g_str_has_suffix(path, readers[i].suffix)) return readers[i].read(path, error);
+  return pipeline_csv_read(path, error);
 }
 
 /* Categorical features of the schema, and inputs of texts where the graph alone says so. */
@@ -177,6 +185,7 @@ static GPtrArray *text_columns(const OnnxGraph *graph, const DriftSchema *schema
 
 DriftTable *command_read_rows(const CommandCommon *common, const gchar *reference, const gchar *path, GError **error)
 {
+  if (!is_csv(path)) return command_read_table(path, error); /* whose numbers and texts are told apart */
   g_autoptr(DriftSchema) schema = NULL;
   gboolean is_file = g_str_has_suffix(reference, ".onnx");
   g_autoptr(GBytes) onnx =
@@ -186,7 +195,7 @@ DriftTable *command_read_rows(const CommandCommon *common, const gchar *referenc
   const gchar *spec = is_file ? onnx_graph_get_metadata(graph, PIPELINE_SCHEMA_KEY) : NULL;
   if (spec) schema = pipeline_model_spec_parse(spec, NULL); /* what is wrong with it is said by who loads the model */
   g_autoptr(GPtrArray) texts = text_columns(graph, schema);
-  return read_table(path, (const gchar *const *)texts->pdata, error);
+  return pipeline_csv_read_as(path, (const gchar *const *)texts->pdata, error);
 }
 
 PipelinePlan *command_read_plan(const gchar *text, GError **error)

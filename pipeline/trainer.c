@@ -238,20 +238,6 @@ static gboolean prepare_data(Training *training, GError **error)
   return TRUE;
 }
 
-static gboolean divide(Training *training, GError **error)
-{
-  const PipelineTrainOptions *options = training->options;
-  training->rows = pipeline_trainer_rows_new(training->table, training->schema, error);
-  if (!training->rows) return FALSE;
-  if (options->split)
-    return pipeline_split_rows(options->split, training->table, training->schema, training->rows,
-                               options->validation_fraction, options->test_fraction, PIPELINE_MIN_VALIDATION,
-                               options->seed, error);
-  pipeline_trainer_rows_split(training->rows, options->validation_fraction, PIPELINE_MIN_VALIDATION,
-                              options->shuffle_split, options->seed);
-  return TRUE;
-}
-
 static gboolean prepare_fit(Training *training, GError **error)
 {
   const PipelineTrainOptions *options = training->options;
@@ -284,7 +270,9 @@ static gboolean prepare(Training *training, GError **error)
 {
   const PipelineTrainOptions *options = training->options;
   gboolean on_graph = pipeline_fit_needs_graph(options);
-  if ((on_graph && !pipeline_fit_check_graph(options, error)) || !divide(training, error) ||
+  if (on_graph && !pipeline_fit_check_graph(options, error)) return FALSE;
+  training->rows = pipeline_trainer_divide(training->table, training->schema, options, error);
+  if (training->rows == NULL ||
       !pipeline_trainer_clean(&training->table, training->schema, training->rows, options, &training->cleaning, error))
     return FALSE;
   return pipeline_calibration_begin(options->from, training->schema, &options->calibration,

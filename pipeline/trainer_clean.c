@@ -1,5 +1,19 @@
 #include "pipeline/trainer_clean.h"
 
+PipelineTrainerRows *pipeline_trainer_divide(const DriftTable *table, const DriftSchema *schema,
+                                             const PipelineTrainOptions *options, GError **error)
+{
+  g_autoptr(PipelineTrainerRows) rows = pipeline_trainer_rows_new(table, schema, error);
+  if (rows == NULL) return NULL;
+  if (options->split == NULL)
+    pipeline_trainer_rows_split(rows, options->validation_fraction, PIPELINE_MIN_VALIDATION, options->shuffle_split,
+                                options->seed);
+  else if (!pipeline_split_rows(options->split, table, schema, rows, options->validation_fraction,
+                                options->test_fraction, PIPELINE_MIN_VALIDATION, options->seed, error))
+    return NULL;
+  return g_steal_pointer(&rows);
+}
+
 void pipeline_trainer_cleaning_clear(PipelineTrainerCleaning *cleaning)
 {
   g_clear_pointer(&cleaning->table, drift_table_free);

@@ -1,9 +1,13 @@
-/* Cleaning of the training rows inside a training. */
+/* How a training divides its rows, and cleans those that train. */
 #pragma once
 
 #include "pipeline/trainer.h"
 
 G_BEGIN_DECLS
+
+/* The usable rows, divided as the options ask: by split, else by validation_fraction. New. */
+PipelineTrainerRows *pipeline_trainer_divide(const DriftTable *table, const DriftSchema *schema,
+                                             const PipelineTrainOptions *options, GError **error);
 
 typedef struct {
   DriftTable *table; /* a copy with the cleaned values, owned; NULL: nothing was asked for */

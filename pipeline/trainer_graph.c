@@ -48,20 +48,6 @@ static gboolean is_image(const Training *training)
   return training->options->channels > 0;
 }
 
-static gboolean divide(Training *training, GError **error)
-{
-  const PipelineTrainOptions *options = training->options;
-  training->rows = pipeline_trainer_rows_new(training->table, training->schema, error);
-  if (training->rows == NULL) return FALSE;
-  if (options->split != NULL)
-    return pipeline_split_rows(options->split, training->table, training->schema, training->rows,
-                               options->validation_fraction, options->test_fraction, PIPELINE_MIN_VALIDATION,
-                               options->seed, error);
-  pipeline_trainer_rows_split(training->rows, options->validation_fraction, PIPELINE_MIN_VALIDATION,
-                              options->shuffle_split, options->seed);
-  return TRUE;
-}
-
 /* --- the preprocessing -------------------------------------------------------------------------------------------- */
 
 static gboolean add_plan(Training *training, const PipelinePlan *plan, GError **error)
@@ -291,7 +277,8 @@ gboolean pipeline_trainer_graph_run(const DriftTable *table, const DriftSchema *
                 options->architecture);
     return FALSE;
   }
-  gboolean done = divide(&training, error) &&
+  training.rows = pipeline_trainer_divide(training.table, training.schema, options, error);
+  gboolean done = training.rows != NULL &&
                   pipeline_trainer_clean(&training.table, schema, training.rows, options, &training.cleaning, error) &&
                   (is_image(&training) ? take_pixels(&training, error)
                                        : add_front(&training, error) && take_prepared(&training, error)) &&
