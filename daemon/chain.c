@@ -14,8 +14,8 @@ static json_t *join(gchar **items)
 static json_t *search_options(const SettingsPolicy *policy)
 {
   const SettingsSearch *s = &policy->search;
-  return json_pack("{s:i, s:f, s:i, s:s}", "trials", (int)s->trials, "seconds", s->seconds, "workers", (int)s->workers,
-                   "space", s->space);
+  return json_pack("{s:i, s:f, s:i, s:s, s:i}", "trials", (int)s->trials, "seconds", s->seconds, "workers",
+                   (int)s->workers, "space", s->space, "ensemble", (int)s->ensemble);
 }
 
 static json_t *harden_options(const SettingsPolicy *policy)

@@ -5,6 +5,7 @@
 
 #include "daemon/command_search_internal.h"
 #include "daemon/command_train_internal.h"
+#include "pipeline/ensemble.h"
 #include "pipeline/search_board.h"
 #include "pipeline/search_families.h"
 #include "pipeline/search_final.h"
@@ -16,6 +17,7 @@ typedef struct {
   SearchTask task;
   gchar *budget, *space, *resume, *output;
   gint workers, trials, folds, finalists; /* folds, finalists: -1: by the rows */
+  gint ensemble;                          /* 0: all finalists that are not clearly worse */
   gboolean keep, print_space;
   double seconds;
 } Arguments;
@@ -56,6 +58,8 @@ static const gchar *check_arguments(Arguments *a, int argc)
   if (a->folds < -1 || a->folds == 1 || a->folds > (gint)PIPELINE_SEARCH_MAX_FOLDS)
     return "--folds is 0 (none) or 2 to 20";
   if (a->finalists < -1 || a->finalists == 0 || a->finalists > 100) return "--finalists is 1 to 100";
+  if (a->ensemble < 0 || a->ensemble > (gint)PIPELINE_MAX_ENSEMBLE)
+    return "--ensemble is 1 to 100, or 0: the finalists that are not clearly worse than the winner";
   if (g_str_equal(a->task.data, "-"))
     return "--data is a file that can be read again (CSV, JSON lines, .npy or .npz): no standard input";
   if (g_str_has_suffix(a->task.data, ".npz") && (a->task.exclude || a->task.positive))
@@ -107,22 +111,11 @@ static void show(const PipelineSearchState *state, gpointer user_data)
 
 /* --- what it found ------------------------------------------------------------------------------------------------ */
 
-/* Bytes of the winner: those of its trial, or fitted again. */
-static GBytes *take_winner(const Arguments *a, const gchar *folder, const SearchWorld *world,
-                           const PipelineSearchState *state, GError **error)
-{
-  const PipelineSearchTrial *best = pipeline_search_state_best(state);
-  if (!a->keep) return pipeline_search_refit_best(&world->rows, state, folder, error);
-  gchar *bytes = NULL;
-  gsize length = 0;
-  g_autofree gchar *path = pipeline_search_file(folder, best->number, -1, "onnx");
-  return g_file_get_contents(path, &bytes, &length, error) ? g_bytes_new_take(bytes, length) : NULL;
-}
-
 static json_t *conclude(const Arguments *a, const gchar *folder, const SearchWorld *world,
                         const PipelineSearchState *state, GError **error)
 {
-  g_autoptr(GBytes) onnx = take_winner(a, folder, world, state, error);
+  g_autoptr(GPtrArray) members = pipeline_search_members(state, (guint)a->ensemble);
+  g_autoptr(GBytes) onnx = pipeline_search_model(&world->rows, state, members, folder, !a->keep, error);
   json_t *test = NULL;
   if (onnx == NULL || (world->rows.test != NULL && !(test = pipeline_search_test(&world->rows, onnx, error))))
     return NULL;
@@ -134,12 +127,13 @@ static json_t *conclude(const Arguments *a, const gchar *folder, const SearchWor
   }
   json_t *board = pipeline_search_board(state, world->rows.n_validation);
   json_t *report = json_pack(
-      "{s:s, s:s, s:I, s:I, s:I, s:I, s:f, s:b, s:I, s:I, s:O, s:o, s:o}", "output", a->output, "folder", folder,
-      "rows_train", (json_int_t)(world->rows.seen->n_rows - world->rows.n_validation), "rows_validation",
+      "{s:s, s:s, s:I, s:I, s:I, s:I, s:f, s:b, s:I, s:I, s:o, s:I, s:O, s:o, s:o}", "output", a->output, "folder",
+      folder, "rows_train", (json_int_t)(world->rows.seen->n_rows - world->rows.n_validation), "rows_validation",
       (json_int_t)world->rows.n_validation, "trials", (json_int_t)state->trials->len, "failed",
       (json_int_t)pipeline_search_state_count(state, PIPELINE_TRIAL_FAILED), "seconds", state->elapsed, "refit",
-      !a->keep, "folds", (json_int_t)state->rule.folds, "finalists", (json_int_t)state->rule.finalists, "winner",
-      json_array_get(board, 0), "leaderboard", board, "failures", pipeline_search_failures(state));
+      !a->keep, "folds", (json_int_t)state->rule.folds, "finalists", (json_int_t)state->rule.finalists, "members",
+      pipeline_search_describe_members(members), "bytes", (json_int_t)length, "winner", json_array_get(board, 0),
+      "leaderboard", board, "failures", pipeline_search_failures(state));
   if (test != NULL) json_object_set_new(report, "test", test);
   return report;
 }
@@ -250,6 +244,10 @@ static int run_search(int argc, char **argv)
        "K"},
       {"finalists", 0, 0, G_OPTION_ARG_INT, &a.finalists,
        "trials of lowest loss that are trained to the end (default 2; with folds 6 below 12,000 rows, else 3)", "N"},
+      {"ensemble", 0, 0, G_OPTION_ARG_INT, &a.ensemble,
+       "write the mean of the N best trials; 1: the winner alone; 0 (default): of the finalists of folds that are not "
+       "clearly worse",
+       "N"},
       {"resume", 0, 0, G_OPTION_ARG_FILENAME, &a.resume, "go on with the search whose folder this is", "DIR"},
       {"split", 0, 0, G_OPTION_ARG_STRING, &a.task.split,
        "time (default), shuffle, stratified or grouped:COLUMN (no group on two sides)", "HOW"},
@@ -348,12 +346,23 @@ const Command command_search = {
         "The winner is fitted again to training and validation rows together, for as many epochs or rounds as its "
         "best\n"
         "had; --keep writes the model that was compared. Its loss is optimistic: it was chosen by it. --test\n"
-        "measures what is written on rows that no trial saw.",
+        "measures what is written on rows that no trial saw.\n"
+        "\n"
+        "Where folds compared finalists, what is written is the mean of those that are not clearly worse than the "
+        "winner\n"
+        "(by more than two standard errors of the difference over the folds), as one graph: they differ by less than "
+        "the\n"
+        "folds can tell, and their mean errs less than either. Its bytes and time are those of all members. --ensemble "
+        "1\n"
+        "writes the winner alone: what is to be trained on, hardened or pruned is a single model (kedge compress "
+        "--distill\n"
+        "makes one network of all). --resume with another --ensemble writes again without a new trial.",
     .output =
         "--json prints {\"output\", \"folder\", \"rows_train\", \"rows_validation\", \"trials\", \"failed\", "
         "\"seconds\", "
         "\"refit\",\n"
-        "\"folds\" and \"finalists\" (their numbers), \"winner\" (the first of the leaderboard), \"leaderboard\" "
+        "\"folds\" and \"finalists\" (their numbers), \"members\" (the trials whose mean is written), \"bytes\" (of "
+        "it), \"winner\" (the first of the leaderboard), \"leaderboard\" "
         "[{\"rank\",\n"
         "\"trial\", \"family\", \"parameters\", \"state\" (\"finished\" or \"stopped\" early), \"loss\", \"metric\" "
         "(accuracy, or\n"

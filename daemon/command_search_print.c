@@ -57,6 +57,26 @@ static void print_board(const json_t *board)
            json_array_size(board), SHOWN);
 }
 
+static void print_model(const json_t *report)
+{
+  const json_t *members = json_object_get(report, "members");
+  g_autofree gchar *bytes = command_text_count(json_object_get(report, "bytes"));
+  GString *which = g_string_new("");
+  for (gsize i = 0; i < json_array_size(members); i++)
+    g_string_append_printf(which, "%s%" JSON_INTEGER_FORMAT, i > 0 ? ", " : "",
+                           json_integer_value(json_array_get(members, i)));
+  printf("%s: ", json_string_value(json_object_get(report, "output")));
+  if (json_array_size(members) > 1)
+    printf("the mean of %zu models, trials %s, %s bytes", json_array_size(members), which->str, bytes);
+  else
+    printf("the model of rank 1");
+  printf("%s; the trials are in %s\n",
+         json_is_true(json_object_get(report, "refit")) ? ", fitted again to training and validation rows together"
+                                                        : "",
+         json_string_value(json_object_get(report, "folder")));
+  g_string_free(which, TRUE);
+}
+
 void command_search_print(json_t *report)
 {
   g_autofree gchar *train = command_text_count(json_object_get(report, "rows_train"));
@@ -89,8 +109,5 @@ void command_search_print(json_t *report)
     printf("on %s test rows, which no trial saw: %s %s, %s %s\n", rows, regression ? "rmse" : "accuracy", first,
            regression ? "mean absolute error" : "AUC", second);
   }
-  printf("%s: the model of rank 1%s; the trials are in %s\n", json_string_value(json_object_get(report, "output")),
-         json_is_true(json_object_get(report, "refit")) ? ", fitted again to training and validation rows together"
-                                                        : "",
-         json_string_value(json_object_get(report, "folder")));
+  print_model(report);
 }

@@ -98,6 +98,7 @@ typedef struct {
 typedef struct {
   guint trials, workers; /* 0 trials: any */
   double seconds;        /* 0: any */
+  guint ensemble;        /* trials whose mean is the version; 0: all good finalists; 1 */
   gchar *space;
 } SettingsSearch;
 

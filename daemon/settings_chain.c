@@ -106,6 +106,13 @@ static gboolean check_search(const Context *context, const gchar *member, GError
   if (strcmp(policy->retrain_mode, "scratch") != 0)
     return refuse(context, error, member, "a search begins with new weights: write retrain_mode: scratch, not %s",
                   policy->retrain_mode);
+  if (policy->search.ensemble != 1 && has_stage(policy, "harden"))
+    return refuse(context, error, member,
+                  "a mean of several trials cannot be hardened: write policy.search.ensemble: 1, or leave out harden");
+  if (policy->search.ensemble != 1 && has_stage(policy, "compress") && policy->compress.prune > 0)
+    return refuse(context, error, member,
+                  "a mean of several trials cannot be pruned: write policy.search.ensemble: 1, or compress it by "
+                  "distill or int8");
   if (asks_search(policy)) return TRUE;
   return refuse(context, error, member,
                 "search needs a budget: write policy.search.trials, policy.search.seconds or both");

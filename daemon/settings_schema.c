@@ -1,6 +1,7 @@
 /* Every option of kedge.yaml. This table makes the loader, the checks of types and ranges, and the documentation
  * (`kedge config document`). A new option is a member in daemon/settings.h and a line here. */
 #include "daemon/settings_internal.h"
+#include "pipeline/ensemble.h"
 
 #include <stddef.h>
 
@@ -249,6 +250,10 @@ static const SettingsOption search_options[] = {
      .unit = "processes", .help = "Trials at a time, one thread each."},
     {"space", SETTINGS_TEXT, AT(SettingsModel, policy.search.space), .fallback = "\"\"",
      .help = "Families and ranges as of `kedge search --space`; \"\": all."},
+    {"ensemble", SETTINGS_UINT, AT(SettingsModel, policy.search.ensemble), .fallback = "1",
+     RANGE(0, PIPELINE_MAX_ENSEMBLE), .unit = "trials",
+     .help = "So many of the best trials: the version is their mean; 0: all finalists of folds that are not clearly "
+             "worse than the winner. Only a single one can be hardened or pruned."},
     {.key = NULL}};
 
 static const SettingsOption attack_options[] = {

@@ -3,6 +3,7 @@
 #include <stddef.h>
 
 #include "pipeline/csv.h"
+#include "pipeline/ensemble.h"
 #include "pipeline/job_training.h"
 #include "pipeline/model_spec.h"
 #include "pipeline/search.h"
@@ -12,6 +13,7 @@
 typedef struct {
   guint trials, workers;
   double seconds, validation_fraction;
+  guint ensemble;
   const gchar *space;
 } Options;
 
@@ -22,12 +24,14 @@ static const PipelineJobField fields[] = {
      "of wall time over all attempts; 0: as long as it takes"},
     {"workers", PIPELINE_FIELD_COUNT, AT(workers), 1, 256, NULL, "processes of one thread at a time"},
     {"space", PIPELINE_FIELD_TEXT, AT(space), 0, 0, NULL, "families and ranges, as of `kedge search --space`"},
+    {"ensemble", PIPELINE_FIELD_COUNT, AT(ensemble), 0, PIPELINE_MAX_ENSEMBLE, NULL,
+     "trials whose mean is the version; 0: all finalists of folds that are not clearly worse"},
     {"validation_fraction", PIPELINE_FIELD_REAL, AT(validation_fraction), 0, .8, NULL, "0: the usual share"},
     {.name = NULL}};
 
 static gboolean read_options(const json_t *spec, Options *options, GError **error)
 {
-  *options = (Options){.workers = 1, .space = ""};
+  *options = (Options){.workers = 1, .ensemble = 1, .space = ""};
   if (!pipeline_job_fields_read(fields, spec, options, error)) return FALSE;
   if (options->trials > 0 || options->seconds > 0) return TRUE;
   g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_INVALID,
@@ -102,19 +106,20 @@ static gboolean run_trials(PipelineTraining *training, const gchar *folder, doub
 static gboolean take_winner(PipelineTraining *training, const PipelineSearchRows *rows, const gchar *folder,
                             const PipelineSearchState *state, GError **error)
 {
-  const PipelineSearchTrial *best = pipeline_search_state_best(state);
+  g_autoptr(GPtrArray) members = pipeline_search_members(state, ((const Options *)training->own)->ensemble);
+  const PipelineSearchTrial *best = g_ptr_array_index(members, 0);
   guint epochs = pipeline_search_best_epoch(best);
-  training->trained.onnx = pipeline_search_refit_best(rows, state, folder, error);
+  training->trained.onnx = pipeline_search_model(rows, state, members, folder, TRUE, error);
   if (training->trained.onnx == NULL) return FALSE;
   training->trained.epochs = training->trained.best_epoch = epochs;
   training->trained.validation_loss = best->loss;
   training->trained.validation_metric = best->metric;
   json_t *board = pipeline_search_board(state, rows->n_validation);
   json_object_set_new(training->results, "search",
-                      json_pack("{s:i, s:i, s:f, s:I, s:O}", "trials", (int)state->trials->len, "failed",
+                      json_pack("{s:i, s:i, s:f, s:I, s:o, s:O}", "trials", (int)state->trials->len, "failed",
                                 (int)pipeline_search_state_count(state, PIPELINE_TRIAL_FAILED), "seconds",
-                                state->elapsed, "rows_validation", (json_int_t)rows->n_validation, "winner",
-                                json_array_get(board, 0)));
+                                state->elapsed, "rows_validation", (json_int_t)rows->n_validation, "members",
+                                pipeline_search_describe_members(members), "winner", json_array_get(board, 0)));
   json_decref(board);
   return TRUE;
 }

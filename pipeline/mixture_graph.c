@@ -4,6 +4,7 @@
  *                └─ last hidden layer ─▶ steady/Gemm ─▶ Clip ─▶ Mul steady/weight ─▶ Sum ─▶ probabilities ─▶ label
  *     inputs ─▶ trained_3/… ─▶ trained_3/probabilities ───▶ Mul trained_3/weight ──┘
  */
+#include "pipeline/graph_merge.h"
 #include "pipeline/mixture_internal.h"
 #include "pipeline/model_spec.h"
 #include "pipeline/network_build.h"
@@ -12,38 +13,11 @@
 
 #define PROBABILITIES "probabilities"
 
-static GBytes *to_bytes(const OnnxGraph *graph, GError **error)
-{
-  g_autoptr(GError) cause = NULL;
-  GBytes *bytes = onnx_graph_to_bytes(graph, &cause);
-  if (bytes == NULL) g_set_error_literal(error, PIPELINE_ERROR, PIPELINE_ERROR_MODEL, cause->message);
-  return bytes;
-}
-
-static OnnxGraph *from_bytes(GBytes *onnx, GError **error)
-{
-  g_autoptr(GError) cause = NULL;
-  OnnxGraph *graph = onnx_graph_from_bytes(onnx, &cause);
-  if (graph == NULL) g_set_error_literal(error, PIPELINE_ERROR, PIPELINE_ERROR_MODEL, cause->message);
-  return graph;
-}
-
 /* --- one expert --------------------------------------------------------------------------------------------------- */
-
-/* Only "probabilities" stays an output; what nothing reads then goes. */
-static void keep_probabilities(OnnxGraph *graph)
-{
-  for (guint i = graph->outputs->len; i-- > 0;) {
-    const OnnxValue *output = g_ptr_array_index(graph->outputs, i);
-    if (!g_str_equal(output->name, PROBABILITIES)) g_ptr_array_remove_index(graph->outputs, i);
-  }
-  g_ptr_array_set_size(graph->values, 0);
-  onnx_graph_simplify(graph);
-}
 
 GBytes *pipeline_mixture_canonical(GBytes *onnx, GError **error)
 {
-  g_autoptr(OnnxGraph) graph = from_bytes(onnx, error);
+  g_autoptr(OnnxGraph) graph = pipeline_graph_read(onnx, error);
   if (graph == NULL) return NULL;
   const OnnxValue *output = onnx_graph_find_value(graph, PROBABILITIES);
   if (output == NULL || output->type != ONNX_TYPE_FLOAT || onnx_graph_find_producer(graph, PROBABILITIES) < 0) {
@@ -52,59 +26,9 @@ GBytes *pipeline_mixture_canonical(GBytes *onnx, GError **error)
                         "\" (models of `kedge train` have one)");
     return NULL;
   }
-  keep_probabilities(graph);
+  pipeline_graph_keep_output(graph, PROBABILITIES);
   onnx_graph_set_metadata(graph, PIPELINE_MIXTURE_KEY, NULL);
-  return to_bytes(graph, error);
-}
-
-/* --- names -------------------------------------------------------------------------------------------------------- */
-
-static gboolean is_input(const OnnxGraph *graph, const gchar *name)
-{
-  for (guint i = 0; i < graph->inputs->len; i++)
-    if (g_str_equal(((const OnnxValue *)g_ptr_array_index(graph->inputs, i))->name, name)) return TRUE;
-  return FALSE;
-}
-
-/* With prefix, or (strip) without; inputs of the graph and omitted inputs keep their name. */
-static gchar *renamed(const OnnxGraph *graph, const gchar *name, const gchar *prefix, gboolean strip)
-{
-  if (*name == '\0' || is_input(graph, name)) return g_strdup(name);
-  if (strip) return g_strdup(g_str_has_prefix(name, prefix) ? name + strlen(prefix) : name);
-  return g_strconcat(prefix, name, NULL);
-}
-
-static void rename_all(const OnnxGraph *graph, GPtrArray *names, const gchar *prefix, gboolean strip)
-{
-  for (guint i = 0; i < names->len; i++) {
-    gchar *before = g_ptr_array_index(names, i);
-    g_ptr_array_index(names, i) = renamed(graph, before, prefix, strip);
-    g_free(before);
-  }
-}
-
-static void rename_text(const OnnxGraph *graph, gchar **name, const gchar *prefix, gboolean strip)
-{
-  gchar *before = *name;
-  *name = renamed(graph, before, prefix, strip);
-  g_free(before);
-}
-
-/* Moves the nodes and initialisers of `from` into `into`. */
-static void move_parts(OnnxGraph *into, OnnxGraph *from, const gchar *prefix, gboolean strip)
-{
-  for (guint i = 0; i < from->nodes->len; i++) {
-    OnnxNode *node = g_ptr_array_index(from->nodes, i);
-    rename_all(from, node->inputs, prefix, strip);
-    rename_all(from, node->outputs, prefix, strip);
-    rename_text(from, &node->name, prefix, strip);
-  }
-  while (from->nodes->len > 0) g_ptr_array_add(into->nodes, g_ptr_array_steal_index(from->nodes, 0));
-  while (from->initialisers->len > 0) {
-    OnnxTensor *tensor = g_ptr_array_steal_index(from->initialisers, 0);
-    rename_text(from, &tensor->name, prefix, strip);
-    onnx_graph_take_initialiser(into, tensor);
-  }
+  return pipeline_graph_write(graph, error);
 }
 
 /* --- out of one graph --------------------------------------------------------------------------------------------- */
@@ -134,10 +58,10 @@ GBytes *pipeline_mixture_split(const OnnxGraph *merged, const gchar *name, GErro
       g_ptr_array_remove_index(graph->initialisers, i);
   g_ptr_array_set_size(expert->nodes, 0);
   g_ptr_array_set_size(expert->initialisers, 0);
-  move_parts(expert, graph, prefix, TRUE);
-  keep_probabilities(expert);
+  pipeline_graph_move_parts(expert, graph, prefix, TRUE);
+  pipeline_graph_keep_output(expert, PROBABILITIES);
   onnx_graph_set_metadata(expert, PIPELINE_MIXTURE_KEY, NULL);
-  return to_bytes(expert, error);
+  return pipeline_graph_write(expert, error);
 }
 
 /* --- into one graph ----------------------------------------------------------------------------------------------- */
@@ -150,49 +74,21 @@ static void take_floats(OnnxGraph *graph, const gchar *name, guint n_dims, const
   onnx_graph_take_initialiser(graph, onnx_tensor_new(name, ONNX_TYPE_FLOAT, n_dims, dims, narrow));
 }
 
-/* Two models that are fed alike. */
-static gboolean check_inputs(const OnnxGraph *graph, const OnnxGraph *other, const gchar *name, GError **error)
-{
-  gboolean same = graph->inputs->len == other->inputs->len;
-  for (guint i = 0; same && i < graph->inputs->len; i++) {
-    const OnnxValue *a = g_ptr_array_index(graph->inputs, i), *b = g_ptr_array_index(other->inputs, i);
-    same = g_str_equal(a->name, b->name) && a->type == b->type;
-  }
-  if (!same)
-    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_MODEL,
-                "the inputs of \"%s\" are not those of the base: a mixture needs a base made by `kedge train`", name);
-  return same;
-}
-
-/* Opsets that the other does not import are added. */
-static gboolean share_opsets(OnnxGraph *graph, const OnnxGraph *other, const gchar *name, GError **error)
-{
-  for (guint i = 0; i < other->opsets->len; i++) {
-    const OnnxOpset *opset = g_ptr_array_index(other->opsets, i);
-    gint64 there = onnx_graph_get_opset(graph, opset->domain);
-    if (there == 0) onnx_graph_set_opset(graph, opset->domain, opset->version);
-    if (there == 0 || there == opset->version) continue;
-    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_MODEL,
-                "\"%s\" is written for opset %" G_GINT64_FORMAT " of \"%s\", the base for %" G_GINT64_FORMAT, name,
-                opset->version, opset->domain, there);
-    return FALSE;
-  }
-  return TRUE;
-}
-
 gboolean pipeline_mixture_fits(GBytes *base, GBytes *other)
 {
-  g_autoptr(OnnxGraph) graph = from_bytes(base, NULL), own = from_bytes(other, NULL);
-  return graph != NULL && own != NULL && check_inputs(graph, own, "", NULL) && share_opsets(graph, own, "", NULL);
+  g_autoptr(OnnxGraph) graph = pipeline_graph_read(base, NULL), own = pipeline_graph_read(other, NULL);
+  return graph != NULL && own != NULL && pipeline_graph_check_inputs(graph, own, "", NULL) &&
+         pipeline_graph_share_opsets(graph, own, "", NULL);
 }
 
 static gboolean add_model(OnnxGraph *graph, const PipelineExpert *expert, GError **error)
 {
-  g_autoptr(OnnxGraph) own = from_bytes(expert->onnx, error);
-  if (own == NULL || !check_inputs(graph, own, expert->name, error) || !share_opsets(graph, own, expert->name, error))
+  g_autoptr(OnnxGraph) own = pipeline_graph_read(expert->onnx, error);
+  if (own == NULL || !pipeline_graph_check_inputs(graph, own, expert->name, error) ||
+      !pipeline_graph_share_opsets(graph, own, expert->name, error))
     return FALSE;
   g_autofree gchar *prefix = g_strconcat(expert->name, "/", NULL);
-  move_parts(graph, own, prefix, FALSE);
+  pipeline_graph_move_parts(graph, own, prefix, FALSE);
   return TRUE;
 }
 
@@ -262,7 +158,7 @@ static gchar *add_weight(OnnxGraph *graph, const PipelineExpert *expert)
 /* An empty graph with the inputs of the base. */
 static OnnxGraph *begin_graph(const PipelineMixture *mixture, GError **error)
 {
-  OnnxGraph *graph = from_bytes(pipeline_mixture_get_expert(mixture, 0)->onnx, error);
+  OnnxGraph *graph = pipeline_graph_read(pipeline_mixture_get_expert(mixture, 0)->onnx, error);
   if (graph == NULL) return NULL;
   g_ptr_array_set_size(graph->nodes, 0);
   g_ptr_array_set_size(graph->initialisers, 0);

@@ -87,6 +87,16 @@ json_t *pipeline_search_board(const PipelineSearchState *state, guint64 n_valida
   return board;
 }
 
+json_t *pipeline_search_describe_members(const GPtrArray *members)
+{
+  json_t *numbers = json_array();
+  for (guint i = 0; i < members->len; i++) {
+    const PipelineSearchTrial *trial = g_ptr_array_index(members, i);
+    json_array_append_new(numbers, json_integer((json_int_t)trial->number));
+  }
+  return numbers;
+}
+
 json_t *pipeline_search_failures(const PipelineSearchState *state)
 {
   json_t *list = json_array();

@@ -2,6 +2,8 @@
 
 #include <math.h>
 
+#define MEMBER_ERRORS 2
+
 gboolean pipeline_search_folded(const PipelineSearchState *state, const PipelineSearchTrial *trial, double *mean,
                                 double *error)
 {
@@ -56,9 +58,9 @@ static gboolean is_usual(const PipelineSearchState *state, const PipelineSearchT
   return TRUE;
 }
 
-/* Lower on the same folds by more than the standard error of the mean difference. Both have all folds. */
+/* Lower on the same folds by more than so many standard errors of the mean difference. Both have all folds. */
 static gboolean is_better(const PipelineSearchState *state, const PipelineSearchTrial *one,
-                          const PipelineSearchTrial *other)
+                          const PipelineSearchTrial *other, double errors)
 {
   guint k = state->rule.folds;
   double mean = 0, squares = 0;
@@ -67,7 +69,7 @@ static gboolean is_better(const PipelineSearchState *state, const PipelineSearch
     double difference = other->folds[f].loss - one->folds[f].loss - mean;
     squares += difference * difference;
   }
-  return k > 1 && mean > sqrt(squares / (k - 1) / k);
+  return k > 1 && mean > errors * sqrt(squares / (k - 1) / k);
 }
 
 /* The usual values stay unless the first of the list is better than them beyond what folds differ by. */
@@ -77,7 +79,7 @@ static void prefer_usual(const PipelineSearchState *state, GPtrArray *list)
     PipelineSearchTrial *trial = g_ptr_array_index(list, i);
     if (!pipeline_search_folded(state, trial, NULL, NULL)) return;
     if (!is_usual(state, trial)) continue;
-    if (i == 0 || is_better(state, g_ptr_array_index(list, 0), trial)) return;
+    if (i == 0 || is_better(state, g_ptr_array_index(list, 0), trial, 1)) return;
     g_ptr_array_steal_index(list, i);
     g_ptr_array_insert(list, 0, trial);
     return;
@@ -98,16 +100,61 @@ PipelineSearchTrial *pipeline_search_state_best(const PipelineSearchState *state
   return list->len > 0 ? g_ptr_array_index(list, 0) : NULL;
 }
 
+/* Whether nothing in front of it in the list is of its part of the space. */
+static gboolean is_first_of_part(const PipelineSearchState *state, const GPtrArray *list, guint index)
+{
+  const PipelineSearchTrial *trial = g_ptr_array_index(list, index);
+  (void)state;
+  for (guint i = 0; i < index; i++)
+    if (((const PipelineSearchTrial *)g_ptr_array_index(list, i))->part == trial->part) return FALSE;
+  return TRUE;
+}
+
+static gboolean is_usual_at(const PipelineSearchState *state, const GPtrArray *list, guint index)
+{
+  return is_usual(state, g_ptr_array_index(list, index));
+}
+
+/* Moves the first of the list from place on for which `is_wanted` holds to that place; FALSE: there is none. */
+static gboolean bring_forward(const PipelineSearchState *state, GPtrArray *list, guint place,
+                              gboolean (*is_wanted)(const PipelineSearchState *, const GPtrArray *, guint index))
+{
+  for (guint i = place; i < list->len; i++) {
+    if (!is_wanted(state, list, i)) continue;
+    g_ptr_array_insert(list, (gint)place, g_ptr_array_steal_index(list, i));
+    return TRUE;
+  }
+  return FALSE;
+}
+
+GPtrArray *pipeline_search_members(const PipelineSearchState *state, guint n)
+{
+  GPtrArray *list = pipeline_search_ranking(state);
+  guint kept = MIN(list->len, 1); /* the winner */
+  for (guint i = 1; i < list->len && (n == 0 || kept < n); i++) {
+    PipelineSearchTrial *trial = g_ptr_array_index(list, i);
+    gboolean folded = pipeline_search_folded(state, trial, NULL, NULL);
+    gboolean good = n > 0 ? trial->state == PIPELINE_TRIAL_FINISHED
+                          : folded && !is_better(state, list->pdata[0], trial, MEMBER_ERRORS);
+    if (good) list->pdata[kept++] = trial; /* an array of borrowed trials */
+  }
+  g_ptr_array_set_size(list, (gint)kept);
+  return list;
+}
+
 GPtrArray *pipeline_search_finalists(const PipelineSearchState *state, guint n)
 {
   GPtrArray *list = list_measured(state);
   g_ptr_array_sort(list, compare_losses);
-  if (list->len <= n) return list;
-  guint usual = 0;
-  while (usual < list->len && !is_usual(state, g_ptr_array_index(list, usual))) usual++;
-  if (n > 1 && state->rule.folds > 0 && usual >= n && usual < list->len)
-    list->pdata[n - 1] = g_ptr_array_index(list, usual); /* an array of borrowed trials */
-  g_ptr_array_set_size(list, (gint)n);
+  if (list->len > n && n > 1 && state->rule.folds > 0) {
+    guint place = 1;
+    gboolean has_usual = is_usual_at(state, list, 0);
+    while (place + !has_usual < n && bring_forward(state, list, place, is_first_of_part))
+      has_usual = is_usual_at(state, list, place++) || has_usual;
+    if (!has_usual) bring_forward(state, list, place, is_usual_at);
+  }
+  if (list->len > n) g_ptr_array_set_size(list, (gint)n);
+  g_ptr_array_sort(list, compare_losses);
   return list;
 }
 

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/resource.h>
 
+#include "pipeline/ensemble.h"
 #include "pipeline/evaluate.h"
 #include "pipeline/network_features.h"
 #include "pipeline/search_families.h"
@@ -247,18 +248,40 @@ guint pipeline_search_best_epoch(const PipelineSearchTrial *trial)
   return (guint)json_integer_value(json_object_get(trial->outcome, "best_epoch"));
 }
 
-GBytes *pipeline_search_refit_best(const PipelineSearchRows *rows, const PipelineSearchState *state,
-                                   const gchar *folder, GError **error)
+static GBytes *refit_trial(const PipelineSearchRows *rows, const PipelineSearchState *state,
+                           const PipelineSearchTrial *trial, const gchar *folder, GError **error)
 {
-  const PipelineSearchTrial *best = pipeline_search_state_best(state);
-  PipelineSearchStage stage = {.number = best->number,
+  PipelineSearchStage stage = {.number = trial->number,
                                .rung = state->rule.n_rungs - 1,
                                .fold = -1,
-                               .family = best->part->family,
+                               .family = trial->part->family,
                                .rule = state->rule,
                                .folder = folder};
-  memcpy(stage.values, best->values, sizeof stage.values);
-  return pipeline_search_refit(rows, &stage, pipeline_search_best_epoch(best), error);
+  memcpy(stage.values, trial->values, sizeof stage.values);
+  GBytes *onnx = pipeline_search_refit(rows, &stage, pipeline_search_best_epoch(trial), error);
+  if (onnx == NULL) g_prefix_error(error, "trial %u, fitted again to all rows: ", trial->number);
+  return onnx;
+}
+
+static GBytes *read_trial(const PipelineSearchTrial *trial, const gchar *folder, GError **error)
+{
+  gchar *bytes = NULL;
+  gsize length = 0;
+  g_autofree gchar *path = pipeline_search_file(folder, trial->number, -1, "onnx");
+  return g_file_get_contents(path, &bytes, &length, error) ? g_bytes_new_take(bytes, length) : NULL;
+}
+
+GBytes *pipeline_search_model(const PipelineSearchRows *rows, const PipelineSearchState *state,
+                              const GPtrArray *members, const gchar *folder, gboolean refit, GError **error)
+{
+  g_autoptr(GPtrArray) models = g_ptr_array_new_with_free_func((GDestroyNotify)g_bytes_unref);
+  for (guint i = 0; i < members->len; i++) {
+    const PipelineSearchTrial *trial = g_ptr_array_index(members, i);
+    GBytes *onnx = refit ? refit_trial(rows, state, trial, folder, error) : read_trial(trial, folder, error);
+    if (onnx == NULL) return NULL;
+    g_ptr_array_add(models, onnx);
+  }
+  return pipeline_ensemble_new((GBytes *const *)models->pdata, models->len, rows->schema, error);
 }
 
 json_t *pipeline_search_test(const PipelineSearchRows *rows, GBytes *onnx, GError **error)

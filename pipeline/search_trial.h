@@ -45,12 +45,13 @@ gchar *pipeline_search_outcome_file(const PipelineSearchStage *stage);          
 json_t *pipeline_search_trial_run(const PipelineSearchRows *rows, const PipelineSearchStage *stage,
                                   PipelineTrainStopFunc stop, gpointer user_data, GError **error);
 
-/* The winner fitted again to training and validation rows together, as many epochs or rounds as its best had; new. */
+/* One trial fitted again to training and validation rows together, as many epochs or rounds as its best had; new. */
 GBytes *pipeline_search_refit(const PipelineSearchRows *rows, const PipelineSearchStage *stage, guint best_epoch,
                               GError **error);
-/* The same of the best trial of the state. */
-GBytes *pipeline_search_refit_best(const PipelineSearchRows *rows, const PipelineSearchState *state,
-                                   const gchar *folder, GError **error);
+/* The mean of the members (pipeline/search_final.h), fitted again or (refit FALSE) as they were compared; of one: that
+ * one; new. */
+GBytes *pipeline_search_model(const PipelineSearchRows *rows, const PipelineSearchState *state,
+                              const GPtrArray *members, const gchar *folder, gboolean refit, GError **error);
 guint pipeline_search_best_epoch(const PipelineSearchTrial *trial); /* of the last rung that ended */
 /* {"rows", "accuracy", "auc", "log_loss"} or {"rows", "rmse", "mae"} on the test rows; new, NULL with error. */
 json_t *pipeline_search_test(const PipelineSearchRows *rows, GBytes *onnx, GError **error);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "pipeline/checksum.h"
+#include "pipeline/ensemble.h"
 #include "pipeline/gradient.h"
 #include "pipeline/memory.h"
 #include "pipeline/model_spec.h"
@@ -466,6 +467,7 @@ gboolean pipeline_train(const DriftTable *table, const DriftSchema *schema, cons
                         GError **error)
 {
   g_return_val_if_fail(table && schema && options && result, FALSE);
+  if (options->from != NULL && !pipeline_ensemble_check_single(options->from, error)) return FALSE;
   if (pipeline_tree_is_asked(options))
     return pipeline_tree_train(table, schema, options, progress, user_data, result, error);
   if (!check_options(options, error) || !pipeline_memory_require(PIPELINE_TRAINING_BYTES, error)) return FALSE;

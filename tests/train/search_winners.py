@@ -88,6 +88,15 @@ for space in ("dense:activation=relu,norm=none,residual=no,dropout=0,transform=s
 search("value.csv", "dense:activation=silu,depth=2,residual=yes,norm=layer")
 compare("… a regression", "m.onnx", lambda session: feeds(session, names, rows), predicted("m.onnx", "value.csv", 1), scale=200)
 
+# The mean of networks of other opsets and trees, with texts and missing numbers; one input alone, and a regression.
+for data, width, scale in (("table.csv", 2, 1.0), ("value.csv", 1, 200.0)):
+    report = json.loads(run("search", "--data", data, "--label", "y", "--trials", "6", "--workers", "2", "--folds", "2", "--finalists", "4", "--ensemble", "4",
+                            "--space", "dense:activation=gelu|relu,depth=1..2,width=8..16;trees:depth=2..3", "--json", "-o", "m.onnx"))
+    shutil.rmtree(f"{OUT}/m.onnx.search")
+    families = {e["family"] for e in report["leaderboard"] if e["trial"] in report["members"]}
+    check(report["failed"] == 0 and len(report["members"]) == 4 and families == {"dense", "trees"}, f"the mean of four trials of {data}")
+    compare("… in ONNX Runtime", "m.onnx", lambda session: feeds(session, names, rows), predicted("m.onnx", data, width), scale=scale)
+
 images = np.random.default_rng(5).random((400, 12, 12)) * .3
 labels = np.arange(400) % 2
 for i in range(400):  # a bright row or a bright column

@@ -507,6 +507,66 @@ START_TEST(usual_values_stay_unless_the_difference_is_clear)
 }
 END_TEST
 
+/* Trees have the lowest losses by far; trial 0 and 1 are the usual values of the two families. */
+START_TEST(every_family_has_a_finalist)
+{
+  static const struct {
+    guint folds, n, expected[4];
+  } cases[] = {{0, 3, {7, 5, 3}},                                   /* without folds by loss alone */
+               {2, 1, {7}},                                         /* the lowest */
+               {2, 2, {7, 1}},                                      /* and the usual trees */
+               {2, 3, {7, 1, 4}},                                   /* and the best network */
+               {2, 4, {7, 5, 1, 4}}};                               /* and the next lowest */
+  static const double losses[] = {.9, .5, .8, .4, .7, .3, .75, .2}; /* dense, trees, dense, … */
+  PipelineSearchRule rule;
+  pipeline_search_rule_init(&rule);
+  rule.folds = cases[_i].folds;
+  g_autoptr(PipelineSearchSpace) space = make_space("dense;trees");
+  g_autoptr(PipelineSearchState) state = pipeline_search_state_new(space, &rule);
+  for (guint i = 0; i < G_N_ELEMENTS(losses); i++) {
+    const PipelineSearchPart *part = g_ptr_array_index(space->parts, i % 2);
+    double values[PIPELINE_SEARCH_MAX_DIMENSIONS];
+    pipeline_search_part_usual(part, values);
+    apply(state, json_pack("{s:s, s:i, s:i, s:s, s:o}", "event", "start", "trial", i, "rung", 0, "family",
+                           part->family->name, "parameters", pipeline_search_values_format(part->family, values)));
+    apply(state, json_pack("{s:s, s:i, s:i, s:f, s:i, s:f, s:b}", "event", "end", "trial", i, "rung", 0, "loss",
+                           losses[i], "epochs", 9, "seconds", 2., "finished", 1));
+  }
+  g_autoptr(GPtrArray) finalists = pipeline_search_finalists(state, cases[_i].n);
+  ck_assert_uint_eq(finalists->len, cases[_i].n);
+  for (guint i = 0; i < cases[_i].n; i++)
+    ck_assert_uint_eq(((PipelineSearchTrial *)g_ptr_array_index(finalists, i))->number, cases[_i].expected[i]);
+}
+END_TEST
+
+/* Trial 2 wins; 0, the usual values, is worse by less than two standard errors, 1 by more on each fold; 3 has none. */
+START_TEST(the_mean_is_of_those_that_are_not_clearly_worse)
+{
+  static const double losses[3][2] = {{.52, .9}, {.72, .91}, {.5, .7}};
+  static const struct {
+    guint n, n_members, members[4];
+  } cases[] = {{0, 2, {2, 0}}, {1, 1, {2}}, {2, 2, {2, 0}}, {3, 3, {2, 0, 1}}, {9, 4, {2, 0, 1, 3}}};
+  g_autoptr(PipelineSearchSpace) space = make_space("dense");
+  g_autoptr(PipelineSearchState) state = finished_state(space, 2);
+  for (json_t *event; (event = pipeline_search_state_finish(state, 3)) != NULL;)
+    end_fold(state, event, losses[trial_of(event)][json_integer_value(json_object_get(event, "fold"))]);
+  g_autoptr(GPtrArray) members = pipeline_search_members(state, cases[_i].n);
+  ck_assert_uint_eq(members->len, cases[_i].n_members);
+  for (guint i = 0; i < members->len; i++)
+    ck_assert_uint_eq(((PipelineSearchTrial *)g_ptr_array_index(members, i))->number, cases[_i].members[i]);
+}
+END_TEST
+
+START_TEST(without_folds_the_winner_is_alone)
+{
+  g_autoptr(PipelineSearchSpace) space = make_space("dense");
+  g_autoptr(PipelineSearchState) state = finished_state(space, 0);
+  g_autoptr(GPtrArray) members = pipeline_search_members(state, 0);
+  ck_assert_uint_eq(members->len, 1);
+  ck_assert_uint_eq(((PipelineSearchTrial *)g_ptr_array_index(members, 0))->number, 0);
+}
+END_TEST
+
 START_TEST(without_all_folds_the_loss_decides)
 {
   g_autoptr(PipelineSearchSpace) space = make_space("dense");
@@ -597,6 +657,9 @@ int main(void)
   tcase_add_test(tests, transformations_are_tried_when_asked);
   tcase_add_test(tests, a_scale_can_be_changed);
   tcase_add_test(tests, folds_decide_between_the_finalists);
+  tcase_add_loop_test(tests, every_family_has_a_finalist, 0, 5);
+  tcase_add_loop_test(tests, the_mean_is_of_those_that_are_not_clearly_worse, 0, 5);
+  tcase_add_test(tests, without_folds_the_winner_is_alone);
   tcase_add_loop_test(tests, usual_values_stay_unless_the_difference_is_clear, 0, 3);
   tcase_add_test(tests, without_all_folds_the_loss_decides);
   tcase_add_test(tests, impossible_folds_are_refused);
