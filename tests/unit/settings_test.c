@@ -195,12 +195,14 @@ static const struct {
      "k.yaml:7: models[0].policy.search: ", "clouds"},
     {MODEL "  policy:\n    chain: [search, harden]\n    harden: pgd\n    adversarial_epsilon: 0.1\n    search:\n      "
            "trials: 3\n      ensemble: 0\n",
-     "models[0].policy.search: ", "a mean of several trials cannot be hardened: write policy.search.ensemble: 1"},
+     "k.yaml:6: models[0].policy.chain[0]: ",
+     "a mean of several trials cannot be hardened: write policy.search.ensemble: 1"},
     {MODEL "  policy:\n    chain: [search, compress]\n    compress: {prune: 0.5}\n    search:\n      trials: 3\n      "
            "ensemble: 3\n",
-     "models[0].policy.search: ", "a mean of several trials cannot be pruned: write policy.search.ensemble: 1"},
+     "k.yaml:6: models[0].policy.chain[0]: ",
+     "a mean of several trials cannot be pruned: write policy.search.ensemble: 1"},
     {MODEL "  policy:\n    chain: [search]\n    search:\n      trials: 3\n      ensemble: 101\n",
-     "policy.search.ensemble", "100"},
+     "k.yaml:9: models[0].policy.search.ensemble: ", "between 0 and 100"},
     {MODEL "  policy:\n    chain: [retrain, attack]\n", "k.yaml:6: models[0].policy.chain[1]: ", "radius above 0"},
     {MODEL "  policy:\n    compress:\n      int8: true\n",
      "k.yaml:6: models[0].policy.compress: ", "means nothing without the stage"},
