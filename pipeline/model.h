@@ -39,7 +39,8 @@ PipelineModel *pipeline_model_load(GBytes *onnx, const DriftSchema *schema, cons
  * where the label's values are among them (a few rows need not show every class), else those of the table; labels 0 …
  * C - 1 of a graph of C columns; a regression where the graph has one column and the label more than two classes, or
  * where that column is a regressor operator's. label NULL: the table has none, and the graph alone decides. Columns
- * that a graph with an input a column does not name are kept from the model. Errors say what the table lacks. */
+ * that a graph with an input a column does not name are kept from the model. Errors say what the table lacks;
+ * MODEL: a regression of several values a row. */
 DriftSchema *pipeline_model_infer_schema(GBytes *onnx, const DriftTable *table, const gchar *label, GError **error);
 void pipeline_model_free(PipelineModel *model);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(PipelineModel, pipeline_model_free)

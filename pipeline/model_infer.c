@@ -23,11 +23,29 @@ static gboolean says_probability(const OnnxGraph *graph, const OnnxValue *value)
   return strstr(name, "prob") || strstr(name, "logit") || (node && g_str_equal(node->op_type, "Sigmoid"));
 }
 
-static gboolean says_value(const OnnxGraph *graph, const OnnxValue *value)
+/* One of them, or several side by side. */
+static gboolean says_value(const OnnxGraph *graph, const gchar *value)
 {
   static const gchar *const regressors[] = {"TreeEnsembleRegressor", "LinearRegressor", "SVMRegressor", NULL};
-  const OnnxNode *node = pipeline_model_origin(graph, value->name);
-  return node && g_strv_contains(regressors, node->op_type);
+  const OnnxNode *node = pipeline_model_origin(graph, value);
+  if (!node || g_strv_contains(regressors, node->op_type)) return node != NULL;
+  if (!g_str_equal(node->op_type, "Concat")) return FALSE;
+  for (guint i = 0; i < node->inputs->len; i++) {
+    const OnnxNode *part = pipeline_model_origin(graph, g_ptr_array_index(node->inputs, i));
+    if (!part || !g_strv_contains(regressors, part->op_type)) return FALSE;
+  }
+  return TRUE;
+}
+
+/* As classes its columns would be scores, which they are not. */
+static gboolean check_one_value(Declared declared, GError **error)
+{
+  if (!declared.is_regressor || declared.n_columns < 2) return TRUE;
+  g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_MODEL,
+              "the model is a regression of %u values a row, and kedge watches and measures one: `kedge predict MODEL "
+              "DATA.npz` (or .npy) writes all of them",
+              declared.n_columns);
+  return FALSE;
 }
 
 static Declared read_declared(const OnnxGraph *graph)
@@ -41,7 +59,7 @@ static Declared read_declared(const OnnxGraph *graph)
     if (n <= (gint64)declared.n_columns || n > G_MAXUINT16) continue;
     declared.n_columns = (guint)n;
     declared.is_probability = says_probability(graph, value);
-    declared.is_regressor = n == 1 && says_value(graph, value);
+    declared.is_regressor = says_value(graph, value->name);
   }
   return declared;
 }
@@ -189,6 +207,7 @@ static DriftSchema *infer_task(const OnnxGraph *graph, const DriftTable *table, 
   DriftSchema *named = NULL;
   if (pipeline_model_labels_find(graph, executor, declared.n_columns, &labels)) named = schema_of_labels(&labels, name);
   pipeline_model_labels_clear(&labels);
+  if (!named && !check_one_value(declared, error)) return NULL;
   return column ? schema_beside_label(named, declared, column) : schema_without_label(named, declared, name, error);
 }
 

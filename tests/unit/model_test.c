@@ -354,6 +354,32 @@ START_TEST(test_one_column_is_a_regression)
 }
 END_TEST
 
+/* Two values a row of one operator, or of two side by side, are no scores of two classes. */
+START_TEST(test_several_values_are_no_classes)
+{
+  GError *error = NULL;
+  g_autoptr(OnnxGraph) graph = onnx_graph_new("values");
+  static const float weights[] = {1, 0, 0, 0, 1, 0};
+  onnx_graph_set_opset(graph, "", 17);
+  onnx_graph_set_opset(graph, "ai.onnx.ml", 3);
+  onnx_graph_add_input(graph, "x", ONNX_TYPE_FLOAT, "N,3");
+  for (guint i = 0; i < 2; i++) {
+    OnnxNode *node = onnx_graph_add_node(graph, "ai.onnx.ml", "LinearRegressor", "x",
+                                         _i == 0 ? (i == 0 ? "v" : "unused") : (i == 0 ? "first" : "second"));
+    onnx_node_set_floats(node, "coefficients", weights, _i == 0 ? 6 : 3);
+    onnx_node_set_int(node, "targets", _i == 0 ? 2 : 1);
+  }
+  if (_i == 1) onnx_node_set_int(onnx_graph_add_node(graph, "", "Concat", "first,second", "v"), "axis", 1);
+  onnx_graph_add_output(graph, "v", ONNX_TYPE_FLOAT, "N,2");
+  g_autoptr(GBytes) onnx = onnx_graph_to_bytes(graph, &error);
+  ck_assert_ptr_null(infer(onnx, NULL, 0, 1, &error));
+  assert_error(error, PIPELINE_ERROR_MODEL, "a regression of 2 values a row");
+  error = NULL;
+  ck_assert_ptr_null(infer(onnx, "y", 0, 1, &error)); /* as if the label were a class */
+  assert_error(error, PIPELINE_ERROR_MODEL, "a regression of 2 values a row");
+}
+END_TEST
+
 START_TEST(test_backend_names)
 {
   GError *error = NULL;
@@ -386,6 +412,7 @@ int main(void)
   tcase_add_test(cases, test_refusals);
   tcase_add_test(cases, test_schema_is_what_the_model_says);
   tcase_add_test(cases, test_one_column_is_a_regression);
+  tcase_add_loop_test(cases, test_several_values_are_no_classes, 0, 2);
   tcase_add_test(cases, test_backend_names);
   suite_add_tcase(suite, cases);
   SRunner *runner = srunner_create(suite);
