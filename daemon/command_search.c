@@ -111,29 +111,40 @@ static void show(const PipelineSearchState *state, gpointer user_data)
 
 /* --- what it found ------------------------------------------------------------------------------------------------ */
 
+/* {"members", "bytes", "latency_us", "latency_rows"} of what is written, new; NULL with error. */
+static json_t *write_model(const Arguments *a, const SearchWorld *world, const GPtrArray *members, GBytes *onnx,
+                           GError **error)
+{
+  gsize length = 0;
+  const gchar *bytes = g_bytes_get_data(onnx, &length);
+  json_t *model = pipeline_search_cost(&world->rows, onnx, error);
+  if (model == NULL || !g_file_set_contents(a->output, bytes, (gssize)length, error)) {
+    json_decref(model);
+    return NULL;
+  }
+  json_object_set_new(model, "members", pipeline_search_describe_members(members));
+  return model;
+}
+
 static json_t *conclude(const Arguments *a, const gchar *folder, const SearchWorld *world,
                         const PipelineSearchState *state, GError **error)
 {
   g_autoptr(GPtrArray) members = pipeline_search_members(state, (guint)a->ensemble);
   g_autoptr(GBytes) onnx = pipeline_search_model(&world->rows, state, members, folder, !a->keep, error);
-  json_t *test = NULL;
-  if (onnx == NULL || (world->rows.test != NULL && !(test = pipeline_search_test(&world->rows, onnx, error))))
-    return NULL;
-  gsize length = 0;
-  const gchar *bytes = g_bytes_get_data(onnx, &length);
-  if (!g_file_set_contents(a->output, bytes, (gssize)length, error)) {
+  json_t *test = NULL, *model = NULL;
+  if (onnx == NULL || (world->rows.test != NULL && !(test = pipeline_search_test(&world->rows, onnx, error))) ||
+      !(model = write_model(a, world, members, onnx, error))) {
     json_decref(test);
     return NULL;
   }
   json_t *board = pipeline_search_board(state, world->rows.n_validation);
   json_t *report = json_pack(
-      "{s:s, s:s, s:I, s:I, s:I, s:I, s:f, s:b, s:I, s:I, s:o, s:I, s:O, s:o, s:o}", "output", a->output, "folder",
-      folder, "rows_train", (json_int_t)(world->rows.seen->n_rows - world->rows.n_validation), "rows_validation",
+      "{s:s, s:s, s:I, s:I, s:I, s:I, s:f, s:b, s:I, s:I, s:o, s:O, s:o, s:o}", "output", a->output, "folder", folder,
+      "rows_train", (json_int_t)(world->rows.seen->n_rows - world->rows.n_validation), "rows_validation",
       (json_int_t)world->rows.n_validation, "trials", (json_int_t)state->trials->len, "failed",
       (json_int_t)pipeline_search_state_count(state, PIPELINE_TRIAL_FAILED), "seconds", state->elapsed, "refit",
-      !a->keep, "folds", (json_int_t)state->rule.folds, "finalists", (json_int_t)state->rule.finalists, "members",
-      pipeline_search_describe_members(members), "bytes", (json_int_t)length, "winner", json_array_get(board, 0),
-      "leaderboard", board, "failures", pipeline_search_failures(state));
+      !a->keep, "folds", (json_int_t)state->rule.folds, "finalists", (json_int_t)state->rule.finalists, "model", model,
+      "winner", json_array_get(board, 0), "leaderboard", board, "failures", pipeline_search_failures(state));
   if (test != NULL) json_object_set_new(report, "test", test);
   return report;
 }
@@ -361,8 +372,9 @@ const Command command_search = {
         "--json prints {\"output\", \"folder\", \"rows_train\", \"rows_validation\", \"trials\", \"failed\", "
         "\"seconds\", "
         "\"refit\",\n"
-        "\"folds\" and \"finalists\" (their numbers), \"members\" (the trials whose mean is written), \"bytes\" (of "
-        "it), \"winner\" (the first of the leaderboard), \"leaderboard\" "
+        "\"folds\" and \"finalists\" (their numbers), \"model\" (what is written) {\"members\" (trials whose mean it "
+        "is),\n"
+        "\"bytes\", \"latency_us\", \"latency_rows\"}, \"winner\" (the first of the leaderboard), \"leaderboard\" "
         "[{\"rank\",\n"
         "\"trial\", \"family\", \"parameters\", \"state\" (\"finished\" or \"stopped\" early), \"loss\", \"metric\" "
         "(accuracy, or\n"

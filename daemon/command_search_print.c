@@ -59,15 +59,17 @@ static void print_board(const json_t *board)
 
 static void print_model(const json_t *report)
 {
-  const json_t *members = json_object_get(report, "members");
-  g_autofree gchar *bytes = command_text_count(json_object_get(report, "bytes"));
+  const json_t *model = json_object_get(report, "model"), *members = json_object_get(model, "members");
+  g_autofree gchar *bytes = command_text_count(json_object_get(model, "bytes"));
+  g_autofree gchar *latency = command_text_real(json_object_get(model, "latency_us"), 1);
   GString *which = g_string_new("");
   for (gsize i = 0; i < json_array_size(members); i++)
     g_string_append_printf(which, "%s%" JSON_INTEGER_FORMAT, i > 0 ? ", " : "",
                            json_integer_value(json_array_get(members, i)));
   printf("%s: ", json_string_value(json_object_get(report, "output")));
   if (json_array_size(members) > 1)
-    printf("the mean of %zu models, trials %s, %s bytes", json_array_size(members), which->str, bytes);
+    printf("the mean of %zu models, trials %s, %s bytes, %s µs/row", json_array_size(members), which->str, bytes,
+           latency);
   else
     printf("the model of rank 1");
   printf("%s; the trials are in %s\n",

@@ -141,6 +141,23 @@ static json_t *real_or_null(double value)
   return isfinite(value) ? json_real(value) : json_null();
 }
 
+/* Of one row, over LATENCY_ROWS of the table, which has at least one. */
+static gboolean time_model(PipelineModel *model, const DriftTable *table, PipelineEvaluation *evaluation,
+                           GError **error)
+{
+  g_autofree guint64 *some = g_new(guint64, LATENCY_ROWS);
+  for (guint i = 0; i < LATENCY_ROWS; i++) some[i] = i % table->n_rows;
+  g_autoptr(DriftTable) timed = drift_table_select(table, some, LATENCY_ROWS);
+  return pipeline_evaluate_latency(model, timed, evaluation, error);
+}
+
+static void describe_cost(const PipelineEvaluation *evaluation, gsize length, json_t *into)
+{
+  json_object_set_new(into, "bytes", json_integer((json_int_t)length));
+  json_object_set_new(into, "latency_us", real_or_null(evaluation->latency_p50_us));
+  json_object_set_new(into, "latency_rows", json_integer(LATENCY_ROWS));
+}
+
 /* Writes the model and adds what it costs and is worth. */
 static gboolean describe_model(const PipelineSearchRows *rows, const PipelineSearchStage *stage, GBytes *onnx,
                                json_t *outcome, GError **error)
@@ -151,17 +168,12 @@ static gboolean describe_model(const PipelineSearchRows *rows, const PipelineSea
   g_autofree gchar *path = pipeline_search_file(stage->folder, stage->number, -1, "onnx");
   g_autoptr(DriftTable) validation = validation_rows(rows, error);
   if (validation == NULL) return FALSE;
-  g_autofree guint64 *some = g_new(guint64, LATENCY_ROWS);
-  for (guint i = 0; i < LATENCY_ROWS; i++) some[i] = i % validation->n_rows;
-  g_autoptr(DriftTable) timed = drift_table_select(validation, some, LATENCY_ROWS);
   g_autoptr(PipelineModel) model = pipeline_model_load(onnx, rows->schema, NULL, error);
   gboolean done = model != NULL && pipeline_evaluate(model, validation, &evaluation, error) &&
-                  pipeline_evaluate_latency(model, timed, &evaluation, error) &&
+                  time_model(model, validation, &evaluation, error) &&
                   g_file_set_contents(path, bytes, (gssize)length, error);
   if (done) {
-    json_object_set_new(outcome, "bytes", json_integer((json_int_t)length));
-    json_object_set_new(outcome, "latency_us", real_or_null(evaluation.latency_p50_us));
-    json_object_set_new(outcome, "latency_rows", json_integer(LATENCY_ROWS));
+    describe_cost(&evaluation, length, outcome);
     json_object_set_new(outcome, "auc", real_or_null(evaluation.auc));
   }
   pipeline_evaluation_clear(&evaluation);
@@ -282,6 +294,17 @@ GBytes *pipeline_search_model(const PipelineSearchRows *rows, const PipelineSear
     g_ptr_array_add(models, onnx);
   }
   return pipeline_ensemble_new((GBytes *const *)models->pdata, models->len, rows->schema, error);
+}
+
+json_t *pipeline_search_cost(const PipelineSearchRows *rows, GBytes *onnx, GError **error)
+{
+  PipelineEvaluation evaluation = {0};
+  json_t *cost = NULL;
+  g_autoptr(PipelineModel) model = pipeline_model_load(onnx, rows->schema, NULL, error);
+  if (model != NULL && time_model(model, rows->seen, &evaluation, error))
+    describe_cost(&evaluation, g_bytes_get_size(onnx), cost = json_object());
+  pipeline_evaluation_clear(&evaluation);
+  return cost;
 }
 
 json_t *pipeline_search_test(const PipelineSearchRows *rows, GBytes *onnx, GError **error)

@@ -53,6 +53,8 @@ GBytes *pipeline_search_refit(const PipelineSearchRows *rows, const PipelineSear
 GBytes *pipeline_search_model(const PipelineSearchRows *rows, const PipelineSearchState *state,
                               const GPtrArray *members, const gchar *folder, gboolean refit, GError **error);
 guint pipeline_search_best_epoch(const PipelineSearchTrial *trial); /* of the last rung that ended */
+/* {"bytes", "latency_us" (median of one row over "latency_rows" calls)} of a model; new, NULL with error. */
+json_t *pipeline_search_cost(const PipelineSearchRows *rows, GBytes *onnx, GError **error);
 /* {"rows", "accuracy", "auc", "log_loss"} or {"rows", "rmse", "mae"} on the test rows; new, NULL with error. */
 json_t *pipeline_search_test(const PipelineSearchRows *rows, GBytes *onnx, GError **error);
 

@@ -93,8 +93,8 @@ for data, width, scale in (("table.csv", 2, 1.0), ("value.csv", 1, 200.0)):
     report = json.loads(run("search", "--data", data, "--label", "y", "--trials", "6", "--workers", "2", "--folds", "2", "--finalists", "4", "--ensemble", "4",
                             "--space", "dense:activation=gelu|relu,depth=1..2,width=8..16;trees:depth=2..3", "--json", "-o", "m.onnx"))
     shutil.rmtree(f"{OUT}/m.onnx.search")
-    families = {e["family"] for e in report["leaderboard"] if e["trial"] in report["members"]}
-    check(report["failed"] == 0 and len(report["members"]) == 4 and families == {"dense", "trees"}, f"the mean of four trials of {data}")
+    families = {e["family"] for e in report["leaderboard"] if e["trial"] in report["model"]["members"]}
+    check(report["failed"] == 0 and len(report["model"]["members"]) == 4 and families == {"dense", "trees"}, f"the mean of four trials of {data}")
     compare("… in ONNX Runtime", "m.onnx", lambda session: feeds(session, names, rows), predicted("m.onnx", data, width), scale=scale)
 
 images = np.random.default_rng(5).random((400, 12, 12)) * .3
