@@ -227,17 +227,19 @@ static int run_compress(int argc, char **argv)
       {"fine-tune-epochs", 0, 0, G_OPTION_ARG_INT, &a.fine_tune_epochs,
        "with --prune: passes over the labelled rows (default 4); 0: none", "N"},
       {"distill", 0, 0, G_OPTION_ARG_STRING, &a.distill,
-       "a new, smaller network learns what the model says: mlp:16 or cnn:8,16", "ARCH"},
+       "a new, smaller network learns what the model says: mlp:16, of images cnn:8,16", "ARCH"},
       {"image", 0, 0, G_OPTION_ARG_STRING, &a.image,
        "with --distill cnn: rows are images: channels,height,width (default: as the model takes them)", "C,H,W"},
-      {"epochs", 0, 0, G_OPTION_ARG_INT, &a.epochs, "with --distill: passes over the rows (default 20)", "N"},
+      {"epochs", 0, 0, G_OPTION_ARG_INT, &a.epochs,
+       "with --distill: passes over the rows (default 20, of few rows of a table up to 100)", "N"},
       {"temperature", 0, 0, G_OPTION_ARG_DOUBLE, &a.temperature,
        "with --distill: that softens the model's probabilities (default 4)", "T"},
       {"label-share", 0, 0, G_OPTION_ARG_DOUBLE, &a.label_share,
        "with --distill: of the loss that labels make, where there are any (default 0.1)", "A"},
-      {"batch-size", 0, 0, G_OPTION_ARG_INT, &a.batch_size, "rows a step of training (default 64)", "N"},
+      {"batch-size", 0, 0, G_OPTION_ARG_INT, &a.batch_size,
+       "rows a step of training (default 64; of a table's student by the number of rows)", "N"},
       {"learning-rate", 0, 0, G_OPTION_ARG_DOUBLE, &a.learning_rate,
-       "of training (default: --prune 0.001, --distill 0.002)", "R"},
+       "of training (default: --prune 0.001, --distill 0.01, of images 0.002)", "R"},
       {"seed", 0, 0, G_OPTION_ARG_INT64, &a.seed, "of first weights and the order of rows (default 1)", "S"},
       {"backend", 0, 0, G_OPTION_ARG_STRING, &a.backend, "of training: onednn or reference (default: the best)", "B"},
       {"output", 'o', 0, G_OPTION_ARG_FILENAME, &a.output, "where to write the model", "OUT.onnx"},
@@ -280,7 +282,9 @@ const Command command_compress = {
         "needs labels and rows of numbers; --fine-tune-epochs 0 does without.\n"
         "\n"
         "--distill trains a new network on the probabilities that MODEL gives to the rows (Hinton 2015), mixed with\n"
-        "labels where there are some; unlabelled rows suffice. MODEL may be of any kind, trees too; rows of numbers.\n"
+        "labels where there are some; unlabelled rows suffice. MODEL may be of any kind, trees and the mean that kedge "
+        "search\n"
+        "writes too. mlp takes texts and missing numbers, as kedge train does; cnn takes images.\n"
         "\n"
         "--json prints {\"output\", \"steps\": [{\"step\", …}], \"rows\", \"rows_labelled\", \"held_out\", "
         "\"latency_rows\",\n"

@@ -235,8 +235,9 @@ static const SettingsOption compress_options[] = {
      RANGE(0, 100000), .unit = "epochs", .help = "With prune: training afterwards."},
     {"distill", SETTINGS_TEXT, AT(SettingsModel, policy.compress.distill), .fallback = "\"\"",
      .help = "Architecture of a smaller network that learns what the version says, as mlp:16; \"\": none."},
-    {"distill_epochs", SETTINGS_UINT, AT(SettingsModel, policy.compress.distill_epochs), .fallback = "20",
-     RANGE(1, 100000), .unit = "epochs", .help = "Passes of that student over the rows."},
+    {"distill_epochs", SETTINGS_UINT, AT(SettingsModel, policy.compress.distill_epochs), .fallback = "0",
+     RANGE(0, 100000), .unit = "epochs",
+     .help = "Passes of that student over the rows; 0: 20, of few rows of a table up to 100."},
     {.key = NULL}};
 
 static const SettingsOption search_options[] = {

@@ -38,7 +38,7 @@ static GBytes *distil(const Work *work, GBytes *onnx, GError **error)
     json_array_append_new(work->steps,
                           json_pack("{s:s, s:s, s:f, s:f, s:i, s:i, s:I, s:I, s:I, s:f}", "step", "distill", "student",
                                     options->architecture, "temperature", options->temperature, "label_share",
-                                    options->label_share, "epochs", (int)options->epochs, "best_epoch",
+                                    options->label_share, "epochs", (int)result.epochs, "best_epoch",
                                     (int)result.best_epoch, "rows_train", (json_int_t)result.n_train, "rows_validation",
                                     (json_int_t)result.n_validation, "rows_labelled", (json_int_t)result.n_labelled,
                                     "seconds", result.seconds));

@@ -3,6 +3,10 @@
  * Classes: q are the model's probabilities at temperature T (softmax(ln p / T)), z the student's logits, y the label:
  *   (1 − a) T² (−Σ q ln softmax(z / T)) + a (−ln softmax(z)_y),   a 0 for a row without a label.
  * Regression: squared error against (1 − a) value + a label. Rows need no label: what traffic leaves suffices.
+ *
+ * A student of a table ("mlp:…") has the fitted preprocessing of a new model (pipeline/trainer_front.h) in front of its
+ * layers: texts and missing numbers are answered, and its inputs are those of a model of pipeline_train. A student of
+ * images ("cnn:…") takes pixels.
  */
 #pragma once
 
@@ -18,22 +22,24 @@ typedef struct {
   guint channels, height, width; /* of a row as an image; 0: as the model reshapes its rows, if it does */
   double temperature;            /* ≥ 1 */
   double label_share;            /* a, in [0, 1] */
-  guint epochs, batch_size;
-  double learning_rate;
-  double validation_fraction; /* the last rows: the epoch of the lowest loss on them wins */
+  guint epochs, batch_size;      /* 0: the usual ones for so many rows, as distil.c says */
+  double learning_rate;          /* 0: the usual one */
+  double validation_fraction;    /* the last rows: the epoch of the lowest loss on them wins */
   guint64 seed;
   const gchar *backend;
 } PipelineDistilOptions;
-void pipeline_distil_options_init(PipelineDistilOptions *options); /* T 4, a .1, 20 epochs */
+void pipeline_distil_options_init(PipelineDistilOptions *options); /* T 4, a .1 */
 
 typedef struct {
   guint64 n_train, n_validation, n_labelled;
-  guint best_epoch;
+  guint epochs, best_epoch;
   double seconds;
 } PipelineDistilled;
 
-/* The student's ONNX, of the same schema. INVALID: an option; DATA: texts or missing numbers, too few rows;
- * UNSUPPORTED: the model predicts an interval; DIVERGED. progress as in pipeline_graph_train, or NULL. */
+/* The student's ONNX, of the same schema; the teacher may be of any kind that pipeline/model.h predicts with, also a
+ * mean (pipeline/ensemble.h). New. INVALID: an option, too few rows; DATA: a row that the teacher answers by no finite
+ * number; for images texts or missing numbers; UNSUPPORTED: the model predicts an interval, a feature has a name that
+ * the graph needs; DIVERGED. progress as in pipeline_graph_train, or NULL. */
 GBytes *pipeline_distil(GBytes *teacher, const DriftSchema *schema, const DriftTable *table,
                         const PipelineDistilOptions *options, PipelineTrainProgressFunc progress, gpointer user_data,
                         PipelineDistilled *result, GError **error);

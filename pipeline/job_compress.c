@@ -33,7 +33,7 @@ static const PipelineJobField fields[] = {
     {"by", PIPELINE_FIELD_CHOICE, AT(by), 0, 0, orders, "in which units go"},
     {"fine_tune_epochs", PIPELINE_FIELD_COUNT, AT(fine_tune_epochs), 0, 100000, NULL, "after pruning"},
     {"distill", PIPELINE_FIELD_TEXT, AT(distill), 0, 0, NULL, "architecture of a student; \"\": none"},
-    {"epochs", PIPELINE_FIELD_COUNT, AT(epochs), 1, 100000, NULL, "of the student"},
+    {"epochs", PIPELINE_FIELD_COUNT, AT(epochs), 0, 100000, NULL, "of the student; 0: the usual ones"},
     {"temperature", PIPELINE_FIELD_REAL, AT(temperature), 1, 1000, NULL, "that softens probabilities"},
     {"label_share", PIPELINE_FIELD_REAL, AT(label_share), 0, 1, NULL, "of the student's loss"},
     {"batch_size", PIPELINE_FIELD_COUNT, AT(batch_size), 0, 65536, NULL, "0: the usual one"},

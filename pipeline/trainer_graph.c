@@ -1,16 +1,11 @@
 #include "pipeline/trainer_graph.h"
 
-#include <math.h>
 #include <string.h>
 
 #include "pipeline/graph_architecture.h"
-#include "pipeline/model_spec.h"
-#include "pipeline/network_build.h"
-#include "pipeline/network_features.h"
 #include "pipeline/trainer_clean.h"
+#include "pipeline/trainer_front.h"
 #include "pipeline/trainer_weights.h"
-
-#define INPUT "features" /* of the layers alone */
 
 gboolean pipeline_trainer_graph_is_asked(const PipelineTrainOptions *options)
 {
@@ -25,9 +20,7 @@ typedef struct {
   const DriftSchema *schema;
   const PipelineTrainOptions *options;
   PipelineTrainerRows *rows;
-  OnnxGraph *front;           /* inputs and preprocessing; NULL: of images */
-  PipelineGraphPrefix prefix; /* what the front makes */
-  PipelinePrepared *prepared; /* of a plan, or NULL */
+  PipelineTrainerFront *front; /* NULL: of images */
   PipelineTrainerCleaning cleaning;
   PipelineReweighing reweighing;
   PipelineGraphRows *inner; /* what the layers are trained on: training, validation, test rows */
@@ -36,9 +29,7 @@ typedef struct {
 static void training_clear(Training *training)
 {
   pipeline_trainer_rows_free(training->rows);
-  onnx_graph_free(training->front);
-  pipeline_graph_prefix_clear(&training->prefix);
-  pipeline_prepared_free(training->prepared);
+  pipeline_trainer_front_free(training->front);
   pipeline_graph_rows_free(training->inner);
   pipeline_trainer_cleaning_clear(&training->cleaning);
 }
@@ -50,46 +41,18 @@ static gboolean is_image(const Training *training)
 
 /* --- the preprocessing -------------------------------------------------------------------------------------------- */
 
-static gboolean add_plan(Training *training, const PipelinePlan *plan, GError **error)
-{
-  const PipelineTrainerRows *rows = training->rows;
-  const PipelinePrepareData data =
-      pipeline_trainer_rows_prepare(rows, training->table, training->schema, training->options->seed);
-  training->prepared = pipeline_plan_fit_copy(plan, &data, PIPELINE_PLAN_STANDARD, error);
-  return training->prepared != NULL &&
-         pipeline_prepared_add_prefix(training->prepared, training->front, &training->prefix, error);
-}
-
-/* A column must not be named as a weight of the layers, behind which it would be hidden. */
-static gboolean check_names(const DriftSchema *schema, GError **error)
-{
-  for (guint i = 0; i < drift_schema_n_features(schema); i++) {
-    const DriftFeature *feature = drift_schema_get_feature(schema, i);
-    if (!feature->input || !g_str_has_prefix(feature->name, "layer_")) continue;
-    g_set_error(error, PIPELINE_ERROR, PIPELINE_ERROR_UNSUPPORTED,
-                "a feature cannot be named \"%s\" with this architecture: weights are named so; rename the column",
-                feature->name);
-    return FALSE;
-  }
-  return TRUE;
-}
-
 static gboolean add_front(Training *training, GError **error)
 {
   const PipelineTrainOptions *options = training->options;
   const PipelineTrainerRows *rows = training->rows;
   g_autoptr(PipelinePlan) found = NULL;
-  if (!check_names(training->schema, error)) return FALSE;
-  training->front = onnx_graph_new("kedge");
-  onnx_graph_set_opset(training->front, "", 17);
-  onnx_graph_set_opset(training->front, "ai.onnx.ml", 3);
+  training->front = pipeline_trainer_front_new(training->schema, error);
+  if (training->front == NULL) return FALSE;
   if (options->search_plan && !pipeline_trainer_search_plan(training->table, training->schema, options, rows->rows,
                                                             rows->n_train, &found, error))
     return FALSE;
-  const PipelinePlan *plan = found != NULL ? found : options->plan;
-  if (plan != NULL) return add_plan(training, plan, error);
-  return pipeline_graph_prefix_add(training->front, training->table, training->schema, rows->rows, rows->n_train, TRUE,
-                                   &training->prefix, error);
+  return pipeline_trainer_front_fit(training->front, training->table, rows, found != NULL ? found : options->plan,
+                                    options->seed, error);
 }
 
 /* --- what the layers are trained on ------------------------------------------------------------------------------- */
@@ -134,26 +97,9 @@ void pipeline_trainer_graph_take_weights(PipelineGraphRows *rows, const float *w
   for (guint64 i = 0; i < rows->n_rows; i++) rows->weights[i] = weights[rows->numbers[i]];
 }
 
-static guint64 count_rows(const Training *training)
-{
-  const PipelineTrainerRows *rows = training->rows;
-  return rows->n_train + rows->n_validation + rows->n_test;
-}
-
 static gboolean take_prepared(Training *training, GError **error)
 {
-  guint width = training->prefix.constant->len;
-  const PipelineTrainerRows *rows = training->rows;
-  g_autoptr(PipelineFeatureReader) reader =
-      pipeline_feature_reader_new_at(training->front, training->prefix.features, width, FALSE, training->schema, error);
-  if (reader == NULL) return FALSE;
-  pipeline_feature_reader_set_names(reader, training->prefix.columns);
-  g_autoptr(PipelineSpill) matrix = pipeline_feature_reader_spill(reader, training->table, error);
-  if (matrix == NULL) return FALSE;
-  float *x = pipeline_spill_get_data(matrix);
-  if (training->prepared != NULL) pipeline_prepared_overwrite(training->prepared, rows->rows, x);
-  training->inner = pipeline_trainer_graph_rows(pipeline_trainer_graph_schema(training->schema, width), x, width, NULL,
-                                                rows, count_rows(training), error);
+  training->inner = pipeline_trainer_front_read(training->front, training->table, training->rows, error);
   return training->inner != NULL;
 }
 
@@ -162,10 +108,11 @@ static gboolean take_pixels(Training *training, GError **error)
   const PipelineTrainOptions *options = training->options;
   g_autoptr(PipelineGraphRows) all = pipeline_graph_rows_from_table(training->table, training->schema, error);
   if (all == NULL) return FALSE;
+  const PipelineTrainerRows *rows = training->rows;
   g_autofree guint64 *places = g_new(guint64, training->table->n_rows + 1);
   for (guint64 i = 0; i < all->n_rows; i++) places[all->numbers[i]] = i;
-  training->inner = pipeline_trainer_graph_rows(drift_schema_copy(all->schema), all->x, all->n_features, places,
-                                                training->rows, count_rows(training), error);
+  training->inner = pipeline_trainer_graph_rows(drift_schema_copy(all->schema), all->x, all->n_features, places, rows,
+                                                rows->n_train + rows->n_validation + rows->n_test, error);
   if (training->inner == NULL) return FALSE;
   training->inner->channels = options->channels;
   training->inner->height = options->height;
@@ -209,54 +156,17 @@ static void fill_options(const Training *training, PipelineGraphTrainOptions *gr
   graph->architecture = options->architecture;
   graph->dropout = options->dropout;
   graph->calibration = options->calibration;
-  graph->standardised = training->front != NULL ? (const gboolean *)training->prefix.constant->data : NULL;
+  graph->standardised = training->front != NULL ? (const gboolean *)training->front->prefix.constant->data : NULL;
   graph->validation_fraction = (double)rows->n_validation / n;
   graph->test_fraction = (double)rows->n_test / n;
 }
 
 /* --- one graph ---------------------------------------------------------------------------------------------------- */
 
-static void move_all(GPtrArray *to, GPtrArray *from)
-{
-  for (guint i = 0; i < from->len; i++) g_ptr_array_add(to, g_ptr_array_index(from, i));
-  g_ptr_array_set_free_func(from, NULL);
-  g_ptr_array_set_size(from, 0);
-}
-
-/* The layers behind the preprocessing; takes what `layers` has. */
-static GBytes *join(const Training *training, OnnxGraph *layers, GError **error)
-{
-  OnnxGraph *whole = training->front;
-  g_autofree gchar *spec = pipeline_model_spec_format(training->schema);
-  g_autoptr(GError) cause = NULL;
-  if (g_str_equal(training->prefix.features, INPUT) ||
-      onnx_graph_rename_value(layers, INPUT, training->prefix.features, &cause)) {
-    move_all(whole->initialisers, layers->initialisers);
-    move_all(whole->nodes, layers->nodes);
-    move_all(whole->outputs, layers->outputs);
-    onnx_graph_set_opset(whole, "", MAX(onnx_graph_get_opset(whole, ""), onnx_graph_get_opset(layers, "")));
-    for (guint i = 0; i < layers->metadata->len; i++) {
-      const OnnxMetadata *entry = g_ptr_array_index(layers->metadata, i);
-      onnx_graph_set_metadata(whole, entry->key, entry->value);
-    }
-    onnx_graph_set_metadata(whole, PIPELINE_SCHEMA_KEY, spec);
-    GBytes *onnx = onnx_graph_to_bytes(whole, &cause);
-    if (onnx != NULL) return onnx;
-  }
-  g_set_error_literal(error, PIPELINE_ERROR, PIPELINE_ERROR_MODEL, cause->message);
-  return NULL;
-}
-
 static gboolean join_result(const Training *training, PipelineTrainResult *result, GError **error)
 {
-  g_autoptr(GError) cause = NULL;
   if (training->front == NULL) return TRUE;
-  g_autoptr(OnnxGraph) layers = onnx_graph_from_bytes(result->onnx, &cause);
-  if (layers == NULL) {
-    g_set_error_literal(error, PIPELINE_ERROR, PIPELINE_ERROR_MODEL, cause->message);
-    return FALSE;
-  }
-  GBytes *onnx = join(training, layers, error);
+  GBytes *onnx = pipeline_trainer_front_join(training->front, result->onnx, error);
   if (onnx == NULL) return FALSE;
   g_bytes_unref(result->onnx);
   result->onnx = onnx;
@@ -292,7 +202,8 @@ gboolean pipeline_trainer_graph_run(const DriftTable *table, const DriftSchema *
   if (done) {
     made.reweighing = training.reweighing;
     made.cleaning = g_strdup(training.cleaning.report);
-    if (training.prepared != NULL) made.plan = pipeline_prepared_format_plan(training.prepared);
+    if (training.front != NULL && training.front->prepared != NULL)
+      made.plan = pipeline_prepared_format_plan(training.front->prepared);
     *result = made;
   } else {
     pipeline_train_result_clear(&made);

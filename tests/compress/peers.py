@@ -181,6 +181,18 @@ write_csv("bare.csv", [f"f{i}" for i in range(6)], [[*map(repr, map(float, row))
 report = kedge("compress", "trees.onnx", "--data", "bare.csv", "--distill", "mlp:24", "--epochs", 60, "--learning-rate", .01, "-o", "student.onnx")
 check("a student of trees, without labels", report["agreement"] >= .85 and report["steps"][0]["rows_labelled"] == 0 and report["after"]["accuracy"] is None,
       f": agreement {report['agreement']:.4f} on {report['rows']} rows")
+kedge("train", "--data", "texts.csv", "--label", "y", "--arch", "trees:rounds=60", "-o", "text_trees.onnx")
+feeds["place"][:20], odd = "east", [[text[0], text[1], "east" if i < 20 else text[2], text[3]] for i, text in enumerate(texts)]
+write_csv("odd.csv", ["a", "b", "place", "y"], odd)
+for teacher in ("text_trees.onnx", "texts.onnx"):
+    report = kedge("compress", teacher, "--data", "texts.csv", "--distill", "mlp:8", "-o", "student.onnx")
+    check(f"a student of {teacher}: agreement", report["agreement"] >= .93 and report["size_ratio"] < .5,
+          f": {report['agreement']:.4f} of {report['rows']} rows, {report['size_ratio']:.3f} of the size")
+    inputs = [[(i.name, i.type.tensor_type.elem_type) for i in onnx.load(path).graph.input] for path in (teacher, "student.onnx")]
+    check(f"a student of {teacher}: the same inputs", inputs[0] == inputs[1], f": {inputs}")
+    ours = agrees(f"a student of {teacher}", "student.onnx", "odd.csv", feeds, "probabilities", {"Gemm"})
+    difference = np.abs(ours - runtime("student.onnx", feeds, "probabilities", False)[0]).max()
+    check(f"a student of {teacher}: missing numbers and unseen texts in ONNX Runtime", difference <= 1e-5, f": {difference:.2g}")
 report = kedge("compress", "cnn.onnx", "--data", "digits.npz", "--distill", "cnn:4,8", "--epochs", 10, "--prune", .3, "--int8", "-o", "all.onnx")
 check("all three, one after the other", [step["step"] for step in report["steps"]] == ["distill", "prune", "int8"], f": {report['steps']}")
 agrees("all three", "all.onnx", "digits.npz", images, "probabilities", {"QLinearConv"})
@@ -202,7 +214,7 @@ for name, arguments, says in (
         ("an unknown range", ["cnn.onnx", "--data", "digits.npz", "--int8", "--ranges", "guess"], "percentile, entropy, mse"),
         ("too large a share", ["cnn.onnx", "--data", "digits.npz", "--prune", 1], "between 0 and 1"),
         ("no labels to fine-tune on", ["trees.onnx", "--data", "bare.csv", "--prune", .5], "0 epochs do without"),
-        ("texts for a student", ["texts.onnx", "--data", "texts.csv", "--distill", "mlp:8"], "needs numbers"),
+        ("texts for a student of images", ["texts.onnx", "--data", "texts.csv", "--distill", "cnn:8"], '"cnn:8" is for images'),
         ("an unknown student", ["cnn.onnx", "--data", "digits.npz", "--distill", "tree:8"], "mlp:64,64"),
         ("a model that would grow", ["tiny.onnx", "--data", "table.csv", "--int8"], "so few weights"),
         ("another label", ["cnn.onnx", "--data", "digits.npz", "--label", "z", "--int8"], 'predicts "y"'),

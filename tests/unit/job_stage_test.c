@@ -84,6 +84,27 @@ START_TEST(compression_tells_size_time_and_agreement)
 }
 END_TEST
 
+/* The rows of this world have a text. */
+START_TEST(trees_become_a_small_network)
+{
+  JobFixture *fixture = job_worlds_open_of(_i, 20, "trees:depth=3,rounds=60");
+  g_autofree gchar *spec = stage_spec(1, "\"distill\": \"mlp:8\"");
+  g_autoptr(RegistryJob) job = job_worlds_execute(fixture, "d", "compress", spec);
+  json_t *result = job_worlds_result(job), *compression = json_object_get(result, "compression");
+  const json_t *step = json_array_get(json_object_get(compression, "steps"), 0);
+  ck_assert_int_eq(json_integer_value(json_object_get(result, "version")), 2);
+  ck_assert_str_eq(json_string_value(json_object_get(step, "student")), "mlp:8");
+  ck_assert_int_eq(json_integer_value(json_object_get(step, "epochs")), 100); /* of so few rows */
+  ck_assert_double_lt(json_number_value(json_object_get(compression, "size_ratio")), .5);
+  ck_assert_double_gt(json_number_value(json_object_get(compression, "agreement")), .85);
+  ck_assert_double_gt(real_at(result, "challenger", "accuracy"), .85);
+  ck_assert(has_operator(fixture, 1, "TreeEnsembleClassifier"));
+  ck_assert(has_operator(fixture, 2, "Gemm") && has_operator(fixture, 2, "OneHotEncoder"));
+  json_decref(result);
+  job_fixture_close(fixture);
+}
+END_TEST
+
 /* --- attack ------------------------------------------------------------------------------------------------------- */
 
 START_TEST(an_attack_is_a_report_on_the_version_and_makes_none)
@@ -199,6 +220,7 @@ int main(void)
   int stores = test_stores_count();
   tcase_add_loop_test(tcase, hardening_makes_a_version_of_the_one_it_began_with, 0, stores);
   tcase_add_loop_test(tcase, compression_tells_size_time_and_agreement, 0, stores);
+  tcase_add_loop_test(tcase, trees_become_a_small_network, 0, stores);
   tcase_add_loop_test(tcase, an_attack_is_a_report_on_the_version_and_makes_none, 0, stores);
   tcase_add_test(tcase, options_that_cannot_be_are_refused_by_name);
   tcase_add_test(tcase, options_are_read_as_they_are_written);
