@@ -31,7 +31,7 @@ SourceFileLog *source_file_log_new(const gchar *path)
   log->path = g_strdup(path);
   log->file = -1;
   log->index = g_array_new(FALSE, FALSE, sizeof(gint64));
-  log->buffer = g_byte_array_new();
+  log->buffer = g_byte_array_sized_new(CHUNK); /* never NULL: places in it are counted from its start */
   return log;
 }
 
