@@ -62,6 +62,14 @@ const PipelineGradient pipeline_gradients[] = {
   {"Log", FIRST, NULL, NULL, pipeline_unary_backward, &pipeline_derivative_log, SMOOTH, "f[3,5] ?+"},
   {"Neg", FIRST, NULL, NULL, pipeline_unary_backward, &pipeline_derivative_neg, SMOOTH, "f[3,5] ?"},
   {"Abs", FIRST, NULL, NULL, pipeline_unary_backward, &pipeline_derivative_abs, SMOOTH, "f[3,5] ?d"},
+  /* ThresholdedRelu jumps at its threshold: examples lie on both sides of it. HardSwish bends at -3 and 3. */
+  {"HardSwish", FIRST, NULL, NULL, pipeline_unary_backward, &pipeline_derivative_hard_swish, SMOOTH, "f[3,5] ?d | f[8,8] ?d"},
+  {"Mish", FIRST, NULL, NULL, pipeline_unary_backward, &pipeline_derivative_mish, SMOOTH, "f[3,5] ? | f[8,8] ?d"},
+  {"Softsign", FIRST, NULL, NULL, pipeline_unary_backward, &pipeline_derivative_softsign, SMOOTH, "f[3,5] ?d"},
+  {"Celu", FIRST, NULL, NULL, pipeline_unary_backward, &pipeline_derivative_celu, SMOOTH, "f[3,5] ?d | f[7] ?d { alpha=0.5 }"},
+  {"ThresholdedRelu", FIRST, NULL, NULL, pipeline_unary_backward, &pipeline_derivative_thresholded_relu, SMOOTH, "f[3,5] ?d { alpha=0.26 } | f[8] ?d { alpha=-0.13 } | f[6] ?+"},
+  {"Sin", FIRST, NULL, NULL, pipeline_unary_backward, &pipeline_derivative_sin, SMOOTH, "f[3,5] ? | f[8,8] ?d"},
+  {"Cos", FIRST, NULL, NULL, pipeline_unary_backward, &pipeline_derivative_cos, SMOOTH, "f[3,5] ? | f[8,8] ?d"},
   {"Clip", FIRST, NULL, NULL, pipeline_clip_backward, NULL, SMOOTH, "f[3,5] ?d; f[] -0.5; f[] 0.5 | f[4] ?d; f[] 0"},
   /* along an axis */
   {"Softmax", FIRST, NULL, NULL, pipeline_softmax_backward, NULL, SMOOTH, "f[3,5] ? | f[2,3,4] ? { axis=1 } | @11 f[2,3,2] ?"},

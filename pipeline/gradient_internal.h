@@ -99,7 +99,8 @@ extern const PipelineDerivative pipeline_derivative_relu, pipeline_derivative_le
     pipeline_derivative_selu, pipeline_derivative_gelu, pipeline_derivative_sigmoid, pipeline_derivative_hard_sigmoid,
     pipeline_derivative_tanh, pipeline_derivative_erf, pipeline_derivative_softplus, pipeline_derivative_sqrt,
     pipeline_derivative_reciprocal, pipeline_derivative_exp, pipeline_derivative_log, pipeline_derivative_neg,
-    pipeline_derivative_abs;
+    pipeline_derivative_abs, pipeline_derivative_hard_swish, pipeline_derivative_mish, pipeline_derivative_softsign,
+    pipeline_derivative_celu, pipeline_derivative_thresholded_relu, pipeline_derivative_sin, pipeline_derivative_cos;
 KERNEL(pipeline_unary_backward);
 KERNEL(pipeline_clip_backward);
 

@@ -17,7 +17,7 @@
 extern "C" {
 #endif
 
-#define PIPELINE_CUDA_ABI 3u /* raised with every change of this file */
+#define PIPELINE_CUDA_ABI 4u /* raised with every change of this file */
 #define PIPELINE_CUDA_SYMBOL "pipeline_cuda_get_table"
 
 typedef struct _PipelineCudaDevice PipelineCudaDevice;
@@ -46,7 +46,9 @@ typedef struct {
   X(elu)                                                                                                               \
   X(selu)                                                                                                              \
   X(gelu)                                                                                                              \
-  X(gelu_tanh) X(sigmoid) X(hard_sigmoid) X(tanh) X(erf) X(softplus) X(sqrt) X(reciprocal) X(exp) X(log) X(neg) X(abs)
+  X(gelu_tanh)                                                                                                         \
+  X(sigmoid) X(hard_sigmoid) X(tanh) X(erf) X(softplus) X(sqrt) X(reciprocal) X(exp) X(log) X(neg) X(abs)              \
+      X(hard_swish) X(mish) X(softsign) X(celu) X(thresholded_relu) X(sin) X(cos)
 #define PIPELINE_CUDA_BINARIES(X) X(add) X(sub) X(mul) X(div) X(pow) X(min) X(max)
 
 #define PIPELINE_CUDA_GROUP 8u /* slots of results that are sent together */

@@ -29,6 +29,13 @@ static const struct {
     {"Log", PIPELINE_CUDA_log, NULL, NULL, 0, 0},
     {"Neg", PIPELINE_CUDA_neg, NULL, NULL, 0, 0},
     {"Abs", PIPELINE_CUDA_abs, NULL, NULL, 0, 0},
+    {"HardSwish", PIPELINE_CUDA_hard_swish, NULL, NULL, 0, 0},
+    {"Mish", PIPELINE_CUDA_mish, NULL, NULL, 0, 0},
+    {"Softsign", PIPELINE_CUDA_softsign, NULL, NULL, 0, 0},
+    {"Celu", PIPELINE_CUDA_celu, "alpha", NULL, 1, 0},
+    {"ThresholdedRelu", PIPELINE_CUDA_thresholded_relu, "alpha", NULL, 1, 0},
+    {"Sin", PIPELINE_CUDA_sin, NULL, NULL, 0, 0},
+    {"Cos", PIPELINE_CUDA_cos, NULL, NULL, 0, 0},
 };
 
 typedef struct {
