@@ -31,11 +31,11 @@ const PipelineGradient pipeline_gradients[] = {
    "f[2,2,9] ?; f[3,2,4] ?; f[3] ? { pads=[1,2] strides=[2] } | f[1,1,4,4] ?; f[1,1,4,4] ? { auto_pad='SAME_LOWER' }"},
   /* arithmetic with broadcasting */
   {"Add", PAIR, NULL, NULL, pipeline_binary_backward, &pipeline_partial_add, SMOOTH,
-   "f[2,3] ?; f[2,3] ? | f[2,3] ?; f[3] ? | f[2,1,3] ?; f[4,1] ? | f[] ?; f[2,2] ?"},
+   "f[2,3] ?; f[2,3] ? | f[2,3] ?; f[3] ? | f[2,1,3] ?; f[4,1] ? | f[] ?; f[2,2] ? | @6 f[2,3,4] ?; f[3] ? { broadcast=1 axis=1 }"},
   {"Sub", PAIR, NULL, NULL, pipeline_binary_backward, &pipeline_partial_sub, SMOOTH,
-   "f[2,3] ?; f[2,3] ? | f[3] ?; f[2,3] ? | f[2,1] ?; f[1,3] ?"},
+   "f[2,3] ?; f[2,3] ? | f[3] ?; f[2,3] ? | f[2,1] ?; f[1,3] ? | f[1,3] ?; f[3] ?"},
   {"Mul", PAIR, NULL, NULL, pipeline_binary_backward, &pipeline_partial_mul, SMOOTH,
-   "f[2,3] ?; f[2,3] ? | f[2,3] ?; f[2,1] ? | f[4,1,2] ?; f[3,1] ? | f[2,3] ?; f[] ?"},
+   "f[2,3] ?; f[2,3] ? | f[2,3] ?; f[2,1] ? | f[4,1,2] ?; f[3,1] ? | f[2,3] ?; f[] ? | @6 f[2,3,4] ?; f[2,3] ? { broadcast=1 axis=0 }"},
   {"Div", PAIR, NULL, NULL, pipeline_binary_backward, &pipeline_partial_div, SMOOTH,
    "f[2,3] ?; f[2,3] ?+ | f[3] ?; f[2,3] ?+ | f[2,3] ?; f[1] ?+"},
   {"Pow", PAIR, NULL, NULL, pipeline_binary_backward, &pipeline_partial_pow, SMOOTH,
@@ -43,6 +43,11 @@ const PipelineGradient pipeline_gradients[] = {
   {"Min", PAIR, NULL, NULL, pipeline_binary_backward, &pipeline_partial_min, SMOOTH, "f[2,3] ?d; f[] 0.13 | f[2,3] ?d; f[3] 0 0.13 -0.13"},
   {"Max", PAIR, NULL, NULL, pipeline_binary_backward, &pipeline_partial_max, SMOOTH, "f[2,3] ?d; f[] 0.13 | f[2,3] ?d; f[3] 0 0.13 -0.13"},
   {"Sum", PIPELINE_GRADIENT_ALL, NULL, NULL, pipeline_sum_backward, NULL, SMOOTH, "f[2,3] ?; f[3] ?; f[] ? | f[2] ?"},
+  {"Mean", PIPELINE_GRADIENT_ALL, NULL, NULL, pipeline_sum_backward, &pipeline_mean_gradient, SMOOTH,
+   "f[2,3] ?; f[3] ?; f[] ? | f[2] ? | f[2,1,3] ?; f[4,1] ? | f[1,3] ?; f[3] ?; f[3] ?; f[3] ?"},
+  {"PRelu", PAIR, NULL, NULL, pipeline_binary_backward, &pipeline_partial_prelu, SMOOTH,
+   "f[2,3] ?d; f[2,3] ? | f[2,3] ?d; f[1] ? | f[2,3,2,2] ?d; f[3,1,1] ? | f[2,4] ?d; f[] ? | f[2,3,4] ?d; f[4] ? | "
+   "@6 f[2,3,2,2] ?d; f[3] ?"},
   {"Where", BIT(1) | BIT(2), NULL, NULL, pipeline_where_backward, NULL, SMOOTH,
    "b[2,1] 1 0; f[2,3] ?; f[3] ? | b[3] 1 0 1; f[2,3] ?; f[] ?"},
   /* element by element */

@@ -107,10 +107,11 @@ KERNEL(pipeline_clip_backward);
 /* gradient_binary.c */
 typedef struct _PipelinePartial PipelinePartial;
 extern const PipelinePartial pipeline_partial_add, pipeline_partial_sub, pipeline_partial_mul, pipeline_partial_div,
-    pipeline_partial_pow, pipeline_partial_min, pipeline_partial_max;
+    pipeline_partial_pow, pipeline_partial_min, pipeline_partial_max, pipeline_partial_prelu;
 KERNEL(pipeline_binary_backward);
 KERNEL(pipeline_scaler_backward);
 KERNEL(pipeline_imputer_backward);
+extern const gint pipeline_mean_gradient;
 KERNEL(pipeline_sum_backward);
 KERNEL(pipeline_where_backward);
 

@@ -21,6 +21,7 @@ static const struct {
     {"BatchNormalization", 2, "bias", FALSE, FALSE},
     {"LayerNormalization", 1, "scale", FALSE, FALSE},
     {"LayerNormalization", 2, "bias", FALSE, FALSE},
+    {"PRelu", 1, "slope", FALSE, FALSE},
     {"Gather", 0, "embedding", FALSE, FALSE},
     {"LSTM", 1, "weight", TRUE, FALSE},
     {"LSTM", 2, "weight", TRUE, FALSE},

@@ -47,9 +47,10 @@ typedef struct {
   X(selu)                                                                                                              \
   X(gelu)                                                                                                              \
   X(gelu_tanh)                                                                                                         \
-  X(sigmoid) X(hard_sigmoid) X(tanh) X(erf) X(softplus) X(sqrt) X(reciprocal) X(exp) X(log) X(neg) X(abs)              \
-      X(hard_swish) X(mish) X(softsign) X(celu) X(thresholded_relu) X(sin) X(cos)
-#define PIPELINE_CUDA_BINARIES(X) X(add) X(sub) X(mul) X(div) X(pow) X(min) X(max)
+  X(sigmoid)                                                                                                           \
+  X(hard_sigmoid) X(tanh) X(erf) X(softplus) X(sqrt) X(reciprocal) X(exp) X(log) X(neg) X(abs) X(hard_swish) X(mish)   \
+      X(softsign) X(celu) X(thresholded_relu) X(sin) X(cos)
+#define PIPELINE_CUDA_BINARIES(X) X(add) X(sub) X(mul) X(div) X(pow) X(min) X(max) X(prelu)
 
 #define PIPELINE_CUDA_GROUP 8u /* slots of results that are sent together */
 #define PIPELINE_CUDA_GROUPS 4u

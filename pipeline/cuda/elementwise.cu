@@ -136,6 +136,7 @@ BINARY(pow, powf(a, b), b == 0 ? 0.0f : b * powf(a, b - 1), a == 0 && b > 0 ? 0.
 /* Of equal operands the first one is chosen. */
 BINARY(min, a != a || a <= b ? a : b, a <= b ? 1.0f : 0.0f, a <= b ? 0.0f : 1.0f)
 BINARY(max, a != a || a >= b ? a : b, a >= b ? 1.0f : 0.0f, a >= b ? 0.0f : 1.0f)
+BINARY(prelu, a < 0 ? a * b : a, a < 0 ? b : 1.0f, a < 0 ? a : 0.0f)
 
 template <class Function> __global__ void binary_kernel(PipelineCudaWalk walk, const float *a, const float *b, float *y)
 {

@@ -87,6 +87,8 @@ static const PipelineGradientKernel kernels[] = {
     ROW("Min", supports_pair, binary_node, CLOSE),
     ROW("Max", supports_pair, binary_node, CLOSE),
     ROW("Sum", supports_floats, sum_node, CLOSE),
+    ROW("Mean", supports_floats, sum_node, CLOSE),
+    ROW("PRelu", supports_pair, binary_node, CLOSE),
     ROW("Where", supports_where, where_node, CLOSE),
     ROW("Relu", supports_float, unary_node, CLOSE),
     ROW("LeakyRelu", supports_float, unary_node, CLOSE),
@@ -402,7 +404,11 @@ gboolean pipeline_cuda_spread(PipelineGradientCall *call, const PipelineTensor *
 {
   PipelineCudaWalk walk;
   if (from->n == to->n && factor == 1) return pipeline_cuda_copy(call, to->data, from->data, to->n, error);
-  pipeline_cuda_walk(&walk, &from, 1, to);
+  if (from->n == to->n) { /* one after another, whatever dimensions of 1 either of them has more */
+    walk = (PipelineCudaWalk){.n = to->n, .n_dims = 1, .dims = {(guint32)to->n}, .strides = {{1}}};
+  } else {
+    pipeline_cuda_walk(&walk, &from, 1, to);
+  }
   pipeline_cuda_walk_dense(&walk, 1);
   return PIPELINE_CUDA_RUN(call, move, &walk, factor, from->data, to->data);
 }
