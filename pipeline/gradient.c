@@ -83,6 +83,13 @@ const PipelineGradient pipeline_gradients[] = {
    "f[2,3,4] ?; i[1] 1 | f[2,3,4] ?; i[2] 0 -1 { keepdims=0 } | f[2,3] ? { keepdims=0 } | f[2,3] ? { noop_with_empty_axes=1 }"},
   {"ReduceMean", FIRST, NULL, NULL, pipeline_reduce_backward, &pipeline_reduce_mean_gradient, SMOOTH,
    "f[2,3,4] ?; i[1] 1 | f[2,3,4,2] ?; i[2] 2 3 { keepdims=0 } | @13 f[2,3] ? { axes=[1] }"},
+  /* Of equal elements the first one has the gradient. */
+  {"ReduceMax", FIRST, NULL, NULL, pipeline_extreme_backward, NULL, SMOOTH,
+   "f[2,3,4] ?d; i[1] 1 | f[2,3,4] ?d; i[2] 0 -1 { keepdims=0 } | f[2,3] ?d { keepdims=0 } | f[2,3] ?d { noop_with_empty_axes=1 } | "
+   "@13 f[2,3,4] ?d { axes=[1] } | @17 f[2,3,2,2] ?d { axes=[2,-1] keepdims=0 } | @11 f[3,4] ?d | f[2,300] ?d; i[1] 1"},
+  {"ReduceMin", FIRST, NULL, NULL, pipeline_extreme_backward, &pipeline_smallest_gradient, SMOOTH,
+   "f[2,3,4] ?d; i[1] 1 | f[2,3,4] ?d; i[2] 0 -1 { keepdims=0 } | f[2,3] ?d { keepdims=0 } | f[2,3] ?d { noop_with_empty_axes=1 } | "
+   "@13 f[2,3,4] ?d { axes=[1] } | @17 f[2,3,2,2] ?d { axes=[2,-1] keepdims=0 } | @11 f[3,4] ?d | f[2,300] ?d; i[1] 1"},
   /* pooling and normalisation */
   {"MaxPool", FIRST, pipeline_gradient_pool_infer, pipeline_max_pool_forward, pipeline_max_pool_backward, NULL, SMOOTH,
    "f[1,2,6,6] ?d { kernel_shape=[2,2] strides=[2,2] } | f[1,1,5,5] ?d { kernel_shape=[3,3] strides=[2,2] pads=[1,1,1,1] } | "
@@ -92,6 +99,8 @@ const PipelineGradient pipeline_gradients[] = {
    "f[2,1,5,5] ? { kernel_shape=[3,3] strides=[2,2] pads=[1,1,1,1] count_include_pad=1 } | f[1,2,6] ? { kernel_shape=[3] strides=[2] ceil_mode=1 }"},
   {"GlobalAveragePool", FIRST, pipeline_gradient_global_pool_infer, pipeline_global_average_pool_forward, pipeline_global_average_pool_backward,
    NULL, SMOOTH, "f[2,3,4,5] ? | f[2,3,4] ?"},
+  {"GlobalMaxPool", FIRST, pipeline_gradient_global_pool_infer, NULL, pipeline_extreme_backward, NULL, SMOOTH,
+   "f[2,3,4,5] ?d | f[2,3,4] ?d | f[1,2,2,3,2] ?d"},
   {"BatchNormalization", TRIPLE, pipeline_gradient_batch_normalization_infer, pipeline_gradient_batch_normalization_forward,
    pipeline_batch_normalization_backward, NULL, SMOOTH,
    "f[6,3] ?; f[3] ?+; f[3] ?; f[3] 0 0 0; f[3] 1 1 1 | f[3,2,2,3] ?; f[2] ?+; f[2] ?; f[2] 0 0; f[2] 1 1 { epsilon=0.01 momentum=0.5 }"},

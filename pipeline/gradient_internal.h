@@ -46,6 +46,8 @@ gboolean pipeline_gradient_read_stacks(const PipelineCall *call, PipelineStacks 
 gboolean pipeline_gradient_softmax_axis(const PipelineCall *call, gsize *outer, gsize *length, gsize *inner,
                                         GError **error);
 gboolean pipeline_gradient_kept_shape(const PipelineCall *call, PipelineTensor *kept, GError **error);
+/* The same of ReduceMax, ReduceMin and GlobalMaxPool; the result's shape is known. */
+gboolean pipeline_gradient_extreme_shape(const PipelineCall *call, PipelineTensor *kept, GError **error);
 /* gradient_move.c. Slice, Transpose, Pad: which element of input 0, counted from 1, each output element is (0: what the
  * operator fills in); and what that depends on: shape and the values of all other inputs. New. */
 gboolean pipeline_gradient_find_origins(const PipelineCall *call, gint64 *origins, GError **error);
@@ -121,10 +123,12 @@ KERNEL(pipeline_gradient_gemm_forward);
 KERNEL(pipeline_gemm_backward);
 KERNEL(pipeline_matmul_backward);
 
-/* gradient_reduce.c: Softmax and reductions */
+/* gradient_reduce.c: Softmax, reductions, GlobalMaxPool */
 KERNEL(pipeline_softmax_backward);
 extern const gint pipeline_reduce_mean_gradient;
 KERNEL(pipeline_reduce_backward);
+extern const gint pipeline_smallest_gradient;
+KERNEL(pipeline_extreme_backward);
 
 /* gradient_move.c */
 KERNEL(pipeline_copy_backward);

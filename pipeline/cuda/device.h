@@ -17,7 +17,7 @@
 extern "C" {
 #endif
 
-#define PIPELINE_CUDA_ABI 4u /* raised with every change of this file */
+#define PIPELINE_CUDA_ABI 5u /* raised with every change of this file */
 #define PIPELINE_CUDA_SYMBOL "pipeline_cuda_get_table"
 
 typedef struct _PipelineCudaDevice PipelineCudaDevice;
@@ -48,8 +48,9 @@ typedef struct {
   X(gelu)                                                                                                              \
   X(gelu_tanh)                                                                                                         \
   X(sigmoid)                                                                                                           \
-  X(hard_sigmoid) X(tanh) X(erf) X(softplus) X(sqrt) X(reciprocal) X(exp) X(log) X(neg) X(abs) X(hard_swish) X(mish)   \
-      X(softsign) X(celu) X(thresholded_relu) X(sin) X(cos)
+  X(hard_sigmoid)                                                                                                      \
+  X(tanh) X(erf) X(softplus) X(sqrt) X(reciprocal) X(exp) X(log) X(neg) X(abs) X(hard_swish) X(mish) X(softsign)       \
+      X(celu) X(thresholded_relu) X(sin) X(cos)
 #define PIPELINE_CUDA_BINARIES(X) X(add) X(sub) X(mul) X(div) X(pow) X(min) X(max) X(prelu)
 
 #define PIPELINE_CUDA_GROUP 8u /* slots of results that are sent together */
@@ -79,7 +80,8 @@ typedef struct {
   int narrow; /* a and b are rounded to bfloat16 first; sums in float32 */
 } PipelineCudaGemm;
 
-/* to[i] = factor · Σ of from over `reduced`: kept and reduced dimensions with their strides in `from`. */
+/* Lines of a tensor: to[i] = factor · Σ of from over `reduced`, or the largest of these. Kept and reduced dimensions
+ * with their strides in `from`. */
 typedef struct {
   PipelineCudaWalk kept, reduced; /* strides[0] of each */
 } PipelineCudaSum;
@@ -225,6 +227,13 @@ typedef struct {
                  float *y);
   int (*softmax_backward)(PipelineCudaDevice *device, size_t outer, size_t length, size_t inner, int logarithm,
                           const float *y, const float *dy, float *dx);
+  /* y: of each line the largest element, or the smallest, the first of equal ones, what is no number before all others;
+   * chosen: which element of x it is. No line is empty. */
+  int (*extreme)(PipelineCudaDevice *device, const PipelineCudaSum *lines, int smallest, const float *x, float *y,
+                 uint32_t *chosen);
+  /* dx [n] = 0, but dy [n_lines] at the chosen ones */
+  int (*extreme_backward)(PipelineCudaDevice *device, size_t n_lines, size_t n, const uint32_t *chosen, const float *dy,
+                          float *dx);
 
   /* products and windows */
   int (*gemm)(PipelineCudaDevice *device, const PipelineCudaGemm *gemm, const float *a, const float *b, float *c);

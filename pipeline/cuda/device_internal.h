@@ -134,6 +134,9 @@ int pipeline_cuda_sum(PipelineCudaDevice *, const PipelineCudaSum *, float, cons
 int pipeline_cuda_softmax(PipelineCudaDevice *, size_t, size_t, size_t, int, const float *, float *);
 int pipeline_cuda_softmax_backward(PipelineCudaDevice *, size_t, size_t, size_t, int, const float *, const float *,
                                    float *);
+/* extreme.cu */
+int pipeline_cuda_extreme(PipelineCudaDevice *, const PipelineCudaSum *, int, const float *, float *, uint32_t *);
+int pipeline_cuda_extreme_backward(PipelineCudaDevice *, size_t, size_t, const uint32_t *, const float *, float *);
 /* product.cu, convolution.cu, pool.cu */
 int pipeline_cuda_gemm(PipelineCudaDevice *, const PipelineCudaGemm *, const float *, const float *, float *);
 /* Operands of bfloat16 on the device; the result is float32. */

@@ -63,6 +63,12 @@ static gboolean supports_batch_normalization(const PipelineGradientCall *call)
   return (call->slice == NULL || !call->training || call->frozen) && supports_floats(call);
 }
 
+/* No line is empty. */
+static gboolean supports_extreme(const PipelineGradientCall *call)
+{
+  return is_float(call, 0) && call->call.inputs[0]->n > 0;
+}
+
 static gboolean supports_pad(const PipelineGradientCall *call)
 {
   return is_float(call, 0) && call->call.opset >= 11;
@@ -118,9 +124,12 @@ static const PipelineGradientKernel kernels[] = {
     ROW("LogSoftmax", supports_float, softmax_node, CLOSE),
     ROW("ReduceSum", supports_float, reduce_node, CLOSE),
     ROW("ReduceMean", supports_float, reduce_node, CLOSE),
+    ROW("ReduceMax", supports_extreme, extreme_node, CLOSE),
+    ROW("ReduceMin", supports_extreme, extreme_node, CLOSE),
     ROW("MaxPool", supports_float, max_pool_node, CLOSE),
     ROW("AveragePool", supports_float, average_pool_node, CLOSE),
     ROW("GlobalAveragePool", supports_float, global_average_pool_node, CLOSE),
+    ROW("GlobalMaxPool", supports_extreme, extreme_node, CLOSE),
     ROW("BatchNormalization", supports_batch_normalization, batch_normalization_node, LOOSE),
     ROW("LayerNormalization", supports_floats, layer_normalization_node, LOOSE),
     ROW("Dropout", supports_dropout, dropout_node, CLOSE),
@@ -413,28 +422,34 @@ gboolean pipeline_cuda_spread(PipelineGradientCall *call, const PipelineTensor *
   return PIPELINE_CUDA_RUN(call, move, &walk, factor, from->data, to->data);
 }
 
-gboolean pipeline_cuda_sum_to(PipelineGradientCall *call, const PipelineTensor *from, float factor,
-                              const PipelineTensor *to, GError **error)
+void pipeline_cuda_find_lines(const PipelineTensor *from, const PipelineTensor *to, PipelineCudaSum *lines)
 {
   PipelineCudaWalk walk;
-  PipelineCudaSum sum = {.kept = {.n = 1}, .reduced = {.n = 1}};
-  if (from->n == to->n) return pipeline_cuda_spread(call, from, factor, to, error);
-  if (from->n == 0)
-    return ((const PipelineCuda *)call->device)
-                   ->table->clear(((const PipelineCuda *)call->device)->device, to->data, to->n * sizeof(float)) == 0 ||
-           pipeline_cuda_fail(call->device, error);
+  *lines = (PipelineCudaSum){.kept = {.n = 1}, .reduced = {.n = 1}};
   pipeline_cuda_walk(&walk, &to, 1, from);
   pipeline_cuda_walk_dense(&walk, 1);
   for (guint d = 0; d < walk.n_dims; d++) {
-    PipelineCudaWalk *part = walk.strides[0][d] != 0 ? &sum.kept : &sum.reduced;
+    PipelineCudaWalk *part = walk.strides[0][d] != 0 ? &lines->kept : &lines->reduced;
     part->n *= walk.dims[d];
     part->dims[part->n_dims] = walk.dims[d];
     part->strides[0][part->n_dims++] = walk.strides[1][d];
   }
   for (guint i = 0; i < 2; i++) {
-    PipelineCudaWalk *part = i == 0 ? &sum.kept : &sum.reduced;
+    PipelineCudaWalk *part = i == 0 ? &lines->kept : &lines->reduced;
     if (part->n_dims == 0) part->dims[part->n_dims++] = 1;
   }
+}
+
+gboolean pipeline_cuda_sum_to(PipelineGradientCall *call, const PipelineTensor *from, float factor,
+                              const PipelineTensor *to, GError **error)
+{
+  PipelineCudaSum sum;
+  if (from->n == to->n) return pipeline_cuda_spread(call, from, factor, to, error);
+  if (from->n == 0)
+    return ((const PipelineCuda *)call->device)
+                   ->table->clear(((const PipelineCuda *)call->device)->device, to->data, to->n * sizeof(float)) == 0 ||
+           pipeline_cuda_fail(call->device, error);
+  pipeline_cuda_find_lines(from, to, &sum);
   return PIPELINE_CUDA_RUN(call, sum, &sum, factor, from->data, to->data);
 }
 

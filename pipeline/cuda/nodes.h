@@ -63,6 +63,9 @@ void pipeline_cuda_walk_dense(PipelineCudaWalk *walk, guint operand);
 /* to = factor · from, broadcast to its shape. */
 gboolean pipeline_cuda_spread(PipelineGradientCall *call, const PipelineTensor *from, float factor,
                               const PipelineTensor *to, GError **error);
+/* Where the elements of `from` (operand 0) lie that one element of `to`, which is broadcast to its shape, stands for.
+ */
+void pipeline_cuda_find_lines(const PipelineTensor *from, const PipelineTensor *to, PipelineCudaSum *lines);
 /* to = factor · the sum of from over what was repeated. */
 gboolean pipeline_cuda_sum_to(PipelineGradientCall *call, const PipelineTensor *from, float factor,
                               const PipelineTensor *to, GError **error);
@@ -98,6 +101,7 @@ PAIR(matmul_node);
 /* nodes_reduce.c */
 PAIR(softmax_node);
 PAIR(reduce_node);
+PAIR(extreme_node);
 PAIR(batch_normalization_node);
 PAIR(layer_normalization_node);
 /* nodes_window.c */

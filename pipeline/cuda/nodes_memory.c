@@ -53,6 +53,9 @@ static const struct {
              {"LSTM", pipeline_cuda_recurrent_node_need},
              {"GRU", pipeline_cuda_recurrent_node_need},
              {"MaxPool", need_output},
+             {"GlobalMaxPool", need_output},
+             {"ReduceMax", need_output},
+             {"ReduceMin", need_output},
              {"Dropout", need_output},
              {"Where", need_output},
              {"Mul", need_broadcast},
@@ -60,6 +63,7 @@ static const struct {
              {"Pow", need_broadcast},
              {"Min", need_broadcast},
              {"Max", need_broadcast},
+             {"PRelu", need_broadcast},
              {"Pad", need_places},
              {"Slice", need_places},
              {"Gather", need_indices}};

@@ -56,6 +56,32 @@ gboolean pipeline_cuda_reduce_node_backward(PipelineGradientCall *call, GError *
   return pipeline_cuda_spread(call, &kept, factor_of(call, &kept, dx), dx, error);
 }
 
+/* --- ReduceMax, ReduceMin, GlobalMaxPool
+ * ------------------------------------------------------------------------------
+ */
+
+gboolean pipeline_cuda_extreme_node_forward(PipelineGradientCall *call, GError **error)
+{
+  PipelineTensor kept;
+  PipelineCudaSum lines;
+  const PipelineTensor *x = call->call.inputs[0];
+  if (!pipeline_gradient_extreme_shape(&call->call, &kept, error)) return FALSE;
+  guint32 *chosen = pipeline_cuda_buffer(call, 0, kept.n * sizeof(guint32), error);
+  pipeline_cuda_find_lines(x, &kept, &lines);
+  return chosen != NULL && PIPELINE_CUDA_RUN(call, extreme, &lines, call->gradient->parameter != NULL, x->data,
+                                             call->call.outputs[0]->data, chosen);
+}
+
+gboolean pipeline_cuda_extreme_node_backward(PipelineGradientCall *call, GError **error)
+{
+  gsize n_lines = call->call.outputs[0]->n;
+  float *dx = pipeline_gradient_of_input(call, 0);
+  if (dx == NULL) return TRUE;
+  const guint32 *chosen = pipeline_cuda_buffer(call, 0, n_lines * sizeof(guint32), error);
+  return chosen != NULL && PIPELINE_CUDA_RUN(call, extreme_backward, n_lines, call->call.inputs[0]->n, chosen,
+                                             pipeline_gradient_of_output(call, 0), dx);
+}
+
 /* --- BatchNormalization
  * ------------------------------------------------------------------------------------------------ */
 
