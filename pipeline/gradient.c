@@ -107,6 +107,13 @@ const PipelineGradient pipeline_gradients[] = {
   {"LayerNormalization", TRIPLE, pipeline_gradient_layer_normalization_infer, pipeline_layer_normalization_forward,
    pipeline_layer_normalization_backward, NULL, SMOOTH,
    "f[3,5] ?; f[5] ?; f[5] ? | f[2,3,4] ?; f[3,4] ?; f[3,4] ? { axis=1 } | f[2,6] ?; f[6] ? { epsilon=0.01 }"},
+  {"InstanceNormalization", TRIPLE, pipeline_gradient_group_normalization_infer, pipeline_group_normalization_forward,
+   pipeline_group_normalization_backward, NULL, SMOOTH,
+   "f[2,3,8] ?; f[3] ?; f[3] ? | f[2,2,3,3] ?; f[2] ?; f[2] ? { epsilon=0.01 } | f[1,2,2,2,3] ?; f[2] ?; f[2] ? | f[4,1,20] ?; f[1] ?; f[1] ?"},
+  {"GroupNormalization", TRIPLE, pipeline_gradient_group_normalization_infer, pipeline_group_normalization_forward,
+   pipeline_group_normalization_backward, NULL, SMOOTH,
+   "f[2,4,3] ?; f[4] ?; f[4] ? { num_groups=2 } | f[2,6,2,2] ?; f[6] ?; f[6] ? { num_groups=3 epsilon=0.01 } | f[3,6] ?; f[6] ?; f[6] ? { num_groups=1 } | "
+   "@18 f[2,4,3] ?; f[2] ?; f[2] ? { num_groups=2 } | @20 f[1,6,2,2] ?; f[3] ?; f[3] ? { num_groups=3 epsilon=0.01 } | f[1,4,150] ?; f[4] ?; f[4] ? { num_groups=2 }"},
   {"Dropout", FIRST, NULL, pipeline_gradient_dropout_forward, pipeline_dropout_backward, NULL, SMOOTH, "f[4,8] ?; f[] 0.25 | f[5] ? | @11 f[9] ? { ratio=0.7 }"},
   /* sequences */
   {"LSTM", RECURRENT, pipeline_gradient_recurrent_infer, pipeline_recurrent_forward, pipeline_recurrent_backward, NULL, LONG,

@@ -57,6 +57,12 @@ float pipeline_gradient_dropout_ratio(const PipelineCall *call, const PipelineTe
 void pipeline_gradient_dropout_mask(PipelineGradientCall *call, float ratio, float *mask, gsize n);
 /* gradient_normalization.c */
 gboolean pipeline_gradient_read_layer_norm(const PipelineCall *call, gsize *rows, gsize *width, GError **error);
+/* gradient_group_normalization.c. The tensor as [batch, groups, each, width]: statistics of a group in a sample; scale
+ * and bias [groups, each], one number for `width` neighbours. */
+typedef struct {
+  gsize batch, groups, each, width;
+} PipelineGroupNorm;
+gboolean pipeline_gradient_read_group_norm(const PipelineCall *call, PipelineGroupNorm *shape, GError **error);
 /* gradient_recurrent.c */
 typedef struct {
   gsize time, batch, in, hidden, directions;
@@ -163,6 +169,11 @@ KERNEL(pipeline_batch_normalization_backward);
 INFER(pipeline_gradient_layer_normalization_infer);
 KERNEL(pipeline_layer_normalization_forward);
 KERNEL(pipeline_layer_normalization_backward);
+
+/* gradient_group_normalization.c */
+INFER(pipeline_gradient_group_normalization_infer);
+KERNEL(pipeline_group_normalization_forward);
+KERNEL(pipeline_group_normalization_backward);
 
 /* gradient_recurrent.c */
 INFER(pipeline_gradient_recurrent_infer);

@@ -174,6 +174,11 @@ int pipeline_cuda_layer_norm(PipelineCudaDevice *, size_t, size_t, float, const 
                              float *, float *);
 int pipeline_cuda_layer_norm_backward(PipelineCudaDevice *, size_t, size_t, const float *, const float *, const float *,
                                       const float *, float *, float *, float *);
+/* group_normalization.cu */
+int pipeline_cuda_group_norm(PipelineCudaDevice *, const PipelineCudaGroupNorm *, const float *, const float *,
+                             const float *, float *, float *);
+int pipeline_cuda_group_norm_backward(PipelineCudaDevice *, const PipelineCudaGroupNorm *, const float *, const float *,
+                                      const float *, const float *, float *, float *, float *);
 /* place.cu */
 int pipeline_cuda_move(PipelineCudaDevice *, const PipelineCudaWalk *, float, const float *, float *);
 int pipeline_cuda_gather(PipelineCudaDevice *, size_t, size_t, size_t, const int32_t *, size_t, const float *, float *);

@@ -132,6 +132,8 @@ static const PipelineGradientKernel kernels[] = {
     ROW("GlobalMaxPool", supports_extreme, extreme_node, CLOSE),
     ROW("BatchNormalization", supports_batch_normalization, batch_normalization_node, LOOSE),
     ROW("LayerNormalization", supports_floats, layer_normalization_node, LOOSE),
+    ROW("InstanceNormalization", supports_floats, group_normalization_node, LOOSE),
+    ROW("GroupNormalization", supports_floats, group_normalization_node, LOOSE),
     ROW("Dropout", supports_dropout, dropout_node, CLOSE),
     ROW("ai.onnx.ml:Scaler", supports_float, scaler_node, CLOSE),
     ROW("LSTM", supports_float, recurrent_node, LOOSE),

@@ -104,6 +104,7 @@ PAIR(reduce_node);
 PAIR(extreme_node);
 PAIR(batch_normalization_node);
 PAIR(layer_normalization_node);
+PAIR(group_normalization_node);
 /* nodes_window.c */
 PAIR(convolution_node);
 PAIR(max_pool_node);

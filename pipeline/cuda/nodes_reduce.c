@@ -147,3 +147,40 @@ gboolean pipeline_cuda_layer_normalization_node_backward(PipelineGradientCall *c
                                            pipeline_gradient_of_output(call, 0), pipeline_gradient_of_input(call, 0),
                                            pipeline_gradient_of_input(call, 1), pipeline_gradient_of_input(call, 2));
 }
+
+/* --- InstanceNormalization, GroupNormalization
+ * ------------------------------------------------------------------------
+ */
+
+static gboolean read_group_norm(const PipelineGradientCall *call, PipelineCudaGroupNorm *shape, GError **error)
+{
+  PipelineGroupNorm read;
+  if (!pipeline_gradient_read_group_norm(&call->call, &read, error)) return FALSE;
+  *shape = (PipelineCudaGroupNorm){.batch = read.batch,
+                                   .groups = read.groups,
+                                   .each = read.each,
+                                   .width = read.width,
+                                   .epsilon = onnx_node_get_float(call->call.node, "epsilon", 1e-5f)};
+  return TRUE;
+}
+
+gboolean pipeline_cuda_group_normalization_node_forward(PipelineGradientCall *call, GError **error)
+{
+  PipelineCudaGroupNorm shape;
+  const PipelineTensor *const *in = call->call.inputs;
+  if (!read_group_norm(call, &shape, error)) return FALSE;
+  float *kept = pipeline_cuda_buffer(call, 0, 2 * shape.batch * shape.groups * sizeof(float), error);
+  return kept != NULL && PIPELINE_CUDA_RUN(call, group_norm, &shape, in[0]->data, in[1]->data, in[2]->data, kept,
+                                           call->call.outputs[0]->data);
+}
+
+gboolean pipeline_cuda_group_normalization_node_backward(PipelineGradientCall *call, GError **error)
+{
+  PipelineCudaGroupNorm shape;
+  const PipelineTensor *const *in = call->call.inputs;
+  if (!read_group_norm(call, &shape, error)) return FALSE;
+  const float *kept = pipeline_cuda_buffer(call, 0, 2 * shape.batch * shape.groups * sizeof(float), error);
+  return kept != NULL && PIPELINE_CUDA_RUN(call, group_norm_backward, &shape, in[0]->data, in[1]->data, kept,
+                                           pipeline_gradient_of_output(call, 0), pipeline_gradient_of_input(call, 0),
+                                           pipeline_gradient_of_input(call, 1), pipeline_gradient_of_input(call, 2));
+}
