@@ -29,6 +29,11 @@ const PipelineGradient pipeline_gradients[] = {
    "f[2,4,5,5] ?; f[4,2,3,3] ?; f[4] ? { group=2 pads=[0,1,1,2] } | f[1,3,5,5] ?; f[3,1,3,3] ? { group=3 auto_pad='SAME_UPPER' strides=[2,2] } | "
    "f[2,2,7,6] ?; f[3,2,3,3] ?; f[3] ? { strides=[2,3] pads=[1,1,1,1] } | "
    "f[2,2,9] ?; f[3,2,4] ?; f[3] ? { pads=[1,2] strides=[2] } | f[1,1,4,4] ?; f[1,1,4,4] ? { auto_pad='SAME_LOWER' }"},
+  {"ConvTranspose", TRIPLE, pipeline_gradient_convolution_transpose_infer, NULL, pipeline_convolution_transpose_backward, NULL, SMOOTH,
+   "f[2,3,4,3] ?; f[3,2,3,3] ?; f[2] ? | f[1,2,3,4] ?; f[2,3,2,3] ? { strides=[2,3] dilations=[2,1] pads=[1,0,1,0] } | "
+   "f[2,4,3,3] ?; f[4,2,3,3] ?; f[4] ? { group=2 strides=[2,2] pads=[1,1,1,1] output_padding=[1,1] } | f[1,2,3,3] ?; f[2,1,3,3] ?; f[2] ? { group=2 pads=[0,1,2,1] strides=[2,1] } | "
+   "f[1,1,4,4] ?; f[1,2,3,3] ? { auto_pad='SAME_UPPER' strides=[2,2] } | f[1,2,3,3] ?; f[2,1,3,2] ?; f[1] ? { output_shape=[6,7] strides=[2,2] } | "
+   "f[2,2,5] ?; f[2,3,4] ?; f[3] ? { strides=[2] pads=[1,2] } | f[1,2,4] ?; f[2,1,2] ?; f[1] ? { strides=[3] output_padding=[2] }"},
   /* arithmetic with broadcasting */
   {"Add", PAIR, NULL, NULL, pipeline_binary_backward, &pipeline_partial_add, SMOOTH,
    "f[2,3] ?; f[2,3] ? | f[2,3] ?; f[3] ? | f[2,1,3] ?; f[4,1] ? | f[] ?; f[2,2] ? | @6 f[2,3,4] ?; f[3] ? { broadcast=1 axis=1 }"},

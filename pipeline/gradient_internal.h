@@ -84,6 +84,9 @@ typedef struct {
 /* From attributes and the input's shape; kernel [2]: NULL: attribute kernel_shape. */
 gboolean pipeline_gradient_window_read(const PipelineCall *call, const gint64 *kernel, PipelineGradientWindow *window,
                                        GError **error);
+/* Of a ConvTranspose, as the convolution from its result to its input: `in` is the size of the result. */
+gboolean pipeline_gradient_transposed_window_read(const PipelineCall *call, PipelineGradientWindow *window,
+                                                  GError **error);
 /* Shape of a result with that many channels, of the input's rank. */
 gboolean pipeline_gradient_window_output(PipelineCall *call, guint index, OnnxType type,
                                          const PipelineGradientWindow *window, gsize channels, GError **error);
@@ -95,6 +98,10 @@ typedef struct {
   gsize depth, width; /* of the patch matrix of one group: rows (channels / group · kernel), columns (places) */
 } PipelineConvolution;
 gboolean pipeline_gradient_read_convolution(const PipelineCall *call, PipelineConvolution *convolution, GError **error);
+/* The patches [depth, width] of one group, whose first channel in one sample is x; back: added up there. */
+void pipeline_gradient_walk_patches(const PipelineConvolution *convolution, float *x, float *patches, gboolean back);
+/* gradient_convolution_transpose.c: the convolution whose input is the result, and whose result the input. */
+gboolean pipeline_gradient_read_transposed(const PipelineCall *call, PipelineConvolution *convolution, GError **error);
 
 /* --- functions that the table names ------------------------------------------------------------------------------- */
 
@@ -151,6 +158,10 @@ KERNEL(pipeline_dropout_backward);
 INFER(pipeline_gradient_convolution_infer);
 KERNEL(pipeline_convolution_forward);
 KERNEL(pipeline_convolution_backward);
+
+/* gradient_convolution_transpose.c */
+INFER(pipeline_gradient_convolution_transpose_infer);
+KERNEL(pipeline_convolution_transpose_backward);
 
 /* gradient_pool.c */
 INFER(pipeline_gradient_pool_infer);

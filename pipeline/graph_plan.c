@@ -17,6 +17,8 @@ static const struct {
     {"MatMul", 1, "weight", TRUE, FALSE},
     {"Conv", 1, "weight", TRUE, FALSE},
     {"Conv", 2, "bias", FALSE, FALSE},
+    {"ConvTranspose", 1, "weight", TRUE, FALSE},
+    {"ConvTranspose", 2, "bias", FALSE, FALSE},
     {"BatchNormalization", 1, "scale", FALSE, FALSE},
     {"BatchNormalization", 2, "bias", FALSE, FALSE},
     {"LayerNormalization", 1, "scale", FALSE, FALSE},
@@ -38,7 +40,7 @@ static const struct {
 };
 
 static const gchar *const seen_through[] = {"Transpose", "Reshape", "Identity", "Squeeze", "Unsqueeze", NULL};
-static const gchar *const products[] = {"MatMul", "Conv", "Gemm", NULL};
+static const gchar *const products[] = {"MatMul", "Conv", "ConvTranspose", "Gemm", NULL};
 
 static const OnnxNode *find_producer(const OnnxGraph *graph, const gchar *value)
 {

@@ -63,6 +63,11 @@ static gboolean supports_batch_normalization(const PipelineGradientCall *call)
   return (call->slice == NULL || !call->training || call->frozen) && supports_floats(call);
 }
 
+static gboolean supports_transposed(const PipelineGradientCall *call)
+{
+  return supports_floats(call) && call->call.inputs[0]->n > 0;
+}
+
 /* No line is empty. */
 static gboolean supports_extreme(const PipelineGradientCall *call)
 {
@@ -85,6 +90,7 @@ static const PipelineGradientKernel kernels[] = {
     ROW("Gemm", supports_floats, gemm_node, CLOSE),
     ROW("MatMul", supports_pair, matmul_node, CLOSE),
     ROW("Conv", supports_floats, convolution_node, CLOSE),
+    ROW("ConvTranspose", supports_transposed, convolution_transpose_node, CLOSE),
     ROW("Add", supports_pair, binary_node, CLOSE),
     ROW("Sub", supports_pair, binary_node, CLOSE),
     ROW("Mul", supports_pair, binary_node, CLOSE),

@@ -50,6 +50,7 @@ static const struct {
 } table[] = {{"Gemm", need_product},
              {"MatMul", need_product},
              {"Conv", pipeline_cuda_convolution_node_need},
+             {"ConvTranspose", pipeline_cuda_convolution_transpose_node_need},
              {"LSTM", pipeline_cuda_recurrent_node_need},
              {"GRU", pipeline_cuda_recurrent_node_need},
              {"MaxPool", need_output},
