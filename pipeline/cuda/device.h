@@ -50,8 +50,21 @@ typedef struct {
   X(sigmoid)                                                                                                           \
   X(hard_sigmoid)                                                                                                      \
   X(tanh)                                                                                                              \
-  X(erf) X(softplus) X(sqrt) X(reciprocal) X(exp) X(log) X(neg) X(abs) X(hard_swish) X(mish) X(softsign) X(celu)       \
-      X(thresholded_relu) X(sin) X(cos)
+  X(erf)                                                                                                               \
+  X(softplus)                                                                                                          \
+  X(sqrt)                                                                                                              \
+  X(reciprocal)                                                                                                        \
+  X(exp)                                                                                                               \
+  X(log)                                                                                                               \
+  X(neg)                                                                                                               \
+  X(abs)                                                                                                               \
+  X(hard_swish)                                                                                                        \
+  X(mish)                                                                                                              \
+  X(softsign)                                                                                                          \
+  X(celu)                                                                                                              \
+  X(thresholded_relu)                                                                                                  \
+  X(sin)                                                                                                               \
+  X(cos)
 #define PIPELINE_CUDA_BINARIES(X) X(add) X(sub) X(mul) X(div) X(pow) X(min) X(max) X(prelu)
 
 #define PIPELINE_CUDA_GROUP 8u /* slots of results that are sent together */
