@@ -29,13 +29,18 @@ const PipelineGradient pipeline_gradients[] = {
    "f[2,4,5,5] ?; f[4,2,3,3] ?; f[4] ? { group=2 pads=[0,1,1,2] } | f[1,3,5,5] ?; f[3,1,3,3] ? { group=3 auto_pad='SAME_UPPER' strides=[2,2] } | "
    "f[2,2,7,6] ?; f[3,2,3,3] ?; f[3] ? { strides=[2,3] pads=[1,1,1,1] } | "
    "f[2,2,9] ?; f[3,2,4] ?; f[3] ? { pads=[1,2] strides=[2] } | f[1,1,4,4] ?; f[1,1,4,4] ? { auto_pad='SAME_LOWER' }"},
+  {"ConvTranspose", TRIPLE, pipeline_gradient_convolution_transpose_infer, NULL, pipeline_convolution_transpose_backward, NULL, SMOOTH,
+   "f[2,3,4,3] ?; f[3,2,3,3] ?; f[2] ? | f[1,2,3,4] ?; f[2,3,2,3] ? { strides=[2,3] dilations=[2,1] pads=[1,0,1,0] } | "
+   "f[2,4,3,3] ?; f[4,2,3,3] ?; f[4] ? { group=2 strides=[2,2] pads=[1,1,1,1] output_padding=[1,1] } | f[1,2,3,3] ?; f[2,1,3,3] ?; f[2] ? { group=2 pads=[0,1,2,1] strides=[2,1] } | "
+   "f[1,1,4,4] ?; f[1,2,3,3] ? { auto_pad='SAME_UPPER' strides=[2,2] } | f[1,2,3,3] ?; f[2,1,3,2] ?; f[1] ? { output_shape=[6,7] strides=[2,2] } | "
+   "f[2,2,5] ?; f[2,3,4] ?; f[3] ? { strides=[2] pads=[1,2] } | f[1,2,4] ?; f[2,1,2] ?; f[1] ? { strides=[3] output_padding=[2] }"},
   /* arithmetic with broadcasting */
   {"Add", PAIR, NULL, NULL, pipeline_binary_backward, &pipeline_partial_add, SMOOTH,
-   "f[2,3] ?; f[2,3] ? | f[2,3] ?; f[3] ? | f[2,1,3] ?; f[4,1] ? | f[] ?; f[2,2] ?"},
+   "f[2,3] ?; f[2,3] ? | f[2,3] ?; f[3] ? | f[2,1,3] ?; f[4,1] ? | f[] ?; f[2,2] ? | @6 f[2,3,4] ?; f[3] ? { broadcast=1 axis=1 }"},
   {"Sub", PAIR, NULL, NULL, pipeline_binary_backward, &pipeline_partial_sub, SMOOTH,
-   "f[2,3] ?; f[2,3] ? | f[3] ?; f[2,3] ? | f[2,1] ?; f[1,3] ?"},
+   "f[2,3] ?; f[2,3] ? | f[3] ?; f[2,3] ? | f[2,1] ?; f[1,3] ? | f[1,3] ?; f[3] ?"},
   {"Mul", PAIR, NULL, NULL, pipeline_binary_backward, &pipeline_partial_mul, SMOOTH,
-   "f[2,3] ?; f[2,3] ? | f[2,3] ?; f[2,1] ? | f[4,1,2] ?; f[3,1] ? | f[2,3] ?; f[] ?"},
+   "f[2,3] ?; f[2,3] ? | f[2,3] ?; f[2,1] ? | f[4,1,2] ?; f[3,1] ? | f[2,3] ?; f[] ? | @6 f[2,3,4] ?; f[2,3] ? { broadcast=1 axis=0 }"},
   {"Div", PAIR, NULL, NULL, pipeline_binary_backward, &pipeline_partial_div, SMOOTH,
    "f[2,3] ?; f[2,3] ?+ | f[3] ?; f[2,3] ?+ | f[2,3] ?; f[1] ?+"},
   {"Pow", PAIR, NULL, NULL, pipeline_binary_backward, &pipeline_partial_pow, SMOOTH,
@@ -43,6 +48,11 @@ const PipelineGradient pipeline_gradients[] = {
   {"Min", PAIR, NULL, NULL, pipeline_binary_backward, &pipeline_partial_min, SMOOTH, "f[2,3] ?d; f[] 0.13 | f[2,3] ?d; f[3] 0 0.13 -0.13"},
   {"Max", PAIR, NULL, NULL, pipeline_binary_backward, &pipeline_partial_max, SMOOTH, "f[2,3] ?d; f[] 0.13 | f[2,3] ?d; f[3] 0 0.13 -0.13"},
   {"Sum", PIPELINE_GRADIENT_ALL, NULL, NULL, pipeline_sum_backward, NULL, SMOOTH, "f[2,3] ?; f[3] ?; f[] ? | f[2] ?"},
+  {"Mean", PIPELINE_GRADIENT_ALL, NULL, NULL, pipeline_sum_backward, &pipeline_mean_gradient, SMOOTH,
+   "f[2,3] ?; f[3] ?; f[] ? | f[2] ? | f[2,1,3] ?; f[4,1] ? | f[1,3] ?; f[3] ?; f[3] ?; f[3] ?"},
+  {"PRelu", PAIR, NULL, NULL, pipeline_binary_backward, &pipeline_partial_prelu, SMOOTH,
+   "f[2,3] ?d; f[2,3] ? | f[2,3] ?d; f[1] ? | f[2,3,2,2] ?d; f[3,1,1] ? | f[2,4] ?d; f[] ? | f[2,3,4] ?d; f[4] ? | "
+   "@6 f[2,3,2,2] ?d; f[3] ?"},
   {"Where", BIT(1) | BIT(2), NULL, NULL, pipeline_where_backward, NULL, SMOOTH,
    "b[2,1] 1 0; f[2,3] ?; f[3] ? | b[3] 1 0 1; f[2,3] ?; f[] ?"},
   /* element by element */
@@ -62,6 +72,14 @@ const PipelineGradient pipeline_gradients[] = {
   {"Log", FIRST, NULL, NULL, pipeline_unary_backward, &pipeline_derivative_log, SMOOTH, "f[3,5] ?+"},
   {"Neg", FIRST, NULL, NULL, pipeline_unary_backward, &pipeline_derivative_neg, SMOOTH, "f[3,5] ?"},
   {"Abs", FIRST, NULL, NULL, pipeline_unary_backward, &pipeline_derivative_abs, SMOOTH, "f[3,5] ?d"},
+  /* ThresholdedRelu jumps at its threshold: examples lie on both sides of it. HardSwish bends at -3 and 3. */
+  {"HardSwish", FIRST, NULL, NULL, pipeline_unary_backward, &pipeline_derivative_hard_swish, SMOOTH, "f[3,5] ?d | f[8,8] ?d"},
+  {"Mish", FIRST, NULL, NULL, pipeline_unary_backward, &pipeline_derivative_mish, SMOOTH, "f[3,5] ? | f[8,8] ?d"},
+  {"Softsign", FIRST, NULL, NULL, pipeline_unary_backward, &pipeline_derivative_softsign, SMOOTH, "f[3,5] ?d"},
+  {"Celu", FIRST, NULL, NULL, pipeline_unary_backward, &pipeline_derivative_celu, SMOOTH, "f[3,5] ?d | f[7] ?d { alpha=0.5 }"},
+  {"ThresholdedRelu", FIRST, NULL, NULL, pipeline_unary_backward, &pipeline_derivative_thresholded_relu, SMOOTH, "f[3,5] ?d { alpha=0.26 } | f[8] ?d { alpha=-0.13 } | f[6] ?+"},
+  {"Sin", FIRST, NULL, NULL, pipeline_unary_backward, &pipeline_derivative_sin, SMOOTH, "f[3,5] ? | f[8,8] ?d"},
+  {"Cos", FIRST, NULL, NULL, pipeline_unary_backward, &pipeline_derivative_cos, SMOOTH, "f[3,5] ? | f[8,8] ?d"},
   {"Clip", FIRST, NULL, NULL, pipeline_clip_backward, NULL, SMOOTH, "f[3,5] ?d; f[] -0.5; f[] 0.5 | f[4] ?d; f[] 0"},
   /* along an axis */
   {"Softmax", FIRST, NULL, NULL, pipeline_softmax_backward, NULL, SMOOTH, "f[3,5] ? | f[2,3,4] ? { axis=1 } | @11 f[2,3,2] ?"},
@@ -70,6 +88,13 @@ const PipelineGradient pipeline_gradients[] = {
    "f[2,3,4] ?; i[1] 1 | f[2,3,4] ?; i[2] 0 -1 { keepdims=0 } | f[2,3] ? { keepdims=0 } | f[2,3] ? { noop_with_empty_axes=1 }"},
   {"ReduceMean", FIRST, NULL, NULL, pipeline_reduce_backward, &pipeline_reduce_mean_gradient, SMOOTH,
    "f[2,3,4] ?; i[1] 1 | f[2,3,4,2] ?; i[2] 2 3 { keepdims=0 } | @13 f[2,3] ? { axes=[1] }"},
+  /* Of equal elements the first one has the gradient. */
+  {"ReduceMax", FIRST, NULL, NULL, pipeline_extreme_backward, NULL, SMOOTH,
+   "f[2,3,4] ?d; i[1] 1 | f[2,3,4] ?d; i[2] 0 -1 { keepdims=0 } | f[2,3] ?d { keepdims=0 } | f[2,3] ?d { noop_with_empty_axes=1 } | "
+   "@13 f[2,3,4] ?d { axes=[1] } | @17 f[2,3,2,2] ?d { axes=[2,-1] keepdims=0 } | @11 f[3,4] ?d | f[2,300] ?d; i[1] 1"},
+  {"ReduceMin", FIRST, NULL, NULL, pipeline_extreme_backward, &pipeline_smallest_gradient, SMOOTH,
+   "f[2,3,4] ?d; i[1] 1 | f[2,3,4] ?d; i[2] 0 -1 { keepdims=0 } | f[2,3] ?d { keepdims=0 } | f[2,3] ?d { noop_with_empty_axes=1 } | "
+   "@13 f[2,3,4] ?d { axes=[1] } | @17 f[2,3,2,2] ?d { axes=[2,-1] keepdims=0 } | @11 f[3,4] ?d | f[2,300] ?d; i[1] 1"},
   /* pooling and normalisation */
   {"MaxPool", FIRST, pipeline_gradient_pool_infer, pipeline_max_pool_forward, pipeline_max_pool_backward, NULL, SMOOTH,
    "f[1,2,6,6] ?d { kernel_shape=[2,2] strides=[2,2] } | f[1,1,5,5] ?d { kernel_shape=[3,3] strides=[2,2] pads=[1,1,1,1] } | "
@@ -79,12 +104,21 @@ const PipelineGradient pipeline_gradients[] = {
    "f[2,1,5,5] ? { kernel_shape=[3,3] strides=[2,2] pads=[1,1,1,1] count_include_pad=1 } | f[1,2,6] ? { kernel_shape=[3] strides=[2] ceil_mode=1 }"},
   {"GlobalAveragePool", FIRST, pipeline_gradient_global_pool_infer, pipeline_global_average_pool_forward, pipeline_global_average_pool_backward,
    NULL, SMOOTH, "f[2,3,4,5] ? | f[2,3,4] ?"},
+  {"GlobalMaxPool", FIRST, pipeline_gradient_global_pool_infer, NULL, pipeline_extreme_backward, NULL, SMOOTH,
+   "f[2,3,4,5] ?d | f[2,3,4] ?d | f[1,2,2,3,2] ?d"},
   {"BatchNormalization", TRIPLE, pipeline_gradient_batch_normalization_infer, pipeline_gradient_batch_normalization_forward,
    pipeline_batch_normalization_backward, NULL, SMOOTH,
    "f[6,3] ?; f[3] ?+; f[3] ?; f[3] 0 0 0; f[3] 1 1 1 | f[3,2,2,3] ?; f[2] ?+; f[2] ?; f[2] 0 0; f[2] 1 1 { epsilon=0.01 momentum=0.5 }"},
   {"LayerNormalization", TRIPLE, pipeline_gradient_layer_normalization_infer, pipeline_layer_normalization_forward,
    pipeline_layer_normalization_backward, NULL, SMOOTH,
    "f[3,5] ?; f[5] ?; f[5] ? | f[2,3,4] ?; f[3,4] ?; f[3,4] ? { axis=1 } | f[2,6] ?; f[6] ? { epsilon=0.01 }"},
+  {"InstanceNormalization", TRIPLE, pipeline_gradient_group_normalization_infer, pipeline_group_normalization_forward,
+   pipeline_group_normalization_backward, NULL, SMOOTH,
+   "f[2,3,8] ?; f[3] ?; f[3] ? | f[2,2,3,3] ?; f[2] ?; f[2] ? { epsilon=0.01 } | f[1,2,2,2,3] ?; f[2] ?; f[2] ? | f[4,1,20] ?; f[1] ?; f[1] ?"},
+  {"GroupNormalization", TRIPLE, pipeline_gradient_group_normalization_infer, pipeline_group_normalization_forward,
+   pipeline_group_normalization_backward, NULL, SMOOTH,
+   "f[2,4,3] ?; f[4] ?; f[4] ? { num_groups=2 } | f[2,6,2,2] ?; f[6] ?; f[6] ? { num_groups=3 epsilon=0.01 } | f[3,6] ?; f[6] ?; f[6] ? { num_groups=1 } | "
+   "@18 f[2,4,3] ?; f[2] ?; f[2] ? { num_groups=2 } | @20 f[1,6,2,2] ?; f[3] ?; f[3] ? { num_groups=3 epsilon=0.01 } | f[1,4,150] ?; f[4] ?; f[4] ? { num_groups=2 }"},
   {"Dropout", FIRST, NULL, pipeline_gradient_dropout_forward, pipeline_dropout_backward, NULL, SMOOTH, "f[4,8] ?; f[] 0.25 | f[5] ? | @11 f[9] ? { ratio=0.7 }"},
   /* sequences */
   {"LSTM", RECURRENT, pipeline_gradient_recurrent_infer, pipeline_recurrent_forward, pipeline_recurrent_backward, NULL, LONG,

@@ -37,6 +37,9 @@ PARTIAL(min_first, a <= b ? 1.0f : 0.0f)
 PARTIAL(min_second, a <= b ? 0.0f : 1.0f)
 PARTIAL(max_first, a >= b ? 1.0f : 0.0f)
 PARTIAL(max_second, a >= b ? 0.0f : 1.0f)
+/* At 0 the side of the input itself, as Relu's family; slopes below 0 are multiplied like others. */
+PARTIAL(prelu_first, a < 0 ? b : 1.0f)
+PARTIAL(prelu_second, a < 0 ? a : 0.0f)
 
 const PipelinePartial pipeline_partial_add = {{one, one}};
 const PipelinePartial pipeline_partial_sub = {{one, minus_one}};
@@ -45,6 +48,7 @@ const PipelinePartial pipeline_partial_div = {{div_first, div_second}};
 const PipelinePartial pipeline_partial_pow = {{pow_first, pow_second}};
 const PipelinePartial pipeline_partial_min = {{min_first, min_second}};
 const PipelinePartial pipeline_partial_max = {{max_first, max_second}};
+const PipelinePartial pipeline_partial_prelu = {{prelu_first, prelu_second}};
 
 /* The operands as floats: an exponent may be an integer. */
 static const float *as_floats(PipelineGradientCall *call, guint index)
@@ -56,13 +60,14 @@ static const float *as_floats(PipelineGradientCall *call, guint index)
   return values;
 }
 
-static void differentiate(PipelineGradientCall *call, guint operand, PartialFunc partial)
+/* pair: the inputs as they are broadcast; dx has the shape of its operand there. */
+static void differentiate(PipelineGradientCall *call, const PipelineTensor *const pair[2], PartialFunc partial,
+                          PipelineTensor *dx)
 {
   const PipelineTensor *dy = call->output_gradients[0];
-  PipelineTensor *dx = call->input_gradients[operand];
   const float *a = as_floats(call, 0), *b = as_floats(call, 1), *in = dy->data;
   PipelineBroadcast walk;
-  pipeline_broadcast_init(&walk, call->call.inputs, 2, dy);
+  pipeline_broadcast_init(&walk, pair, 2, dy);
   guint last = walk.n_dims - 1;
   gboolean direct = dx->n == dy->n; /* nothing was repeated */
   float *out = direct ? dx->data : pipeline_gradient_memory(call, 0, dy->n * sizeof(float));
@@ -79,24 +84,33 @@ static void differentiate(PipelineGradientCall *call, guint operand, PartialFunc
 gboolean pipeline_binary_backward(PipelineGradientCall *call, GError **error)
 {
   const PipelinePartial *partial = call->gradient->parameter;
+  const PipelineTensor *pair[2];
+  PipelineTensor view;
   if (call->call.n_inputs != 2)
     return pipeline_operator_fail(error, "only two inputs are trained through, not %u", call->call.n_inputs);
+  if (!pipeline_pair(&call->call, pair, &view, error)) return FALSE;
   for (guint i = 0; i < 2; i++) {
     if (call->input_gradients[i] == NULL) continue;
+    PipelineTensor dx = *pair[i]; /* before set 7 its shape is not the gradient's own */
+    dx.data = call->input_gradients[i]->data;
     if (partial->operands[i] == one)
-      pipeline_gradient_sum_to(call->output_gradients[0], 1, call->input_gradients[i]);
+      pipeline_gradient_sum_to(call->output_gradients[0], 1, &dx);
     else
-      differentiate(call, i, partial->operands[i]);
+      differentiate(call, pair, partial->operands[i], &dx);
   }
   return TRUE;
 }
 
+const gint pipeline_mean_gradient = 1;
+
+/* Sum, and Mean (parameter non-NULL): a share of it. */
 gboolean pipeline_sum_backward(PipelineGradientCall *call, GError **error)
 {
   (void)error;
+  float share = call->gradient->parameter != NULL ? 1 / (float)call->call.n_inputs : 1;
   for (guint i = 0; i < call->call.n_inputs; i++)
     if (call->input_gradients[i] != NULL)
-      pipeline_gradient_sum_to(call->output_gradients[0], 1, call->input_gradients[i]);
+      pipeline_gradient_sum_to(call->output_gradients[0], share, call->input_gradients[i]);
   return TRUE;
 }
 

@@ -50,8 +50,7 @@ static void walk_row(const PipelineGradientWindow *w, gsize row, float *x, float
   }
 }
 
-/* x: the first channel of the group in one sample. */
-static void walk_patches(const PipelineConvolution *c, float *x, float *patches, gboolean back)
+void pipeline_gradient_walk_patches(const PipelineConvolution *c, float *x, float *patches, gboolean back)
 {
   const PipelineGradientWindow *w = &c->window;
   gsize kernel = w->kernel[0] * w->kernel[1], image = w->in[0] * w->in[1];
@@ -72,7 +71,7 @@ gboolean pipeline_convolution_forward(PipelineGradientCall *call, GError **error
     gsize g = i % c.group;
     for (gsize r = 0; r < rows; r++)
       for (gsize p = 0; p < c.width; p++) y[r * c.width + p] = bias != NULL ? bias[g * rows + r] : 0;
-    walk_patches(&c, (float *)x + i * image, patches, FALSE); /* only read */
+    pipeline_gradient_walk_patches(&c, (float *)x + i * image, patches, FALSE); /* only read */
     if (!pipeline_gradient_multiply(call, &product, weights + g * rows * c.depth, patches, y, error)) return FALSE;
   }
   return TRUE;
@@ -106,12 +105,12 @@ gboolean pipeline_convolution_backward(PipelineGradientCall *call, GError **erro
   for (gsize i = 0; i < c.window.batch * c.group; i++, dy += rows * c.width) {
     gsize offset = i % c.group * rows * c.depth;
     if (dw != NULL) {
-      walk_patches(&c, (float *)x + i * image, patches, FALSE);
+      pipeline_gradient_walk_patches(&c, (float *)x + i * image, patches, FALSE);
       if (!pipeline_gradient_multiply(call, &of_weights, dy, patches, dw + offset, error)) return FALSE;
     }
     if (dx == NULL) continue;
     if (!pipeline_gradient_multiply(call, &of_patches, weights + offset, dy, patches, error)) return FALSE;
-    walk_patches(&c, dx + i * image, patches, TRUE);
+    pipeline_gradient_walk_patches(&c, dx + i * image, patches, TRUE);
   }
   return TRUE;
 }

@@ -46,6 +46,8 @@ gboolean pipeline_gradient_read_stacks(const PipelineCall *call, PipelineStacks 
 gboolean pipeline_gradient_softmax_axis(const PipelineCall *call, gsize *outer, gsize *length, gsize *inner,
                                         GError **error);
 gboolean pipeline_gradient_kept_shape(const PipelineCall *call, PipelineTensor *kept, GError **error);
+/* The same of ReduceMax, ReduceMin and GlobalMaxPool; the result's shape is known. */
+gboolean pipeline_gradient_extreme_shape(const PipelineCall *call, PipelineTensor *kept, GError **error);
 /* gradient_move.c. Slice, Transpose, Pad: which element of input 0, counted from 1, each output element is (0: what the
  * operator fills in); and what that depends on: shape and the values of all other inputs. New. */
 gboolean pipeline_gradient_find_origins(const PipelineCall *call, gint64 *origins, GError **error);
@@ -55,6 +57,12 @@ float pipeline_gradient_dropout_ratio(const PipelineCall *call, const PipelineTe
 void pipeline_gradient_dropout_mask(PipelineGradientCall *call, float ratio, float *mask, gsize n);
 /* gradient_normalization.c */
 gboolean pipeline_gradient_read_layer_norm(const PipelineCall *call, gsize *rows, gsize *width, GError **error);
+/* gradient_group_normalization.c. The tensor as [batch, groups, each, width]: statistics of a group in a sample; scale
+ * and bias [groups, each], one number for `width` neighbours. */
+typedef struct {
+  gsize batch, groups, each, width;
+} PipelineGroupNorm;
+gboolean pipeline_gradient_read_group_norm(const PipelineCall *call, PipelineGroupNorm *shape, GError **error);
 /* gradient_recurrent.c */
 typedef struct {
   gsize time, batch, in, hidden, directions;
@@ -76,6 +84,9 @@ typedef struct {
 /* From attributes and the input's shape; kernel [2]: NULL: attribute kernel_shape. */
 gboolean pipeline_gradient_window_read(const PipelineCall *call, const gint64 *kernel, PipelineGradientWindow *window,
                                        GError **error);
+/* Of a ConvTranspose, as the convolution from its result to its input: `in` is the size of the result. */
+gboolean pipeline_gradient_transposed_window_read(const PipelineCall *call, PipelineGradientWindow *window,
+                                                  GError **error);
 /* Shape of a result with that many channels, of the input's rank. */
 gboolean pipeline_gradient_window_output(PipelineCall *call, guint index, OnnxType type,
                                          const PipelineGradientWindow *window, gsize channels, GError **error);
@@ -87,6 +98,10 @@ typedef struct {
   gsize depth, width; /* of the patch matrix of one group: rows (channels / group · kernel), columns (places) */
 } PipelineConvolution;
 gboolean pipeline_gradient_read_convolution(const PipelineCall *call, PipelineConvolution *convolution, GError **error);
+/* The patches [depth, width] of one group, whose first channel in one sample is x; back: added up there. */
+void pipeline_gradient_walk_patches(const PipelineConvolution *convolution, float *x, float *patches, gboolean back);
+/* gradient_convolution_transpose.c: the convolution whose input is the result, and whose result the input. */
+gboolean pipeline_gradient_read_transposed(const PipelineCall *call, PipelineConvolution *convolution, GError **error);
 
 /* --- functions that the table names ------------------------------------------------------------------------------- */
 
@@ -99,17 +114,19 @@ extern const PipelineDerivative pipeline_derivative_relu, pipeline_derivative_le
     pipeline_derivative_selu, pipeline_derivative_gelu, pipeline_derivative_sigmoid, pipeline_derivative_hard_sigmoid,
     pipeline_derivative_tanh, pipeline_derivative_erf, pipeline_derivative_softplus, pipeline_derivative_sqrt,
     pipeline_derivative_reciprocal, pipeline_derivative_exp, pipeline_derivative_log, pipeline_derivative_neg,
-    pipeline_derivative_abs;
+    pipeline_derivative_abs, pipeline_derivative_hard_swish, pipeline_derivative_mish, pipeline_derivative_softsign,
+    pipeline_derivative_celu, pipeline_derivative_thresholded_relu, pipeline_derivative_sin, pipeline_derivative_cos;
 KERNEL(pipeline_unary_backward);
 KERNEL(pipeline_clip_backward);
 
 /* gradient_binary.c */
 typedef struct _PipelinePartial PipelinePartial;
 extern const PipelinePartial pipeline_partial_add, pipeline_partial_sub, pipeline_partial_mul, pipeline_partial_div,
-    pipeline_partial_pow, pipeline_partial_min, pipeline_partial_max;
+    pipeline_partial_pow, pipeline_partial_min, pipeline_partial_max, pipeline_partial_prelu;
 KERNEL(pipeline_binary_backward);
 KERNEL(pipeline_scaler_backward);
 KERNEL(pipeline_imputer_backward);
+extern const gint pipeline_mean_gradient;
 KERNEL(pipeline_sum_backward);
 KERNEL(pipeline_where_backward);
 
@@ -119,10 +136,12 @@ KERNEL(pipeline_gradient_gemm_forward);
 KERNEL(pipeline_gemm_backward);
 KERNEL(pipeline_matmul_backward);
 
-/* gradient_reduce.c: Softmax and reductions */
+/* gradient_reduce.c: Softmax, reductions, GlobalMaxPool */
 KERNEL(pipeline_softmax_backward);
 extern const gint pipeline_reduce_mean_gradient;
 KERNEL(pipeline_reduce_backward);
+extern const gint pipeline_smallest_gradient;
+KERNEL(pipeline_extreme_backward);
 
 /* gradient_move.c */
 KERNEL(pipeline_copy_backward);
@@ -139,6 +158,10 @@ KERNEL(pipeline_dropout_backward);
 INFER(pipeline_gradient_convolution_infer);
 KERNEL(pipeline_convolution_forward);
 KERNEL(pipeline_convolution_backward);
+
+/* gradient_convolution_transpose.c */
+INFER(pipeline_gradient_convolution_transpose_infer);
+KERNEL(pipeline_convolution_transpose_backward);
 
 /* gradient_pool.c */
 INFER(pipeline_gradient_pool_infer);
@@ -157,6 +180,11 @@ KERNEL(pipeline_batch_normalization_backward);
 INFER(pipeline_gradient_layer_normalization_infer);
 KERNEL(pipeline_layer_normalization_forward);
 KERNEL(pipeline_layer_normalization_backward);
+
+/* gradient_group_normalization.c */
+INFER(pipeline_gradient_group_normalization_infer);
+KERNEL(pipeline_group_normalization_forward);
+KERNEL(pipeline_group_normalization_backward);
 
 /* gradient_recurrent.c */
 INFER(pipeline_gradient_recurrent_infer);

@@ -1,4 +1,4 @@
-/* Softmax, LogSoftmax, ReduceSum, ReduceMean. */
+/* Softmax, LogSoftmax, ReduceSum, ReduceMean, ReduceMax, ReduceMin, GlobalMaxPool. */
 #include <math.h>
 #include <string.h>
 
@@ -77,5 +77,58 @@ gboolean pipeline_reduce_backward(PipelineGradientCall *call, GError **error)
     float *to = (float *)dx->data + row * walk.inner;
     for (gsize i = 0; i < walk.inner; i++) to[i] = factor * dy[i * step];
   }
+  return TRUE;
+}
+
+/* --- the largest or smallest of each line: ReduceMax, ReduceMin, GlobalMaxPool --------------------------------------
+ */
+
+const gint pipeline_smallest_gradient = 1;
+
+gboolean pipeline_gradient_extreme_shape(const PipelineCall *call, PipelineTensor *kept, GError **error)
+{
+  const PipelineTensor *y = call->outputs[0];
+  if (strcmp(call->node->op_type, "GlobalMaxPool") != 0) return pipeline_gradient_kept_shape(call, kept, error);
+  *kept = (PipelineTensor){.type = ONNX_TYPE_FLOAT, .n_dims = y->n_dims, .n = y->n};
+  memcpy(kept->dims, y->dims, sizeof y->dims);
+  return TRUE;
+}
+
+/* What is no number goes before all others, as in prediction. */
+static gboolean goes_before(float a, float b, gboolean smallest)
+{
+  return isnan(a) ? !isnan(b) : (smallest ? a < b : a > b);
+}
+
+/* chosen: for each line which element of x is its result, the first of equal ones; G_MAXSIZE: the line is empty. */
+static void choose_extremes(const PipelineTensor *x, const PipelineTensor *kept, gboolean smallest, gsize *chosen)
+{
+  const float *values = x->data;
+  PipelineBroadcast walk;
+  pipeline_broadcast_init(&walk, &kept, 1, x);
+  gsize step = walk.strides[0][walk.n_dims - 1];
+  for (gsize i = 0; i < kept->n; i++) chosen[i] = G_MAXSIZE;
+  for (gsize row = 0; x->n > 0 && row < walk.outer; row++) {
+    gsize *line = chosen + pipeline_broadcast_offset(&walk, 0, row);
+    for (gsize i = 0; i < walk.inner; i++) {
+      gsize at = row * walk.inner + i, *best = line + i * step;
+      if (*best == G_MAXSIZE || goes_before(values[at], values[*best], smallest)) *best = at;
+    }
+  }
+}
+
+/* The whole gradient goes to one element, also where several are equal: as MaxPool's. */
+gboolean pipeline_extreme_backward(PipelineGradientCall *call, GError **error)
+{
+  PipelineTensor kept;
+  const float *dy = pipeline_gradient_of_output(call, 0);
+  float *dx = pipeline_gradient_of_input(call, 0);
+  if (dx == NULL) return TRUE;
+  if (!pipeline_gradient_extreme_shape(&call->call, &kept, error)) return FALSE;
+  gsize *chosen = pipeline_gradient_memory(call, 0, kept.n * sizeof(gsize));
+  choose_extremes(call->call.inputs[0], &kept, call->gradient->parameter != NULL, chosen);
+  memset(dx, 0, call->call.inputs[0]->n * sizeof(float));
+  for (gsize i = 0; i < kept.n; i++)
+    if (chosen[i] != G_MAXSIZE) dx[chosen[i]] = dy[i];
   return TRUE;
 }

@@ -89,29 +89,54 @@ gboolean pipeline_gradient_multiply(const PipelineGradientCall *call, const Pipe
 
 /* --- windows ------------------------------------------------------------------------------------------------------ */
 
+static gboolean check_image(const PipelineCall *call, GError **error)
+{
+  const PipelineTensor *x = call->inputs[0];
+  if (x->type != ONNX_TYPE_FLOAT) return pipeline_operator_fail_type(call, 0, error);
+  if (x->n_dims == 3 || x->n_dims == 4) return TRUE;
+  g_autofree gchar *shape = pipeline_tensor_describe(x);
+  return pipeline_operator_fail(error, "its input %s does not have one or two spatial dimensions", shape);
+}
+
+/* Of one or two dimensions; one is the last of two. */
+static PipelineGradientWindow window_of(const PipelineTensor *x, const PipelineSpatial *given)
+{
+  PipelineGradientWindow window = {.batch = (gsize)x->dims[0], .channels = (gsize)x->dims[1]};
+  for (guint d = 0; d < 2; d++) {
+    gboolean real = d + given->n >= 2;
+    guint i = real ? d + given->n - 2 : 0;
+    window.in[d] = real ? (gsize)given->in[i] : 1;
+    window.out[d] = real ? (gsize)given->out[i] : 1;
+    window.kernel[d] = real ? (gsize)given->kernel[i] : 1;
+    window.stride[d] = real ? (gsize)given->stride[i] : 1;
+    window.dilation[d] = real ? (gsize)given->dilation[i] : 1;
+    window.before[d] = real ? given->before[i] : 0;
+    window.after[d] = real ? given->after[i] : 0;
+  }
+  return window;
+}
+
 gboolean pipeline_gradient_window_read(const PipelineCall *call, const gint64 *kernel, PipelineGradientWindow *window,
                                        GError **error)
 {
   const PipelineTensor *x = call->inputs[0];
-  guint spatial = x->n_dims >= 2 ? x->n_dims - 2 : 0;
   PipelineSpatial given;
-  if (x->type != ONNX_TYPE_FLOAT) return pipeline_operator_fail_type(call, 0, error);
-  if (spatial < 1 || spatial > 2) {
-    g_autofree gchar *shape = pipeline_tensor_describe(x);
-    return pipeline_operator_fail(error, "its input %s does not have one or two spatial dimensions", shape);
-  }
-  if (!pipeline_spatial_read(call, spatial, x->dims + 2, kernel, &given, error)) return FALSE;
-  *window = (PipelineGradientWindow){.batch = (gsize)x->dims[0], .channels = (gsize)x->dims[1]};
+  if (!check_image(call, error) || !pipeline_spatial_read(call, x->n_dims - 2, x->dims + 2, kernel, &given, error))
+    return FALSE;
+  *window = window_of(x, &given);
+  return TRUE;
+}
+
+gboolean pipeline_gradient_transposed_window_read(const PipelineCall *call, PipelineGradientWindow *window,
+                                                  GError **error)
+{
+  PipelineSpatial given;
+  if (!check_image(call, error) || !pipeline_spatial_read_transposed(call, &given, error)) return FALSE;
+  *window = window_of(call->inputs[0], &given);
   for (guint d = 0; d < 2; d++) {
-    gboolean real = d + spatial >= 2; /* one dimension is the last of two */
-    guint i = real ? d + spatial - 2 : 0;
-    window->in[d] = real ? (gsize)given.in[i] : 1;
-    window->out[d] = real ? (gsize)given.out[i] : 1;
-    window->kernel[d] = real ? (gsize)given.kernel[i] : 1;
-    window->stride[d] = real ? (gsize)given.stride[i] : 1;
-    window->dilation[d] = real ? (gsize)given.dilation[i] : 1;
-    window->before[d] = real ? given.before[i] : 0;
-    window->after[d] = real ? given.after[i] : 0;
+    gsize in = window->in[d];
+    window->in[d] = window->out[d];
+    window->out[d] = in;
   }
   return TRUE;
 }

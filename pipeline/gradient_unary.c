@@ -38,6 +38,13 @@ static float gelu_tanh_slope(float x)
   return 0.5f * (1 + t) + 0.5f * x * (1 - t * t) * 0.7978845608f * (1 + 3 * 0.044715f * x * x);
 }
 
+/* t = tanh(softplus(x)), softplus as in prediction. */
+static float mish_slope(float x)
+{
+  float t = tanhf((x < 0 ? 0 : x) + log1pf(expf(-fabsf(x))));
+  return t + x * (1 - t * t) / (1 + expf(-x));
+}
+
 DERIVATIVE(relu, x > 0 ? 1.0f : 0.0f)
 DERIVATIVE(leaky_relu, x < 0 ? a : 1.0f)
 DERIVATIVE(elu, x < 0 ? y + a : 1.0f)
@@ -55,6 +62,13 @@ DERIVATIVE(exp, y)
 DERIVATIVE(log, 1 / x)
 DERIVATIVE(neg, -1.0f)
 DERIVATIVE(abs, x > 0 ? 1.0f : (x < 0 ? -1.0f : 0.0f))
+DERIVATIVE(hard_swish, x <= -3 ? 0.0f : (x >= 3 ? 1.0f : x / 3 + 0.5f))
+DERIVATIVE(mish, mish_slope(x))
+DERIVATIVE(softsign, 1 / ((1 + fabsf(x)) * (1 + fabsf(x))))
+DERIVATIVE(celu, x < 0 ? y / a + 1 : 1.0f)
+DERIVATIVE(thresholded_relu, x > a ? 1.0f : 0.0f)
+DERIVATIVE(sin, cosf(x))
+DERIVATIVE(cos, -sinf(x))
 
 #define PLAIN(name) const PipelineDerivative pipeline_derivative_##name = {.run = name##_derivative}
 PLAIN(relu);
@@ -69,6 +83,11 @@ PLAIN(exp);
 PLAIN(log);
 PLAIN(neg);
 PLAIN(abs);
+PLAIN(hard_swish);
+PLAIN(mish);
+PLAIN(softsign);
+PLAIN(sin);
+PLAIN(cos);
 const PipelineDerivative pipeline_derivative_leaky_relu = {
     .run = leaky_relu_derivative, .alpha_name = "alpha", .alpha = 0.01f};
 const PipelineDerivative pipeline_derivative_elu = {.run = elu_derivative, .alpha_name = "alpha", .alpha = 1};
@@ -79,6 +98,9 @@ const PipelineDerivative pipeline_derivative_selu = {.run = selu_derivative,
                                                      .beta = 1.05070102214813232421875f};
 const PipelineDerivative pipeline_derivative_hard_sigmoid = {
     .run = hard_sigmoid_derivative, .alpha_name = "alpha", .beta_name = "beta", .alpha = 0.2f, .beta = 0.5f};
+const PipelineDerivative pipeline_derivative_celu = {.run = celu_derivative, .alpha_name = "alpha", .alpha = 1};
+const PipelineDerivative pipeline_derivative_thresholded_relu = {
+    .run = thresholded_relu_derivative, .alpha_name = "alpha", .alpha = 1};
 
 gboolean pipeline_unary_backward(PipelineGradientCall *call, GError **error)
 {

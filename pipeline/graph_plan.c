@@ -17,10 +17,17 @@ static const struct {
     {"MatMul", 1, "weight", TRUE, FALSE},
     {"Conv", 1, "weight", TRUE, FALSE},
     {"Conv", 2, "bias", FALSE, FALSE},
+    {"ConvTranspose", 1, "weight", TRUE, FALSE},
+    {"ConvTranspose", 2, "bias", FALSE, FALSE},
     {"BatchNormalization", 1, "scale", FALSE, FALSE},
     {"BatchNormalization", 2, "bias", FALSE, FALSE},
     {"LayerNormalization", 1, "scale", FALSE, FALSE},
     {"LayerNormalization", 2, "bias", FALSE, FALSE},
+    {"InstanceNormalization", 1, "scale", FALSE, FALSE},
+    {"InstanceNormalization", 2, "bias", FALSE, FALSE},
+    {"GroupNormalization", 1, "scale", FALSE, FALSE},
+    {"GroupNormalization", 2, "bias", FALSE, FALSE},
+    {"PRelu", 1, "slope", FALSE, FALSE},
     {"Gather", 0, "embedding", FALSE, FALSE},
     {"LSTM", 1, "weight", TRUE, FALSE},
     {"LSTM", 2, "weight", TRUE, FALSE},
@@ -33,7 +40,7 @@ static const struct {
 };
 
 static const gchar *const seen_through[] = {"Transpose", "Reshape", "Identity", "Squeeze", "Unsqueeze", NULL};
-static const gchar *const products[] = {"MatMul", "Conv", "Gemm", NULL};
+static const gchar *const products[] = {"MatMul", "Conv", "ConvTranspose", "Gemm", NULL};
 
 static const OnnxNode *find_producer(const OnnxGraph *graph, const gchar *value)
 {

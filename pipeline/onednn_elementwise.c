@@ -9,10 +9,11 @@ static const struct {
   const gchar *alpha_name;
   float alpha;
 } algorithms[] = {
-    {"Relu", NULL, dnnl_eltwise_relu, NULL, 0},       {"LeakyRelu", NULL, dnnl_eltwise_relu, "alpha", 0.01f},
-    {"Elu", NULL, dnnl_eltwise_elu, "alpha", 1},      {"Sigmoid", NULL, dnnl_eltwise_logistic, NULL, 0},
-    {"Tanh", NULL, dnnl_eltwise_tanh, NULL, 0},       {"Gelu", "none", dnnl_eltwise_gelu_erf, NULL, 0},
-    {"Gelu", "tanh", dnnl_eltwise_gelu_tanh, NULL, 0}};
+    {"Relu", NULL, dnnl_eltwise_relu, NULL, 0},        {"LeakyRelu", NULL, dnnl_eltwise_relu, "alpha", 0.01f},
+    {"Elu", NULL, dnnl_eltwise_elu, "alpha", 1},       {"Sigmoid", NULL, dnnl_eltwise_logistic, NULL, 0},
+    {"Tanh", NULL, dnnl_eltwise_tanh, NULL, 0},        {"Gelu", "none", dnnl_eltwise_gelu_erf, NULL, 0},
+    {"Gelu", "tanh", dnnl_eltwise_gelu_tanh, NULL, 0}, {"HardSwish", NULL, dnnl_eltwise_hardswish, NULL, 0},
+    {"Mish", NULL, dnnl_eltwise_mish, NULL, 0}};
 
 gboolean pipeline_onednn_supports_eltwise(const PipelineGradientCall *call)
 {

@@ -31,6 +31,10 @@ static const PipelineGradientKernel kernels[] = {
      CLOSE, TRUE},
     {"Tanh", pipeline_onednn_supports_eltwise, pipeline_onednn_eltwise_forward, pipeline_onednn_eltwise_backward, CLOSE,
      TRUE},
+    {"HardSwish", pipeline_onednn_supports_eltwise, pipeline_onednn_eltwise_forward, pipeline_onednn_eltwise_backward,
+     CLOSE, TRUE},
+    {"Mish", pipeline_onednn_supports_eltwise, pipeline_onednn_eltwise_forward, pipeline_onednn_eltwise_backward, CLOSE,
+     TRUE},
     {.name = NULL},
 };
 

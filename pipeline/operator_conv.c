@@ -159,20 +159,23 @@ static gboolean read_list(const PipelineCall *call, const gchar *name, guint n, 
   return !*present || n_read == n || pipeline_operator_fail(error, "%s has %u entries, not %u", name, n_read, n);
 }
 
-static gboolean read_transposed(const PipelineCall *call, ConvShape *shape, GError **error)
+gboolean pipeline_spatial_read_transposed(const PipelineCall *call, PipelineSpatial *window, GError **error)
 {
   const PipelineTensor *x = call->inputs[0], *w = call->inputs[1];
-  PipelineSpatial *window = &shape->window;
   gint64 extra[ONNX_MAX_DIMENSIONS] = {0}, given[ONNX_MAX_DIMENSIONS];
   gboolean has_extra, has_shape;
-  if (!read_channels(call, TRUE, shape, error) ||
-      !pipeline_spatial_read_attributes(call, x->n_dims - 2, x->dims + 2, w->dims + 2, window, error) ||
+  if (!pipeline_spatial_read_attributes(call, x->n_dims - 2, x->dims + 2, w->dims + 2, window, error) ||
       !read_list(call, "output_padding", window->n, extra, &has_extra, error) ||
       !read_list(call, "output_shape", window->n, given, &has_shape, error))
     return FALSE;
   for (guint d = 0; d < window->n; d++)
     if (!transposed_size(call, window, d, has_shape ? given : NULL, has_extra ? extra[d] : 0, error)) return FALSE;
   return pipeline_spatial_count(window, error);
+}
+
+static gboolean read_transposed(const PipelineCall *call, ConvShape *shape, GError **error)
+{
+  return read_channels(call, TRUE, shape, error) && pipeline_spatial_read_transposed(call, &shape->window, error);
 }
 
 gboolean pipeline_conv_transpose_infer(PipelineCall *call, GError **error)

@@ -22,6 +22,8 @@ gboolean pipeline_spatial_read(const PipelineCall *call, guint n, const gint64 *
 /* The same attributes without auto_pad and `out` (transposed convolutions compute theirs). */
 gboolean pipeline_spatial_read_attributes(const PipelineCall *call, guint n, const gint64 *in, const gint64 *kernel,
                                           PipelineSpatial *window, GError **error);
+/* Of a transposed convolution (inputs 0 and 1, of equal rank): `out` is the size of its result. In operator_conv.c. */
+gboolean pipeline_spatial_read_transposed(const PipelineCall *call, PipelineSpatial *window, GError **error);
 /* The products of the sizes; FALSE when one is too large to count. */
 gboolean pipeline_spatial_count(PipelineSpatial *window, GError **error);
 /* columns[k · (to - from) + p - from] = image[position of kernel element k in window p], 0 in the padding, for the

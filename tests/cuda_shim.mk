@@ -50,7 +50,7 @@ check-cuda: check-cuda-shim $(CUDA_SHIM)/libkedge-cuda-shim.so $(BUILD)/tests/gp
 # chance is a data race. By gcc, whose runtime can be loaded before a program that was built without it.
 SUITES += check-cuda-tsan
 CUDA_SHIM_THREADED := $(CUDA_SHIM)/tests/test_races $(CUDA_SHIM)/tests/test_kernels
-CUDA_SHIM_THREADED_OPERATORS ?= Softmax LayerNormalization BatchNormalization ReduceSum Add Gather
+CUDA_SHIM_THREADED_OPERATORS ?= Softmax LayerNormalization BatchNormalization GroupNormalization ReduceSum ReduceMax Add Gather
 .PHONY: check-cuda-tsan check-cuda-threaded check-cuda-asan
 check-cuda-tsan: ## kernels and plugin with real threads, ThreadSanitizer
 	@$(MAKE) --no-print-directory CUDA_SHIM=$(BUILD)/cuda-shim-tsan CUDA_SHIM_CXX="$(CXX)" \

@@ -17,7 +17,7 @@
 extern "C" {
 #endif
 
-#define PIPELINE_CUDA_ABI 3u /* raised with every change of this file */
+#define PIPELINE_CUDA_ABI 6u /* raised with every change of this file */
 #define PIPELINE_CUDA_SYMBOL "pipeline_cuda_get_table"
 
 typedef struct _PipelineCudaDevice PipelineCudaDevice;
@@ -46,8 +46,26 @@ typedef struct {
   X(elu)                                                                                                               \
   X(selu)                                                                                                              \
   X(gelu)                                                                                                              \
-  X(gelu_tanh) X(sigmoid) X(hard_sigmoid) X(tanh) X(erf) X(softplus) X(sqrt) X(reciprocal) X(exp) X(log) X(neg) X(abs)
-#define PIPELINE_CUDA_BINARIES(X) X(add) X(sub) X(mul) X(div) X(pow) X(min) X(max)
+  X(gelu_tanh)                                                                                                         \
+  X(sigmoid)                                                                                                           \
+  X(hard_sigmoid)                                                                                                      \
+  X(tanh)                                                                                                              \
+  X(erf)                                                                                                               \
+  X(softplus)                                                                                                          \
+  X(sqrt)                                                                                                              \
+  X(reciprocal)                                                                                                        \
+  X(exp)                                                                                                               \
+  X(log)                                                                                                               \
+  X(neg)                                                                                                               \
+  X(abs)                                                                                                               \
+  X(hard_swish)                                                                                                        \
+  X(mish)                                                                                                              \
+  X(softsign)                                                                                                          \
+  X(celu)                                                                                                              \
+  X(thresholded_relu)                                                                                                  \
+  X(sin)                                                                                                               \
+  X(cos)
+#define PIPELINE_CUDA_BINARIES(X) X(add) X(sub) X(mul) X(div) X(pow) X(min) X(max) X(prelu)
 
 #define PIPELINE_CUDA_GROUP 8u /* slots of results that are sent together */
 #define PIPELINE_CUDA_GROUPS 4u
@@ -76,7 +94,8 @@ typedef struct {
   int narrow; /* a and b are rounded to bfloat16 first; sums in float32 */
 } PipelineCudaGemm;
 
-/* to[i] = factor · Σ of from over `reduced`: kept and reduced dimensions with their strides in `from`. */
+/* Lines of a tensor: to[i] = factor · Σ of from over `reduced`, or the largest of these. Kept and reduced dimensions
+ * with their strides in `from`. */
 typedef struct {
   PipelineCudaWalk kept, reduced; /* strides[0] of each */
 } PipelineCudaSum;
@@ -101,6 +120,12 @@ typedef struct {
   float epsilon, momentum;
   int batch_wise; /* statistics of the batch, which the running ones follow; else the running ones */
 } PipelineCudaBatchNorm;
+
+/* x as [batch, groups, each, width]: statistics of a group in a sample; scale and bias [groups, each]. */
+typedef struct {
+  size_t batch, groups, each, width;
+  float epsilon;
+} PipelineCudaGroupNorm;
 
 typedef enum {
   PIPELINE_CUDA_CROSS_ENTROPY,
@@ -222,6 +247,13 @@ typedef struct {
                  float *y);
   int (*softmax_backward)(PipelineCudaDevice *device, size_t outer, size_t length, size_t inner, int logarithm,
                           const float *y, const float *dy, float *dx);
+  /* y: of each line the largest element, or the smallest, the first of equal ones, what is no number before all others;
+   * chosen: which element of x it is. No line is empty. */
+  int (*extreme)(PipelineCudaDevice *device, const PipelineCudaSum *lines, int smallest, const float *x, float *y,
+                 uint32_t *chosen);
+  /* dx [n] = 0, but dy [n_lines] at the chosen ones */
+  int (*extreme_backward)(PipelineCudaDevice *device, size_t n_lines, size_t n, const uint32_t *chosen, const float *dy,
+                          float *dx);
 
   /* products and windows */
   int (*gemm)(PipelineCudaDevice *device, const PipelineCudaGemm *gemm, const float *a, const float *b, float *c);
@@ -241,7 +273,8 @@ typedef struct {
   int (*average_pool)(PipelineCudaDevice *device, const PipelineCudaPool *pool, const float *x, float *y);
   int (*average_pool_backward)(PipelineCudaDevice *device, const PipelineCudaPool *pool, const float *dy, float *dx);
 
-  /* normalisation; kept: [2, channels] or [2, rows], mean and 1 / √(variance + ε), written by forward */
+  /* normalisation; kept: [2, channels], [2, rows] or [2, batch · groups], mean and 1 / √(variance + ε), written by
+   * forward */
   int (*batch_norm)(PipelineCudaDevice *device, const PipelineCudaBatchNorm *shape, const float *x, const float *scale,
                     const float *bias, float *running_mean, float *running_variance, float *kept, float *y);
   /* dx, dscale, dbias: NULL: not wanted; sums: [2, channels] */
@@ -252,6 +285,11 @@ typedef struct {
                     const float *scale, const float *bias, float *kept, float *y);
   int (*layer_norm_backward)(PipelineCudaDevice *device, size_t rows, size_t width, const float *x, const float *scale,
                              const float *kept, const float *dy, float *dx, float *dscale, float *dbias);
+  int (*group_norm)(PipelineCudaDevice *device, const PipelineCudaGroupNorm *shape, const float *x, const float *scale,
+                    const float *bias, float *kept, float *y);
+  int (*group_norm_backward)(PipelineCudaDevice *device, const PipelineCudaGroupNorm *shape, const float *x,
+                             const float *scale, const float *kept, const float *dy, float *dx, float *dscale,
+                             float *dbias);
 
   /* places: index in [0, length) on the device, checked by the caller; starts [length + 1] and list: for each place
    * which i of the n have it, in order */

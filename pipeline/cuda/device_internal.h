@@ -134,6 +134,9 @@ int pipeline_cuda_sum(PipelineCudaDevice *, const PipelineCudaSum *, float, cons
 int pipeline_cuda_softmax(PipelineCudaDevice *, size_t, size_t, size_t, int, const float *, float *);
 int pipeline_cuda_softmax_backward(PipelineCudaDevice *, size_t, size_t, size_t, int, const float *, const float *,
                                    float *);
+/* extreme.cu */
+int pipeline_cuda_extreme(PipelineCudaDevice *, const PipelineCudaSum *, int, const float *, float *, uint32_t *);
+int pipeline_cuda_extreme_backward(PipelineCudaDevice *, size_t, size_t, const uint32_t *, const float *, float *);
 /* product.cu, convolution.cu, pool.cu */
 int pipeline_cuda_gemm(PipelineCudaDevice *, const PipelineCudaGemm *, const float *, const float *, float *);
 /* Operands of bfloat16 on the device; the result is float32. */
@@ -171,6 +174,11 @@ int pipeline_cuda_layer_norm(PipelineCudaDevice *, size_t, size_t, float, const 
                              float *, float *);
 int pipeline_cuda_layer_norm_backward(PipelineCudaDevice *, size_t, size_t, const float *, const float *, const float *,
                                       const float *, float *, float *, float *);
+/* group_normalization.cu */
+int pipeline_cuda_group_norm(PipelineCudaDevice *, const PipelineCudaGroupNorm *, const float *, const float *,
+                             const float *, float *, float *);
+int pipeline_cuda_group_norm_backward(PipelineCudaDevice *, const PipelineCudaGroupNorm *, const float *, const float *,
+                                      const float *, const float *, float *, float *, float *);
 /* place.cu */
 int pipeline_cuda_move(PipelineCudaDevice *, const PipelineCudaWalk *, float, const float *, float *);
 int pipeline_cuda_gather(PipelineCudaDevice *, size_t, size_t, size_t, const int32_t *, size_t, const float *, float *);

@@ -32,6 +32,17 @@ static __device__ __forceinline__ float gelu_tanh_slope(float x)
   return 0.5f * (1 + t) + 0.5f * x * (1 - t * t) * 0.7978845608f * (1 + 3 * 0.044715f * x * x);
 }
 
+static __device__ __forceinline__ float mish_tanh(float x)
+{
+  return tanhf((x < 0 ? 0.0f : x) + log1pf(expf(-fabsf(x))));
+}
+
+static __device__ __forceinline__ float mish_slope(float x)
+{
+  float t = mish_tanh(x);
+  return t + x * (1 - t * t) / (1 + expf(-x));
+}
+
 UNARY(relu, x<0 ? 0.0f : x, x> 0 ? 1.0f : 0.0f)
 UNARY(leaky_relu, x < 0 ? a * x : x, x < 0 ? a : 1.0f)
 UNARY(elu, x < 0 ? a * expm1f(x) : x, x < 0 ? y + a : 1.0f)
@@ -50,6 +61,13 @@ UNARY(exp, expf(x), y)
 UNARY(log, logf(x), 1 / x)
 UNARY(neg, -x, -1.0f)
 UNARY(abs, fabsf(x), x > 0 ? 1.0f : (x < 0 ? -1.0f : 0.0f))
+UNARY(hard_swish, x *(x <= -3 ? 0.0f : (x >= 3 ? 1.0f : x / 6 + 0.5f)), x <= -3 ? 0.0f : (x >= 3 ? 1.0f : x / 3 + 0.5f))
+UNARY(mish, x *mish_tanh(x), mish_slope(x))
+UNARY(softsign, x / (1 + fabsf(x)), 1 / ((1 + fabsf(x)) * (1 + fabsf(x))))
+UNARY(celu, x < 0 ? a * expm1f(x / a) : x, x < 0 ? y / a + 1 : 1.0f)
+UNARY(thresholded_relu, x > a || x != x ? x : 0.0f, x > a ? 1.0f : 0.0f)
+UNARY(sin, sinf(x), cosf(x))
+UNARY(cos, cosf(x), -sinf(x))
 
 template <class Function> __global__ void unary_kernel(const float *x, float *y, unsigned n, float a, float b)
 {
@@ -118,6 +136,7 @@ BINARY(pow, powf(a, b), b == 0 ? 0.0f : b * powf(a, b - 1), a == 0 && b > 0 ? 0.
 /* Of equal operands the first one is chosen. */
 BINARY(min, a != a || a <= b ? a : b, a <= b ? 1.0f : 0.0f, a <= b ? 0.0f : 1.0f)
 BINARY(max, a != a || a >= b ? a : b, a >= b ? 1.0f : 0.0f, a >= b ? 0.0f : 1.0f)
+BINARY(prelu, a < 0 ? a * b : a, a < 0 ? b : 1.0f, a < 0 ? a : 0.0f)
 
 template <class Function> __global__ void binary_kernel(PipelineCudaWalk walk, const float *a, const float *b, float *y)
 {

@@ -63,6 +63,17 @@ static gboolean supports_batch_normalization(const PipelineGradientCall *call)
   return (call->slice == NULL || !call->training || call->frozen) && supports_floats(call);
 }
 
+static gboolean supports_transposed(const PipelineGradientCall *call)
+{
+  return supports_floats(call) && call->call.inputs[0]->n > 0;
+}
+
+/* No line is empty. */
+static gboolean supports_extreme(const PipelineGradientCall *call)
+{
+  return is_float(call, 0) && call->call.inputs[0]->n > 0;
+}
+
 static gboolean supports_pad(const PipelineGradientCall *call)
 {
   return is_float(call, 0) && call->call.opset >= 11;
@@ -79,6 +90,7 @@ static const PipelineGradientKernel kernels[] = {
     ROW("Gemm", supports_floats, gemm_node, CLOSE),
     ROW("MatMul", supports_pair, matmul_node, CLOSE),
     ROW("Conv", supports_floats, convolution_node, CLOSE),
+    ROW("ConvTranspose", supports_transposed, convolution_transpose_node, CLOSE),
     ROW("Add", supports_pair, binary_node, CLOSE),
     ROW("Sub", supports_pair, binary_node, CLOSE),
     ROW("Mul", supports_pair, binary_node, CLOSE),
@@ -87,6 +99,8 @@ static const PipelineGradientKernel kernels[] = {
     ROW("Min", supports_pair, binary_node, CLOSE),
     ROW("Max", supports_pair, binary_node, CLOSE),
     ROW("Sum", supports_floats, sum_node, CLOSE),
+    ROW("Mean", supports_floats, sum_node, CLOSE),
+    ROW("PRelu", supports_pair, binary_node, CLOSE),
     ROW("Where", supports_where, where_node, CLOSE),
     ROW("Relu", supports_float, unary_node, CLOSE),
     ROW("LeakyRelu", supports_float, unary_node, CLOSE),
@@ -104,16 +118,28 @@ static const PipelineGradientKernel kernels[] = {
     ROW("Log", supports_float, unary_node, CLOSE),
     ROW("Neg", supports_float, unary_node, CLOSE),
     ROW("Abs", supports_float, unary_node, CLOSE),
+    ROW("HardSwish", supports_float, unary_node, CLOSE),
+    ROW("Mish", supports_float, unary_node, CLOSE),
+    ROW("Softsign", supports_float, unary_node, CLOSE),
+    ROW("Celu", supports_float, unary_node, CLOSE),
+    ROW("ThresholdedRelu", supports_float, unary_node, CLOSE),
+    ROW("Sin", supports_float, unary_node, CLOSE),
+    ROW("Cos", supports_float, unary_node, CLOSE),
     ROW("Clip", supports_floats, clip_node, CLOSE),
     ROW("Softmax", supports_float, softmax_node, CLOSE),
     ROW("LogSoftmax", supports_float, softmax_node, CLOSE),
     ROW("ReduceSum", supports_float, reduce_node, CLOSE),
     ROW("ReduceMean", supports_float, reduce_node, CLOSE),
+    ROW("ReduceMax", supports_extreme, extreme_node, CLOSE),
+    ROW("ReduceMin", supports_extreme, extreme_node, CLOSE),
     ROW("MaxPool", supports_float, max_pool_node, CLOSE),
     ROW("AveragePool", supports_float, average_pool_node, CLOSE),
     ROW("GlobalAveragePool", supports_float, global_average_pool_node, CLOSE),
+    ROW("GlobalMaxPool", supports_extreme, extreme_node, CLOSE),
     ROW("BatchNormalization", supports_batch_normalization, batch_normalization_node, LOOSE),
     ROW("LayerNormalization", supports_floats, layer_normalization_node, LOOSE),
+    ROW("InstanceNormalization", supports_floats, group_normalization_node, LOOSE),
+    ROW("GroupNormalization", supports_floats, group_normalization_node, LOOSE),
     ROW("Dropout", supports_dropout, dropout_node, CLOSE),
     ROW("ai.onnx.ml:Scaler", supports_float, scaler_node, CLOSE),
     ROW("LSTM", supports_float, recurrent_node, LOOSE),
@@ -395,33 +421,43 @@ gboolean pipeline_cuda_spread(PipelineGradientCall *call, const PipelineTensor *
 {
   PipelineCudaWalk walk;
   if (from->n == to->n && factor == 1) return pipeline_cuda_copy(call, to->data, from->data, to->n, error);
-  pipeline_cuda_walk(&walk, &from, 1, to);
+  if (from->n == to->n) { /* one after another, whatever dimensions of 1 either of them has more */
+    walk = (PipelineCudaWalk){.n = to->n, .n_dims = 1, .dims = {(guint32)to->n}, .strides = {{1}}};
+  } else {
+    pipeline_cuda_walk(&walk, &from, 1, to);
+  }
   pipeline_cuda_walk_dense(&walk, 1);
   return PIPELINE_CUDA_RUN(call, move, &walk, factor, from->data, to->data);
 }
 
-gboolean pipeline_cuda_sum_to(PipelineGradientCall *call, const PipelineTensor *from, float factor,
-                              const PipelineTensor *to, GError **error)
+void pipeline_cuda_find_lines(const PipelineTensor *from, const PipelineTensor *to, PipelineCudaSum *lines)
 {
   PipelineCudaWalk walk;
-  PipelineCudaSum sum = {.kept = {.n = 1}, .reduced = {.n = 1}};
-  if (from->n == to->n) return pipeline_cuda_spread(call, from, factor, to, error);
-  if (from->n == 0)
-    return ((const PipelineCuda *)call->device)
-                   ->table->clear(((const PipelineCuda *)call->device)->device, to->data, to->n * sizeof(float)) == 0 ||
-           pipeline_cuda_fail(call->device, error);
+  *lines = (PipelineCudaSum){.kept = {.n = 1}, .reduced = {.n = 1}};
   pipeline_cuda_walk(&walk, &to, 1, from);
   pipeline_cuda_walk_dense(&walk, 1);
   for (guint d = 0; d < walk.n_dims; d++) {
-    PipelineCudaWalk *part = walk.strides[0][d] != 0 ? &sum.kept : &sum.reduced;
+    PipelineCudaWalk *part = walk.strides[0][d] != 0 ? &lines->kept : &lines->reduced;
     part->n *= walk.dims[d];
     part->dims[part->n_dims] = walk.dims[d];
     part->strides[0][part->n_dims++] = walk.strides[1][d];
   }
   for (guint i = 0; i < 2; i++) {
-    PipelineCudaWalk *part = i == 0 ? &sum.kept : &sum.reduced;
+    PipelineCudaWalk *part = i == 0 ? &lines->kept : &lines->reduced;
     if (part->n_dims == 0) part->dims[part->n_dims++] = 1;
   }
+}
+
+gboolean pipeline_cuda_sum_to(PipelineGradientCall *call, const PipelineTensor *from, float factor,
+                              const PipelineTensor *to, GError **error)
+{
+  PipelineCudaSum sum;
+  if (from->n == to->n) return pipeline_cuda_spread(call, from, factor, to, error);
+  if (from->n == 0)
+    return ((const PipelineCuda *)call->device)
+                   ->table->clear(((const PipelineCuda *)call->device)->device, to->data, to->n * sizeof(float)) == 0 ||
+           pipeline_cuda_fail(call->device, error);
+  pipeline_cuda_find_lines(from, to, &sum);
   return PIPELINE_CUDA_RUN(call, sum, &sum, factor, from->data, to->data);
 }
 

@@ -63,6 +63,9 @@ void pipeline_cuda_walk_dense(PipelineCudaWalk *walk, guint operand);
 /* to = factor · from, broadcast to its shape. */
 gboolean pipeline_cuda_spread(PipelineGradientCall *call, const PipelineTensor *from, float factor,
                               const PipelineTensor *to, GError **error);
+/* Where the elements of `from` (operand 0) lie that one element of `to`, which is broadcast to its shape, stands for.
+ */
+void pipeline_cuda_find_lines(const PipelineTensor *from, const PipelineTensor *to, PipelineCudaSum *lines);
 /* to = factor · the sum of from over what was repeated. */
 gboolean pipeline_cuda_sum_to(PipelineGradientCall *call, const PipelineTensor *from, float factor,
                               const PipelineTensor *to, GError **error);
@@ -98,13 +101,20 @@ PAIR(matmul_node);
 /* nodes_reduce.c */
 PAIR(softmax_node);
 PAIR(reduce_node);
+PAIR(extreme_node);
 PAIR(batch_normalization_node);
 PAIR(layer_normalization_node);
+PAIR(group_normalization_node);
 /* nodes_window.c */
 PAIR(convolution_node);
+/* Of Conv and ConvTranspose: the gradient of input 2; zeros for all inputs. */
+KERNEL(sum_bias);
+KERNEL(clear_gradients);
 PAIR(max_pool_node);
 PAIR(average_pool_node);
 PAIR(global_average_pool_node);
+/* nodes_convolution_transpose.c */
+PAIR(convolution_transpose_node);
 /* nodes_move.c */
 PAIR(copy_node);
 PAIR(transpose_node);
@@ -123,8 +133,9 @@ PAIR(recurrent_node);
 /* nodes_memory.c and the files of the nodes: what PipelineGraphDevice.need says of a node. */
 void pipeline_cuda_need(PipelineGradientCall *call, double growth, PipelineGraphNeed *need);
 #define NEED(name) void pipeline_cuda_##name##_need(PipelineGradientCall *call, double growth, PipelineGraphNeed *need)
-NEED(convolution_node); /* nodes_window.c */
-NEED(recurrent_node);   /* nodes_recurrent.c */
+NEED(convolution_node);           /* nodes_window.c */
+NEED(convolution_transpose_node); /* nodes_convolution_transpose.c */
+NEED(recurrent_node);             /* nodes_recurrent.c */
 #undef NEED
 
 G_END_DECLS

@@ -29,6 +29,13 @@ static const struct {
     {"Log", PIPELINE_CUDA_log, NULL, NULL, 0, 0},
     {"Neg", PIPELINE_CUDA_neg, NULL, NULL, 0, 0},
     {"Abs", PIPELINE_CUDA_abs, NULL, NULL, 0, 0},
+    {"HardSwish", PIPELINE_CUDA_hard_swish, NULL, NULL, 0, 0},
+    {"Mish", PIPELINE_CUDA_mish, NULL, NULL, 0, 0},
+    {"Softsign", PIPELINE_CUDA_softsign, NULL, NULL, 0, 0},
+    {"Celu", PIPELINE_CUDA_celu, "alpha", NULL, 1, 0},
+    {"ThresholdedRelu", PIPELINE_CUDA_thresholded_relu, "alpha", NULL, 1, 0},
+    {"Sin", PIPELINE_CUDA_sin, NULL, NULL, 0, 0},
+    {"Cos", PIPELINE_CUDA_cos, NULL, NULL, 0, 0},
 };
 
 typedef struct {
@@ -72,9 +79,9 @@ gboolean pipeline_cuda_unary_node_backward(PipelineGradientCall *call, GError **
 static const struct {
   const gchar *operator;
   PipelineCudaBinary function;
-} binaries[] = {{"Add", PIPELINE_CUDA_add_of}, {"Sub", PIPELINE_CUDA_sub_of}, {"Mul", PIPELINE_CUDA_mul_of},
-                {"Div", PIPELINE_CUDA_div_of}, {"Pow", PIPELINE_CUDA_pow_of}, {"Min", PIPELINE_CUDA_min_of},
-                {"Max", PIPELINE_CUDA_max_of}};
+} binaries[] = {{"Add", PIPELINE_CUDA_add_of}, {"Sub", PIPELINE_CUDA_sub_of},    {"Mul", PIPELINE_CUDA_mul_of},
+                {"Div", PIPELINE_CUDA_div_of}, {"Pow", PIPELINE_CUDA_pow_of},    {"Min", PIPELINE_CUDA_min_of},
+                {"Max", PIPELINE_CUDA_max_of}, {"PRelu", PIPELINE_CUDA_prelu_of}};
 
 static PipelineCudaBinary read_binary(const PipelineGradientCall *call)
 {
@@ -143,6 +150,15 @@ gboolean pipeline_cuda_binary_node_backward(PipelineGradientCall *call, GError *
   return TRUE;
 }
 
+/* --- Sum, and Mean: the parameter of the row tells them apart
+ * ---------------------------------------------------------
+ */
+
+static float share_of(const PipelineGradientCall *call)
+{
+  return call->gradient->parameter != NULL ? 1 / (float)call->call.n_inputs : 1;
+}
+
 gboolean pipeline_cuda_sum_node_forward(PipelineGradientCall *call, GError **error)
 {
   PipelineTensor *y = call->call.outputs[0];
@@ -153,14 +169,15 @@ gboolean pipeline_cuda_sum_node_forward(PipelineGradientCall *call, GError **err
     pipeline_cuda_walk(&walk, pair, 2, y);
     if (!PIPELINE_CUDA_RUN(call, binary, PIPELINE_CUDA_add_of, &walk, y->data, pair[1]->data, y->data)) return FALSE;
   }
-  return TRUE;
+  float share = share_of(call);
+  return share == 1 || pipeline_cuda_spread(call, y, share, y, error); /* in place: each element from itself */
 }
 
 gboolean pipeline_cuda_sum_node_backward(PipelineGradientCall *call, GError **error)
 {
   for (guint i = 0; i < call->call.n_inputs; i++)
     if (call->input_gradients[i] != NULL &&
-        !pipeline_cuda_sum_to(call, call->output_gradients[0], 1, call->input_gradients[i], error))
+        !pipeline_cuda_sum_to(call, call->output_gradients[0], share_of(call), call->input_gradients[i], error))
       return FALSE;
   return TRUE;
 }

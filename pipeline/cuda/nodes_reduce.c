@@ -56,6 +56,32 @@ gboolean pipeline_cuda_reduce_node_backward(PipelineGradientCall *call, GError *
   return pipeline_cuda_spread(call, &kept, factor_of(call, &kept, dx), dx, error);
 }
 
+/* --- ReduceMax, ReduceMin, GlobalMaxPool
+ * ------------------------------------------------------------------------------
+ */
+
+gboolean pipeline_cuda_extreme_node_forward(PipelineGradientCall *call, GError **error)
+{
+  PipelineTensor kept;
+  PipelineCudaSum lines;
+  const PipelineTensor *x = call->call.inputs[0];
+  if (!pipeline_gradient_extreme_shape(&call->call, &kept, error)) return FALSE;
+  guint32 *chosen = pipeline_cuda_buffer(call, 0, kept.n * sizeof(guint32), error);
+  pipeline_cuda_find_lines(x, &kept, &lines);
+  return chosen != NULL && PIPELINE_CUDA_RUN(call, extreme, &lines, call->gradient->parameter != NULL, x->data,
+                                             call->call.outputs[0]->data, chosen);
+}
+
+gboolean pipeline_cuda_extreme_node_backward(PipelineGradientCall *call, GError **error)
+{
+  gsize n_lines = call->call.outputs[0]->n;
+  float *dx = pipeline_gradient_of_input(call, 0);
+  if (dx == NULL) return TRUE;
+  const guint32 *chosen = pipeline_cuda_buffer(call, 0, n_lines * sizeof(guint32), error);
+  return chosen != NULL && PIPELINE_CUDA_RUN(call, extreme_backward, n_lines, call->call.inputs[0]->n, chosen,
+                                             pipeline_gradient_of_output(call, 0), dx);
+}
+
 /* --- BatchNormalization
  * ------------------------------------------------------------------------------------------------ */
 
@@ -118,6 +144,43 @@ gboolean pipeline_cuda_layer_normalization_node_backward(PipelineGradientCall *c
   if (!pipeline_gradient_read_layer_norm(&call->call, &rows, &width, error)) return FALSE;
   const float *kept = pipeline_cuda_buffer(call, 0, 2 * rows * sizeof(float), error);
   return kept != NULL && PIPELINE_CUDA_RUN(call, layer_norm_backward, rows, width, in[0]->data, in[1]->data, kept,
+                                           pipeline_gradient_of_output(call, 0), pipeline_gradient_of_input(call, 0),
+                                           pipeline_gradient_of_input(call, 1), pipeline_gradient_of_input(call, 2));
+}
+
+/* --- InstanceNormalization, GroupNormalization
+ * ------------------------------------------------------------------------
+ */
+
+static gboolean read_group_norm(const PipelineGradientCall *call, PipelineCudaGroupNorm *shape, GError **error)
+{
+  PipelineGroupNorm read;
+  if (!pipeline_gradient_read_group_norm(&call->call, &read, error)) return FALSE;
+  *shape = (PipelineCudaGroupNorm){.batch = read.batch,
+                                   .groups = read.groups,
+                                   .each = read.each,
+                                   .width = read.width,
+                                   .epsilon = onnx_node_get_float(call->call.node, "epsilon", 1e-5f)};
+  return TRUE;
+}
+
+gboolean pipeline_cuda_group_normalization_node_forward(PipelineGradientCall *call, GError **error)
+{
+  PipelineCudaGroupNorm shape;
+  const PipelineTensor *const *in = call->call.inputs;
+  if (!read_group_norm(call, &shape, error)) return FALSE;
+  float *kept = pipeline_cuda_buffer(call, 0, 2 * shape.batch * shape.groups * sizeof(float), error);
+  return kept != NULL && PIPELINE_CUDA_RUN(call, group_norm, &shape, in[0]->data, in[1]->data, in[2]->data, kept,
+                                           call->call.outputs[0]->data);
+}
+
+gboolean pipeline_cuda_group_normalization_node_backward(PipelineGradientCall *call, GError **error)
+{
+  PipelineCudaGroupNorm shape;
+  const PipelineTensor *const *in = call->call.inputs;
+  if (!read_group_norm(call, &shape, error)) return FALSE;
+  const float *kept = pipeline_cuda_buffer(call, 0, 2 * shape.batch * shape.groups * sizeof(float), error);
+  return kept != NULL && PIPELINE_CUDA_RUN(call, group_norm_backward, &shape, in[0]->data, in[1]->data, kept,
                                            pipeline_gradient_of_output(call, 0), pipeline_gradient_of_input(call, 0),
                                            pipeline_gradient_of_input(call, 1), pipeline_gradient_of_input(call, 2));
 }

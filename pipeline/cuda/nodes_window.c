@@ -78,7 +78,7 @@ gboolean pipeline_cuda_convolution_node_forward(PipelineGradientCall *call, GErr
 }
 
 /* The bias is one number a channel of dy. */
-static gboolean sum_bias(PipelineGradientCall *call, GError **error)
+gboolean pipeline_cuda_sum_bias(PipelineGradientCall *call, GError **error)
 {
   const PipelineTensor *dy = call->output_gradients[0];
   if (call->call.n_inputs < 3 || call->input_gradients[2] == NULL) return TRUE;
@@ -88,7 +88,7 @@ static gboolean sum_bias(PipelineGradientCall *call, GError **error)
   return pipeline_cuda_sum_to(call, dy, 1, &bias, error);
 }
 
-static gboolean clear_gradients(PipelineGradientCall *call, GError **error)
+gboolean pipeline_cuda_clear_gradients(PipelineGradientCall *call, GError **error)
 {
   for (guint i = 0; i < call->call.n_inputs; i++)
     if (call->input_gradients[i] != NULL &&
@@ -101,11 +101,11 @@ gboolean pipeline_cuda_convolution_node_backward(PipelineGradientCall *call, GEr
 {
   Convolution c;
   if (!read_convolution(call, &c, error)) return FALSE;
-  if (call->call.outputs[0]->n == 0) return clear_gradients(call, error);
+  if (call->call.outputs[0]->n == 0) return pipeline_cuda_clear_gradients(call, error);
   float *dx = pipeline_gradient_of_input(call, 0), *dw = pipeline_gradient_of_input(call, 1), *wide = dx;
   const float *x = dw != NULL ? pad_input(call, &c, error) : call->call.inputs[0]->data;
   PipelineCudaConvolutionPlan *plan = pipeline_cuda_find_plan(call, &c.shape, error);
-  if (x == NULL || plan == NULL || !sum_bias(call, error)) return FALSE;
+  if (x == NULL || plan == NULL || !pipeline_cuda_sum_bias(call, error)) return FALSE;
   if (c.padded && dx != NULL) {
     wide = pipeline_cuda_buffer(call, PADDED_GRADIENT, c.n_padded * sizeof(float), error);
     if (wide == NULL) return FALSE;

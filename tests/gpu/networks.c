@@ -223,6 +223,46 @@ static OnnxGraph *build_grouped(PipelineRandom *random)
   return graph;
 }
 
+static void add_normalisation(OnnxGraph *graph, const gchar *operator, const gchar * in, const gchar *out, gint64 n,
+                              PipelineRandom *random)
+{
+  g_autofree gchar *scale = g_strconcat(out, ".scale", NULL), *shift = g_strconcat(out, ".shift", NULL),
+                   *inputs = g_strdup_printf("%s,%s,%s", in, scale, shift);
+  WEIGHTS(scale, 1, n);
+  WEIGHTS(shift, 0, n);
+  OnnxNode *node = add(graph, operator, inputs, out);
+  if (strcmp(operator, "GroupNormalization") == 0) onnx_node_set_int(node, "num_groups", n);
+}
+
+/* Down and up again, with what exporters write beside convolutions; set 20 has a scale a group. */
+static OnnxGraph *build_small_decoder(PipelineRandom *random)
+{
+  OnnxGraph *graph = begin("small-decoder", "N,4,6,6");
+  const gint64 strides[] = {2, 2}, pads[] = {1, 1, 1, 1}, extra[] = {1, 1};
+  add_convolution(graph, "x", "c", 4, 8, 3, 2, 1, TRUE, random);
+  add_normalisation(graph, "GroupNormalization", "c", "g", 2, random);
+  add(graph, "HardSwish", "g", "a");
+  WEIGHTS("t.w", 0, 8, 4, 3, 3);
+  WEIGHTS("t.b", 0, 4);
+  OnnxNode *node = add(graph, "ConvTranspose", "a,t.w,t.b", "t");
+  onnx_node_set_ints(node, "strides", strides, 2);
+  onnx_node_set_ints(node, "pads", pads, 4);
+  onnx_node_set_ints(node, "output_padding", extra, 2);
+  add_normalisation(graph, "InstanceNormalization", "t", "i", 4, random);
+  WEIGHTS("slope", 0.25f, 4, 1, 1);
+  add(graph, "PRelu", "i,slope", "p");
+  add(graph, "Mean", "p,x", "m");
+  add(graph, "Mish", "m", "s");
+  add_shape(graph, "image", 2, (const gint64[]){2, 3});
+  add(graph, "GlobalMaxPool", "s", "most");
+  add(graph, "ReduceMin", "s,image", "least");
+  onnx_node_set_int(add(graph, "Concat", "most,least", "both"), "axis", 1);
+  add(graph, "Flatten", "both", "f");
+  add_linear(graph, "f", "y", 8, 10, random);
+  onnx_graph_add_output(graph, "y", ONNX_TYPE_FLOAT, "N,10");
+  return graph;
+}
+
 /* x [N, time, in]; the last h decides. */
 static OnnxGraph *build_sequence(PipelineRandom *random, gint64 in, gint64 hidden, const gchar *shape)
 {
@@ -366,6 +406,7 @@ const Network networks[] = {
     {"dropout", build_dropout, 1, {20}, 1, 0},
     {"small-resnet", build_small_resnet, 3, {3, 32, 32}, 10, 0},
     {"grouped", build_grouped, 3, {3, 12, 12}, 10, 0},
+    {"small-decoder", build_small_decoder, 3, {4, 6, 6}, 10, 0},
     {"small-lstm", build_small_lstm, 2, {5, 4}, 10, 0},
     {"small-transformer", build_small_transformer, 1, {5}, 10, 12},
     {.name = NULL},

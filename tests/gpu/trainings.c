@@ -252,6 +252,7 @@ static const Training trainings[] = {
     {"lenet", "adamw", NULL, .batch = 8, .epochs = 1, .rows = 32},
     {"small-resnet", "momentum", NULL, .batch = 6, .epochs = 1, .rows = 16, .rate = 0.01},
     /* not adam: the bias of keys has no gradient but rounding, which adam makes as large as the others */
+    {"small-decoder", "momentum", NULL, .batch = 8, .epochs = 2, .rows = 32, .rate = 0.05},
     {"small-transformer", "momentum", NULL, .batch = 8, .epochs = 2, .rows = 32, .rate = 0.05},
     {"small-transformer", "momentum", NULL, .batch = 40, .epochs = 2, .rows = 50, .rate = 0.05}, /* sums in parts */
     {"mlp", "adam", NULL, .batch = 16, .epochs = 2, .rows = 60, .micro = 5},
@@ -265,7 +266,7 @@ void check_trainings(const PipelineGradientBackend *backend)
                                {"small-transformer", "adamw", NULL, .batch = 8, .epochs = 2, .rows = 32},
                                {"small-resnet", "momentum", NULL, .batch = 2, .epochs = 1, .rows = 16, .rate = 0.01}};
   for (guint i = 0; i < G_N_ELEMENTS(repeated); i++) check_repeats(&repeated[i], backend);
-  const gchar *const replayed[] = {"mlp", "dropout", "small-transformer", "small-lstm"};
+  const gchar *const replayed[] = {"mlp", "dropout", "small-transformer", "small-lstm", "small-decoder"};
   for (guint i = 0; i < G_N_ELEMENTS(replayed); i++) check_replays(replayed[i], backend);
   check_divergence(backend);
 }

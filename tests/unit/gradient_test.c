@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "pipeline/gradient_check.h"
+#include "pipeline/graph_pass.h"
 
 static guint count_gradients(void)
 {
@@ -72,6 +73,50 @@ START_TEST(backends_agree_with_the_reference)
 }
 END_TEST
 
+/* Which element has the gradient of each of three lines: ties and what is no number. */
+static const struct {
+  const gchar *op_type;
+  guint chosen[3];
+} choices[] = {{"GlobalMaxPool", {0, 5, 7}}, {"ReduceMax", {0, 5, 7}}, {"ReduceMin", {2, 3, 7}}};
+
+static void check_choice(guint choice, const PipelineGradientBackend *backend)
+{
+  static const float x[9] = {3, 3, 1, 1, 1, 3, 0, NAN, NAN}, dy[3] = {2, 3, 5};
+  const gint64 dims[3] = {1, 3, 3}, last = 2;
+  const gchar *const wanted[] = {"x", NULL}, *const heads[] = {"y", NULL};
+  const float *head_gradients[1] = {dy};
+  float expected[9] = {0};
+  g_autoptr(GError) error = NULL;
+  g_autoptr(OnnxGraph) graph = onnx_graph_new("choice");
+  onnx_graph_set_opset(graph, "", 13);
+  onnx_graph_add_input(graph, "x", ONNX_TYPE_FLOAT, NULL);
+  OnnxNode *node = onnx_graph_add_node(graph, "", choices[choice].op_type, "x", "y");
+  if (choice > 0) onnx_node_set_ints(node, "axes", &last, 1);
+  onnx_graph_add_output(graph, "y", ONNX_TYPE_FLOAT, NULL);
+  const PipelineGraphPassOptions options = {.wanted = wanted, .heads = heads, .backend = backend};
+  PipelineGraphPass *pass = pipeline_graph_pass_new(graph, &options, &error);
+  ck_assert_msg(pass != NULL && pipeline_graph_pass_set_input(pass, 0, 3, dims, x, &error) &&
+                    pipeline_graph_pass_forward(pass, TRUE, NULL, &error) &&
+                    pipeline_graph_pass_backward(pass, head_gradients, &error),
+                "%s", error != NULL ? error->message : "");
+  const float *y = pipeline_graph_pass_get_head(pass, 0)->data, *dx = pipeline_graph_pass_get_gradient(pass, 0)->data;
+  for (guint i = 0; i < 3; i++) {
+    expected[choices[choice].chosen[i]] = dy[i];
+    ck_assert(i < 2 ? y[i] == x[choices[choice].chosen[i]] : isnan(y[i]));
+  }
+  for (guint i = 0; i < 9; i++)
+    ck_assert_msg(dx[i] == expected[i], "%s: %s: %u", backend->name, choices[choice].op_type, i);
+  pipeline_graph_pass_free(pass);
+}
+
+START_TEST(of_equal_elements_the_first_has_the_gradient)
+{
+  for (guint b = 0; pipeline_gradient_backends[b] != NULL; b++)
+    if (pipeline_gradient_backend_find(pipeline_gradient_backends[b]->name, NULL, NULL) != NULL)
+      check_choice((guint)_i, pipeline_gradient_backends[b]);
+}
+END_TEST
+
 int main(void)
 {
   Suite *suite = suite_create("gradient");
@@ -79,6 +124,7 @@ int main(void)
   tcase_add_loop_test(tests, gradients_agree_with_differences, 0, (int)count_gradients());
   tcase_add_test(tests, what_is_no_number_is_seen);
   tcase_add_loop_test(tests, backends_agree_with_the_reference, 0, (int)count_gradients());
+  tcase_add_loop_test(tests, of_equal_elements_the_first_has_the_gradient, 0, (int)G_N_ELEMENTS(choices));
   suite_add_tcase(suite, tests);
   SRunner *runner = srunner_create(suite);
   srunner_run_all(runner, CK_NORMAL);

@@ -242,6 +242,91 @@ START_TEST(a_graph_learns)
 }
 END_TEST
 
+static void take_weights(OnnxGraph *graph, const gchar *name, guint n_dims, const gint64 *dims)
+{
+  PipelineRandom random;
+  gsize n = 1;
+  pipeline_random_seed(&random, 3);
+  for (guint d = 0; d < n_dims; d++) n *= (gsize)dims[d];
+  g_autofree float *values = g_new(float, n);
+  for (gsize i = 0; i < n; i++) values[i] = (float)(pipeline_random_uniform(&random) - 0.5);
+  onnx_graph_take_initialiser(graph, onnx_tensor_new(name, ONNX_TYPE_FLOAT, n_dims, dims, values));
+}
+
+/* What PyTorch and Keras export beside dense layers and convolutions. */
+static OnnxGraph *new_exported_graph(void)
+{
+  PipelineRandom random;
+  OnnxGraph *graph = onnx_graph_new("exported");
+  const gint64 shape[] = {-1, 4, 4}, last = 2;
+  pipeline_random_seed(&random, 2);
+  onnx_graph_set_opset(graph, "", 21);
+  onnx_graph_add_input(graph, "features", ONNX_TYPE_FLOAT, "N,6");
+  graph_world_take_random(graph, "first.weight", 16, 6, &random);
+  graph_world_take_constant(graph, "first.bias", 16, 0);
+  graph_world_take_constant(graph, "group.scale", 4, 1);
+  graph_world_take_constant(graph, "group.bias", 4, 0);
+  take_weights(graph, "up.weight", 3, (const gint64[]){4, 4, 3});
+  graph_world_take_constant(graph, "up.bias", 4, 0);
+  graph_world_take_constant(graph, "instance.scale", 4, 1);
+  graph_world_take_constant(graph, "instance.bias", 4, 0);
+  take_weights(graph, "slope", 2, (const gint64[]){4, 1});
+  graph_world_take_random(graph, "last.weight", 3, 8, &random);
+  graph_world_take_constant(graph, "last.bias", 3, 0);
+  onnx_graph_take_initialiser(graph, onnx_tensor_new("shape", ONNX_TYPE_INT64, 1, (gint64[]){3}, shape));
+  onnx_graph_take_initialiser(graph, onnx_tensor_new("axis", ONNX_TYPE_INT64, 1, (gint64[]){1}, &last));
+  onnx_node_set_int(onnx_graph_add_node(graph, "", "Gemm", "features,first.weight,first.bias", "h"), "transB", 1);
+  onnx_graph_add_node(graph, "", "Mish", "h", "mish");
+  onnx_graph_add_node(graph, "", "Reshape", "mish,shape", "channels");
+  onnx_node_set_int(onnx_graph_add_node(graph, "", "GroupNormalization", "channels,group.scale,group.bias", "group"),
+                    "num_groups", 2);
+  onnx_graph_add_node(graph, "", "Softsign", "group", "soft");
+  onnx_graph_add_node(graph, "", "ConvTranspose", "soft,up.weight,up.bias", "up");
+  onnx_graph_add_node(graph, "", "InstanceNormalization", "up,instance.scale,instance.bias", "instance");
+  onnx_graph_add_node(graph, "", "PRelu", "instance,slope", "sloped");
+  onnx_graph_add_node(graph, "", "HardSwish", "sloped", "hard");
+  onnx_graph_add_node(graph, "", "Mean", "sloped,hard", "mean");
+  onnx_graph_add_node(graph, "", "GlobalMaxPool", "mean", "most");
+  onnx_graph_add_node(graph, "", "ReduceMin", "mean,axis", "least");
+  onnx_node_set_int(onnx_graph_add_node(graph, "", "Concat", "most,least", "both"), "axis", 1);
+  onnx_graph_add_node(graph, "", "Flatten", "both", "flat");
+  onnx_node_set_int(onnx_graph_add_node(graph, "", "Gemm", "flat,last.weight,last.bias", "logits"), "transB", 1);
+  onnx_graph_add_node(graph, "", "Softmax", "logits", "probabilities");
+  onnx_graph_add_output(graph, "probabilities", ONNX_TYPE_FLOAT, "N,3");
+  return graph;
+}
+
+/* Each of its weights is found and moves. */
+START_TEST(an_exported_graph_learns)
+{
+  static const gchar *const names[] = {"reference", "onednn"};
+  GraphWorld world;
+  g_autoptr(GError) error = NULL;
+  graph_world_init(&world);
+  onnx_graph_free(world.graph);
+  pipeline_graph_plan_free(world.plan);
+  world.graph = new_exported_graph();
+  world.plan = pipeline_graph_plan_new(world.graph, NULL, NULL);
+  ck_assert_uint_eq(world.plan->parameters->len, 11);
+  const PipelineGradientBackend *backend = pipeline_gradient_backend_find(names[_i], world.graph, &error);
+  ck_assert_msg(backend != NULL, "%s", error != NULL ? error->message : "");
+  g_autoptr(PipelineGraphFit) fit =
+      pipeline_graph_fit_new(world.graph, world.plan, &world.head, 1, &world.data, &world.options, backend, &error);
+  ck_assert_msg(fit != NULL, "%s", error != NULL ? error->message : "");
+  graph_world_run(fit, G_MAXUINT64);
+  const PipelineGraphFitState *state = pipeline_graph_fit_get_state(fit);
+  ck_assert_double_lt(state->train_loss, 0.6 * state->first_loss);
+  ck_assert_double_gt(state->best_metric, 0.7);
+  const float *values = pipeline_graph_fit_get_result(fit, &(const float *){NULL});
+  for (guint i = 0; i < world.plan->parameters->len; i++) {
+    const PipelineGraphParameter *parameter = &g_array_index(world.plan->parameters, PipelineGraphParameter, i);
+    g_autofree float *before = onnx_tensor_to_floats(onnx_graph_find_initialiser(world.graph, parameter->name), NULL);
+    ck_assert_msg(memcmp(before, values + parameter->offset, parameter->n * sizeof(float)) != 0, "%s", parameter->name);
+  }
+  graph_world_clear(&world);
+}
+END_TEST
+
 START_TEST(frozen_weights_stay_and_statistics_follow)
 {
   GraphWorld world;
@@ -530,6 +615,7 @@ int main(void)
   tcase_add_test(loop, trainables_are_found_by_role_and_frozen_by_name);
   tcase_add_test(loop, heads_are_found_and_replaced);
   tcase_add_loop_test(loop, a_graph_learns, 0, 6);
+  tcase_add_loop_test(loop, an_exported_graph_learns, 0, 2);
   tcase_add_test(loop, frozen_weights_stay_and_statistics_follow);
   tcase_add_test(loop, two_heads_learn_together);
   tcase_add_test(loop, early_stopping_ends_what_does_not_improve);
