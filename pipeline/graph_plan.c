@@ -3,40 +3,52 @@
 #include <math.h>
 #include <string.h>
 
-/* Which inputs are what: one table. `beside`: only when the other operand comes out of one of these operators. */
+/* Only when the other operand comes from there: a constant is added and multiplied by for other reasons, too. */
+typedef enum {
+  ANYWHERE,
+  BEHIND_PRODUCT,
+  BEHIND_NORMALISED, /* what was divided by a root, or normalised with constants: GroupNorm and old LayerNorm */
+  BEHIND_SCALED      /* that times its scale */
+} Place;
+
+/* Which inputs are what: one table. */
 static const struct {
   const gchar *op_type;
   guint input;
   const gchar *role;
   gboolean decays;
-  gboolean behind_product;
+  Place place;
 } roles[] = {
-    {"Gemm", 1, "weight", TRUE, FALSE},
-    {"Gemm", 2, "bias", FALSE, FALSE},
-    {"MatMul", 0, "weight", TRUE, FALSE},
-    {"MatMul", 1, "weight", TRUE, FALSE},
-    {"Conv", 1, "weight", TRUE, FALSE},
-    {"Conv", 2, "bias", FALSE, FALSE},
-    {"ConvTranspose", 1, "weight", TRUE, FALSE},
-    {"ConvTranspose", 2, "bias", FALSE, FALSE},
-    {"BatchNormalization", 1, "scale", FALSE, FALSE},
-    {"BatchNormalization", 2, "bias", FALSE, FALSE},
-    {"LayerNormalization", 1, "scale", FALSE, FALSE},
-    {"LayerNormalization", 2, "bias", FALSE, FALSE},
-    {"InstanceNormalization", 1, "scale", FALSE, FALSE},
-    {"InstanceNormalization", 2, "bias", FALSE, FALSE},
-    {"GroupNormalization", 1, "scale", FALSE, FALSE},
-    {"GroupNormalization", 2, "bias", FALSE, FALSE},
-    {"PRelu", 1, "slope", FALSE, FALSE},
-    {"Gather", 0, "embedding", FALSE, FALSE},
-    {"LSTM", 1, "weight", TRUE, FALSE},
-    {"LSTM", 2, "weight", TRUE, FALSE},
-    {"LSTM", 3, "bias", FALSE, FALSE},
-    {"GRU", 1, "weight", TRUE, FALSE},
-    {"GRU", 2, "weight", TRUE, FALSE},
-    {"GRU", 3, "bias", FALSE, FALSE},
-    {"Add", 0, "bias", FALSE, TRUE},
-    {"Add", 1, "bias", FALSE, TRUE},
+    {"Gemm", 1, "weight", TRUE, ANYWHERE},
+    {"Gemm", 2, "bias", FALSE, ANYWHERE},
+    {"MatMul", 0, "weight", TRUE, ANYWHERE},
+    {"MatMul", 1, "weight", TRUE, ANYWHERE},
+    {"Conv", 1, "weight", TRUE, ANYWHERE},
+    {"Conv", 2, "bias", FALSE, ANYWHERE},
+    {"ConvTranspose", 1, "weight", TRUE, ANYWHERE},
+    {"ConvTranspose", 2, "bias", FALSE, ANYWHERE},
+    {"BatchNormalization", 1, "scale", FALSE, ANYWHERE},
+    {"BatchNormalization", 2, "bias", FALSE, ANYWHERE},
+    {"LayerNormalization", 1, "scale", FALSE, ANYWHERE},
+    {"LayerNormalization", 2, "bias", FALSE, ANYWHERE},
+    {"InstanceNormalization", 1, "scale", FALSE, ANYWHERE},
+    {"InstanceNormalization", 2, "bias", FALSE, ANYWHERE},
+    {"GroupNormalization", 1, "scale", FALSE, ANYWHERE},
+    {"GroupNormalization", 2, "bias", FALSE, ANYWHERE},
+    {"PRelu", 1, "slope", FALSE, ANYWHERE},
+    {"Gather", 0, "embedding", FALSE, ANYWHERE},
+    {"LSTM", 1, "weight", TRUE, ANYWHERE},
+    {"LSTM", 2, "weight", TRUE, ANYWHERE},
+    {"LSTM", 3, "bias", FALSE, ANYWHERE},
+    {"GRU", 1, "weight", TRUE, ANYWHERE},
+    {"GRU", 2, "weight", TRUE, ANYWHERE},
+    {"GRU", 3, "bias", FALSE, ANYWHERE},
+    {"Add", 0, "bias", FALSE, BEHIND_PRODUCT},
+    {"Add", 1, "bias", FALSE, BEHIND_PRODUCT},
+    {"Mul", 0, "scale", FALSE, BEHIND_NORMALISED},
+    {"Mul", 1, "scale", FALSE, BEHIND_NORMALISED},
+    {"Add", 0, "bias", FALSE, BEHIND_SCALED},
+    {"Add", 1, "bias", FALSE, BEHIND_SCALED},
 };
 
 static const gchar *const seen_through[] = {"Transpose", "Reshape", "Identity", "Squeeze", "Unsqueeze", NULL};
@@ -59,6 +71,53 @@ static const OnnxTensor *trace_initialiser(const OnnxGraph *graph, const gchar *
     value = onnx_node_get_input(node, 0);
   }
   return NULL;
+}
+
+/* The node behind those that only move elements. */
+static const OnnxNode *find_origin(const OnnxGraph *graph, const gchar *value)
+{
+  const OnnxNode *node = find_producer(graph, value);
+  for (guint depth = 0; node != NULL && depth < 8 && g_strv_contains(seen_through, node->op_type); depth++)
+    node = find_producer(graph, onnx_node_get_input(node, 0));
+  return node;
+}
+
+static gboolean is_normalised(const OnnxGraph *graph, const gchar *value)
+{
+  const OnnxNode *node = find_origin(graph, value);
+  if (node == NULL) return FALSE;
+  if (g_str_equal(node->op_type, "InstanceNormalization")) return TRUE;
+  const OnnxNode *divisor =
+      g_str_equal(node->op_type, "Div") ? find_producer(graph, onnx_node_get_input(node, 1)) : NULL;
+  return divisor != NULL && g_str_equal(divisor->op_type, "Sqrt");
+}
+
+static gboolean is_scaled(const OnnxGraph *graph, const gchar *value)
+{
+  const OnnxNode *node = find_producer(graph, value);
+  if (node == NULL || !g_str_equal(node->op_type, "Mul")) return FALSE;
+  for (guint i = 0; i < 2; i++)
+    if (trace_initialiser(graph, onnx_node_get_input(node, i)) != NULL &&
+        is_normalised(graph, onnx_node_get_input(node, 1 - i)))
+      return TRUE;
+  return FALSE;
+}
+
+/* other: the operand beside the constant. */
+static gboolean is_in_place(const OnnxGraph *graph, Place place, const gchar *other)
+{
+  const OnnxNode *producer = find_producer(graph, other);
+  switch (place) {
+  case ANYWHERE:
+    return TRUE;
+  case BEHIND_PRODUCT:
+    return producer != NULL && g_strv_contains(products, producer->op_type);
+  case BEHIND_NORMALISED:
+    return is_normalised(graph, other);
+  case BEHIND_SCALED:
+    return is_scaled(graph, other);
+  }
+  return FALSE;
 }
 
 static gboolean is_frozen(const gchar *const *freeze, gboolean *used, const OnnxTensor *tensor, const OnnxNode *node)
@@ -125,10 +184,11 @@ static void look_at_node(PipelineGraphPlan *plan, const OnnxGraph *graph, guint 
     if (!g_str_equal(roles[r].op_type, node->op_type)) continue;
     const OnnxTensor *tensor = trace_initialiser(graph, onnx_node_get_input(node, roles[r].input));
     if (tensor == NULL || onnx_tensor_get_n_elements(tensor) == 0) continue;
-    if (roles[r].behind_product) {
-      const OnnxNode *other = find_producer(graph, onnx_node_get_input(node, 1 - roles[r].input));
-      if (other == NULL || !g_strv_contains(products, other->op_type)) continue;
-    }
+    gboolean by_channel = roles[r].place >= BEHIND_NORMALISED;
+    if (by_channel && onnx_tensor_get_n_elements(tensor) == 1) continue; /* a factor, as .5 of a tanh's Gelu */
+    if (roles[r].place != ANYWHERE &&
+        !is_in_place(graph, roles[r].place, onnx_node_get_input(node, 1 - roles[r].input)))
+      continue;
     if (!is_frozen(freeze, used, tensor, node) && !is_known(plan, tensor->name))
       add_parameter(plan, node, number, tensor, r);
   }

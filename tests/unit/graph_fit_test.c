@@ -208,6 +208,56 @@ START_TEST(trainables_are_found_by_role_and_frozen_by_name)
 }
 END_TEST
 
+/* GroupNorm as PyTorch writes it below set 21, and LayerNorm below set 17; factors elsewhere are constants. */
+START_TEST(scales_behind_decomposed_normalisations_are_found)
+{
+  static const gchar *const expected[] = {"norm.scale", "norm.bias",    "group.weight",
+                                          "group.bias", "layer.weight", "layer.bias"};
+  static const gchar *const constants[] = {"group.weight", "group.bias", "layer.weight",
+                                           "layer.bias",   "factors",    "terms"};
+  const gint64 into[] = {0, 2, -1}, back[] = {0, 4, 3};
+  g_autoptr(OnnxGraph) graph = onnx_graph_new("decomposed");
+  g_autoptr(GError) error = NULL;
+  onnx_graph_set_opset(graph, "", 13);
+  onnx_graph_add_input(graph, "x", ONNX_TYPE_FLOAT, "N,4,3");
+  for (guint i = 0; i < G_N_ELEMENTS(constants); i++)
+    onnx_graph_take_initialiser(
+        graph, onnx_tensor_new(constants[i], ONNX_TYPE_FLOAT, 2, i < 2 ? (gint64[]){4, 1} : (gint64[]){1, 3}, NULL));
+  graph_world_take_constant(graph, "norm.scale", 2, 1);
+  graph_world_take_constant(graph, "norm.bias", 2, 0);
+  graph_world_take_constant(graph, "half", 1, .5f);
+  graph_world_take_constant(graph, "epsilon", 1, 1e-5f);
+  onnx_graph_take_initialiser(graph, onnx_tensor_new("into", ONNX_TYPE_INT64, 1, (gint64[]){3}, into));
+  onnx_graph_take_initialiser(graph, onnx_tensor_new("back", ONNX_TYPE_INT64, 1, (gint64[]){3}, back));
+  static const gchar *const nodes[][3] = {{"Reshape", "x,into", "groups"},
+                                          {"InstanceNormalization", "groups,norm.scale,norm.bias", "normal"},
+                                          {"Reshape", "normal,back", "channels"},
+                                          {"Mul", "channels,group.weight", "scaled"},
+                                          {"Add", "scaled,group.bias", "group"},
+                                          {"Relu", "group", "relu"},
+                                          {"Mul", "relu,factors", "larger"},
+                                          {"Add", "larger,terms", "moved"},
+                                          {"ReduceMean", "moved", "mean"},
+                                          {"Sub", "moved,mean", "centred"},
+                                          {"Mul", "centred,centred", "squares"},
+                                          {"ReduceMean", "squares", "variance"},
+                                          {"Add", "variance,epsilon", "guarded"},
+                                          {"Sqrt", "guarded", "root"},
+                                          {"Div", "centred,root", "one"},
+                                          {"Mul", "one,half", "halved"},
+                                          {"Mul", "layer.weight,one", "two"},
+                                          {"Add", "two,layer.bias", "three"},
+                                          {"Add", "three,halved", "y"}};
+  for (guint i = 0; i < G_N_ELEMENTS(nodes); i++) onnx_graph_add_node(graph, "", nodes[i][0], nodes[i][1], nodes[i][2]);
+  onnx_graph_add_output(graph, "y", ONNX_TYPE_FLOAT, "N,4,3");
+  g_autoptr(PipelineGraphPlan) plan = pipeline_graph_plan_new(graph, NULL, &error);
+  ck_assert_msg(plan != NULL, "%s", error != NULL ? error->message : "");
+  ck_assert_uint_eq(plan->parameters->len, G_N_ELEMENTS(expected));
+  for (guint i = 0; i < G_N_ELEMENTS(expected); i++)
+    ck_assert_str_eq(g_array_index(plan->parameters, PipelineGraphParameter, i).name, expected[i]);
+}
+END_TEST
+
 START_TEST(heads_are_found_and_replaced)
 {
   g_autoptr(OnnxGraph) graph = graph_world_new_graph();
@@ -613,6 +663,7 @@ int main(void)
   tcase_add_test(parts, images_are_shifted_mirrored_and_cut);
   tcase_add_test(parts, mixed_rows_lie_between_their_partners);
   tcase_add_test(loop, trainables_are_found_by_role_and_frozen_by_name);
+  tcase_add_test(loop, scales_behind_decomposed_normalisations_are_found);
   tcase_add_test(loop, heads_are_found_and_replaced);
   tcase_add_loop_test(loop, a_graph_learns, 0, 6);
   tcase_add_loop_test(loop, an_exported_graph_learns, 0, 2);
