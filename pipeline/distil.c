@@ -5,6 +5,7 @@
 
 #include "pipeline/graph_build.h"
 #include "pipeline/graph_fit.h"
+#include "pipeline/graph_merge.h"
 #include "pipeline/graph_trainer.h"
 #include "pipeline/model.h"
 #include "pipeline/trainer_front.h"
@@ -348,14 +349,10 @@ static gboolean learn(Distilling *d, PipelineTrainProgressFunc progress, gpointe
 static GBytes *deliver(Distilling *d, GError **error)
 {
   const float *statistics, *values = pipeline_graph_fit_get_result(d->fit, &statistics);
-  g_autoptr(GError) cause = NULL;
   pipeline_graph_plan_store(d->plan, d->graph, values, statistics);
   pipeline_graph_set_prediction(d->graph);
-  g_autoptr(GBytes) layers = onnx_graph_to_bytes(d->graph, &cause);
-  if (layers == NULL) {
-    g_set_error_literal(error, PIPELINE_ERROR, PIPELINE_ERROR_MODEL, cause->message);
-    return NULL;
-  }
+  g_autoptr(GBytes) layers = pipeline_graph_write(d->graph, error);
+  if (layers == NULL) return NULL;
   return d->front != NULL ? pipeline_trainer_front_join(d->front, layers, error) : g_steal_pointer(&layers);
 }
 
